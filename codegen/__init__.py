@@ -1,0 +1,1 @@
+"""Problem + theta -> controller bundle: the acados toolchain, C generation, compilers and the certificate."""

@@ -1,0 +1,1 @@
+"""The command `nisse`: composes the parts' own sub-commands and loads each lazily."""

@@ -1,0 +1,80 @@
+"""The command `nisse`: one table of sub-commands, each imported only when it is called."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nisse.exits import EXIT_USAGE, run_command
+
+
+@dataclass(frozen=True)
+class Command:
+    """A sub-command: its module offers `add_arguments(parser)` and `run(args) -> exit code`."""
+
+    module: str
+    help: str
+    extra: str = ""
+    """The install extra that brings its dependencies; empty for the base install."""
+
+
+COMMANDS: dict[str, Command] = {
+    "demo": Command("nisse.demo", "tune, build, verify and run one battery week, and show what it was worth", "all"),
+    "identify": Command("tuner.commands.identify", "fit a model to a log", "tune"),
+    "tune": Command("tuner.commands.tune", "learn theta so that decisions get better", "tune"),
+    "evaluate": Command("tuner.commands.evaluate", "compare policies on held-out periods", "tune"),
+    "experiment": Command("tuner.commands.experiment", "the experiments of the literature, by one command each", "tune"),
+    "build": Command("codegen.commands.build", "emit, compile, verify, pack and sign a controller bundle", "build"),
+    "verify": Command("codegen.commands.verify", "check a bundle against an independent solver", "build"),
+    "key": Command("runtime.commands.key", "make and show signing keys"),
+    "hil": Command("hil.commands.hil", "run the daemon against a simulated plant over real links", "hil"),
+    "run": Command("runtime.commands.run", "run the controller daemon"),
+    "check": Command("runtime.commands.check", "validate a site file"),
+}
+
+
+def build_parser(name: str | None) -> argparse.ArgumentParser:
+    """The parser; only the sub-command `name` gets its arguments, the others their line of help."""
+    parser = argparse.ArgumentParser(
+        prog="nisse",
+        description="Model predictive control for heat pumps and home batteries, tuned for decisions.",
+        epilog="Start with `nisse demo`.",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command_name, command in COMMANDS.items():
+        sub = commands.add_parser(
+            command_name,
+            help=command.help,
+            description=command.help[0].upper() + command.help[1:] + ".",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if command_name == name:
+            importlib.import_module(command.module).add_arguments(sub)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    name = next((a for a in arguments if not a.startswith("-")), None)
+    try:
+        parser = build_parser(name)
+    except ModuleNotFoundError as error:
+        command = COMMANDS[name] if name in COMMANDS else None
+        root = (error.name or "").split(".")[0]
+        if command is None or root in {"nisse", "tuner", "codegen", "runtime", "hil", "systems"}:
+            raise
+        print(
+            f"nisse {name}: needs the Python package {root!r}; install it with: pip install 'nisse[{command.extra}]'",
+            file=sys.stderr,
+        )
+        return EXIT_USAGE
+    args = parser.parse_args(arguments)
+    module = importlib.import_module(COMMANDS[args.command].module)
+    return run_command(args.command, module.run, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+"""Exit codes, and how an error becomes one line with a remedy."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+EXIT_OK = 0
+EXIT_CHECK_FAILED = 1
+EXIT_USAGE = 2
+
+
+def run_command(name: str, run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
+    """Run a sub-command. An exception with an `exit_code` (the parts' own error classes) is printed as one line.
+
+    Anything else is a defect and keeps its traceback.
+    """
+    try:
+        return run(args)
+    except KeyboardInterrupt:
+        print(f"nisse {name}: interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        code = getattr(error, "exit_code", None)
+        if code is None:
+            raise
+        print(f"nisse {name}: {error}", file=sys.stderr)
+        return int(code)

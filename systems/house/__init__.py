@@ -1,0 +1,1 @@
+"""A house with four rooms and four air-to-air heat pumps."""

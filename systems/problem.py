@@ -1,0 +1,132 @@
+"""The optimal control problem as data: the one definition that tuner, codegen and bench share.
+
+    V_theta(x_0) = min  sum_{k<N} gamma^k [ l(x_k, u_k) + penalty(soft slack_k) ]  +  gamma^N [ T(x_N) + penalty ]
+                   s.t. x_{k+1} = f(x_k, u_k),   g(x_k, u_k) >= 0,   h(x_k, u_k) >= -slack_k,   slack_k >= 0,
+                        u_lower <= u_k <= u_upper
+
+Every function also sees the forecast row d_k, the features z of the whole forecast, and the parameters p.
+`Q_theta(x_0, a)` is the same program with the actuated part of u_0 fixed to `a`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import casadi as ca
+    from numpy.typing import NDArray
+
+STAGE_INPUTS = ("x", "u", "d", "z", "p")
+TERMINAL_INPUTS = ("x", "d", "z", "p")
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A named, bounded quantity. For actions the bounds are hard; for states and forecasts they are the valid range."""
+
+    name: str
+    unit: str
+    lower: float
+    upper: float
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One entry of theta: `default` is the data-fitted (or neutral) value from which tuning starts."""
+
+    name: str
+    unit: str
+    default: float
+    lower: float
+    upper: float
+    description: str = ""
+    group: str = "model"
+
+
+@dataclass(frozen=True)
+class SoftPenalty:
+    """Price of a slack s >= 0 per soft row: `linear * s + quadratic / 2 * s**2`, in cost units."""
+
+    linear: tuple[float, ...] = ()
+    quadratic: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A discounted optimal control problem, convex in (x, u) for fixed theta.
+
+    CasADi functions, all with inputs named as STAGE_INPUTS (TERMINAL_INPUTS for the terminal ones):
+      dynamics -> x_next (nx);  stage_cost -> scalar, not yet discounted;  terminal_cost -> scalar;
+      soft -> h (ns) with h >= 0 soft;  soft_terminal -> (nst);  hard -> g (ng) with g >= 0.
+      features: forecast (N+1, nd) -> z (nz), things that depend on the whole horizon (a mean price, say).
+      prepare: theta -> p, evaluated once per theta; without it p is theta.
+    Forecasts have N + 1 rows: row N is for the terminal functions.
+    """
+
+    name: str
+    dt_s: float
+    horizon: int
+    discount: float
+    states: tuple[Signal, ...]
+    actions: tuple[Signal, ...]
+    forecasts: tuple[Signal, ...]
+    theta: tuple[Parameter, ...]
+    dynamics: ca.Function
+    stage_cost: ca.Function
+    terminal_cost: ca.Function
+    soft: ca.Function | None = None
+    soft_penalty: SoftPenalty = field(default_factory=SoftPenalty)
+    soft_terminal: ca.Function | None = None
+    soft_terminal_penalty: SoftPenalty = field(default_factory=SoftPenalty)
+    hard: ca.Function | None = None
+    auxiliaries: tuple[Signal, ...] = ()
+    """Decision variables that are not actuated (epigraph variables); u = (actions, auxiliaries)."""
+    features: ca.Function | None = None
+    prepare: ca.Function | None = None
+
+    @property
+    def nx(self) -> int:
+        return len(self.states)
+
+    @property
+    def na(self) -> int:
+        """Number of actuated actions."""
+        return len(self.actions)
+
+    @property
+    def nu(self) -> int:
+        """Number of decision variables per stage, actions first."""
+        return len(self.actions) + len(self.auxiliaries)
+
+    @property
+    def nd(self) -> int:
+        return len(self.forecasts)
+
+    @property
+    def nz(self) -> int:
+        return 0 if self.features is None else int(self.features.numel_out(0))
+
+    @property
+    def ntheta(self) -> int:
+        return len(self.theta)
+
+    @property
+    def np(self) -> int:
+        return self.ntheta if self.prepare is None else int(self.prepare.numel_out(0))
+
+    def theta_default(self) -> NDArray[np.float64]:
+        return np.array([p.default for p in self.theta])
+
+    def theta_bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return np.array([p.lower for p in self.theta]), np.array([p.upper for p in self.theta])
+
+    def with_theta(self, values: dict[str, float]) -> Problem:
+        """The same problem with other defaults; raises KeyError for a name that is not in theta."""
+        unknown = set(values) - {p.name for p in self.theta}
+        if unknown:
+            raise KeyError(f"not in theta of {self.name}: {sorted(unknown)}")
+        return replace(self, theta=tuple(replace(p, default=float(values.get(p.name, p.default))) for p in self.theta))

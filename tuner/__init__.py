@@ -1,0 +1,1 @@
+"""Data -> theta: identification, policies with sensitivities, critics, learning methods, evaluation and report."""
