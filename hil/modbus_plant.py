@@ -1,0 +1,196 @@
+"""A Modbus RTU device on the plant's end of a serial line: registers in, registers out, and ways to misbehave.
+
+Frames and PDUs are pymodbus's; the request handler is ours, because a bench must also be able to stay silent, answer
+late, answer rubbish or refuse, and because every write has to be stamped with the time of the bench.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from pymodbus.framer import FramerRTU
+from pymodbus.pdu import DecodePDU, ExceptionResponse, ModbusPDU
+from pymodbus.pdu.register_message import (
+    ReadHoldingRegistersRequest,
+    ReadHoldingRegistersResponse,
+    ReadInputRegistersRequest,
+    ReadInputRegistersResponse,
+    WriteMultipleRegistersRequest,
+    WriteMultipleRegistersResponse,
+    WriteSingleRegisterRequest,
+    WriteSingleRegisterResponse,
+)
+
+from hil.serial_line import SerialLine
+
+ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, DEVICE_BUSY = 1, 2, 6
+SILENCE_S = 0.02
+"""A frame that is not complete after this silence is noise and is dropped (RTU: 3.5 characters)."""
+
+Answer = Literal["normal", "silent", "garbage", "bad_crc", "exception", "slow"]
+
+
+@dataclass
+class Registers:
+    """The device's memory, 16-bit words by address; thread-safe. `writes` holds (time_s, address, word) of each write."""
+
+    input: dict[int, int] = field(default_factory=dict)
+    holding: dict[int, int] = field(default_factory=dict)
+    writes: list[tuple[float, int, int]] = field(default_factory=list)
+    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+
+    def set_input(self, words: Mapping[int, int]) -> None:
+        with self.lock:
+            self.input.update({address: word & 0xFFFF for address, word in words.items()})
+
+    def read(self, bank: dict[int, int], address: int, count: int) -> list[int] | None:
+        """Words, or None when one of the addresses does not exist."""
+        with self.lock:
+            wanted = range(address, address + count)
+            return [bank[a] for a in wanted] if all(a in bank for a in wanted) else None
+
+    def write(self, time_s: float, address: int, words: list[int]) -> bool:
+        """All words or none; False when one of the addresses does not exist."""
+        with self.lock:
+            if not words or any(address + i not in self.holding for i in range(len(words))):
+                return False
+            for i, word in enumerate(words):
+                self.holding[address + i] = word & 0xFFFF
+                self.writes.append((time_s, address + i, word & 0xFFFF))
+            return True
+
+    def take_writes(self) -> list[tuple[float, int, int]]:
+        """The writes since the last call, oldest first."""
+        with self.lock:
+            taken, self.writes = self.writes, []
+            return taken
+
+
+def respond(request: ModbusPDU, registers: Registers, time_s: float) -> ModbusPDU:
+    """The device's answer to one request: function codes 3, 4, 6 and 16; anything else is an illegal function."""
+    match request:
+        case ReadInputRegistersRequest():  # a subclass of the holding request, so it comes first
+            words = registers.read(registers.input, request.address, request.count)
+            answer = ReadInputRegistersResponse(registers=words) if words is not None else None
+        case ReadHoldingRegistersRequest():
+            words = registers.read(registers.holding, request.address, request.count)
+            answer = ReadHoldingRegistersResponse(registers=words) if words is not None else None
+        case WriteSingleRegisterRequest():
+            done = registers.write(time_s, request.address, list(request.registers))
+            answer = (
+                WriteSingleRegisterResponse(address=request.address, registers=request.registers) if done else None
+            )
+        case WriteMultipleRegistersRequest():
+            done = registers.write(time_s, request.address, list(request.registers))
+            answer = (
+                WriteMultipleRegistersResponse(address=request.address, count=len(request.registers)) if done else None
+            )
+        case _:
+            return ExceptionResponse(request.function_code, ILLEGAL_FUNCTION)
+    return answer if answer is not None else ExceptionResponse(request.function_code, ILLEGAL_ADDRESS)
+
+
+class ModbusDevice:
+    """Serves `registers` as device `device_id` on `line`, in a thread of its own.
+
+    `answer` selects the behaviour; `delay_s` is real time and counts for "slow". `clock` gives the time that writes are
+    stamped with (the bench's, in seconds). `seed` makes the garbage reproducible.
+    """
+
+    def __init__(
+        self, line: SerialLine, registers: Registers, clock: Callable[[], float], *, device_id: int = 1, seed: int = 0
+    ) -> None:
+        self.line, self.registers, self.device_id = line, registers, device_id
+        self.answer: Answer = "normal"
+        self.delay_s = 0.0
+        self.requests = 0
+        self._clock = clock
+        self._noise = np.random.default_rng(seed)
+        self._framer = FramerRTU(DecodePDU(is_server=True))
+        self._wake_read, self._wake_write = os.pipe()
+        self._running = True
+        self._line_lock = threading.Lock()
+        self._thread = threading.Thread(target=self._serve, name="modbus-device", daemon=True)
+        self._thread.start()
+
+    @contextlib.contextmanager
+    def line_held(self) -> Iterator[None]:
+        """Keeps the thread off the line while its file descriptors change."""
+        with self._line_lock:
+            yield
+        os.write(self._wake_write, b"x")
+
+    def close(self) -> None:
+        self._running = False
+        os.write(self._wake_write, b"x")
+        self._thread.join()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def _serve(self) -> None:
+        received = b""
+        while self._running:
+            fd = self.line.plant_fd
+            watched = [self._wake_read] if fd is None else [self._wake_read, fd]
+            try:
+                ready, _, _ = select.select(watched, [], [], SILENCE_S if received else 0.5)
+            except OSError:  # the cable was pulled between the two lines above
+                continue
+            if self._wake_read in ready:
+                os.read(self._wake_read, 4096)
+            if fd is None or fd not in ready:
+                received = b""
+                continue
+            with self._line_lock:
+                if self.line.plant_fd != fd:
+                    received = b""
+                    continue
+                try:
+                    received += os.read(fd, 512)
+                except OSError:
+                    received = b""
+                    continue
+                received = self._handle(fd, received)
+
+    def _handle(self, fd: int, received: bytes) -> bytes:
+        """Answer the request in `received` if there is a whole one; returns the bytes that are left."""
+        try:
+            used, request = self._framer.handleFrame(received, 0, 0)
+        except (struct.error, ValueError, IndexError):
+            return b""
+        except Exception as error:  # pymodbus raises its own family for undecodable requests
+            if type(error).__module__.startswith("pymodbus"):
+                return b""
+            raise
+        if request is not None and request.dev_id == self.device_id:
+            self.requests += 1
+            self._reply(fd, request)
+        return received[used:]
+
+    def _reply(self, fd: int, request: ModbusPDU) -> None:
+        if self.answer == "silent":
+            return
+        if self.answer == "slow":
+            time.sleep(self.delay_s)
+        if self.answer == "garbage":
+            frame = self._noise.bytes(int(self._noise.integers(1, 40)))
+        else:
+            if self.answer == "exception":
+                pdu: ModbusPDU = ExceptionResponse(request.function_code, DEVICE_BUSY)
+            else:
+                pdu = respond(request, self.registers, self._clock())
+            pdu.dev_id = self.device_id
+            frame = self._framer.buildFrame(pdu)
+            if self.answer == "bad_crc":
+                frame = frame[:-1] + bytes([frame[-1] ^ 0xFF])
+        with contextlib.suppress(OSError):  # nobody listens: a real device would not notice either
+            os.write(fd, frame)
