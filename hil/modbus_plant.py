@@ -86,9 +86,7 @@ def respond(request: ModbusPDU, registers: Registers, time_s: float) -> ModbusPD
             answer = ReadHoldingRegistersResponse(registers=words) if words is not None else None
         case WriteSingleRegisterRequest():
             done = registers.write(time_s, request.address, list(request.registers))
-            answer = (
-                WriteSingleRegisterResponse(address=request.address, registers=request.registers) if done else None
-            )
+            answer = WriteSingleRegisterResponse(address=request.address, registers=request.registers) if done else None
         case WriteMultipleRegistersRequest():
             done = registers.write(time_s, request.address, list(request.registers))
             answer = (
