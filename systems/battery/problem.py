@@ -5,31 +5,19 @@ Power is positive into the battery for `charge`, out of it for `discharge`, and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import casadi as ca
 
+from systems.battery.spec import BatterySpec
 from systems.problem import STAGE_INPUTS, TERMINAL_INPUTS, Parameter, Problem, Signal, SoftPenalty
-
-
-@dataclass(frozen=True)
-class BatterySpec:
-    """Nameplate of a battery and its inverter, AC side."""
-
-    capacity_kwh: float = 10.0
-    max_charge_kw: float = 5.0
-    max_discharge_kw: float = 5.0
-    max_grid_kw: float = 25.0
-    soc_min: float = 0.05
-    soc_max: float = 0.95
-
 
 # A little curvature keeps the problem from being a linear program, whose solutions jump and have no derivative.
 REGULARISATION_EUR_PER_KW2 = 1e-4
 SOC_PENALTY = SoftPenalty(linear=(20.0, 20.0), quadratic=(200.0, 200.0))
 
 
-def home_battery(spec: BatterySpec | None = None, *, horizon: int = 96, dt_s: float = 900.0, discount: float = 1.0) -> Problem:
+def home_battery(
+    spec: BatterySpec | None = None, *, horizon: int = 96, dt_s: float = 900.0, discount: float = 1.0
+) -> Problem:
     """The home battery: state soc; actions charge and discharge; cost in EUR.
 
     Stage cost: buy * import - sell * export + spread / 2 * (charge + discharge), each over one step of dt.
