@@ -1,4 +1,4 @@
-"""A real MQTT broker in a process of its own, on a free port of localhost: mosquitto where it is found, amqtt otherwise."""
+"""A real MQTT broker in its own process, on a free port of localhost: mosquitto if found, amqtt otherwise."""
 
 from __future__ import annotations
 

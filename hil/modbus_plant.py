@@ -41,7 +41,7 @@ Answer = Literal["normal", "silent", "garbage", "bad_crc", "exception", "slow"]
 
 @dataclass
 class Registers:
-    """The device's memory, 16-bit words by address; thread-safe. `writes` holds (time_s, address, word) of each write."""
+    """The device's memory, 16-bit words by address; thread-safe. `writes` holds (time_s, address, word)."""
 
     input: dict[int, int] = field(default_factory=dict)
     holding: dict[int, int] = field(default_factory=dict)

@@ -1,0 +1,121 @@
+"""The record of a run: one canonical JSON line per cycle, so that equal runs are equal bytes.
+
+Line 1 is the header (scenario, seed, cycle, bundle); every other line is one cycle: what the plant was, which faults
+acted, what the daemon said, what the device was told. Nothing that depends on the computer's speed is in here: solver
+and cycle times go to a second file, `timing.jsonl`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hil.errors import BenchError
+
+FORMAT_VERSION = 1
+
+
+class RecordError(BenchError):
+    """A record cannot be read."""
+
+    exit_code = 65
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys, no spaces and null for numbers that are not finite; shortest exact decimals."""
+    return json.dumps(_finite(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return value
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """One cycle of the bench. Times in seconds; `elapsed_s` counts from the start of the scenario.
+
+    `plant` holds the true quantities over the step that follows (name -> value, units in the names), `seen` what the
+    daemon could read (measured values after faults), `action` and `plan` what the daemon reported, `set_point` what the
+    device holds, `applied` what the plant did. `level` is "off" when the daemon did not run.
+    """
+
+    elapsed_s: float
+    time_s: float
+    level: str
+    reason: str
+    plant: Mapping[str, float]
+    seen: Mapping[str, float | None]
+    set_point: Mapping[str, float]
+    action: Mapping[str, float]
+    plan: Mapping[str, Sequence[float]]
+    faults: tuple[str, ...]
+
+    def line(self) -> str:
+        return canonical(vars(self))
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Real times of one cycle in seconds; not part of the record. None when the daemon did not run."""
+
+    cycle_s: float | None
+    solver_s: float | None
+    overhead_s: float | None
+    bench_s: float
+
+
+@dataclass(frozen=True)
+class Record:
+    """A whole run. `header` has scenario, system, seed, start_s, step_s, bundle, format_version."""
+
+    header: Mapping[str, Any]
+    cycles: tuple[Cycle, ...]
+
+    @property
+    def step_s(self) -> float:
+        return float(self.header["step_s"])
+
+    def to_bytes(self) -> bytes:
+        lines = [canonical(self.header), *(cycle.line() for cycle in self.cycles)]
+        return ("\n".join(lines) + "\n").encode()
+
+    def sha256(self) -> str:
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    def write(self, path: Path) -> None:
+        path.write_bytes(self.to_bytes())
+
+
+def read_record(path: Path) -> Record:
+    """The record in `path`, equal to the one that was written.
+
+    Raises:
+        RecordError: not a record, of another format version, or damaged (with the line).
+    """
+    lines = path.read_text(encoding="utf-8").splitlines()
+    number = 1
+    try:
+        header = json.loads(lines[0])
+        if header.get("format_version") != FORMAT_VERSION:
+            raise RecordError(
+                f"{path}: record format {header.get('format_version')!r}, this version reads {FORMAT_VERSION}: run the "
+                "scenario again"
+            )
+        cycles = []
+        for number, line in enumerate(lines[1:], start=2):
+            fields = json.loads(line)
+            cycles.append(Cycle(**{**fields, "faults": tuple(fields["faults"])}))
+    except (IndexError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RecordError(f"{path}:{number}: not a bench record ({error}): run the scenario again") from error
+    return Record(header, tuple(cycles))
