@@ -1,0 +1,73 @@
+"""What can go wrong in the runtime: each message says what is wrong and what to do; `exit_code` is the command's."""
+
+from __future__ import annotations
+
+EXIT_CHECK_FAILED = 1
+EXIT_DATA = 65
+EXIT_CONFIG = 78
+
+
+class NisseError(Exception):
+    """Base of the errors that end a command with one line instead of a traceback."""
+
+    exit_code = EXIT_CHECK_FAILED
+
+
+class BundleError(NisseError):
+    """A bundle that must not be run."""
+
+    exit_code = EXIT_DATA
+
+
+class BundleMissingError(BundleError):
+    """There is no bundle, or it lacks one of its files."""
+
+
+class BundleMalformedError(BundleError):
+    """The manifest or theta cannot be understood."""
+
+
+class BundleFormatError(BundleError):
+    """The bundle was written for another format or ABI version."""
+
+
+class BundleUnsignedError(BundleError):
+    """The bundle carries no signature."""
+
+
+class BundleUntrustedError(BundleError):
+    """The bundle was signed by a key that this site does not trust."""
+
+
+class BundleTamperedError(BundleError):
+    """The bundle is not what its signer signed."""
+
+
+class BundleArchError(BundleError):
+    """The bundle has no library for this machine."""
+
+
+class KeyFileError(NisseError):
+    """A key that cannot be read or must not be written."""
+
+    exit_code = EXIT_DATA
+
+
+class ConfigError(NisseError):
+    """A site file that cannot be run; the message names file and line."""
+
+    exit_code = EXIT_CONFIG
+
+
+class LinkError(NisseError):
+    """A link (MQTT, serial) that could not do what the site file asks of it."""
+
+
+class StoreError(NisseError):
+    """The transition log cannot be opened."""
+
+    exit_code = EXIT_DATA
+
+
+class SolverProcessError(NisseError):
+    """The process that runs the native solver died, hung, or refused the bundle."""
