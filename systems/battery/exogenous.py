@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from systems.battery.generator import Household, household_net_load, spot_prices
 from systems.battery.tariff import Tariff
+from systems.series import DEFAULT_MAX_GAP_S, Gap, load_csv, resample
 
 DAY_S = 86_400.0
+PRICE_COLUMN = "price_eur_per_kwh"
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +33,9 @@ class Exogenous:
     """EUR/kWh (n,), never above the buy price."""
     net_load_forecast: NDArray[np.float64]
     """kW (n,), as known the day before."""
-    source: str = field(default="")
+    source: str = ""
+    gaps: tuple[Gap, ...] = ()
+    """What was missing in the file and has been filled."""
 
     def __len__(self) -> int:
         return len(self.buy_price)
@@ -80,6 +85,7 @@ def from_spot(
     house: Household | None = None,
     seed: int = 0,
     source: str = "",
+    gaps: tuple[Gap, ...] = (),
 ) -> Exogenous:
     """Tariff and generated household around a spot price (n,) in EUR/kWh that is already on the grid of dt_s."""
     tariff, house = tariff or Tariff(), house or Household()
@@ -92,6 +98,33 @@ def from_spot(
         sell_price=tariff.sell_price(spot, buy),
         net_load_forecast=household_net_load(house, hour, weekday, day_of_year, seed),
         source=source,
+        gaps=gaps,
+    )
+
+
+def from_price_file(
+    path: Path | str,
+    *,
+    dt_s: float = 900.0,
+    tariff: Tariff | None = None,
+    house: Household | None = None,
+    seed: int = 0,
+    max_gap_s: float = DEFAULT_MAX_GAP_S,
+) -> Exogenous:
+    """Day-ahead prices from a CSV file (columns `time`, `price_eur_per_kwh`; see systems/series.py for the format).
+
+    The household is generated. Raises SeriesError for a file that is not in the format.
+    """
+    spot = resample(load_csv(path, [PRICE_COLUMN], max_gap_s=max_gap_s), dt_s)
+    return from_spot(
+        spot[PRICE_COLUMN],
+        spot.start,
+        dt_s,
+        tariff=tariff,
+        house=house,
+        seed=seed,
+        source=Path(path).name,
+        gaps=spot.gaps,
     )
 
 

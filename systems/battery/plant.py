@@ -159,28 +159,31 @@ class BatteryPlant(gymnasium.Env[NDArray[np.float64], NDArray[np.float64]]):
         Prices are known until the end of today, after 13:00 until the end of tomorrow; beyond that, the same time of
         the last known day. Net load is the day-ahead forecast, beyond the series the same time of its last day.
         """
-        ahead = self._step + np.arange(horizon + 1)
         since_midnight = (self._step + self._offset) % self._day
         days_known = 2 if since_midnight >= self._publication else 1
         known_end = self._step - since_midnight + days_known * self._day
-        rows = self._rows[self._same_time_before(ahead, len(self._rows))]
-        rows[:, :2] = self._rows[self._same_time_before(ahead, min(known_end, len(self._rows))), :2]
+        rows = self._rows_ahead(horizon, len(self._rows))
+        if known_end < self._step + horizon + 1:
+            rows[:, :2] = self._rows_ahead(horizon, min(known_end, len(self._rows)))[:, :2]
         return rows
 
     def true_forecast(self, horizon: int) -> NDArray[np.float64]:
         """(horizon + 1, 3) with the prices and the net load that will come: what the perfect-forecast baseline sees."""
-        ahead = self._step + np.arange(horizon + 1)
-        rows = self._rows[self._same_time_before(ahead, len(self._rows))]
+        rows = self._rows_ahead(horizon, len(self._rows))
         deviation = self._deviation[self._step - self._start : self._step - self._start + horizon + 1]
         rows[: len(deviation), 2] += deviation
         return rows
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
-    def _same_time_before(self, steps: NDArray[np.int64], end: int) -> NDArray[np.int64]:
-        """Steps, moved back by whole days to before `end` (and into the series where it is shorter than a day)."""
-        days_back = np.maximum(0, (steps - end) // self._day + 1)
-        return np.clip(steps - days_back * self._day, 0, len(self._rows) - 1)
+    def _rows_ahead(self, horizon: int, end: int) -> NDArray[np.float64]:
+        """Rows of the coming horizon + 1 steps; from `end` on, those at the same time of the last day before it."""
+        steps = np.arange(self._step, self._step + horizon + 1)
+        if steps[-1] >= end:
+            steps -= np.maximum(0, (steps - end) // self._day + 1) * self._day
+            # Within the first day of a series there may be no day before: its first row has to do.
+            np.clip(steps, 0, len(self._rows) - 1, out=steps)
+        return self._rows[steps]
 
     def _measured_soc(self) -> float:
         resolution = self.physics.soc_resolution
