@@ -49,7 +49,7 @@ class PredicateError(ValueError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a predicate: `holds`, and if not, `failures` cycles, the first of them, and the value seen there."""
+    """What became of a predicate: `holds`; if not, in how many cycles, the first of them, and the values there."""
 
     text: str
     holds: bool

@@ -113,7 +113,8 @@ def read_record(path: Path) -> Record:
                 "scenario again"
             )
         cycles = []
-        for number, line in enumerate(lines[1:], start=2):
+        for line in lines[1:]:
+            number += 1
             fields = json.loads(line)
             cycles.append(Cycle(**{**fields, "faults": tuple(fields["faults"])}))
     except (IndexError, ValueError, TypeError, KeyError, AttributeError) as error:

@@ -1,0 +1,211 @@
+"""A scenario: one TOML file that says what is run, what is broken and when, and what must hold.
+
+    [scenario]   name, system, site, duration, start, seed, clock, broker, bundle
+    [plant]      the plant's own options: initial_soc, soc_resolution, ...
+    [tariff]     a price file or the built-in generator
+    [[fault]]    signal or link, kind, at, for, and what the kind needs
+    [[expect]]   a predicate (hil/predicates.py) and the window in which it must hold
+
+Durations are numbers of seconds or texts such as "15 min" and "2 d 6 h". Paths are relative to the scenario file.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from hil.errors import ScenarioError
+from hil.toml_source import TomlSource
+
+SIGNAL_KINDS = ("off", "stuck", "garbage", "nan", "wrong", "slow", "delayed", "intermittent")
+LINK_KINDS: dict[str, tuple[str, ...]] = {
+    "serial": ("off", "garbage", "bad_crc", "exception", "slow", "cable_pull"),
+    "mqtt": ("broker_kill",),
+    "daemon": ("kill_9",),
+    "disk": ("disk_full",),
+    "clock": ("clock_jump",),
+}
+UNITS_S = {"s": 1, "min": 60, "h": 3600, "d": 86400, "day": 86400, "days": 86400, "week": 604800, "weeks": 604800}
+_TERM = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)")
+
+
+def parse_duration(value: object) -> float:
+    """Seconds from a number of seconds or a text such as "2 d 6 h". Raises ValueError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("a duration is a number of seconds or a text such as '15 min' or '2 d 6 h'")
+    if isinstance(value, int | float):
+        return float(value)
+    total, end = 0.0, 0
+    while end < len(value.rstrip()):
+        term = _TERM.match(value, end)
+        if term is None or term[2] not in UNITS_S:
+            raise ValueError(
+                f"cannot read the duration {value!r}: write '15 min' or '2 d 6 h' (units s, min, h, d, week)"
+            )
+        total += float(term[1]) * UNITS_S[term[2]]
+        end = term.end()
+    if end == 0:
+        raise ValueError("an empty duration: write '15 min' or '2 d 6 h'")
+    return total
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Head(Section):
+    """What is run."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    description: str = ""
+    system: str
+    site: str
+    """The site file's template, with $serial_port, $mqtt_port, $bundle, $trusted_key and $store to be filled in."""
+    duration: Duration
+    start: datetime = datetime(2024, 1, 1, tzinfo=UTC)
+    """With UTC offset; the plant's local clock."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    clock: Literal["lockstep"] = "lockstep"
+    broker: Literal["auto", "mosquitto", "amqtt"] = "auto"
+    bundle: str | None = None
+    set_point_timeout: Duration = 1800.0
+    """The device's own: without a write for this long it falls back to 0."""
+
+    @model_validator(mode="after")
+    def _has_offset(self) -> Head:
+        if self.start.tzinfo is None:
+            raise ValueError("start needs a UTC offset: write 2024-01-01T00:00:00+01:00")
+        return self
+
+
+class TariffSection(Section):
+    """Where prices come from: the generator (`nordic`, `continental`) or a CSV with an hourly or finer spot price."""
+
+    generator: str = "nordic"
+    prices: str | None = None
+    price_column: str = "price"
+    time_column: str = "time"
+
+
+class Fault(Section):
+    """One thing that breaks. `at` counts from the start of the scenario; without `for` an event, else it lasts.
+
+    signal kinds   off, stuck, garbage, nan, wrong (factor, offset), slow (every), delayed (delay), intermittent
+                   (probability)
+    serial kinds   off (silent device), garbage, bad_crc, exception, slow (delay, in real seconds), cable_pull
+    others         mqtt: broker_kill; daemon: kill_9; disk: disk_full; clock: clock_jump (by)
+    """
+
+    signal: str | None = None
+    link: str | None = None
+    kind: str
+    at: Duration
+    duration: Duration = Field(default=0.0, alias="for")
+    factor: float = 1.0
+    offset: float = 0.0
+    every: Duration = 0.0
+    delay: Duration = 0.0
+    probability: Annotated[float, Field(ge=0, le=1)] = 0.5
+    by: float = 0.0
+    """Seconds that the wall clock jumps; negative is back."""
+
+    @property
+    def label(self) -> str:
+        return f"{self.signal or self.link} {self.kind}"
+
+    @property
+    def end(self) -> float:
+        return self.at + self.duration
+
+    @model_validator(mode="after")
+    def _kind_fits(self) -> Fault:
+        if (self.signal is None) == (self.link is None):
+            raise ValueError("a fault has either a signal or a link")
+        if self.link is not None and self.link not in LINK_KINDS:
+            raise ValueError(f"no link is called {self.link!r}: there are {', '.join(LINK_KINDS)}")
+        kinds = SIGNAL_KINDS if self.link is None else LINK_KINDS[self.link]
+        if self.kind not in kinds:
+            what = "a signal" if self.link is None else f"the link {self.link}"
+            raise ValueError(f"{what} cannot fail as {self.kind!r}: it can {', '.join(kinds)}")
+        needs = {"wrong": self.factor != 1.0 or self.offset != 0.0, "clock_jump": self.by != 0.0}
+        if not needs.get(self.kind, True):
+            raise ValueError(f"{self.kind} needs {'factor or offset' if self.kind == 'wrong' else 'by (seconds)'}")
+        if self.kind in ("slow", "delayed") and self.every == 0.0 and self.delay == 0.0:
+            raise ValueError(f"{self.kind} needs {'every' if self.kind == 'slow' and self.link is None else 'delay'}")
+        if self.duration == 0.0 and self.kind != "clock_jump" and self.kind != "kill_9":
+            raise ValueError(f"{self.kind} needs 'for', how long it lasts")
+        return self
+
+
+class Expect(Section):
+    """A predicate, and the window (from the start of the scenario) in which it must hold."""
+
+    that: str
+    begin: Duration = Field(default=0.0, alias="from")
+    until: Duration | None = None
+
+
+class Scenario(Section):
+    """A validated scenario file. `directory` is where its relative paths start."""
+
+    head: Head = Field(alias="scenario")
+    plant: dict[str, float] = Field(default_factory=dict)
+    tariff: TariffSection = TariffSection()
+    faults: tuple[Fault, ...] = Field(default=(), alias="fault")
+    expectations: tuple[Expect, ...] = Field(default=(), alias="expect")
+    directory: Path = Path()
+    source: str = ""
+    """The file's text: part of what the record identifies."""
+
+    def path(self, relative: str) -> Path:
+        return (self.directory / relative).expanduser()
+
+
+def load_scenario(path: Path) -> Scenario:
+    """Read and validate a scenario file.
+
+    Raises:
+        ScenarioError: with file, line, what is wrong and the nearest known name.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScenarioError(
+            f"{path}: cannot be read ({error}): name a scenario file such as scenarios/battery-week.toml"
+        ) from error
+    return parse_scenario(text, path)
+
+
+def parse_scenario(text: str, path: Path) -> Scenario:
+    """As `load_scenario`, from the file's text."""
+    source = TomlSource(path, text, ScenarioError)
+    data: dict[str, Any] = source.load()
+    for reserved in ("directory", "source"):
+        if reserved in data:
+            raise source.error((reserved,), "unknown key: remove it")
+    try:
+        scenario = Scenario.model_validate({**data, "directory": path.parent, "source": text})
+    except ValidationError as error:
+        raise source.explain(error, Scenario) from error
+    _check_times(scenario, source)
+    return scenario
+
+
+def _check_times(scenario: Scenario, source: TomlSource) -> None:
+    """What concerns several sections at once. Raises ScenarioError with the line of the one to change."""
+    end = scenario.head.duration
+    if not scenario.expectations:
+        raise source.error((), "nothing is expected: add at least one [[expect]] with that = 'soc >= 0.03'")
+    for i, fault in enumerate(scenario.faults):
+        if fault.at >= end:
+            raise source.error(("fault", i, "at"), f"{fault.label} begins after the end: at must be below {end:g} s")
+    for i, expect in enumerate(scenario.expectations):
+        if expect.begin >= (end if expect.until is None else expect.until):
+            raise source.error(("expect", i), f"the window of {expect.that!r} is empty: set from below until")
