@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -60,6 +60,16 @@ class Exogenous:
     def step_at(self, time: datetime) -> int:
         """The step that `time` falls in; may lie outside the series."""
         return int((time - self.start).total_seconds() // self.dt_s)
+
+    def slice(self, begin: int, end: int) -> Exogenous:
+        """Steps begin..end-1 as a series of its own, whose step 0 is `begin`."""
+        return replace(
+            self,
+            start=self.time(begin),
+            buy_price=self.buy_price[begin:end],
+            sell_price=self.sell_price[begin:end],
+            net_load_forecast=self.net_load_forecast[begin:end],
+        )
 
 
 def local_clock(

@@ -1,0 +1,1 @@
+"""The result of a tuning run as one page that needs no other file."""
