@@ -8,7 +8,6 @@ comparison: what was not seen is not proved.
 from __future__ import annotations
 
 import ast
-import difflib
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from runtime.toml_lines import did_you_mean
 
 Value = float | NDArray[np.float64]
 
@@ -137,9 +138,7 @@ def _check(node: ast.expr, text: str, known: list[str]) -> None:
         case ast.Name() | ast.Attribute():
             name = _dotted(node)
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-                raise PredicateError(f"{text!r}: no quantity is called {name!r}; {hint}")
+                raise PredicateError(f"{text!r}: no quantity is called {name!r}{did_you_mean(name, known)}")
         case ast.BinOp(op=op) if type(op) in ARITHMETIC:
             _check(node.left, text, known)
             _check(node.right, text, known)

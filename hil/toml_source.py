@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 import typing
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+
+from runtime.toml_lines import did_you_mean
 
 Location = tuple[str | int, ...]
 _HEADER = re.compile(r"^\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(?:#.*)?$")
@@ -53,10 +54,8 @@ class TomlSource:
         name = ".".join(str(part) for part in location if not isinstance(part, int))
         match first["type"]:
             case "extra_forbidden":
-                known = fields_at(model, location[:-1])
-                near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
-                hint = f"did you mean {near[0]!r}?" if near else f"known here are {', '.join(known)}"
-                message = f"unknown key {location[-1]!r}: {hint}"
+                hint = did_you_mean(str(location[-1]), fields_at(model, location[:-1]))
+                message = f"unknown key {location[-1]!r}{hint}"
             case "missing":
                 message = f"{name} is missing: add it"
             case "value_error":

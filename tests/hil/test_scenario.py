@@ -54,8 +54,8 @@ def test_a_good_file() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "line", "message"),
     [
-        ("duration =", "duratoin =", 5, "unknown key 'duratoin': did you mean 'duration'?"),
-        ("for = 1800", "fro = 1800", 22, "unknown key 'fro': did you mean 'for'?"),
+        ("duration =", "duratoin =", 5, "unknown key 'duratoin'; did you mean 'duration'?"),
+        ("for = 1800", "fro = 1800", 22, "unknown key 'fro'; did you mean 'for'?"),
         ('"cable_pull"', '"cable_pul"', 18, "the link serial cannot fail as 'cable_pul'"),
         ('"stuck"', '"sticky"', 12, "a signal cannot fail as 'sticky'"),
         ('signal = "soc"\n', "", 12, "either a signal or a link"),

@@ -1,0 +1,84 @@
+"""Key performance indicators of a run: BOPTEST's, by its names and definitions, and those of a controller runtime.
+
+Pure functions of the record (and of the timing, for what depends on the computer): computed once, from the log, so they
+cannot be counted twice. BOPTEST ("Building optimization testing framework", Blum et al. 2021) divides energy, cost and
+peak by the floor area; so do we when `floor_area_m2` is given, and else the figures are those of the whole site.
+
+    ener_tot  kWh[/m2]   electricity taken from the grid       cost_tot  EUR[/m2]  what it cost, sales deducted
+    pele_tot  kW[/m2]    highest mean draw of a step           tdis_tot  K h/zone  temperature outside comfort
+    time_rat  1          controller time over the step, mean
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.record import Record, Timing
+
+LEVELS = ("mpc", "shifted_plan", "rule", "safe", "off")
+"""The ladder, best first; "off" is a daemon that does not run."""
+INDICATORS = (
+    "ener_tot", "cost_tot", "pele_tot", "tdis_tot", "time_rat",
+    *(f"level_seconds.{level}" for level in LEVELS),
+    "level_changes", "missed_cycles", "deadline_misses", "recovery_s", "actuator_travel", "cycles", "cycle",
+)  # fmt: skip
+
+
+def signals(record: Record) -> dict[str, NDArray[np.float64]]:
+    """Every quantity of the plant, and the device's set-points as `set_point.NAME`, as arrays over the cycles."""
+    first = record.cycles[0]
+    arrays = {name: np.array([c.plant[name] for c in record.cycles], float) for name in first.plant}
+    for name in first.set_point:
+        arrays[f"set_point.{name}"] = np.array([c.set_point[name] for c in record.cycles], float)
+    return arrays
+
+
+def indicators(
+    record: Record, timing: Sequence[Timing] = (), *, floor_area_m2: float | None = None
+) -> dict[str, float]:
+    """All of INDICATORS; NaN where the plant has no such quantity or no timing is given."""
+    of = signals(record)
+    step_h, area = record.step_s / 3600.0, floor_area_m2 or 1.0
+    drawn = np.maximum(of["grid_kw"], 0.0) if "grid_kw" in of else np.array([math.nan])
+    levels = [c.level for c in record.cycles]
+    spent = [t.cycle_s for t in timing if t.cycle_s is not None]
+    return {
+        "ener_tot": float(drawn.sum()) * step_h / area,
+        "cost_tot": float(of["cost_eur"].sum()) / area if "cost_eur" in of else math.nan,
+        "pele_tot": float(drawn.max()) / area,
+        "tdis_tot": discomfort(of, step_h),
+        "time_rat": float(np.mean(spent)) / record.step_s if spent else math.nan,
+        **{f"level_seconds.{level}": levels.count(level) * record.step_s for level in LEVELS},
+        "level_changes": float(sum(a != b for a, b in pairwise(levels))),
+        "missed_cycles": float(levels.count("off")),
+        "deadline_misses": float(sum(s > record.step_s for s in spent)) if timing else math.nan,
+        "recovery_s": max((r for r in recoveries(record).values()), default=0.0),
+        "actuator_travel": float(
+            sum(np.abs(np.diff(values)).sum() for name, values in of.items() if name.startswith("set_point."))
+        ),
+        "cycles": float(len(levels)),
+        "cycle": record.step_s,
+    }
+
+
+def recoveries(record: Record) -> dict[str, float]:
+    """Per fault (label and begin), seconds from its end to the first cycle back at level `mpc`; inf when never."""
+    found: dict[str, float] = {}
+    end_of_run = len(record.cycles) * record.step_s
+    for fault in record.header.get("faults", ()):
+        if fault["end_s"] >= end_of_run:
+            continue  # lasts to the end: there is nothing to recover in
+        back = (c.elapsed_s for c in record.cycles if c.elapsed_s >= fault["end_s"] and c.level == LEVELS[0])
+        found[f"{fault['label']} at {fault['at_s']:g} s"] = next(back, math.inf) - fault["end_s"]
+    return found
+
+
+def discomfort(of: Mapping[str, NDArray[np.float64]], step_h: float) -> float:
+    """K h per zone outside the comfort band; the plant names a zone's excess `discomfort_k.ZONE`. NaN without zones."""
+    zones = [values for name, values in of.items() if name.startswith("discomfort_k.")]
+    return float(np.mean([z.sum() for z in zones])) * step_h if zones else math.nan
