@@ -19,7 +19,7 @@ class HeatPumpSpec:
 
     max_power_kw: float = 1.5
     """Electrical limit of the inverter."""
-    min_power_kw: float = 0.25
+    min_power_kw: float = 0.15
     """Below it the compressor cannot turn: the unit switches on and off to meet the average."""
     nominal_heat_kw: float = 5.0
     """Full-load heat at 7 °C outside."""

@@ -37,12 +37,12 @@ class PhysicalSpec:
     mass_kwh_per_k: tuple[float, ...] = (2.6, 1.9, 1.6, 1.5)
     """Heat capacity of walls, floor and ceiling."""
     air_to_mass_kw_per_k: tuple[float, ...] = (0.34, 0.26, 0.24, 0.22)
-    mass_to_outside_kw_per_k: tuple[float, ...] = (0.030, 0.022, 0.022, 0.020)
-    windows_kw_per_k: tuple[float, ...] = (0.018, 0.012, 0.010, 0.011)
+    mass_to_outside_kw_per_k: tuple[float, ...] = (0.055, 0.042, 0.040, 0.036)
+    windows_kw_per_k: tuple[float, ...] = (0.035, 0.022, 0.018, 0.020)
     neighbours_kw_per_k: tuple[float, ...] = (0.060, 0.035, 0.030, 0.025)
     """Between each room and the next of the ring: 0-1 (an open kitchen), 1-2, 2-3, 3-0."""
     volume_m3: tuple[float, ...] = (95.0, 60.0, 50.0, 42.0)
-    air_changes_per_h: float = 0.25
+    air_changes_per_h: float = 0.3
     stack_air_changes_per_h_k: float = 0.008
     """More air exchange per square root of the temperature difference (chimney effect), 1/h/K^0.5."""
     window_m2: tuple[float, ...] = (4.0, 2.0, 1.6, 1.4)
