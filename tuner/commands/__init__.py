@@ -1,1 +1,1 @@
-"""Sub-commands of `nisse` that the tuner offers."""
+"""The tuner's sub-commands."""

@@ -66,7 +66,7 @@ def make_mdp(transition: ArrayLike, stage_cost: ArrayLike, discount: float) -> M
     if np.isnan(cost).any() or np.isneginf(cost).any():
         s, a = np.argwhere(np.isnan(cost) | np.isneginf(cost))[0]
         raise BadProblem(
-            f"L[{s}, {a}] is {cost[s, a]}: a stage cost is a number, or +inf where the action is not available"
+            f"L[{s}, {a}] is {cost[s, a]}: a stage cost is a number, or +inf for an action that is not available"
         )
     if not np.all(np.isfinite(p)) or p.min() < 0.0:
         s, a, t = np.argwhere(~(np.isfinite(p) & (p >= 0.0)))[0]
@@ -86,10 +86,9 @@ def evaluate_policy(mdp: Mdp, policy: NDArray[np.int64]) -> Array:
     p, cost = mdp.of_policy(policy)
     if np.isinf(cost).any():
         state = int(np.flatnonzero(np.isinf(cost))[0])
-        raise NoFeasibleAction(
-            f"the policy takes action {policy[state]} in state {state}, which is not available there"
-        )
-    return np.linalg.solve(np.eye(mdp.n_states) - mdp.discount * p, cost)
+        raise NoFeasibleAction(f"the policy takes action {policy[state]}, not available in state {state}")
+    value: Array = np.linalg.solve(np.eye(mdp.n_states) - mdp.discount * p, cost)
+    return value
 
 
 def value_iteration(mdp: Mdp, *, tolerance: float = 1e-10, max_iterations: int = 1_000_000) -> TabularSolution:

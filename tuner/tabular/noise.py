@@ -44,7 +44,7 @@ class NoNoise:
 
 
 def _phi(x: Array | float) -> Array:
-    return np.exp(-0.5 * np.square(x)) / np.sqrt(2.0 * np.pi)
+    return np.asarray(np.exp(-0.5 * np.square(x)) / np.sqrt(2.0 * np.pi))
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
     V*(s) = min_a  L(s, a) + gamma E[V*(s+) | s + a],      s+ = s + a + w in [0, 1],  |a| <= 1/4
 
-Costs throughout (the paper's rewards with the sign changed). The one discretisation is that V is piecewise linear between
-nodes: expectations are integrated exactly, and the minimiser over a is not bound to any grid. Policy iteration with exact
-evaluation (Howard, "Dynamic Programming and Markov Processes", 1960), which is Newton's method on the Bellman equation.
+Costs throughout (the paper's rewards with the sign changed). The one discretisation is that V is piecewise linear
+between nodes: expectations are integrated exactly, and the minimiser over a is not bound to any grid. Policy iteration
+with exact evaluation (Howard, "Dynamic Programming and Markov Processes", 1960): Newton's method on the Bellman equation.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class ScalarProblem:
         if reach.min() < -EDGE:
             state = self.nodes[np.argmin(reach)]
             raise NoFeasibleAction(
-                f"no action in [-{MAX_MOVE}, {MAX_MOVE}] keeps s + a + w in [0, 1] for all |w| <= {self.transition.low:g} "
-                f"at s = {state:g}: use less noise, or penalise leaving instead of forbidding it"
+                f"at s = {state:g} no action in [-{MAX_MOVE}, {MAX_MOVE}] keeps s + a + w in [0, 1] "
+                f"for all |w| <= {self.transition.low:g}: use less noise, or penalise leaving instead of forbidding it"
             )
 
     @cached_property
@@ -135,8 +135,8 @@ class ScalarProblem:
     def improve(self, cost_to_go: Array) -> tuple[Array, Array]:
         """(T V, greedy policy) on the nodes.
 
-        Over each sign of a the stage cost is linear, so the minimum of slope * m + gamma E[V | m] over a window of m is at
-        an end of the window or at a local minimum, which is refined beyond the grid.
+        Over each sign of a the stage cost is linear, so the minimum of slope * m + gamma E[V | m] over a window of m is
+        at an end of the window or at a local minimum, which is refined beyond the grid.
         """
         s, (scan, weights, leaving) = self.nodes, self._scan
         future = self.discount * (weights @ cost_to_go) + leaving
@@ -175,7 +175,7 @@ class ScalarProblem:
         return np.clip(np.searchsorted(scan, np.round(m, 12) - 1e-12), 0, len(scan) - 1)
 
     def _local_minima(self, scan: Array, h: Array, slope: float, cost_to_go: Array) -> Array:
-        """Interior minimisers of h(m) = slope * m + gamma E[V | m], by golden section between neighbours of the scan."""
+        """Interior minimisers of h(m) = slope * m + gamma E[V | m], by golden section between scan neighbours."""
         inner = np.flatnonzero((h[1:-1] <= h[:-2]) & (h[1:-1] < h[2:]) & np.isfinite(h[1:-1])) + 1
         if not len(inner):
             return np.empty(0)
@@ -207,7 +207,7 @@ def scalar_world(
     discount: float = DISCOUNT,
     noise: Noise | None = None,
 ) -> ScalarProblem:
-    """The real decision problem. `penalty=None` forbids leaving [0, 1]; a number charges it per unit that does not fit."""
+    """The real decision problem. `penalty=None` forbids leaving [0, 1]; a number charges each unit that does not fit."""
     noise = noise or TruncatedGaussian(case.noise_std, case.noise_limit)
     return ScalarProblem(case, Additive(noise, penalty), intervals, discount)
 

@@ -1,0 +1,1 @@
+"""The experiments of the literature, each reproducible by one command."""
