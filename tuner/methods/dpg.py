@@ -1,0 +1,32 @@
+"""Deterministic policy gradient over MPC.
+
+    grad_theta J = E[ (d pi_theta / d theta)' grad_a Q(s, a) |_{a = pi_theta(s)} ]
+
+d pi/d theta comes from the implicit function theorem on the program's optimality system, grad_a Q from a critic; with
+the compatible critic of LSTDQ the natural gradient, metric E[(d pi/d theta)' (d pi/d theta)], is its weight vector.
+Sources: Silver et al., "Deterministic Policy Gradient Algorithms"; "All AI Models are Wrong, but Some are Optimal",
+Section IV; "AI for Operational Decisions".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tuner.critics.face import Critic
+from tuner.methods.face import Improvement
+from tuner.transitions import Batch
+
+
+@dataclass(frozen=True)
+class DeterministicPolicyGradient:
+    name: str = "dpg"
+    needs_q: bool = False
+    on_policy: bool = False
+
+    def improve(self, batch: Batch, critic: Critic, gamma: float) -> Improvement:
+        jacobian = batch.policy_jacobian
+        gradient = np.einsum("nmp,nm->p", jacobian, critic.q_gradient_a(batch)) / len(batch)
+        metric = np.einsum("nmp,nmq->pq", jacobian, jacobian) / len(batch)
+        return Improvement(gradient, metric, float(np.sqrt(np.mean(critic.td_error(batch) ** 2))))

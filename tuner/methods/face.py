@@ -1,0 +1,32 @@
+"""The common face of learning methods: from a batch and a critic to a direction in theta."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from tuner.critics.face import Critic
+from tuner.policy import Array
+from tuner.transitions import Batch
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """What a method asks for. The trainer decides how far to go."""
+
+    gradient: Array
+    """(p,) of the method's objective, which is to be lowered."""
+    metric: Array
+    """(p, p) positive semi-definite: the method's own measure of distance between thetas."""
+    td_error: float
+    """Root mean square."""
+
+
+class Method(Protocol):
+    name: str
+    needs_q: bool
+    """Needs Q_theta(s, a) and its gradient in the batch."""
+    on_policy: bool
+    """May only see experience of the current theta."""
+
+    def improve(self, batch: Batch, critic: Critic, gamma: float) -> Improvement: ...

@@ -1,0 +1,53 @@
+"""Stochastic policy gradient: the likelihood-ratio form with a Gaussian around the MPC.
+
+    a ~ N(pi_theta(s), Sigma),   grad_theta log p(a|s) = (d pi_theta/d theta)' Sigma^-1 (a - pi_theta(s))
+    grad_theta J = E[ grad_theta log p(a|s) A(s, a) ]
+    A_t = sum_k (gamma lambda)^k delta_{t+k},   delta_t = L_t + gamma V(s_{t+1}) - V(s_t)
+
+V is the critic's value of the state: the baseline, and the tail of an episode that was cut. The plant projects the
+action to its bounds, so the score is that of the action before projection. The metric is the Fisher matrix.
+Sources: Williams, "Simple statistical gradient-following algorithms"; Schulman et al., "High-dimensional continuous
+control using generalized advantage estimation"; "All AI Models are Wrong, but Some are Optimal" names the method.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tuner.critics.face import Critic
+from tuner.methods.face import Improvement
+from tuner.policy import Array
+from tuner.transitions import Batch
+
+
+@dataclass(frozen=True)
+class StochasticPolicyGradient:
+    exploration_std: Array
+    """(m,) square root of the diagonal of Sigma."""
+    trace: float = 0.95
+    """lambda: 1 is the Monte Carlo return (no bias from V), 0 the TD error (least variance)."""
+    name: str = "spg"
+    needs_q: bool = False
+    on_policy: bool = True
+
+    def improve(self, batch: Batch, critic: Critic, gamma: float) -> Improvement:
+        delta = batch.cost + gamma * critic.value(batch.next_features) - critic.value(batch.features)
+        advantage = generalised_advantage(delta, batch.segment, gamma * self.trace)
+        scaled = (batch.raw_action - batch.policy_action) / self.exploration_std**2
+        score = np.einsum("nmp,nm->np", batch.policy_jacobian, scaled)
+        gradient = score.T @ (advantage - advantage.mean()) / len(batch)
+        return Improvement(gradient, score.T @ score / len(batch), float(np.sqrt(np.mean(delta**2))))
+
+
+def generalised_advantage(delta: Array, segment: Array, decay: float) -> Array:
+    """A_t = delta_t + decay * A_{t+1} within each segment; all (n,)."""
+    out = np.zeros(len(delta))
+    following = 0.0
+    for t in range(len(delta) - 1, -1, -1):
+        if t + 1 < len(delta) and segment[t + 1] != segment[t]:
+            following = 0.0
+        following = delta[t] + decay * following
+        out[t] = following
+    return out

@@ -1,0 +1,116 @@
+"""The state of a training run between two iterations, and the file it survives in.
+
+The file is an npz of plain arrays and one JSON text: no pickle, the same bytes for the same state, replaced atomically.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tuner.policy import Array
+from tuner.transitions import Episode, episode_arrays
+
+FORMAT = 1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be continued."""
+
+    exit_code = 65
+
+
+@dataclass(frozen=True)
+class IterationRecord:
+    """One line of the learning history; nothing in it depends on the machine's speed."""
+
+    iteration: int
+    cost: float
+    """Mean over the held-in periods after the step."""
+    td_error: float
+    accepted: bool
+    radius: float
+    transitions: int
+    masked: int
+    failures: int
+    solves: int
+    at_bounds: int
+    theta: tuple[float, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self) | {"theta": list(self.theta)}
+
+
+@dataclass(frozen=True)
+class TrainerState:
+    """Costs are per held-in period (n_periods,); replay holds the episodes that the next iteration sees again."""
+
+    iteration: int
+    theta: Array
+    best_theta: Array
+    start_costs: Array
+    costs: Array
+    best_costs: Array
+    radius: float
+    replay: tuple[Episode, ...]
+    history: tuple[IterationRecord, ...]
+
+
+def _identity(spec: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    """What must agree between a checkpoint and the run that continues it. More iterations may be asked for."""
+    chosen = asdict(spec)
+    chosen.pop("iterations")
+    return {"format": FORMAT, "spec": chosen, "names": list(names)}
+
+
+def save_state(path: Path, state: TrainerState, spec: Any, names: tuple[str, ...]) -> None:
+    """Write the checkpoint; a reader sees the old file or the new one, never half of it."""
+    head = _identity(spec, names) | {
+        "iteration": state.iteration,
+        "radius": state.radius,
+        "replay": len(state.replay),
+        "history": [record.as_json() for record in state.history],
+    }
+    arrays = {name: getattr(state, name) for name in ("theta", "best_theta", "start_costs", "costs", "best_costs")}
+    for k, episode in enumerate(state.replay):
+        arrays |= {f"episode{k}_{name}": value for name, value in episode_arrays(episode).items()}
+    text = np.frombuffer(json.dumps(head, sort_keys=True).encode(), dtype=np.uint8)
+    temporary = path.with_name(path.name + ".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with temporary.open("wb") as file:
+        np.savez(file, head=text, **arrays)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def load_state(path: Path, spec: Any, names: tuple[str, ...]) -> TrainerState:
+    """Raises CheckpointError when the file is missing, damaged, or of another run."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+        head = json.loads(arrays.pop("head").tobytes())
+    except FileNotFoundError as error:
+        raise CheckpointError(f"there is no checkpoint at {path}; start without --resume") from error
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path} is not a readable checkpoint ({error}); delete it and start again") from error
+    for key, value in _identity(spec, names).items():
+        if head.get(key) != value:
+            raise CheckpointError(
+                f"{path} belongs to another run: its {key} is {head.get(key)}, this run has {value}; "
+                "use the same options or another file"
+            )
+    replay = tuple(
+        Episode(**{f.name: arrays[f"episode{k}_{f.name}"] for f in fields(Episode)}) for k in range(head["replay"])
+    )
+    history = tuple(IterationRecord(**(r | {"theta": tuple(r["theta"])})) for r in head["history"])
+    return TrainerState(
+        head["iteration"], arrays["theta"], arrays["best_theta"], arrays["start_costs"], arrays["costs"],
+        arrays["best_costs"], head["radius"], replay, history,
+    )  # fmt: skip
