@@ -27,9 +27,9 @@ class HouseCost:
     setpoint_c: float = 21.0
     lower_c: float = 18.0
     upper_c: float = 23.0
-    violation_linear: float = 0.1
+    violation_linear: float = 0.0
     """EUR/(K h) per room outside the band."""
-    violation_quadratic: float = 0.2
+    violation_quadratic: float = 0.5
     """EUR/(K^2 h) per room outside the band."""
 
     def outside_band_k(self, temperature_c: ArrayLike) -> Array:

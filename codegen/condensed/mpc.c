@@ -1,0 +1,163 @@
+#include "mpc.h"
+
+#include <math.h>
+#include <string.h>
+
+static size_t line(size_t doubles) { return (doubles + 7) / 8 * 8; }
+
+size_t mpc_size(const mpc_config *config) {
+    const int n = config->moves * ROOMS, m = config->horizon * ROOMS;
+    return 64 + sizeof(double) * (line((size_t)config->horizon) + 2 * line((size_t)n)) + qp_matrices_size(n, m);
+}
+
+void mpc_create(const mpc_config *config, const int *start, mpc *model, void *memory) {
+    double *next = (double *)(((uintptr_t)memory + 63) / 64 * 64);
+    model->config = *config;
+    model->start = start;
+    model->n = config->moves * ROOMS, model->m = config->horizon * ROOMS;
+    model->weight = next, next += line((size_t)config->horizon);
+    model->upper = next, next += line((size_t)model->n);
+    model->lower = next, next += line((size_t)model->n);
+    qp_matrices_create(model->n, model->m, &model->qp, next);
+    double factor = config->dt_h;
+    for (int k = 0; k < config->horizon; k++, factor *= config->discount) model->weight[k] = factor;
+    model->terminal = factor / config->dt_h;
+    for (int i = 0; i < model->n; i++) model->upper[i] = config->power_max[i % ROOMS], model->lower[i] = 0.0;
+}
+
+/* Gamma: temperatures after step k against move i. By linearity the response to a move held over [a, b) is the step
+ * response since a less the one since b, so one simulation per heat pump fills the matrix. */
+static void fill_gamma(mpc *model, double *y, double *v) {
+    const int horizon = model->config.horizon;
+    const size_t ld = (size_t)model->qp.ld;
+    for (int pump = 0; pump < ROOMS; pump++) {
+        memset(v, 0, sizeof(double) * (size_t)((LAGS - 1 + horizon) * INPUTS));
+        for (int k = 0; k < horizon; k++) v[(LAGS - 1 + k) * INPUTS + 1 + pump] = 1.0;
+        arx_respond(&model->arx, horizon, y, v);
+        const double *step = y + YWIN; /* [k][room] after k + 1 steps */
+        for (int move = 0; move < model->config.moves; move++) {
+            const int a = model->start[move], b = model->start[move + 1];
+            for (int k = a; k < horizon; k++)
+                for (int room = 0; room < ROOMS; room++) {
+                    double response = step[(k - a) * ROOMS + room];
+                    if (k >= b) response -= step[(k - b) * ROOMS + room];
+                    model->qp.gamma[(size_t)(k * ROOMS + room) * ld + (size_t)(move * ROOMS + pump)] = response;
+                }
+        }
+    }
+}
+
+void mpc_set_theta(mpc *model, const double *theta) {
+    const mpc_config *c = &model->config;
+    qp_matrices *qp = &model->qp;
+    memcpy(model->theta, theta, sizeof model->theta);
+    arx_set(&model->arx, theta + THETA_A, theta + THETA_B, theta + THETA_BIAS);
+    double y[(LAGS + c->horizon) * ROOMS], v[(LAGS - 1 + c->horizon) * INPUTS];
+    fill_gamma(model, y, v);
+    memset(qp->r, 0, sizeof(double) * (size_t)model->n);
+    for (int move = 0; move < c->moves; move++)
+        for (int k = model->start[move]; k < model->start[move + 1]; k++)
+            for (int pump = 0; pump < ROOMS; pump++) qp->r[move * ROOMS + pump] += c->regularisation * model->weight[k];
+    int move = 0;
+    for (int k = 0; k < c->horizon; k++) {
+        if (k >= model->start[move + 1]) move++;
+        for (int room = 0; room < ROOMS; room++) {
+            const int i = k * ROOMS + room;
+            qp->width[i] = (move + 1) * ROOMS;
+            qp->q[i] = 2.0 * c->beta * theta[THETA_COMFORT + room] * model->weight[k];
+            qp->target[i] = c->set_point + theta[THETA_SET_POINT + room];
+            qp->w[i] = c->penalty * model->weight[k];
+            qp->lower[i] = c->low + theta[THETA_BACKOFF_LOW + room];
+            qp->upper[i] = c->high - theta[THETA_BACKOFF_HIGH + room];
+        }
+    }
+    /* The terminal parabola joins the one of the last row: q/2 (y - t)^2 + curvature/2 (y - set_point)^2 up to a constant. */
+    for (int room = 0; room < ROOMS; room++) {
+        const int i = (c->horizon - 1) * ROOMS + room;
+        const double curvature = model->terminal * theta[THETA_CURVATURE + room];
+        const double sum = qp->q[i] + curvature;
+        if (sum > 0.0) qp->target[i] = (qp->q[i] * qp->target[i] + curvature * c->set_point) / sum;
+        qp->q[i] = sum;
+    }
+    qp_matrices_condense(qp);
+}
+
+size_t mpc_work_size(const mpc *model) {
+    const size_t horizon = (size_t)model->config.horizon;
+    return 64 +
+           sizeof(double) * (3 * line((LAGS + horizon) * ROOMS) + 2 * line((LAGS - 1 + horizon) * INPUTS) +
+                             2 * line((LAGS + horizon) * ROOMS) + 4 * line((size_t)model->n)) +
+           qp_work_size(model->n, model->m);
+}
+
+void mpc_work_create(const mpc *model, mpc_work *work, void *memory) {
+    const size_t horizon = (size_t)model->config.horizon;
+    double *next = (double *)(((uintptr_t)memory + 63) / 64 * 64);
+    double **temperatures[] = {&work->y, &work->plan_y, &work->change_y, &work->costate, &work->co_change};
+    for (size_t i = 0; i < 5; i++) *temperatures[i] = next, next += line((LAGS + horizon) * ROOMS);
+    double **inputs[] = {&work->v, &work->change_v};
+    for (size_t i = 0; i < 2; i++) *inputs[i] = next, next += line((LAGS - 1 + horizon) * INPUTS);
+    double **moves[] = {&work->linear, &work->lb, &work->ub, &work->column};
+    for (size_t i = 0; i < 4; i++) *moves[i] = next, next += line((size_t)model->n);
+    qp_work_create(model->n, model->m, &work->qp, next);
+    work->price = NULL;
+}
+
+void mpc_work_reset(const mpc *model, mpc_work *work) {
+    memset(work->qp.u, 0, sizeof(double) * (size_t)model->n);
+    qp_work_reset(&work->qp);
+}
+
+void mpc_work_shift(const mpc *model, mpc_work *work) {
+    const int shift = model->config.decision * ROOMS;
+    /* Moves later in the horizon may be held longer; then this is a guess, as a warm start may be. */
+    memmove(work->qp.u, work->qp.u + shift, sizeof(double) * (size_t)(model->n - shift));
+}
+
+/* Terms of the cost that the QP leaves out: linear in the last temperatures, and constants. */
+static double left_out(const mpc *model, const double *last_free) {
+    const mpc_config *c = &model->config;
+    double sum = 0.0;
+    for (int room = 0; room < ROOMS; room++) {
+        const int i = (c->horizon - 1) * ROOMS + room;
+        const double curvature = model->terminal * model->theta[THETA_CURVATURE + room];
+        const double q = model->qp.q[i] - curvature, target = c->set_point + model->theta[THETA_SET_POINT + room];
+        const double joint = model->qp.target[i];
+        sum += 0.5 * (q * target * target + curvature * c->set_point * c->set_point - model->qp.q[i] * joint * joint);
+        sum += model->terminal * model->theta[THETA_SLOPE + room] * (last_free[room] - c->set_point);
+    }
+    return sum;
+}
+
+void mpc_solve(const mpc *model, mpc_work *work, const double *history_y, const double *history_v, const double *outdoor,
+               const double *price, const double *first, qp_result *result) {
+    const mpc_config *c = &model->config;
+    const int n = model->n;
+    memcpy(work->y, history_y, sizeof(double) * YWIN);
+    memset(work->v, 0, sizeof(double) * (size_t)((LAGS - 1 + c->horizon) * INPUTS));
+    memcpy(work->v, history_v, sizeof(double) * (LAGS - 1) * INPUTS);
+    for (int k = 0; k < c->horizon; k++) work->v[(LAGS - 1 + k) * INPUTS] = outdoor[k];
+    arx_simulate(&model->arx, c->horizon, work->y, work->v);
+
+    memset(work->linear, 0, sizeof(double) * (size_t)n);
+    const double price_scale = model->theta[THETA_PRICE];
+    for (int move = 0; move < c->moves; move++) {
+        double sum = 0.0;
+        for (int k = model->start[move]; k < model->start[move + 1]; k++) sum += model->weight[k] * price[k];
+        for (int pump = 0; pump < ROOMS; pump++) work->linear[move * ROOMS + pump] = price_scale * sum;
+    }
+    for (int room = 0; room < ROOMS; room++)
+        if (model->theta[THETA_SLOPE + room] != 0.0)
+            for (int i = 0; i < n; i++)
+                work->linear[i] += model->terminal * model->theta[THETA_SLOPE + room] *
+                                   model->qp.gamma[(size_t)((c->horizon - 1) * ROOMS + room) * (size_t)model->qp.ld + (size_t)i];
+    memcpy(work->lb, model->lower, sizeof(double) * (size_t)n);
+    memcpy(work->ub, model->upper, sizeof(double) * (size_t)n);
+    if (first) {
+        memcpy(work->lb, first, sizeof(double) * (size_t)(c->decision * ROOMS));
+        memcpy(work->ub, first, sizeof(double) * (size_t)(c->decision * ROOMS));
+    }
+    work->price = price;
+    qp_solve(&model->qp, &work->qp, work->linear, work->y + YWIN, work->lb, work->ub, result);
+    result->objective += left_out(model, work->y + YWIN + (c->horizon - 1) * ROOMS);
+}

@@ -1,0 +1,98 @@
+/* The house MPC condensed onto its moves: theta -> matrices once, (history, forecast) -> first moves many times.
+ *
+ * Stage k = 0..N-1 pays for its powers P_k and for the temperatures y_{k+1} they lead to, times gamma^k dt:
+ *
+ *   price_scale price_k sum(P_k) + reg/2 |P_k|^2
+ *     + sum_r scale_r beta (y_r - set_point - offset_r)^2 + penalty/2 [(low + backoff_r - y_r)_+^2 + (y_r - high + backoff_r)_+^2]
+ *
+ * and the last temperatures pay gamma^N (slope_r (y_r - set_point) + curvature_r/2 (y_r - set_point)^2) besides.
+ * theta is ordered as in THETA_*. Powers are held over the steps of their move.
+ */
+#ifndef NISSE_CONDENSED_MPC_H
+#define NISSE_CONDENSED_MPC_H
+
+#include <stddef.h>
+
+#include "arx.h"
+#include "qp.h"
+
+enum {
+    THETA_A = 0,
+    THETA_B = THETA_A + N_A,
+    THETA_BIAS = THETA_B + N_B,
+    THETA_SET_POINT = THETA_BIAS + ROOMS,
+    THETA_BACKOFF_LOW = THETA_SET_POINT + ROOMS,
+    THETA_BACKOFF_HIGH = THETA_BACKOFF_LOW + ROOMS,
+    THETA_COMFORT = THETA_BACKOFF_HIGH + ROOMS, /* scale_r */
+    THETA_PRICE = THETA_COMFORT + ROOMS,        /* price_scale */
+    THETA_SLOPE = THETA_PRICE + 1,
+    THETA_CURVATURE = THETA_SLOPE + ROOMS,
+    N_THETA = THETA_CURVATURE + ROOMS
+};
+
+typedef struct {
+    int horizon;     /* steps */
+    int apply;       /* steps between solves: so many are applied of each plan */
+    int moves;       /* held moves per heat pump over the horizon */
+    int decision;    /* moves per heat pump that begin within the first `apply` steps */
+    double dt_h;
+    double discount; /* per step */
+    double power_max[ROOMS];
+    double set_point, low, high;
+    double beta;     /* EUR/(K^2 h) */
+    double penalty;  /* EUR/(K^2 h) */
+    double regularisation; /* EUR/(kW^2 h) */
+} mpc_config;
+
+/* Read-only after mpc_set_theta: any number of threads may share it. */
+typedef struct {
+    mpc_config config;
+    int n, m; /* moves * ROOMS, horizon * ROOMS */
+    const int *start;    /* [moves+1] first step of each move; start[moves] = horizon */
+    double *weight;      /* [horizon] gamma^k dt_h */
+    double *upper;       /* [n] */
+    double *lower;       /* [n] */
+    double terminal;     /* gamma^N */
+    double theta[N_THETA];
+    arx_model arx;
+    qp_matrices qp;
+} mpc;
+
+size_t mpc_size(const mpc_config *config);
+void mpc_create(const mpc_config *config, const int *start, mpc *model, void *memory);
+void mpc_set_theta(mpc *model, const double *theta);
+
+/* One thread's solver. */
+typedef struct {
+    qp_work qp;
+    double *y;        /* [(LAGS+horizon)*ROOMS] history, then the free response */
+    double *v;        /* [(LAGS-1+horizon)*INPUTS] */
+    double *plan_y;   /* like y, for the plan */
+    double *change_y, *change_v; /* like y and v, for a change of the plan */
+    double *costate, *co_change; /* [(horizon+LAGS)*ROOMS] */
+    double *linear;   /* [n] */
+    double *lb, *ub;  /* [n] */
+    double *column;   /* [n] */
+    const double *price; /* of the last solve */
+} mpc_work;
+
+size_t mpc_work_size(const mpc *model);
+void mpc_work_create(const mpc *model, mpc_work *work, void *memory);
+/* Forgets the warm start: the next solve depends on its arguments alone. */
+void mpc_work_reset(const mpc *model, mpc_work *work);
+/* Moves the warm start on by the applied steps. */
+void mpc_work_shift(const mpc *model, mpc_work *work);
+
+/* history_y [LAGS*ROOMS] and history_v [(LAGS-1)*INPUTS] oldest first, outdoor [horizon], price [horizon];
+ * first [decision*ROOMS] fixes the first moves (Q_theta) or is NULL (V_theta). The plan is in work->qp.u [moves][ROOMS];
+ * result->objective is the whole cost, constants included. */
+void mpc_solve(const mpc *model, mpc_work *work, const double *history_y, const double *history_v, const double *outdoor,
+               const double *price, const double *first, qp_result *result);
+
+/* After mpc_solve: derivative of the optimal cost, gradient [N_THETA] (envelope theorem). */
+void mpc_value_gradient(const mpc *model, mpc_work *work, double *gradient);
+
+/* After mpc_solve: d(first moves)/d theta, jacobian [decision*ROOMS][N_THETA] (implicit function theorem). */
+void mpc_policy_jacobian(const mpc *model, mpc_work *work, double *jacobian);
+
+#endif

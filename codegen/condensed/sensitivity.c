@@ -1,0 +1,115 @@
+/* Derivatives of the optimal cost and of the first moves, in all of theta, from the factor that the solve left behind.
+ *
+ * V:  dV/dtheta = dJ/dtheta at the optimal u (envelope theorem): one adjoint recursion through the ARX.
+ * pi: with F the free moves and M = d2J/du2 on F, M du_F/dtheta = -d/dtheta (dJ/du)_F. For a first move i and z = M^-1 e_i,
+ *       du_i/dtheta = -d/dtheta ( z' dJ/du ) = -d/dtheta DJ(u)[z],
+ *     the derivative of a directional derivative. DJ(u)[z] = sum_k l'(y_k)' dy_k + ..., where dy is the response to z; y
+ *     and dy obey the same recursion, so their costates do: lambda belongs to y and is driven by l'' dy, mu to dy and is
+ *     driven by l', the same mu as in dV/dtheta. No derivative of Gamma or H is ever formed.
+ */
+#include <string.h>
+
+#include "mpc.h"
+
+static void spread(const mpc *model, const double *moves, double *v) {
+    for (int move = 0; move < model->config.moves; move++)
+        for (int k = model->start[move]; k < model->start[move + 1]; k++)
+            for (int pump = 0; pump < ROOMS; pump++) v[(LAGS - 1 + k) * INPUTS + 1 + pump] = moves[move * ROOMS + pump];
+}
+
+/* The plan's trajectory, its inputs, and mu. */
+static void linearise(const mpc *model, mpc_work *work) {
+    const mpc_config *c = &model->config;
+    const qp_matrices *qp = &model->qp;
+    memcpy(work->plan_y, work->y, sizeof(double) * YWIN);
+    memcpy(work->plan_y + YWIN, work->qp.y, sizeof(double) * (size_t)model->m);
+    spread(model, work->qp.u, work->v);
+    memset(work->costate, 0, sizeof(double) * (size_t)((LAGS + c->horizon) * ROOMS));
+    const double *y = work->qp.y;
+    for (int i = 0; i < model->m; i++) {
+        const double low = qp->lower[i] - y[i], high = y[i] - qp->upper[i];
+        work->costate[i] = qp->q[i] * (y[i] - qp->target[i]) + qp->w[i] * ((high > 0 ? high : 0.0) - (low > 0 ? low : 0.0));
+    }
+    for (int room = 0; room < ROOMS; room++)
+        work->costate[(c->horizon - 1) * ROOMS + room] += model->terminal * model->theta[THETA_SLOPE + room];
+    arx_adjoint(&model->arx, c->horizon, work->costate);
+}
+
+static void bias_gradient(int horizon, const double *costate, double *gradient) {
+    for (int k = 0; k < horizon; k++)
+        for (int room = 0; room < ROOMS; room++) gradient[THETA_BIAS + room] += costate[k * ROOMS + room];
+}
+
+void mpc_value_gradient(const mpc *model, mpc_work *work, double *gradient) {
+    const mpc_config *c = &model->config;
+    memset(gradient, 0, sizeof(double) * N_THETA);
+    linearise(model, work);
+    arx_contract(c->horizon, work->costate, work->plan_y, work->v, gradient + THETA_A, gradient + THETA_B);
+    bias_gradient(c->horizon, work->costate, gradient);
+    const double *theta = model->theta;
+    for (int k = 0; k < c->horizon; k++)
+        for (int room = 0; room < ROOMS; room++) {
+            const double y = work->qp.y[k * ROOMS + room], dt = model->weight[k];
+            const double error = y - c->set_point - theta[THETA_SET_POINT + room];
+            const double low = c->low + theta[THETA_BACKOFF_LOW + room] - y;
+            const double high = y - c->high + theta[THETA_BACKOFF_HIGH + room];
+            gradient[THETA_SET_POINT + room] -= 2.0 * c->beta * theta[THETA_COMFORT + room] * dt * error;
+            gradient[THETA_COMFORT + room] += c->beta * dt * error * error;
+            if (low > 0.0) gradient[THETA_BACKOFF_LOW + room] += c->penalty * dt * low;
+            if (high > 0.0) gradient[THETA_BACKOFF_HIGH + room] += c->penalty * dt * high;
+            gradient[THETA_PRICE] += dt * work->price[k] * work->v[(LAGS - 1 + k) * INPUTS + 1 + room];
+        }
+    for (int room = 0; room < ROOMS; room++) {
+        const double error = work->qp.y[(c->horizon - 1) * ROOMS + room] - c->set_point;
+        gradient[THETA_SLOPE + room] = model->terminal * error;
+        gradient[THETA_CURVATURE + room] = 0.5 * model->terminal * error * error;
+    }
+}
+
+/* row [N_THETA] += d/dtheta DJ(u)[z] for the terms that act on the cost directly. */
+static void cost_rows(const mpc *model, const mpc_work *work, double *row) {
+    const mpc_config *c = &model->config;
+    const double *theta = model->theta;
+    for (int k = 0; k < c->horizon; k++)
+        for (int room = 0; room < ROOMS; room++) {
+            const double y = work->qp.y[k * ROOMS + room], dt = model->weight[k];
+            const double change = work->change_y[YWIN + k * ROOMS + room];
+            const double error = y - c->set_point - theta[THETA_SET_POINT + room];
+            row[THETA_SET_POINT + room] -= 2.0 * c->beta * theta[THETA_COMFORT + room] * dt * change;
+            row[THETA_COMFORT + room] += 2.0 * c->beta * dt * error * change;
+            if (y < c->low + theta[THETA_BACKOFF_LOW + room]) row[THETA_BACKOFF_LOW + room] -= c->penalty * dt * change;
+            if (y > c->high - theta[THETA_BACKOFF_HIGH + room]) row[THETA_BACKOFF_HIGH + room] += c->penalty * dt * change;
+            row[THETA_PRICE] += dt * work->price[k] * work->change_v[(LAGS - 1 + k) * INPUTS + 1 + room];
+        }
+    for (int room = 0; room < ROOMS; room++) {
+        const int last = (c->horizon - 1) * ROOMS + room;
+        row[THETA_SLOPE + room] += model->terminal * work->change_y[YWIN + last];
+        row[THETA_CURVATURE + room] +=
+            model->terminal * (work->qp.y[last] - c->set_point) * work->change_y[YWIN + last];
+    }
+}
+
+void mpc_policy_jacobian(const mpc *model, mpc_work *work, double *jacobian) {
+    const mpc_config *c = &model->config;
+    const qp_matrices *qp = &model->qp;
+    const int horizon = c->horizon, outputs = c->decision * ROOMS;
+    memset(jacobian, 0, sizeof(double) * (size_t)(outputs * N_THETA));
+    linearise(model, work);
+    memset(work->change_v, 0, sizeof(double) * (size_t)((LAGS - 1 + horizon) * INPUTS));
+    for (int i = 0; i < outputs; i++) {
+        /* A first move on its bound stays there: its row is zero. */
+        if (!qp_inverse_column(qp, &work->qp, i, work->column)) continue;
+        double *row = jacobian + (size_t)i * N_THETA;
+        spread(model, work->column, work->change_v);
+        arx_respond(&model->arx, horizon, work->change_y, work->change_v);
+        memset(work->co_change, 0, sizeof(double) * (size_t)((LAGS + horizon) * ROOMS));
+        for (int k = 0; k < model->m; k++)
+            work->co_change[k] = (qp->q[k] + (work->qp.violated[k] ? qp->w[k] : 0.0)) * work->change_y[YWIN + k];
+        arx_adjoint(&model->arx, horizon, work->co_change);
+        arx_contract(horizon, work->co_change, work->plan_y, work->v, row + THETA_A, row + THETA_B);
+        arx_contract(horizon, work->costate, work->change_y, work->change_v, row + THETA_A, row + THETA_B);
+        bias_gradient(horizon, work->co_change, row);
+        cost_rows(model, work, row);
+        for (int p = 0; p < N_THETA; p++) row[p] = -row[p];
+    }
+}
