@@ -1,4 +1,4 @@
-"""The scalar battery s+ = s + a + w of "All AI Models are Wrong, but Some are Optimal", Example V-A, as an MPC problem."""
+"""The scalar battery s+ = s + a + w of "All AI Models are Wrong, but Some are Optimal" (Example V-A) as an MPC."""
 
 from __future__ import annotations
 
@@ -42,13 +42,21 @@ SOFT = SoftPenalty(linear=(50.0, 50.0), quadratic=(100.0, 100.0))
 
 
 def scalar_battery(*, horizon: int = 40, discount: float = DISCOUNT) -> Problem:
-    """Expected-value MPC of both cases: f = s + buy - sell + drift, with the modifications that tuning may learn."""
-    x, u, d = ca.SX.sym("s"), ca.SX.sym("u", 3), ca.SX.sym("d", 3)
+    """Expected-value MPC of both cases: f = s + buy - sell + drift, with the modifications that tuning may learn.
+
+    The optimal policy of either case moves s into a band and rests inside it. A deterministic model sees no reason to
+    rest; theta can give it one: energy below `backoff_low + reserve` has a worth of its own (case 1), and deviations
+    from 1/2 below `deviation_band` are free (case 2). With the defaults both vanish: the expected-value MPC remains.
+    """
+    x, u, d = ca.SX.sym("s"), ca.SX.sym("u", 4), ca.SX.sym("d", 3)
     z = ca.SX.sym("z", 0)
     theta = (
         Parameter("drift", "1", 0.0, -0.1, 0.1, "added to the expected next state", "model"),
         Parameter("backoff_low", "1", 0.0, 0.0, 0.3, "distance kept from s = 0", "backoff"),
         Parameter("backoff_high", "1", 0.0, 0.0, 0.3, "distance kept from s = 1", "backoff"),
+        Parameter("reserve", "1", 0.0, 0.0, 0.5, "energy above the lower backoff that is worth keeping", "cost"),
+        Parameter("reserve_worth", "1", 0.8, 0.0, 2.0, "worth of a unit of reserve kept over the horizon", "cost"),
+        Parameter("deviation_band", "1", 0.0, 0.0, 0.3, "|s - 1/2| below this costs nothing", "cost"),
         Parameter("price_spread", "1", 0.0, 0.0, 2.0, "added to the cost of buying and of selling", "cost"),
         Parameter("deviation_curvature", "1", 0.0, 0.0, 5.0, "quadratic cost on s - 1/2", "cost"),
         Parameter("deviation_scale", "1", 1.0, 0.0, 2.0, "factor on the cost of |s - 1/2|", "cost"),
@@ -56,14 +64,16 @@ def scalar_battery(*, horizon: int = 40, discount: float = DISCOUNT) -> Problem:
         Parameter("terminal_curvature", "1", 0.0, 0.0, 5.0, "quadratic terminal cost on s - 1/2", "terminal"),
     )
     p = ca.SX.sym("theta", len(theta))
-    drift, low, high, spread, curvature, scale, slope, terminal_curvature = ca.vertsplit(p)
-    buy, sell, deviation = ca.vertsplit(u)
+    drift, low, high, reserve, worth, band, spread, curvature, scale, slope, terminal_curvature = ca.vertsplit(p)
+    buy, sell, deviation, shortfall = ca.vertsplit(u)
     buy_price, sell_price, deviation_weight = ca.vertsplit(d)
     stage = (buy_price + spread) * buy + (spread - sell_price) * sell
     stage += deviation_weight * (scale * deviation + curvature / 2 * (x - 0.5) ** 2)
-    stage += REGULARISATION / 2 * (buy**2 + sell**2 + deviation**2)
+    stage += (1 - discount) / (1 - discount**horizon) * worth * shortfall
+    stage += REGULARISATION / 2 * (buy**2 + sell**2 + deviation**2 + shortfall**2)
     terminal = -slope * x + terminal_curvature / 2 * (x - 0.5) ** 2
     soft = ca.vertcat(x - low, 1 - high - x)
+    epigraphs = ca.vertcat(deviation + band - (x - 0.5), deviation + band + (x - 0.5), shortfall + x - low - reserve)
     stage_args, terminal_args = [x, u, d, z, p], [x, d, z, p]
     return Problem(
         name="scalar_battery",
@@ -75,7 +85,10 @@ def scalar_battery(*, horizon: int = 40, discount: float = DISCOUNT) -> Problem:
             Signal("buy", "1", 0.0, MAX_MOVE, "energy bought"),
             Signal("sell", "1", 0.0, MAX_MOVE, "energy sold"),
         ),
-        auxiliaries=(Signal("deviation", "1", 0.0, 2.0, "epigraph of |s - 1/2|"),),
+        auxiliaries=(
+            Signal("deviation", "1", 0.0, 2.0, "epigraph of max(0, |s - 1/2| - deviation_band)"),
+            Signal("shortfall", "1", 0.0, 2.0, "epigraph of max(0, backoff_low + reserve - s)"),
+        ),
         forecasts=(
             Signal("buy_price", "1", -5.0, 5.0),
             Signal("sell_price", "1", -5.0, 5.0),
@@ -89,7 +102,5 @@ def scalar_battery(*, horizon: int = 40, discount: float = DISCOUNT) -> Problem:
         soft_penalty=SOFT,
         soft_terminal=ca.Function("soft_terminal", terminal_args, [soft], list(TERMINAL_INPUTS), ["h"]),
         soft_terminal_penalty=SOFT,
-        hard=ca.Function(
-            "hard", stage_args, [ca.vertcat(deviation - (x - 0.5), deviation + (x - 0.5))], list(STAGE_INPUTS), ["g"]
-        ),
+        hard=ca.Function("hard", stage_args, [epigraphs], list(STAGE_INPUTS), ["g"]),
     )
