@@ -1,0 +1,124 @@
+"""What the shim needs beside the acados solver: derivative functions of the Lagrangian, and the sizes as a header.
+
+Gradients with respect to the prepared parameters p, per stage, with multipliers pi (dynamics) and mu (rows >= 0):
+    L_k = gamma^k l + pi' f - mu' rows
+    nisse_gradient      dL_k/dp                                              (envelope theorem)
+    nisse_sensitivity   d/dp [ s' dL_k/dw + s_pi' f + s_rows' rows ], one column per action   (implicit function theorem)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import casadi as ca
+
+from codegen.ocp import TOLERANCE, StageExpressions, is_quadratic_program
+from systems.problem import Problem
+
+FUNCTIONS_NAME = "nisse_functions"
+
+
+def shim_functions(problem: Problem, e: StageExpressions) -> list[ca.Function]:
+    """The CasADi functions that the shim calls, all with dense arguments."""
+    return [*_preparations(problem), *_stage_functions(problem, e), *_terminal_functions(problem, e)]
+
+
+def _preparations(problem: Problem) -> list[ca.Function]:
+    rows = ca.SX.sym("forecast", problem.nd, problem.horizon + 1)  # column-major: what C calls row-major
+    z = ca.densify(problem.features(rows.T)) if problem.features is not None else ca.SX(0, 1)
+    theta, v = ca.SX.sym("theta", problem.ntheta), ca.SX.sym("v", problem.np)
+    p = ca.densify(problem.prepare(theta)) if problem.prepare is not None else theta
+    return [
+        ca.Function("nisse_features", [rows], [z]),
+        ca.Function("nisse_prepare", [theta], [p]),
+        ca.Function("nisse_prepare_vjp", [theta, v], [ca.densify(ca.jtimes(p, theta, v, True))]),
+    ]
+
+
+def _stage_functions(problem: Problem, e: StageExpressions) -> list[ca.Function]:
+    pi, mu = ca.SX.sym("pi", problem.nx), ca.SX.sym("mu", e.rows.numel())
+    sx, su = ca.SX.sym("sx", problem.nx, problem.na), ca.SX.sym("su", problem.nu, problem.na)
+    s_pi, s_rows = ca.SX.sym("s_pi", problem.nx, problem.na), ca.SX.sym("s_rows", e.rows.numel(), problem.na)
+    lagrangian = e.cost + ca.dot(pi, e.dynamics) - ca.dot(mu, e.rows)
+    w, s = ca.vertcat(e.x, e.u), ca.vertcat(sx, su)
+    slope = ca.gradient(lagrangian, w)
+    directions = [
+        ca.gradient(ca.dot(s[:, a], slope) + ca.dot(s_pi[:, a], e.dynamics) + ca.dot(s_rows[:, a], e.rows), e.p)
+        for a in range(problem.na)
+    ]
+    point = [e.x, e.u, e.parameters, pi, mu]
+    return [
+        ca.Function("nisse_gradient", point, [ca.densify(ca.gradient(lagrangian, e.p))]),
+        ca.Function("nisse_sensitivity", [*point, sx, su, s_pi, s_rows], [ca.densify(ca.horzcat(*directions))]),
+    ]
+
+
+def _terminal_functions(problem: Problem, e: StageExpressions) -> list[ca.Function]:
+    mu = ca.SX.sym("mu", e.terminal_rows.numel())
+    sx, s_rows = ca.SX.sym("sx", problem.nx, problem.na), ca.SX.sym("s_rows", e.terminal_rows.numel(), problem.na)
+    lagrangian = e.terminal_cost - ca.dot(mu, e.terminal_rows)
+    slope = ca.gradient(lagrangian, e.x)
+    directions = [
+        ca.gradient(ca.dot(sx[:, a], slope) + ca.dot(s_rows[:, a], e.terminal_rows), e.p) for a in range(problem.na)
+    ]
+    point = [e.x, e.parameters, mu]
+    return [
+        ca.Function("nisse_gradient_e", point, [ca.densify(ca.gradient(lagrangian, e.p))]),
+        ca.Function("nisse_sensitivity_e", [*point, sx, s_rows], [ca.densify(ca.horzcat(*directions))]),
+    ]
+
+
+def write_functions(problem: Problem, e: StageExpressions, directory: Path) -> None:
+    """Write nisse_functions.c and its header."""
+    generator = ca.CodeGenerator(f"{FUNCTIONS_NAME}.c", {"with_header": True, "casadi_int": "int", "casadi_real": "double"})
+    for function in shim_functions(problem, e):
+        generator.add(function)
+    generator.generate(str(directory) + os.sep)
+
+
+def write_config(problem: Problem, e: StageExpressions, directory: Path) -> None:
+    """Write nisse_config.h: sizes, bounds, defaults and slack prices of one problem."""
+    sizes = {
+        "NX": problem.nx,
+        "NU": problem.nu,
+        "NA": problem.na,
+        "ND": problem.nd,
+        "NZ": problem.nz,
+        "NP": problem.np,
+        "NTHETA": problem.ntheta,
+        "N": problem.horizon,
+        "NHARD": e.rows.numel() - len(problem.soft_penalty.linear),
+        "NSOFT": len(problem.soft_penalty.linear),
+        "NSOFT_E": len(problem.soft_terminal_penalty.linear),
+        "QUADRATIC": int(is_quadratic_program(e)),
+        "DT_S": _number(problem.dt_s),
+        "DISCOUNT": _number(problem.discount),
+        "TOLERANCE": _number(TOLERANCE),
+    }
+    signals = (*problem.actions, *problem.auxiliaries)
+    arrays = {
+        "theta_default": (p.default for p in problem.theta),
+        "theta_lower": (p.lower for p in problem.theta),
+        "theta_upper": (p.upper for p in problem.theta),
+        "u_lower": (s.lower for s in signals),
+        "u_upper": (s.upper for s in signals),
+        "slack_linear": problem.soft_penalty.linear,
+        "slack_quadratic": problem.soft_penalty.quadratic,
+        "slack_linear_e": problem.soft_terminal_penalty.linear,
+        "slack_quadratic_e": problem.soft_terminal_penalty.quadratic,
+    }
+    lines = ["/* Sizes and numbers of one problem. */", "#ifndef NISSE_CONFIG_H", "#define NISSE_CONFIG_H", ""]
+    lines += [f"#define NISSE_{name} {value}" for name, value in sizes.items()]
+    lines += ["", *(_array(name, values) for name, values in arrays.items()), "", "#endif", ""]
+    (directory / "nisse_config.h").write_text("\n".join(lines))
+
+
+def _number(value: float) -> str:
+    return repr(float(value))
+
+
+def _array(name: str, values: Iterable[float]) -> str:
+    numbers = ", ".join(_number(v) for v in values) or "0.0"
+    return f"__attribute__((unused)) static const double nisse_{name}[] = {{{numbers}}};"

@@ -1,0 +1,148 @@
+"""Problem -> acados OCP: the stage functions become CasADi expressions, soft rows become native slacks.
+
+Each stage k has the run-time parameters [d_k, z, p, gamma^k], so that theta, forecast and discount never need a
+new compilation. Time steps are all 1: acados scales stage costs with them, and the discount is ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import casadi as ca
+import numpy as np
+
+from codegen.acados import OCP_NAME
+from codegen.errors import ProblemError
+from systems.problem import Problem
+
+UNBOUNDED = 1e9
+"""acados' own infinity; the shim masks these sides, so the number never enters the arithmetic."""
+TOLERANCE = 1e-8
+
+
+@dataclass(frozen=True)
+class StageExpressions:
+    """The problem in symbols: stage variables, and what the stage and the terminal functions make of them."""
+
+    x: ca.SX
+    u: ca.SX
+    d: ca.SX
+    z: ca.SX
+    p: ca.SX
+    gamma_k: ca.SX
+    dynamics: ca.SX
+    cost: ca.SX
+    rows: ca.SX
+    """Inequalities >= 0: the hard ones first, then the soft ones."""
+    terminal_cost: ca.SX
+    terminal_rows: ca.SX
+
+    @property
+    def parameters(self) -> ca.SX:
+        return ca.vertcat(self.d, self.z, self.p, self.gamma_k)
+
+
+def expressions(problem: Problem) -> StageExpressions:
+    """Evaluate the problem's functions on fresh symbols. Costs carry gamma^k. Raises ProblemError."""
+    x, u = ca.SX.sym("x", problem.nx), ca.SX.sym("u", problem.nu)
+    d, z, p = ca.SX.sym("d", problem.nd), ca.SX.sym("z", problem.nz), ca.SX.sym("p", problem.np)
+    gamma_k = ca.SX.sym("gamma_k")
+    stage, terminal = (x, u, d, z, p), (x, d, z, p)
+
+    def call(function: ca.Function | None, arguments: tuple[ca.SX, ...]) -> ca.SX:
+        if function is None:
+            return ca.SX(0, 1)
+        try:
+            return ca.densify(function(*arguments))
+        except RuntimeError as error:
+            raise ProblemError(
+                f"{problem.name}: {function.name()} cannot be written in scalar operations: {error}"
+            ) from error
+
+    return StageExpressions(
+        x, u, d, z, p, gamma_k,
+        dynamics=call(problem.dynamics, stage),
+        cost=gamma_k * call(problem.stage_cost, stage),
+        rows=ca.vertcat(call(problem.hard, stage), call(problem.soft, stage)),
+        terminal_cost=gamma_k * call(problem.terminal_cost, terminal),
+        terminal_rows=call(problem.soft_terminal, terminal),
+    )  # fmt: skip
+
+
+def is_quadratic_program(e: StageExpressions) -> bool:
+    """True when, for fixed parameters, costs are quadratic and all rows and the dynamics affine in (x, u)."""
+    w = ca.vertcat(e.x, e.u)
+    affine = ca.vertcat(e.dynamics, e.rows, e.terminal_rows)
+    hessians = ca.vertcat(ca.hessian(e.cost, w)[0], ca.hessian(e.terminal_cost, w)[0])
+    return not ca.depends_on(ca.jacobian(affine, w), w) and not ca.depends_on(hessians, w)
+
+
+def check_penalties(problem: Problem) -> None:
+    """Each soft row needs its price. Raises ProblemError."""
+    for label, function, penalty in (
+        ("soft", problem.soft, problem.soft_penalty),
+        ("soft_terminal", problem.soft_terminal, problem.soft_terminal_penalty),
+    ):
+        rows = 0 if function is None else int(function.numel_out(0))
+        if len(penalty.linear) != rows or len(penalty.quadratic) != rows:
+            raise ProblemError(
+                f"{problem.name}: {label} has {rows} rows but prices for {len(penalty.linear)} (linear) and "
+                f"{len(penalty.quadratic)} (quadratic): give one of each per row"
+            )
+
+
+def build_ocp(problem: Problem, e: StageExpressions, templates: ModuleType) -> Any:
+    """The AcadosOcp. x_0, theta, forecast, discounted slack prices and masks are set at run time by the shim."""
+    check_penalties(problem)
+    ocp, model = templates.AcadosOcp(), templates.AcadosModel()
+    model.name = OCP_NAME
+    model.x, model.u, model.p = e.x, e.u, e.parameters
+    model.disc_dyn_expr = e.dynamics
+    model.cost_expr_ext_cost, model.cost_expr_ext_cost_0 = e.cost, e.cost
+    model.cost_expr_ext_cost_e = e.terminal_cost
+    ocp.model = model
+    ocp.dims.N = problem.horizon
+    ocp.parameter_values = np.zeros(int(e.parameters.numel()))
+    ocp.cost.cost_type = ocp.cost.cost_type_0 = ocp.cost.cost_type_e = "EXTERNAL"
+
+    signals = (*problem.actions, *problem.auxiliaries)
+    ocp.constraints.lbu = np.array([s.lower for s in signals])
+    ocp.constraints.ubu = np.array([s.upper for s in signals])
+    ocp.constraints.idxbu = np.arange(problem.nu)
+    ocp.constraints.x0 = np.zeros(problem.nx)
+
+    rows, soft = int(e.rows.numel()), len(problem.soft_penalty.linear)
+    if rows:
+        model.con_h_expr = e.rows
+        ocp.constraints.lh, ocp.constraints.uh = np.zeros(rows), np.full(rows, UNBOUNDED)
+    if soft:
+        ocp.constraints.idxsh = np.arange(rows - soft, rows)
+        ocp.cost.zl, ocp.cost.Zl = np.array(problem.soft_penalty.linear), np.array(problem.soft_penalty.quadratic)
+        ocp.cost.zu, ocp.cost.Zu = np.zeros(soft), np.ones(soft)
+    soft_e = len(problem.soft_terminal_penalty.linear)
+    if soft_e:
+        model.con_h_expr_e = e.terminal_rows
+        ocp.constraints.lh_e, ocp.constraints.uh_e = np.zeros(soft_e), np.full(soft_e, UNBOUNDED)
+        ocp.constraints.idxsh_e = np.arange(soft_e)
+        terminal = problem.soft_terminal_penalty
+        ocp.cost.zl_e, ocp.cost.Zl_e = np.array(terminal.linear), np.array(terminal.quadratic)
+        ocp.cost.zu_e, ocp.cost.Zu_e = np.zeros(soft_e), np.ones(soft_e)
+
+    quadratic = is_quadratic_program(e)
+    options = ocp.solver_options
+    options.tf = float(problem.horizon)
+    options.integrator_type = "DISCRETE"
+    options.qp_solver = "PARTIAL_CONDENSING_HPIPM"
+    options.qp_solver_cond_N = problem.horizon
+    # The cost Hessian is exact either way; a QP has no other curvature, so the cheaper evaluation is exact as well.
+    options.hessian_approx = "GAUSS_NEWTON" if quadratic else "EXACT"
+    options.nlp_solver_type = "SQP_RTI" if quadratic else "SQP"
+    options.nlp_solver_max_iter = 50
+    options.tol = TOLERANCE
+    options.qp_tol = TOLERANCE / 10
+    options.qp_solver_iter_max = 200
+    options.hpipm_mode = "BALANCE"
+    options.print_level = 0
+    return ocp

@@ -1,0 +1,69 @@
+/* What the two halves of the shim share: one acados solver of one program, and the controller around two of them. */
+#ifndef NISSE_SOLVER_H
+#define NISSE_SOLVER_H
+
+#include <stdbool.h>
+
+#include "acados_c/ocp_nlp_interface.h"
+#include "acados_solver_nisse_ocp.h"
+#include "nisse_config.h"
+
+#pragma GCC visibility push(default) /* the only symbols that leave the library */
+#include "nisse_controller.h"
+#pragma GCC visibility pop
+
+#define NV (NISSE_NU + NISSE_NX)           /* stage variables in the solver's order: [u; x] */
+#define NROWS (NISSE_NHARD + NISSE_NSOFT)  /* rows of a stage: hard, then soft */
+#define NPAR (NISSE_ND + NISSE_NZ + NISSE_NP + 1)
+#define AT_LEAST_ONE(n) ((n) > 0 ? (n) : 1) /* C has no arrays of length zero */
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+
+/* V has the first action free, Q has it fixed: an equality the solver eliminates, hence two sets of dimensions. */
+typedef enum { PROGRAM_V = 0, PROGRAM_Q = 1 } program_kind;
+
+typedef struct {
+    nisse_ocp_solver_capsule *capsule;
+    ocp_nlp_memory *memory; /* the solver's own: its last QP is what the derivatives are taken of */
+} program;
+
+/* A CasADi function with its work space. */
+typedef struct {
+    int (*call)(const double **arg, double **res, int *iw, double *w, int mem);
+    int *iw;
+    double *w;
+    const double **arg;
+    double **res;
+} casadi_function;
+
+/* Backward Riccati sweep of the last V program, kept for the forward passes. */
+typedef struct {
+    double dynamics[NV * NISSE_NX];                 /* [B A]' */
+    double rows[NV * AT_LEAST_ONE(NROWS)];          /* [D C]' */
+    double weight[AT_LEAST_ONE(NROWS)];             /* barrier weight of each row */
+    double gain[NISSE_NU * NISSE_NX];               /* u = -gain x */
+    double cost_to_go[NISSE_NX * NISSE_NX];         /* of the next stage */
+} riccati_stage;
+
+struct nisse_controller {
+    program programs[2];
+    program *last; /* solved last; NULL when there is nothing to differentiate */
+    double theta[AT_LEAST_ONE(NISSE_NTHETA)];
+    double prepared[AT_LEAST_ONE(NISSE_NP)];              /* p = prepare(theta) */
+    double parameters[NISSE_N + 1][NPAR];                 /* [d_k, z, p, gamma^k] */
+    double forecast[(NISSE_N + 1) * AT_LEAST_ONE(NISSE_ND)];
+    double features[AT_LEAST_ONE(NISSE_NZ)];
+    riccati_stage riccati[NISSE_N];
+    casadi_function f_features, f_prepare, f_prepare_vjp;
+    casadi_function f_gradient, f_gradient_e, f_sensitivity, f_sensitivity_e;
+};
+
+/* Multipliers of the rows' lower sides at a stage, inside the solver's vector [lb; lg; ub; ug; ls; us]. */
+static inline int box_rows(int stage) { return stage == 0 ? NV : stage < NISSE_N ? NISSE_NU : 0; }
+static inline int general_rows(int stage) { return stage < NISSE_N ? NROWS : NISSE_NSOFT_E; }
+
+/* Creates the program at first use; false when memory is short. */
+bool ensure_program(program *p, program_kind kind);
+
+int call_casadi(const casadi_function *function);
+
+#endif

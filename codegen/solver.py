@@ -1,0 +1,117 @@
+"""Problem -> compiled controller: generate, compile, cache by content, load."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from codegen import acados
+from codegen.compilers import Compiler, find_compiler
+from codegen.functions import FUNCTIONS_NAME, write_config, write_functions
+from codegen.ocp import build_ocp, expressions
+from codegen.toolchain import AcadosTree, acados_tree, cache_directory, host_arch
+from runtime.abi.controller import Controller
+from systems.problem import Problem
+
+SHIM = Path(__file__).parent / "shim"
+ABI_HEADER = Path(__file__).parents[1] / "runtime" / "abi" / "nisse_controller.h"
+LIBRARY = "libnisse_controller.so"
+INCLUDES = ("acados", "blasfeo/include", "hpipm/include", "")
+
+
+@dataclass(frozen=True)
+class BuiltSolver:
+    """A folder with the controller library, everything it loads, and (in src/) what it was made of."""
+
+    directory: Path
+    arch: str
+
+    @property
+    def library(self) -> Path:
+        return self.directory / "lib" / LIBRARY
+
+    @property
+    def sources(self) -> Path:
+        return self.directory / "src"
+
+
+def compiled_controller(problem: Problem, cache_dir: Path | None = None) -> Controller:
+    """The controller of `problem` on this machine, built at first use. Raises CodegenError."""
+    return Controller(build_solver(problem, host_arch(), cache_dir).library)
+
+
+def build_solver(problem: Problem, arch: str, cache_dir: Path | None = None) -> BuiltSolver:
+    """Generate and compile `problem` for `arch`, or take it from the cache when the same sources were built before."""
+    cache = cache_dir or cache_directory()
+    with acados.environment_kept():
+        tree = acados_tree(arch, cache)
+        # The renderer runs here, the libraries run there: templates come from the host's tree.
+        templates_tree = tree if arch == host_arch() else acados_tree(host_arch(), cache)
+    compiler = find_compiler(arch, cache)
+    solvers = cache / "solvers"
+    solvers.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=solvers, prefix=".partial-") as name:
+        work = Path(name)
+        generate_sources(problem, templates_tree, work / "src")
+        key = content_hash(work / "src", f"{arch} {tree.version} {compiler.name} {' '.join(flags())}")
+        destination = solvers / f"{problem.name}-{arch}-{key[:16]}"
+        if not destination.is_dir():
+            compile_controller(work, tree, compiler)
+            try:
+                work.rename(destination)
+            except OSError:
+                if not destination.is_dir():
+                    raise
+            work.mkdir(exist_ok=True)
+        return BuiltSolver(destination, arch)
+
+
+def generate_sources(problem: Problem, tree: AcadosTree, directory: Path) -> None:
+    """Write every C file of the controller into `directory`: acados', CasADi's, the shim's and the ABI header."""
+    e = expressions(problem)
+    raw = directory.parent / "acados"
+    with acados.environment_kept():
+        templates = acados.load_templates(tree)
+        acados.render(templates, build_ocp(problem, e, templates), tree, raw)
+    for path in (*acados.generated_sources(raw), *acados.generated_headers(raw)):
+        (directory / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(raw / path, directory / path)
+    shutil.rmtree(raw)
+    write_functions(problem, e, directory)
+    write_config(problem, e, directory)
+    for path in (*sorted(SHIM.glob("*.[ch]")), ABI_HEADER):
+        shutil.copyfile(path, directory / path.name)
+
+
+def source_list(directory: Path) -> list[str]:
+    """The C files of a source folder, in a fixed order; program.c includes the acados solver itself."""
+    paths = (path.relative_to(directory) for path in directory.rglob("*.c"))
+    return sorted(str(path) for path in paths if not path.name.startswith("acados_solver_"))
+
+
+def flags() -> list[str]:
+    """Compiler flags that matter for the result."""
+    return ["-O2", "-fPIC", "-std=gnu11", "-shared", "-fvisibility=hidden", "-Werror=implicit-function-declaration", "-Wl,-rpath,$ORIGIN"]
+
+
+def compile_controller(work: Path, tree: AcadosTree, compiler: Compiler) -> None:
+    """Compile work/src into work/lib, with the libraries it needs beside it."""
+    source, lib = work / "src", work / "lib"
+    lib.mkdir()
+    for library in acados.libraries(tree):
+        shutil.copyfile(library, lib / library.name)
+    includes = [f"-I{tree.include / part}" for part in INCLUDES]
+    links = ["-L../lib", "-Wl,--no-as-needed", "-lacados", "-lhpipm", "-lblasfeo", "-lqpOASES_e", "-lm"]
+    compiler.run([*flags(), "-I.", *includes, *source_list(source), "-o", f"../lib/{LIBRARY}", *links], source)
+
+
+def content_hash(directory: Path, extra: str) -> str:
+    """sha256 over names and bytes of all files below `directory`, and `extra`."""
+    digest = hashlib.sha256(extra.encode())
+    for path in sorted(p for p in directory.rglob("*") if p.is_file()):
+        digest.update(str(path.relative_to(directory)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
