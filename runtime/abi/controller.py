@@ -137,7 +137,7 @@ class Controller:
         )
         if c.abi_version != ABI_VERSION:
             raise ControllerError(
-                f"{library_path} speaks controller ABI {c.abi_version}, this nisse speaks {ABI_VERSION}; rebuild the bundle"
+                f"{library_path} speaks controller ABI {c.abi_version}, not {ABI_VERSION}; rebuild the bundle"
             )
         n = self.dimensions
         # Inputs are copied into buffers whose addresses never change: no conversion of pointers in the solve path.

@@ -1,0 +1,77 @@
+"""From actions to set-points in devices: written on change, refreshed slowly, read back, and safe at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from runtime.clock import Clock
+from runtime.config import OutputSection
+from runtime.manifest import SignalSpec
+from runtime.units import conversion
+
+
+class Sink(Protocol):
+    """Where a set-point goes. Returns the problem, or an empty string when the set-point is in force."""
+
+    def write(self, name: str, output: OutputSection, value: float) -> str: ...
+
+
+@dataclass(frozen=True)
+class Written:
+    """A set-point as the device has it, or why it does not."""
+
+    value: float
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class _Held:
+    value: float
+    monotonic_s: float
+
+
+class Actuator:
+    """Knows what every device was told last. A write that failed is repeated at the next opportunity."""
+
+    def __init__(self, outputs: Mapping[str, OutputSection], sinks: Mapping[str, Sink], clock: Clock) -> None:
+        self._outputs, self._sinks, self._clock = dict(outputs), dict(sinks), clock
+        self._wanted: dict[str, float] = {}
+        self._held: dict[str, _Held] = {}
+
+    def apply(self, set_points: Mapping[str, float]) -> dict[str, Written]:
+        """Bring the set-points (output -> value in its unit) into force."""
+        self._wanted = dict(set_points)
+        return self.tick()
+
+    def tick(self) -> dict[str, Written]:
+        """Write what changed, what failed before and what is due for a refresh; called between cycles too."""
+        return {name: self._hold(name, value) for name, value in self._wanted.items()}
+
+    def safe(self) -> dict[str, Written]:
+        """The devices' own defaults."""
+        return self.apply({name: output.safe for name, output in self._outputs.items()})
+
+    def _hold(self, name: str, value: float) -> Written:
+        output, held, now = self._outputs[name], self._held.get(name), self._clock.monotonic()
+        if held is not None and held.value == value and now - held.monotonic_s < output.refresh_s:
+            return Written(value)
+        problem = self._sinks[output.sink].write(name, output, value)
+        if problem:
+            self._held.pop(name, None)
+        else:
+            self._held[name] = _Held(value, now)
+        return Written(value, problem)
+
+
+def set_points(
+    outputs: Mapping[str, OutputSection], actions: Sequence[SignalSpec], action: Sequence[float]
+) -> dict[str, float]:
+    """Set-point of each output: the sum of factor * action, each action converted to the output's unit first."""
+    values = dict(zip((spec.name for spec in actions), action, strict=True))
+    units = {spec.name: spec.unit for spec in actions}
+    return {
+        name: sum(factor * conversion(units[a], output.unit)(values[a]) for a, factor in output.combine.items())
+        for name, output in outputs.items()
+    }

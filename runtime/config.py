@@ -1,0 +1,303 @@
+"""The site file: one TOML that says which bundle controls which signals over which links.
+
+Every mistake is reported with file, line and, for a misspelt key, the key that was probably meant.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from runtime.errors import ConfigError, KeyFileError
+from runtime.keys import public_key_bytes
+from runtime.toml_lines import did_you_mean, line_of
+
+SiteName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+MQTT = "mqtt"
+
+
+class Section(BaseModel):
+    """A table of the site file: no unknown keys, no silent conversion of types."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Site(Section):
+    name: SiteName
+    timezone: str = "UTC"
+    """For people who read the plan; the controller itself counts in UTC."""
+
+
+class ControllerSection(Section):
+    bundle: Path
+    trusted_keys: tuple[str, ...]
+    """Public keys as `nisse key show` prints them; a bundle signed by another is refused."""
+    cycle_s: Positive
+    solve_timeout_s: Positive = 10.0
+    dwell_s: NonNegative | None = None
+    """How long a better level must be available before the daemon returns to it; one cycle by default."""
+    plan_max_age_s: NonNegative = 3600.0
+    """How long the last good plan may be followed when no new one can be had."""
+
+    @field_validator("trusted_keys")
+    @classmethod
+    def _are_keys(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
+        for key in keys:
+            try:
+                public_key_bytes(key)
+            except KeyFileError as error:
+                raise ValueError(str(error)) from error
+        return keys
+
+
+class StoreSection(Section):
+    path: Path = Path("nisse.db")
+    max_transitions: Annotated[int, Field(gt=0)] = 200_000
+    """The oldest are dropped beyond this; at 15 minutes a cycle, more than five years."""
+
+
+class MqttSection(Section):
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(gt=0, lt=65536)] = 1883
+    username: str | None = None
+    password_file: Path | None = None
+    tls: bool = False
+    ca_file: Path | None = None
+    keepalive_s: Annotated[int, Field(ge=5, le=3600)] = 30
+
+    @property
+    def is_local(self) -> bool:
+        return self.host in {"localhost", "127.0.0.1", "::1"}
+
+
+class SerialSection(Section):
+    protocol: Literal["modbus"]
+    port: str
+    baudrate: Annotated[int, Field(gt=0)] = 19200
+    parity: Literal["N", "E", "O"] = "E"
+    stopbits: Literal[1, 2] = 1
+    device_id: Annotated[int, Field(ge=1, le=247)] = 1
+    timeout_s: Positive = 0.5
+
+
+RegisterType = Literal["uint16", "int16", "uint32", "int32", "float32"]
+
+
+class Register(Section):
+    """A Modbus register: value = scale * raw + offset, in the signal's configured unit."""
+
+    kind: Literal["input", "holding"]
+    address: Annotated[int, Field(ge=0, le=65535)]
+    type: RegisterType = "uint16"
+    scale: Finite = 1.0
+    offset: Finite = 0.0
+    word_order: Literal["big", "little"] = "big"
+
+    @field_validator("scale")
+    @classmethod
+    def _not_zero(cls, scale: float) -> float:
+        if scale == 0:
+            raise ValueError("scale must not be 0")
+        return scale
+
+
+class InputSection(Section):
+    """Where a state or forecast of the bundle comes from; the table's name is the signal's."""
+
+    source: str
+    unit: str
+    max_age_s: Positive
+    topic: str | None = None
+    pointer: str = ""
+    """JSON pointer (RFC 6901) into the message."""
+    accept_retained: bool = True
+    """Whether a retained message counts as fresh on arrival; say false for a measurement nobody may have updated."""
+    register_: Annotated[Register | None, Field(alias="register")] = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> InputSection:
+        if self.source == MQTT and (self.topic is None or not _is_plain_topic(self.topic)):
+            raise ValueError('an input from mqtt needs topic = "..." without wildcards')
+        if self.source != MQTT and self.register_ is None:
+            raise ValueError("an input from a serial device needs register = {kind, address, type, scale}")
+        if self.pointer and not self.pointer.startswith("/"):
+            raise ValueError('a pointer starts with "/"')
+        return self
+
+
+class OutputSection(Section):
+    """A set-point of a device: the weighted sum of the bundle's actions."""
+
+    sink: str
+    unit: str
+    combine: dict[str, Finite]
+    """Action -> factor."""
+    safe: Finite
+    """What is written when nothing else is sure, and at the end."""
+    topic: str | None = None
+    register_: Annotated[Register | None, Field(alias="register")] = None
+    refresh_s: Positive = 300.0
+    """A value that did not change is written again after this; a change is written at once."""
+    readback: bool = True
+
+    @model_validator(mode="after")
+    def _complete(self) -> OutputSection:
+        if self.sink == MQTT and (self.topic is None or not _is_plain_topic(self.topic)):
+            raise ValueError('an output to mqtt needs topic = "..." without wildcards')
+        if self.sink != MQTT and (self.register_ is None or self.register_.kind != "holding"):
+            raise ValueError('an output to a serial device needs register = {kind = "holding", address, type, scale}')
+        if not self.combine:
+            raise ValueError("combine names at least one action")
+        return self
+
+
+class HoldRule(Section):
+    """Fixed actions; those not named are 0 or their nearest bound."""
+
+    kind: Literal["hold"] = "hold"
+    values: dict[str, Finite] = Field(default_factory=dict)
+
+
+class SelfConsumptionRule(Section):
+    """Charge with the surplus, cover the load from the battery: charge = (-net_load)+, discharge = (net_load)+."""
+
+    kind: Literal["self_consumption"]
+    net_load: str = "net_load"
+    charge: str = "charge"
+    discharge: str = "discharge"
+
+
+class ThermostatRule(Section):
+    """Full power below set_point - band / 2, none above set_point + band / 2, as before in between."""
+
+    kind: Literal["thermostat"]
+    action: str
+    measurement: str
+    set_point: Finite
+    band: NonNegative = 1.0
+    on: Finite
+    off: Finite = 0.0
+
+
+Rule = Annotated[HoldRule | SelfConsumptionRule | ThermostatRule, Field(discriminator="kind")]
+
+
+class SiteFile(Section):
+    """The whole file; `path` and `text` are where it came from."""
+
+    path: Annotated[Path, Field(exclude=True)]
+    text: Annotated[str, Field(exclude=True, repr=False)]
+    site: Site
+    controller: ControllerSection
+    store: StoreSection = StoreSection()
+    mqtt: MqttSection | None = None
+    serial: dict[str, SerialSection] = Field(default_factory=dict)
+    inputs: dict[str, InputSection]
+    outputs: dict[str, OutputSection]
+    rule: Rule = HoldRule()
+
+    def relative(self, path: Path) -> Path:
+        """Paths in the file count from the file's folder."""
+        return path if path.is_absolute() else self.path.parent / path
+
+    def error(self, path: tuple[str | int, ...], message: str) -> ConfigError:
+        """A ConfigError that points at the key `path`."""
+        return ConfigError(f"{self.path}:{line_of(self.text, path)}: {'.'.join(map(str, path))}: {message}")
+
+    @property
+    def dwell_s(self) -> float:
+        return self.controller.cycle_s if self.controller.dwell_s is None else self.controller.dwell_s
+
+
+def load_site(path: Path) -> SiteFile:
+    """Read and validate a site file by itself (not yet against its bundle). Raises ConfigError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; name the site file, for example /etc/nisse/site.toml") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    try:
+        site = SiteFile.model_validate({**document, "path": path, "text": text})
+    except ValidationError as error:
+        raise ConfigError(_describe(path, text, error)) from error
+    _check_links(site)
+    return site
+
+
+def _check_links(site: SiteFile) -> None:
+    """Every source and sink is a link of this file, and no two of them are in each other's way."""
+    links = {*site.serial, *([MQTT] if site.mqtt else [])}
+    for name, entry in site.inputs.items():
+        if entry.source not in links:
+            raise site.error(
+                ("inputs", name, "source"), f"no link is called {entry.source!r}{did_you_mean(entry.source, links)}"
+            )
+    for name, output in site.outputs.items():
+        if output.sink not in links:
+            raise site.error(
+                ("outputs", name, "sink"), f"no link is called {output.sink!r}{did_you_mean(output.sink, links)}"
+            )
+    if MQTT in site.serial:
+        raise site.error(("serial", MQTT), "is the name of the MQTT link; call the serial device something else")
+
+
+def _is_plain_topic(topic: str) -> bool:
+    return bool(topic) and not any(mark in topic for mark in "+#\0") and len(topic) < 1024
+
+
+def _describe(path: Path, text: str, error: ValidationError) -> str:
+    """The first mistake as one line."""
+    first = error.errors()[0]
+    # A discriminated union puts its tag into the location, which is no key of the file.
+    tags = {"hold", "self_consumption", "thermostat"}
+    where = tuple(
+        part for i, part in enumerate(first["loc"]) if not (i == 1 and first["loc"][0] == "rule" and part in tags)
+    )
+    line = line_of(text, where)
+    key = ".".join(map(str, where))
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        message = f"unknown key {where[-1]!r}{did_you_mean(str(where[-1]), _known_keys(where[:-1]))}"
+        return f"{path}:{line}: {message}{more}"
+    if first["type"] == "missing":
+        return f"{path}:{line}: {key} is missing; add it{more}"
+    message = first["msg"].removeprefix("Value error, ")
+    given = first.get("input")
+    shown = f", not {given!r}" if isinstance(given, str | int | float | bool) else ""
+    return f"{path}:{line}: {key}: {message}{shown}{more}"
+
+
+def _known_keys(path: tuple[str | int, ...]) -> list[str]:
+    """The keys that the table at `path` may have."""
+    annotations: list[Any] = [SiteFile]
+    for part in path:
+        annotations = [inner for annotation in annotations for inner in _step_into(annotation, part)]
+    models = [model for annotation in annotations for model in _models(annotation)]
+    keys = {field.alias or name for model in models for name, field in model.model_fields.items()}
+    return sorted(keys - {"path", "text"})
+
+
+def _step_into(annotation: Any, part: str | int) -> list[Any]:
+    """The annotations of what stands under `part` in a value of type `annotation`."""
+    if get_origin(annotation) is dict:
+        return [get_args(annotation)[1]]
+    fields = (item for model in _models(annotation) for item in model.model_fields.items())
+    return [field.annotation for name, field in fields if part == (field.alias or name)]
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The tables in a type: itself, or those of a union."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models(argument)]

@@ -1,0 +1,276 @@
+"""The MQTT link: inputs into a mailbox, state out, and the site's availability, whatever the broker does.
+
+The network thread is paho's. It keeps the last message per topic and a bounded queue of commands, so a flood costs
+nothing but messages. What the site last said is remembered here and said again after every reconnect; commands are
+never replayed (clean session, retained commands are dropped).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import ssl
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from runtime.clock import Clock
+from runtime.config import MqttSection
+from runtime.errors import ConfigError
+from runtime.signals import MAX_PAYLOAD_BYTES, Arrival, PayloadError, parse_payload
+
+MAX_COMMANDS = 32
+QOS = 1
+
+log = logging.getLogger("nisse.mqtt")
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """One input: its topic, where in the message the value is, and whether a retained message counts."""
+
+    topic: str
+    pointer: str = ""
+    accept_retained: bool = True
+
+
+@dataclass(frozen=True)
+class Command:
+    """A message to `nisse/<site>/set/...` or `/request/...`."""
+
+    topic: str
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class _Message:
+    payload: bytes
+    monotonic_s: float | None
+    retained: bool
+
+
+class MqttLink:
+    """One connection. Everything public is called by the daemon's thread; callbacks only fill the mailbox."""
+
+    def __init__(
+        self,
+        site: str,
+        section: MqttSection,
+        password: str | None,
+        subscriptions: Mapping[str, Subscription],
+        clock: Clock,
+        *,
+        stamp_on_read: bool = False,
+    ) -> None:
+        """subscriptions: input name -> where it comes from. stamp_on_read: date messages when the cycle sees them
+
+        (lockstep: the clock stands still between cycles, so the moment of arrival has no meaning).
+        """
+        self.prefix = f"nisse/{site}"
+        self.barrier_topic = f"{self.prefix}/barrier"
+        self._clock, self._stamp_on_read = clock, stamp_on_read
+        self._subscriptions = dict(subscriptions)
+        self._lock = threading.Condition()
+        self._mailbox: dict[str, _Message] = {}
+        self._commands: deque[Command] = deque(maxlen=MAX_COMMANDS)
+        self._arrivals: dict[str, Arrival] = {}
+        self._said: dict[str, tuple[bytes, bool]] = {}
+        self._unacknowledged: list[paho.MQTTMessageInfo] = []
+        self._subscribed = False
+        self._barrier = -1
+        self._section = section
+        self._client = self._build_client(site, password)
+
+    # -- for the daemon's thread
+
+    def start(self) -> None:
+        """Connect in the background and keep trying; the broker may be absent."""
+        self._said[f"{self.prefix}/availability"] = (b"online", True)
+        self._client.connect_async(self._section.host, self._section.port, keepalive=self._section.keepalive_s)
+        self._client.loop_start()
+
+    @property
+    def connected(self) -> bool:
+        """Connected, and the broker has confirmed the subscriptions."""
+        return self._client.is_connected() and self._subscribed
+
+    def wait_connected(self, timeout_s: float) -> bool:
+        with self._lock:
+            return self._lock.wait_for(lambda: self.connected, timeout_s)
+
+    def wait_barrier(self, sequence: int, timeout_s: float) -> bool:
+        """Wait for the bench's message `sequence`: all that was published before it has then arrived."""
+        with self._lock:
+            return self._lock.wait_for(lambda: self._barrier >= sequence, timeout_s)
+
+    def read(self) -> dict[str, Arrival]:
+        """What has arrived for each input by now."""
+        with self._lock:
+            taken, self._mailbox = self._mailbox, {}
+        now_s = self._clock.monotonic()
+        for name, subscription in self._subscriptions.items():
+            message = taken.get(subscription.topic)
+            if message is None or (message.retained and not subscription.accept_retained):
+                continue
+            stamp = now_s if message.monotonic_s is None else message.monotonic_s
+            self._arrivals[name] = self._parsed(name, subscription, message.payload, stamp)
+        return dict(self._arrivals)
+
+    def has_all(self) -> bool:
+        """Whether every input has a message, read or not."""
+        with self._lock:
+            waiting = set(self._mailbox)
+        return all(name in self._arrivals or s.topic in waiting for name, s in self._subscriptions.items())
+
+    def take_commands(self) -> list[Command]:
+        with self._lock:
+            taken = list(self._commands)
+            self._commands.clear()
+        return taken
+
+    def say(self, topic: str, document: Mapping[str, Any] | str, *, retain: bool = True) -> None:
+        """Publish, and say it again after a reconnect. Nothing is queued while there is no connection."""
+        text = document if isinstance(document, str) else json.dumps(document, separators=(",", ":"), allow_nan=False)
+        self._said[topic] = (text.encode(), retain)
+        if self._client.is_connected():
+            self._publish(topic, text.encode(), retain)
+
+    def wait_acknowledged(self, timeout_s: float) -> bool:
+        """Wait until the broker has all that was said; False if it has not in time."""
+        deadline = time.monotonic() + timeout_s
+        pending, self._unacknowledged = self._unacknowledged, []
+        for info in pending:
+            try:
+                info.wait_for_publish(max(0.0, deadline - time.monotonic()))
+            except (RuntimeError, ValueError):  # the connection went away; it is said again after the reconnect
+                return False
+        return all(info.is_published() for info in pending)
+
+    def stop(self) -> None:
+        """Say offline and leave."""
+        self.say(f"{self.prefix}/availability", "offline")
+        self.wait_acknowledged(1.0)
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    # -- set-up
+
+    def _build_client(self, site: str, password: str | None) -> paho.Client:
+        section = self._section
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2, client_id=f"nisse-{site}", clean_session=True, protocol=paho.MQTTv311
+        )
+        client.will_set(f"{self.prefix}/availability", b"offline", qos=QOS, retain=True)
+        if section.username is not None:
+            client.username_pw_set(section.username, password)
+        if section.tls:
+            try:
+                client.tls_set(ca_certs=None if section.ca_file is None else str(section.ca_file))
+            except (OSError, ssl.SSLError) as error:
+                raise ConfigError(f"{section.ca_file}: no certificates ({error}); name a PEM file") from error
+        client.reconnect_delay_set(min_delay=1, max_delay=30)
+        client.max_queued_messages_set(64)
+        client.on_connect = self._on_connect
+        client.on_connect_fail = self._on_connect_fail
+        client.on_disconnect = self._on_disconnect
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        return client
+
+    def _topics(self) -> list[str]:
+        """The barrier comes last: retained messages are delivered in the order of subscription."""
+        inputs = sorted({s.topic for s in self._subscriptions.values()})
+        return [*inputs, f"{self.prefix}/set/#", f"{self.prefix}/request/#", self.barrier_topic]
+
+    def _publish(self, topic: str, payload: bytes, retain: bool) -> None:
+        info = self._client.publish(topic, payload, qos=QOS, retain=retain)
+        self._unacknowledged = [i for i in self._unacknowledged[-63:] if not i.is_published()] + [info]
+
+    def _parsed(self, name: str, subscription: Subscription, payload: bytes, stamp: float) -> Arrival:
+        try:
+            return Arrival(parse_payload(payload, subscription.pointer), stamp)
+        except PayloadError as error:
+            last = self._arrivals.get(name)
+            problem = f"{subscription.topic}: {error}"
+            return Arrival(None, stamp, problem) if last is None else Arrival(last.value, last.monotonic_s, problem)
+
+    # -- paho's thread
+
+    def _on_connect(
+        self, client: paho.Client, data: object, flags: paho.ConnectFlags, reason: ReasonCode, props: Properties | None
+    ) -> None:
+        if reason.is_failure:
+            log.error("broker %s refuses: %s; check username, password_file and tls", self._section.host, reason)
+            return
+        log.info("connected to broker %s:%d", self._section.host, self._section.port)
+        client.subscribe([(topic, QOS) for topic in self._topics()])
+        for topic, (payload, retain) in list(self._said.items()):
+            client.publish(topic, payload, qos=QOS, retain=retain)
+
+    def _on_connect_fail(self, client: paho.Client, data: object) -> None:
+        log.warning("broker %s:%d not reachable; trying again", self._section.host, self._section.port)
+
+    def _on_disconnect(
+        self,
+        client: paho.Client,
+        data: object,
+        flags: paho.DisconnectFlags,
+        reason: ReasonCode,
+        props: Properties | None,
+    ) -> None:
+        self._subscribed = False
+        if reason.is_failure:
+            log.warning("connection to the broker lost: %s", reason)
+
+    def _on_subscribe(
+        self, client: paho.Client, data: object, mid: int, reasons: list[ReasonCode], props: Properties | None
+    ) -> None:
+        for topic, reason in zip(self._topics(), reasons, strict=False):
+            if reason.is_failure:
+                log.error("broker does not allow reading %s; check its access list", topic)
+        with self._lock:
+            self._subscribed = True
+            self._lock.notify_all()
+
+    def _on_message(self, client: paho.Client, data: object, message: paho.MQTTMessage) -> None:
+        payload, topic = bytes(message.payload[: MAX_PAYLOAD_BYTES + 1]), message.topic
+        stamp = None if self._stamp_on_read else self._clock.monotonic()
+        with self._lock:
+            if topic == self.barrier_topic:
+                self._barrier = max(self._barrier, _sequence(payload))
+                self._lock.notify_all()
+            elif topic.startswith(f"{self.prefix}/"):
+                # A retained command is a leftover from before; acting on it now would be a surprise.
+                if not message.retain:
+                    self._commands.append(Command(topic.removeprefix(f"{self.prefix}/"), payload))
+            else:
+                self._mailbox[topic] = _Message(payload, stamp, message.retain)
+
+
+def read_password(file: Path | None) -> str | None:
+    """The first line of a password file. Raises ConfigError."""
+    if file is None:
+        return None
+    try:
+        return file.read_text(encoding="utf-8").splitlines()[0]
+    except (OSError, UnicodeDecodeError, IndexError) as error:
+        raise ConfigError(f"{file}: no password on its first line; make it readable for the service") from error
+
+
+def _sequence(payload: bytes) -> int:
+    """The number in a barrier message, `7` or `{"sequence": 7}`; -1 where there is none."""
+    try:
+        document = json.loads(payload)
+    except (ValueError, RecursionError):
+        return -1
+    number = document.get("sequence") if isinstance(document, dict) else document
+    return number if isinstance(number, int) and not isinstance(number, bool) else -1

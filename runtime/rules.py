@@ -1,0 +1,59 @@
+"""The `rule` level: what controls when the MPC cannot, simple enough to be trusted without a solver."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from runtime.config import HoldRule, SelfConsumptionRule, ThermostatRule
+from runtime.manifest import Manifest, SignalSpec
+
+AnyRule = HoldRule | SelfConsumptionRule | ThermostatRule
+
+
+class RuleUnavailableError(Exception):
+    """A signal that the rule needs is not there; the text names it."""
+
+
+def rule_action(
+    rule: AnyRule, values: Mapping[str, float], last: tuple[float, ...] | None, manifest: Manifest
+) -> tuple[float, ...]:
+    """The rule's actions, inside their bounds. `values` are the valid signals now. Raises RuleUnavailableError."""
+    match rule:
+        case HoldRule():
+            wanted = dict(rule.values)
+        case SelfConsumptionRule():
+            net_load = _value(rule.net_load, values)
+            wanted = {rule.charge: max(0.0, -net_load), rule.discharge: max(0.0, net_load)}
+        case ThermostatRule():
+            wanted = {rule.action: _thermostat(rule, _value(rule.measurement, values), last, manifest)}
+    return tuple(_clipped(spec, wanted.get(spec.name, 0.0)) for spec in manifest.actions)
+
+
+def rule_signals(rule: AnyRule) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(actions, states or forecasts) that the rule names, for checking a site file against its bundle."""
+    match rule:
+        case HoldRule():
+            return tuple(rule.values), ()
+        case SelfConsumptionRule():
+            return (rule.charge, rule.discharge), (rule.net_load,)
+        case ThermostatRule():
+            return (rule.action,), (rule.measurement,)
+
+
+def _thermostat(rule: ThermostatRule, measured: float, last: tuple[float, ...] | None, manifest: Manifest) -> float:
+    if measured < rule.set_point - rule.band / 2:
+        return rule.on
+    if measured > rule.set_point + rule.band / 2 or last is None:
+        return rule.off
+    index = [a.name for a in manifest.actions].index(rule.action)
+    return last[index]
+
+
+def _value(name: str, values: Mapping[str, float]) -> float:
+    if name not in values:
+        raise RuleUnavailableError(f"rule needs {name}")
+    return values[name]
+
+
+def _clipped(spec: SignalSpec, value: float) -> float:
+    return min(max(value, spec.lower), spec.upper)

@@ -1,0 +1,244 @@
+"""The native solver in a process of its own: a crash or a hang there cannot take the daemon with it.
+
+    python -m runtime.solver_process LIBRARY
+
+Requests come on stdin, answers go to stdout, as frames: kind (1 byte), length of the body (4 bytes), body. Bodies are
+raw little-endian doubles, or JSON for the greeting. No pickle: what a broken child says is data, never code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from runtime.errors import SolverProcessError
+
+FRAME = struct.Struct("<cI")
+RESULT = struct.Struct("<iiddd")
+HELLO, THETA, SOLVE, ERROR = b"H", b"T", b"S", b"E"
+MAX_BODY = 64 << 20
+PR_SET_PDEATHSIG = 1
+GREETING_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True)
+class Solved:
+    """One answer: plan_x has horizon + 1 rows of nx, plan_a horizon rows of na; status 0 is converged."""
+
+    status: int
+    iterations: int
+    residual: float
+    value: float
+    time_s: float
+    action: tuple[float, ...]
+    plan_x: tuple[tuple[float, ...], ...]
+    plan_a: tuple[tuple[float, ...], ...]
+
+
+class SolverProcess:
+    """Owns the child. Every failure kills it and raises SolverProcessError; the next call starts a new one."""
+
+    def __init__(self, library: Path, theta: Sequence[float]) -> None:
+        self._library = library
+        self._theta = tuple(theta)
+        self._child: subprocess.Popen[bytes] | None = None
+        self._sizes = (0, 0, 0, 0)
+        self.starts = 0
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._child is None else self._child.pid
+
+    def start(self) -> None:
+        """Start the child without waiting for it; its first answer is awaited by the first call."""
+        if self._child is not None:
+            return
+        self.starts += 1
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        self._child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "runtime.solver_process", str(self._library)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            bufsize=0,
+        )
+        self._sizes = (0, 0, 0, 0)
+
+    def dimensions(self) -> tuple[int, int, int, int]:
+        """(nx, na, nd, horizon) of the library. Raises SolverProcessError."""
+        self._ready()
+        return self._sizes
+
+    def solve(self, x0: Sequence[float], forecast: Sequence[Sequence[float]], deadline_s: float) -> Solved:
+        """Solve from a cold start, so that the result depends on the arguments alone. Raises SolverProcessError."""
+        self._ready()
+        nx, na, _, horizon = self._sizes
+        numbers = (*x0, *(value for row in forecast for value in row))
+        body = self._ask(SOLVE, struct.pack(f"<{len(numbers)}d", *numbers), deadline_s)
+        count = na + (horizon + 1) * nx + horizon * na
+        if len(body) != RESULT.size + 8 * count:
+            raise self._broken("gave an answer of the wrong length")
+        values = struct.unpack_from(f"<{count}d", body, RESULT.size)
+        status, iterations, residual, value, time_s = RESULT.unpack_from(body)
+        return Solved(
+            status=status,
+            iterations=iterations,
+            residual=residual,
+            value=value,
+            time_s=time_s,
+            action=values[:na],
+            plan_x=_rows(values[na : na + (horizon + 1) * nx], nx),
+            plan_a=_rows(values[na + (horizon + 1) * nx :], na),
+        )
+
+    def close(self) -> None:
+        """End the child."""
+        child, self._child = self._child, None
+        if child is None:
+            return
+        child.kill()
+        child.wait()
+        for pipe in (child.stdin, child.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+    def _ready(self) -> None:
+        """A child that has greeted and has our theta."""
+        self.start()
+        if self._sizes[3]:
+            return
+        greeting = json.loads(self._receive(HELLO, time.monotonic() + GREETING_TIMEOUT_S))
+        nx, na, nd, horizon = (int(greeting[key]) for key in ("nx", "na", "nd", "horizon"))
+        self._ask(THETA, struct.pack(f"<{len(self._theta)}d", *self._theta), GREETING_TIMEOUT_S)
+        self._sizes = (nx, na, nd, horizon)
+
+    def _ask(self, kind: bytes, body: bytes, deadline_s: float) -> bytes:
+        assert self._child is not None and self._child.stdin is not None
+        deadline = time.monotonic() + deadline_s
+        try:
+            _write_all(self._child.stdin.fileno(), FRAME.pack(kind, len(body)) + body, deadline)
+        except (BrokenPipeError, TimeoutError):
+            raise self._broken("does not listen") from None
+        return self._receive(kind, deadline)
+
+    def _receive(self, kind: bytes, deadline: float) -> bytes:
+        assert self._child is not None and self._child.stdout is not None
+        pipe = self._child.stdout.fileno()
+        try:
+            found, length = FRAME.unpack(_read_exactly(pipe, FRAME.size, deadline))
+            if length > MAX_BODY:
+                raise self._broken("gave an answer that is no answer")
+            body = _read_exactly(pipe, length, deadline)
+        except TimeoutError:
+            raise self._broken("took longer than its deadline") from None
+        except EOFError:
+            raise self._broken("died") from None
+        if found == ERROR:
+            raise self._broken(body.decode(errors="replace")[:300])
+        if found != kind:
+            raise self._broken("gave an answer that is no answer")
+        return body
+
+    def _broken(self, what: str) -> SolverProcessError:
+        child = self._child
+        code = None if child is None else child.poll()
+        if what == "died" and child is not None:
+            try:
+                code = child.wait(1.0)
+            except subprocess.TimeoutExpired:
+                code = None
+        self.close()
+        how = f" ({signal.Signals(-code).name})" if code is not None and code < 0 else ""
+        return SolverProcessError(f"solver process {what}{how}")
+
+
+def _rows(values: Sequence[float], width: int) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(values[i : i + width]) for i in range(0, len(values), width))
+
+
+def _write_all(descriptor: int, data: bytes, deadline: float) -> None:
+    os.set_blocking(descriptor, False)
+    view = memoryview(data)
+    while view:
+        _, ready, _ = select.select([], [descriptor], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            raise TimeoutError
+        view = view[os.write(descriptor, view) :]
+
+
+def _read_exactly(descriptor: int, count: int, deadline: float) -> bytes:
+    data = bytearray()
+    while len(data) < count:
+        ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            raise TimeoutError
+        chunk = os.read(descriptor, count - len(data))
+        if not chunk:
+            raise EOFError
+        data += chunk
+    return bytes(data)
+
+
+def serve(library: Path, requests: BinaryIO, answers: BinaryIO) -> None:
+    """The child: load the library, greet, answer until the daemon is gone."""
+    # Imported here: numpy belongs to the child, the daemon does without.
+    import numpy as np
+
+    from runtime.abi.controller import Controller, ControllerError
+
+    def answer(kind: bytes, body: bytes) -> None:
+        answers.write(FRAME.pack(kind, len(body)) + body)
+        answers.flush()
+
+    try:
+        controller = Controller(library)
+        n = controller.dimensions
+        answer(HELLO, json.dumps({"nx": n.nx, "na": n.na, "nd": n.nd, "horizon": n.horizon}).encode())
+        while header := requests.read(FRAME.size):
+            kind, length = FRAME.unpack(header)
+            numbers = np.frombuffer(requests.read(length), dtype="<f8")
+            if kind == THETA:
+                controller.set_theta(numbers)
+                answer(THETA, b"")
+                continue
+            controller.reset()
+            solution = controller.solve(numbers[: n.nx], numbers[n.nx :].reshape(n.horizon + 1, n.nd))
+            result = RESULT.pack(
+                int(solution.status), solution.iterations, solution.residual, solution.value, solution.time_s
+            )
+            answer(
+                SOLVE,
+                result
+                + b"".join(np.asarray(a, "<f8").tobytes() for a in (solution.action, solution.plan_x, solution.plan_a)),
+            )
+    except (ControllerError, ValueError) as error:
+        answer(ERROR, str(error).encode())
+
+
+def main() -> int:
+    import ctypes
+
+    # Die with the daemon, even if it is killed while native code runs here.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the daemon's to handle
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # should native code print, it does not print into the protocol
+    with contextlib.suppress(BrokenPipeError):
+        serve(Path(sys.argv[1]), sys.stdin.buffer, answers)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
