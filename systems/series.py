@@ -49,7 +49,7 @@ class Gap:
     """File row (the header is row 1) before the gap."""
     start: datetime
     """Time of the first missing step."""
-    steps: int
+    duration_s: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,15 +76,18 @@ class TimeSeries:
 
     def describe_gaps(self) -> str:
         """One line for the user; empty when nothing was filled."""
-        if not self.gaps:
-            return ""
-        first = self.gaps[0]
-        total_h = sum(gap.steps for gap in self.gaps) * self.dt_s / 3600.0
-        return (
-            f"{self.source}: filled {len(self.gaps)} gap{'s' if len(self.gaps) > 1 else ''} by interpolation, "
-            f"{total_h:g} h in all, first at {first.start.isoformat(sep=' ')} in column {first.column!r} "
-            f"(after row {first.after_row})"
-        )
+        return describe_gaps(self.gaps, self.source)
+
+
+def describe_gaps(gaps: Sequence[Gap], source: str) -> str:
+    """What was filled, in one line; empty when nothing was."""
+    if not gaps:
+        return ""
+    hours = sum(gap.duration_s for gap in gaps) / 3600.0
+    return (
+        f"{source}: filled {len(gaps)} gap{'s' if len(gaps) > 1 else ''} by interpolation, {hours:g} h in all, "
+        f"first at {gaps[0].start.isoformat(sep=' ')} in column {gaps[0].column!r} (after row {gaps[0].after_row})"
+    )
 
 
 def load_csv(
@@ -281,6 +284,6 @@ def _on_grid(
                 )
                 remedy = "complete the data, cut the file there, or allow longer gaps (--max-gap-hours)"
                 raise SeriesError(path, problem, remedy, row=rows[after], column=name)
-            gaps.append(Gap(name, rows[before], times[before] + timedelta(seconds=dt_s), missing))
+            gaps.append(Gap(name, rows[before], times[before] + timedelta(seconds=dt_s), missing * dt_s))
         values[name] = np.interp(grid, index[there], column[there])
     return TimeSeries(times[0], dt_s, values, tuple(gaps), str(path))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from systems.battery.generator import Household, household_net_load, spot_prices
 from systems.battery.tariff import Tariff
-from systems.series import DEFAULT_MAX_GAP_S, Gap, load_csv, resample
+from systems.series import DEFAULT_MAX_GAP_S, Gap, describe_gaps, load_csv, resample
 
 DAY_S = 86_400.0
 PRICE_COLUMN = "price_eur_per_kwh"
@@ -52,6 +52,10 @@ class Exogenous:
     def first_step_of_day(self) -> int:
         """How many steps after local midnight step 0 begins."""
         return local_clock(self.start, self.dt_s, 1)[3]
+
+    def describe_gaps(self) -> str:
+        """One line on what was filled; empty when nothing was."""
+        return describe_gaps(self.gaps, self.source)
 
     def time(self, step: int) -> datetime:
         """Begin of a step, in the offset of `start`."""

@@ -153,6 +153,11 @@ class BatteryPlant(gymnasium.Env[NDArray[np.float64], NDArray[np.float64]]):
         """State of charge (1,) as the battery reports it."""
         return np.array([self._measured_soc()])
 
+    @property
+    def measured_net_load_kw(self) -> float:
+        """Mean over the step that has just ended."""
+        return self._last_net
+
     def forecast(self, horizon: int) -> NDArray[np.float64]:
         """(horizon + 1, 3): buy price, sell price, net load, as known at this moment.
 

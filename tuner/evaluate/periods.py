@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 
@@ -53,10 +55,12 @@ def split_at(exogenous: Exogenous, train_until: datetime | None = None) -> Split
     step = len(exogenous) // 2 if train_until is None else exogenous.step_at(train_until)
     boundary = step - (step + exogenous.first_step_of_day) % day
     if boundary < week or len(exogenous) - boundary < week:
+        learn, judge = max(0, boundary) // week, max(0, len(exogenous) - boundary) // week
+        first, last = exogenous.time(week), exogenous.time(len(exogenous) - week)
         raise PeriodError(
-            f"{exogenous.source}: training until {exogenous.time(boundary):%Y-%m-%d} leaves {max(0, boundary) // week} weeks "
-            f"to train and {max(0, len(exogenous) - boundary) // week} to hold out; choose --train-until between "
-            f"{exogenous.time(week):%Y-%m-%d} and {exogenous.time(len(exogenous) - week):%Y-%m-%d}, or bring more data"
+            f"{exogenous.source}: training until {exogenous.time(boundary):%Y-%m-%d} leaves {learn} weeks to train "
+            f"and {judge} to hold out; choose --train-until between {first:%Y-%m-%d} and {last:%Y-%m-%d}, "
+            "or bring more data"
         )
     return Split(exogenous, boundary)
 
@@ -87,3 +91,19 @@ def _spread(starts: range, count: int | None, kind: str) -> tuple[int, ...]:
         raise PeriodError(f"{count} {kind} weeks asked for, the data has {len(starts)}; ask for 1 to {len(starts)}")
     picks = np.unique(np.linspace(0, len(starts) - 1, count).round().astype(int))
     return tuple(starts[int(i)] for i in picks)
+
+
+def check_theta_provenance(path: Path, split: Split) -> None:
+    """Raises PeriodError when a theta file says that it was tuned on data at or after the boundary of `split`.
+
+    Only files with `provenance.trained_until` and the same `provenance.source` can be judged.
+    """
+    provenance = json.loads(path.read_text(encoding="utf-8")).get("provenance", {})
+    until, source = provenance.get("trained_until"), provenance.get("source")
+    if until is None or source != split.exogenous.source:
+        return
+    if datetime.fromisoformat(until) > split.boundary_time:
+        raise PeriodError(
+            f"{path}: was tuned on data until {until}, the held-out weeks begin {split.boundary_time.isoformat()}; "
+            "use --train-until with the date of the tuning, or later"
+        )

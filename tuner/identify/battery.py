@@ -29,6 +29,8 @@ from systems.series import DEFAULT_MAX_GAP_S, TimeSeries, load_csv
 LOG_COLUMNS = ("soc", "charge_kw", "discharge_kw", "net_load_kw", "net_load_forecast_kw")
 WINDOW_S = 2 * 3600.0
 MIN_WINDOWS = 24
+IDENTIFICATION_DAYS = 28
+"""Length of a log that is simulated."""
 MIN_DAYS = 3
 
 

@@ -1,0 +1,71 @@
+"""The options by which battery commands choose prices, and the split into training and held-out weeks they mean."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from systems.battery.exogenous import Exogenous, from_price_file, generated
+from systems.battery.generator import PRICE_SHAPES
+from systems.series import DEFAULT_MAX_GAP_S, TimeSeries
+from tuner.evaluate.periods import Split, split_at
+
+GENERATED_WEEKS = 52
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """--prices, --generator, --train-until, --max-gap-hours, --seed."""
+    group = parser.add_argument_group("prices and periods")
+    source = group.add_mutually_exclusive_group()
+    source.add_argument(
+        "--prices", type=Path, metavar="FILE.csv", help="day-ahead prices with columns time, price_eur_per_kwh"
+    )
+    source.add_argument(
+        "--generator", choices=sorted(PRICE_SHAPES), default="nordic", help="built-in prices (default: %(default)s)"
+    )
+    group.add_argument(
+        "--train-until",
+        type=_date,
+        metavar="DATE",
+        help="train on what is before, hold out what is after (default: the middle of the series)",
+    )
+    group.add_argument(
+        "--max-gap-hours",
+        type=float,
+        default=DEFAULT_MAX_GAP_S / 3600.0,
+        metavar="H",
+        help="fill gaps up to this long (default: %(default)g)",
+    )
+    group.add_argument("--seed", type=int, default=0, help="of everything that is random (default: %(default)s)")
+
+
+def split_from(args: argparse.Namespace) -> Split:
+    """The series and the split that the options mean; filled gaps are told on stderr.
+
+    Raises SeriesError for the file and PeriodError for the dates.
+    """
+    if args.prices is not None:
+        exogenous = from_price_file(args.prices, seed=args.seed, max_gap_s=args.max_gap_hours * 3600.0)
+        report_gaps(exogenous)
+    else:
+        exogenous = generated(GENERATED_WEEKS, kind=args.generator, seed=args.seed)
+    until: datetime | None = args.train_until
+    if until is not None and until.tzinfo is None:
+        until = until.replace(tzinfo=exogenous.start.tzinfo)
+    return split_at(exogenous, until)
+
+
+def report_gaps(series: Exogenous | TimeSeries) -> None:
+    """Say on stderr what was filled."""
+    line = series.describe_gaps()
+    if line:
+        print(line, file=sys.stderr)
+
+
+def _date(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date; write it as 2021-01-01") from error

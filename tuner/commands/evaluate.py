@@ -1,0 +1,39 @@
+"""`nisse evaluate`: compare policies on held-out periods."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from pathlib import Path
+
+from tuner.commands.battery_data import add_data_arguments
+
+# Each module offers `run(args) -> exit code`.
+SYSTEMS: dict[str, str] = {"battery": "tuner.commands.evaluate_battery"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "Policies: no battery, self-consumption rule, data-fitted MPC, tuned MPC (with --theta), and an MPC with a\n"
+        "perfect forecast. All meet the same weeks and the same disturbances.\n\n"
+        "example:\n"
+        "  nisse evaluate --system battery --prices prices.csv --train-until 2021-01-01 --theta theta.json"
+    )
+    parser.add_argument("--system", choices=sorted(SYSTEMS), default="battery", help="(default: %(default)s)")
+    parser.add_argument("--theta", type=Path, metavar="FILE", help="the tuned parameters")
+    parser.add_argument(
+        "--data-fitted",
+        type=Path,
+        metavar="FILE",
+        help="the data-fitted parameters (default: fitted on training weeks)",
+    )
+    parser.add_argument("--weeks", type=int, default=12, help="held-out weeks, evenly spread (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=2, help="disturbances per week (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=-1, help="processes (default: one per core)")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write the result for machines")
+    parser.add_argument("--html", type=Path, metavar="PATH", help="write a page with table and plots")
+    add_data_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    return int(importlib.import_module(SYSTEMS[args.system]).run(args))

@@ -1,0 +1,35 @@
+"""`nisse identify`: fit the model of a system to a log."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from pathlib import Path
+
+# Each module offers `run(args) -> exit code`, and `add_arguments(group)` where it has options of its own.
+SYSTEMS: dict[str, str] = {
+    "battery": "tuner.commands.identify_battery",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "A battery log is a CSV file with the columns time, soc, charge_kw, discharge_kw, net_load_kw,\n"
+        "net_load_forecast_kw on a regular step.\n\n"
+        "example:\n"
+        "  nisse identify --system battery --log log.csv --output theta.json"
+    )
+    parser.add_argument("--system", choices=sorted(SYSTEMS), default="battery", help="(default: %(default)s)")
+    parser.add_argument("--log", type=Path, metavar="FILE.csv", help="the log; without it, one is simulated")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the fitted parameters here")
+    parser.add_argument("--max-gap-hours", type=float, default=3.0, metavar="H", help="fill gaps up to this long")
+    parser.add_argument("--seed", type=int, default=0, help="of the simulated log (default: %(default)s)")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write the result for machines")
+    for name, module in SYSTEMS.items():
+        extra = getattr(importlib.import_module(module), "add_arguments", None)
+        if extra is not None:
+            extra(parser.add_argument_group(f"with --system {name}"))
+
+
+def run(args: argparse.Namespace) -> int:
+    return int(importlib.import_module(SYSTEMS[args.system]).run(args))

@@ -1,0 +1,65 @@
+"""`nisse identify --system battery`: efficiencies and net-load bias from a log."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from systems.battery.plant import BatteryPlant
+from systems.battery.problem import home_battery
+from systems.battery.spec import BatterySpec
+from systems.series import TimeSeries
+from systems.theta import write_theta
+from tuner.commands.battery_data import report_gaps
+from tuner.identify.battery import IDENTIFICATION_DAYS, BatteryFit, fit_battery, load_log, simulate_log, write_log
+
+
+def add_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--capacity-kwh", type=float, default=BatterySpec().capacity_kwh, metavar="KWH", help="(default: %(default)g)"
+    )
+    group.add_argument("--save-log", type=Path, metavar="FILE.csv", help="write the simulated log here")
+
+
+def run(args: argparse.Namespace) -> int:
+    spec = BatterySpec(capacity_kwh=args.capacity_kwh)
+    if args.log is not None:
+        log = load_log(args.log, max_gap_s=args.max_gap_hours * 3600.0)
+        report_gaps(log)
+    else:
+        log = _simulated(args.seed)
+        if args.save_log is not None:
+            write_log(log, args.save_log)
+    fit = fit_battery(log, spec)
+    Console().print(_table(fit, log))
+    if args.output is not None:
+        write_theta(args.output, home_battery(spec), fit.theta, {"method": "least squares", "log": log.source})
+    if args.json is not None:
+        args.json.write_text(json.dumps(_document(fit, log), indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def _simulated(seed: int) -> TimeSeries:
+    steps = IDENTIFICATION_DAYS * 96
+    return simulate_log(BatteryPlant(episode_steps=steps), steps=steps, seed=seed)
+
+
+def _table(fit: BatteryFit, log: TimeSeries) -> Table:
+    table = Table(title=f"Battery model fitted to {log.source} ({fit.days:.0f} days, {fit.windows} windows)")
+    for heading in ("parameter", "unit", "estimate", "standard error", "95 % interval"):
+        table.add_column(heading, justify="left" if heading in ("parameter", "unit") else "right")
+    for e in fit.estimates:
+        interval = f"{e.value - 1.96 * e.standard_error:.4f} to {e.value + 1.96 * e.standard_error:.4f}"
+        note = " (at its bound)" if e.name in fit.clipped else ""
+        table.add_row(e.name + note, e.unit, f"{e.value:.4f}", f"{e.standard_error:.4f}", interval)
+    return table
+
+
+def _document(fit: BatteryFit, log: TimeSeries) -> dict[str, Any]:
+    return {"system": "battery", "log": log.source, "theta": fit.theta, **asdict(fit)}
