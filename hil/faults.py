@@ -1,6 +1,6 @@
 """What breaks: signal faults, which change what the daemon can see of the plant.
 
-A signal is a number (a register) or a row of numbers (a published forecast). A fault maps value, time and its own past to
+A signal is a number (a register) or a row of numbers (a published forecast). A fault maps value, time and its past to
 what is shown; the links of the bench turn that into words, frames and messages. Seeded, so that a run can be repeated.
 """
 

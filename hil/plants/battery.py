@@ -32,7 +32,7 @@ class BatteryOnBench:
     sensors = (
         Register("soc", "1", 0, 0.001),
         Register("power", "kW", 1, 0.001, signed=True),
-        Register("net_load", "kW", 2, 0.001, signed=True),
+        Register("net_load_meter", "kW", 2, 0.001, signed=True),
     )
     set_points = (Register("power", "kW", 10, 0.001, signed=True),)
     quantities = ("soc", "power_kw", "net_load_kw", "grid_kw", "buy_price", "sell_price", "cost_eur")
@@ -55,12 +55,12 @@ class BatteryOnBench:
         return {
             "soc": float(self._plant.measured_state()[0]),
             "power": float(self._info["power_kw"]),
-            "net_load": float(self._info["net_load_kw"]),
+            "net_load_meter": float(self._info["net_load_kw"]),
         }
 
     def forecasts(self, horizon: int) -> Mapping[str, Forecast]:
         rows = self._plant.forecast(horizon)
-        names = ("buy_price", "sell_price", "net_load_forecast")
+        names = ("buy_price", "sell_price", "net_load")
         return {
             name: Forecast(f"forecast/{name}", self.time_s(), STEP_S, tuple(rows[:, i].tolist()))
             for i, name in enumerate(names)
@@ -89,8 +89,8 @@ def make(scenario: Scenario) -> BatteryOnBench:
     exogenous, start_step = _exogenous(scenario)
     if start_step < 0 or start_step + steps > len(exogenous):
         raise ScenarioError(
-            f"{head.name}: the prices ({exogenous.source}) do not cover {head.duration / DAY_S:g} days from {head.start}: "
-            "change start, duration or prices"
+            f"{head.name}: the prices ({exogenous.source}) do not cover {head.duration / DAY_S:g} days from "
+            f"{head.start}: change start, duration or prices"
         )
     plant = BatteryPlant(
         _physics(scenario, options), exogenous, episode_steps=steps, start_step=start_step, initial_soc=initial_soc

@@ -1,0 +1,282 @@
+"""The bench: plant -> links -> one cycle of the real daemon -> what the device was told -> plant, and again.
+
+`run_scenario` is the one way in. The daemon is the process a user runs, the broker and the serial line are real; only
+time is the bench's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import string
+import time
+import tomllib
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hil import kpi
+from hil.broker import Broker
+from hil.device import Device
+from hil.errors import BenchUsageError, ScenarioError
+from hil.faults import SignalFaults, active, seen
+from hil.junit import write_junit
+from hil.link_faults import LinkFaults, Links
+from hil.lockstep import LockstepDaemon
+from hil.modbus_plant import ModbusDevice
+from hil.mqtt_side import MqttSide
+from hil.plants import Plant, make_plant
+from hil.record import FORMAT_VERSION, Cycle, Record, Timing, canonical
+from hil.scenario import Scenario
+from hil.serial_line import SerialLine
+from hil.verdict import Verdict, judge, parse_expectations
+from runtime.bundle import Bundle, open_bundle
+
+Progress = Callable[[int, int, str], None]
+"""Called with (cycles done, cycles in all, level of the last cycle)."""
+PLAN_EVERY = 24
+"""Cycles between two plans in the record: enough for a plot."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run and where its files are."""
+
+    scenario: Scenario
+    verdict: Verdict
+    kpis: Mapping[str, float]
+    recoveries_s: Mapping[str, float]
+    record: Record
+    timing: tuple[Timing, ...]
+    wall_s: float
+    record_path: Path
+    html_path: Path
+    junit_path: Path
+
+
+def run_scenario(
+    scenario: Scenario,
+    bundle_path: Path | None,
+    trusted_key: str | None,
+    output_dir: Path,
+    *,
+    progress: Progress | None = None,
+) -> Result:
+    """Run a scenario and write record, JUnit XML and HTML report to `output_dir`.
+
+    `bundle_path` overrides the scenario's own. `trusted_key` is the public key `ed25519:...` that the daemon is told to
+    trust; None trusts whoever signed this bundle, which is right on a bench and wrong in a house.
+
+    Raises:
+        BenchUsageError: no bundle named anywhere.
+        ScenarioError: a predicate, signal or site template that does not fit the plant.
+        BenchError: the bench or the daemon failed outside of what the scenario breaks.
+        runtime.errors.BundleError: the bundle must not be run.
+    """
+    path = _bundle_path(scenario, bundle_path)
+    bundle = open_bundle(path, None if trusted_key is None else [trusted_key])
+    plant = make_plant(scenario)
+    expectations = parse_expectations(scenario, plant)
+    _check_signals(scenario, plant)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    began = time.perf_counter()
+    record, timing = _run(scenario, plant, path, bundle, output_dir, progress)
+    wall_s = time.perf_counter() - began
+    kpis = kpi.indicators(record, timing)
+    result = Result(
+        scenario=scenario,
+        verdict=judge(expectations, record, kpis),
+        kpis=kpis,
+        recoveries_s=kpi.recoveries(record),
+        record=record,
+        timing=timing,
+        wall_s=wall_s,
+        record_path=output_dir / "record.jsonl",
+        html_path=output_dir / "report.html",
+        junit_path=output_dir / "junit.xml",
+    )
+    record.write(result.record_path)
+    (output_dir / "timing.jsonl").write_text("".join(canonical(vars(t)) + "\n" for t in timing))
+    write_junit(result.junit_path, scenario.head.name, result.verdict, wall_s)
+    from hil.report import write_report  # matplotlib takes a second to import: not before the run
+
+    write_report(result.html_path, result, plant.panels, plant.plan_state)
+    return result
+
+
+def _run(
+    scenario: Scenario,
+    plant: Plant,
+    bundle_path: Path,
+    bundle: Bundle,
+    output_dir: Path,
+    progress: Progress | None,
+) -> tuple[Record, tuple[Timing, ...]]:
+    """Set everything up, run all cycles, take everything down."""
+    head = scenario.head
+    elapsed = _Elapsed()
+    for leftover in ("nisse.db", "nisse.db-wal", "nisse.db-shm", "daemon.log", "broker.log"):
+        (output_dir / leftover).unlink(missing_ok=True)  # a run starts from nothing, or it could not be repeated
+    with ExitStack() as stack:
+        line = SerialLine(output_dir / "serial-plant")
+        stack.callback(line.close)
+        device = Device(plant.sensors, plant.set_points, head.set_point_timeout, elapsed.get)
+        server = ModbusDevice(line, device.registers, elapsed.get, seed=head.seed)
+        stack.callback(server.close)
+        broker = Broker(output_dir, head.broker)
+        stack.callback(broker.stop)
+        broker.start()
+        site_file, site_name = _write_site(
+            scenario,
+            output_dir / "site.toml",
+            {
+                "serial_port": str(line.link.absolute()),
+                "mqtt_port": str(broker.port),
+                "bundle": str(bundle_path.absolute()),
+                "trusted_key": bundle.signer,
+                "store": str((output_dir / "nisse.db").absolute()),
+            },
+        )
+        mqtt = MqttSide(broker.port, site_name)
+        stack.callback(mqtt.close)
+        daemon = LockstepDaemon(site_file, output_dir / "daemon.log")
+        stack.callback(daemon.close)
+        links = Links(line, server, broker, mqtt, daemon)
+        links.start_daemon()
+        loop = _Loop(scenario, plant, device, links, bundle.manifest.horizon, elapsed)
+        count = round(head.duration / plant.step_s)
+        for number in range(count):
+            loop.step()
+            if progress is not None:
+                progress(number + 1, count, loop.cycles[-1].level)
+        daemon.stop()
+    return Record(_header(scenario, plant, bundle), tuple(loop.cycles)), tuple(loop.timing)
+
+
+@dataclass
+class _Elapsed:
+    """The bench's clock, seconds since the scenario began."""
+
+    seconds: float = 0.0
+
+    def get(self) -> float:
+        return self.seconds
+
+
+class _Loop:
+    """The cycles of one run."""
+
+    def __init__(
+        self, scenario: Scenario, plant: Plant, device: Device, links: Links, horizon: int, elapsed: _Elapsed
+    ) -> None:
+        self._scenario, self._plant, self._device, self._links = scenario, plant, device, links
+        self._horizon, self._elapsed = horizon, elapsed
+        self._signal_faults = SignalFaults(scenario.faults, scenario.head.seed)
+        self._link_faults = LinkFaults(scenario.faults, links)
+        self._last_cycle_s = 0.0
+        self.cycles: list[Cycle] = []
+        self.timing: list[Timing] = []
+
+    def step(self) -> None:
+        """One cycle, and one step of the plant."""
+        began = time.perf_counter()
+        now_s, time_s = self._elapsed.seconds, self._plant.time_s()
+        self._link_faults.advance(now_s)
+        displays = self._show(now_s)
+        report, cycle_s = self._cycle(now_s, time_s)
+        self._device.collect_writes()
+        held = self._device.held()
+        quantities = self._plant.advance(self._device.mean(self._plant.step_s))
+        solver = report.get("solver") or {}
+        self.cycles.append(
+            Cycle(
+                elapsed_s=now_s,
+                time_s=time_s,
+                level=report["level"],
+                reason=report.get("reason") or "",
+                plant=quantities,
+                seen=seen(displays),
+                set_point=held,
+                action=report.get("action") or {},
+                plan=(report.get("plan") or {}) if len(self.cycles) % PLAN_EVERY == 0 else {},
+                faults=active(self._scenario.faults, now_s, self._plant.step_s),
+            )
+        )
+        bench_s = time.perf_counter() - began - (cycle_s or 0.0)
+        self.timing.append(Timing(cycle_s, solver.get("time_s"), report.get("overhead_s"), bench_s))
+        self._elapsed.seconds += self._plant.step_s
+
+    def _show(self, now_s: float) -> dict[str, Any]:
+        """Plant -> faults -> registers and messages."""
+        values: dict[str, Any] = dict(self._plant.measured())
+        forecasts = self._plant.forecasts(self._horizon)
+        values.update({name: forecast.values for name, forecast in forecasts.items()})
+        displays = {name: self._signal_faults.show(name, value, now_s) for name, value in values.items()}
+        self._device.show(displays)
+        if self._links.broker.running:
+            self._links.mqtt.publish(forecasts, displays)
+        return displays
+
+    def _cycle(self, now_s: float, time_s: float) -> tuple[dict[str, Any], float | None]:
+        """The daemon's report and how long it took; level "off" without a daemon."""
+        links = self._links
+        if not links.daemon.running:
+            return {"level": "off", "reason": "the daemon does not run"}, None
+        barrier = links.mqtt.barrier() if links.broker.running else None
+        began = time.perf_counter()
+        report = links.daemon.cycle(time_s + links.clock_offset_s, now_s - self._last_cycle_s, barrier)
+        self._last_cycle_s = now_s
+        return report, time.perf_counter() - began
+
+
+def _bundle_path(scenario: Scenario, given: Path | None) -> Path:
+    if given is not None:
+        return given
+    if scenario.head.bundle is not None:
+        return scenario.path(scenario.head.bundle)
+    raise BenchUsageError(
+        f"{scenario.head.name} names no bundle: build one with `nisse build --system {scenario.head.system} "
+        f"--output {scenario.head.system}.nisse` and pass it with --bundle {scenario.head.system}.nisse"
+    )
+
+
+def _check_signals(scenario: Scenario, plant: Plant) -> None:
+    known = {*plant.measured(), *plant.forecasts(1)}
+    for fault in scenario.faults:
+        if fault.signal is not None and fault.signal not in known:
+            raise ScenarioError(
+                f"{scenario.head.name}: no signal is called {fault.signal!r}: there are {', '.join(sorted(known))}"
+            )
+
+
+def _write_site(scenario: Scenario, target: Path, values: Mapping[str, str]) -> tuple[Path, str]:
+    """Fill in the site template; returns the file and the site's name."""
+    template = scenario.path(scenario.head.site)
+    try:
+        text = string.Template(template.read_text(encoding="utf-8")).substitute(values)
+        name = str(tomllib.loads(text)["site"]["name"])
+    except OSError as error:
+        raise ScenarioError(f"{template}: {error.strerror}: name the site template in [scenario] site") from error
+    except (KeyError, ValueError) as error:
+        raise ScenarioError(
+            f"{template}: not a site template ({error}): it may use {', '.join('$' + v for v in values)}"
+        ) from error
+    target.write_text(text, encoding="utf-8")
+    return target, name
+
+
+def _header(scenario: Scenario, plant: Plant, bundle: Bundle) -> dict[str, Any]:
+    """What the run was, without anything that names the machine or the day."""
+    head = scenario.head
+    return {
+        "format_version": FORMAT_VERSION,
+        "scenario": head.name,
+        "scenario_sha256": hashlib.sha256(scenario.source.encode()).hexdigest(),
+        "system": head.system,
+        "seed": head.seed,
+        "step_s": plant.step_s,
+        "bundle": bundle.manifest.name,
+        "bundle_sha256": bundle.digest,
+        "faults": [{"label": f.label, "at_s": f.at, "end_s": f.end} for f in scenario.faults],
+    }

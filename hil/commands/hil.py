@@ -1,0 +1,120 @@
+"""`nisse hil`: run one scenario and give a verdict."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from hil.bench import Result, run_scenario
+from hil.kpi import LEVELS
+from hil.report import number, timing_rows, unit
+from hil.scenario import load_scenario
+
+EXIT_OK, EXIT_CHECK_FAILED = 0, 1
+SHOWN = ("cost_tot", "ener_tot", "pele_tot", "time_rat", "recovery_s", "level_changes", "actuator_travel")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("scenario", type=Path, metavar="SCENARIO", help="scenario file (TOML)")
+    parser.add_argument("--bundle", type=Path, metavar="PATH", help="controller bundle; overrides the scenario's own")
+    parser.add_argument(
+        "--trusted-key", metavar="KEY", help="public key that must have signed the bundle (default: its own signer)"
+    )
+    parser.add_argument("--output", type=Path, metavar="DIR", help="folder of the results (default: out/hil/NAME)")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write verdict and indicators as JSON")
+    parser.add_argument("--junit", type=Path, metavar="PATH", help="write the JUnit XML here as well")
+    parser.epilog = (
+        "example:\n  nisse hil scenarios/battery-week.toml --bundle battery.nisse --output out/week\n\n"
+        "exit codes: 0 all predicates hold, 1 one does not, 2 usage, 65 bad bundle or data, 78 bad scenario"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    scenario = load_scenario(args.scenario)
+    output = args.output or Path("out") / "hil" / scenario.head.name
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn(scenario.head.name),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("cycles, level {task.fields[level]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    ) as bar:
+        task = bar.add_task(scenario.head.name, total=None, level="-")
+        result = run_scenario(
+            scenario,
+            args.bundle,
+            args.trusted_key,
+            output,
+            progress=lambda done, total, level: bar.update(task, completed=done, total=total, level=level),
+        )
+    if args.json is not None:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(as_json(result), indent=2) + "\n", encoding="utf-8")
+    if args.junit is not None:
+        args.junit.parent.mkdir(parents=True, exist_ok=True)
+        args.junit.write_bytes(result.junit_path.read_bytes())
+    show(result, Console())
+    return EXIT_OK if result.verdict.passed else EXIT_CHECK_FAILED
+
+
+def show(result: Result, console: Console) -> None:
+    """Verdict table, the main indicators, and where the files are."""
+    table = Table(title=f"{result.scenario.head.name}: {'passed' if result.verdict.passed else 'FAILED'}")
+    table.add_column("predicate")
+    table.add_column("verdict")
+    table.add_column("seen")
+    for check in result.verdict.checks:
+        mark = "[green]holds[/]" if check.outcome.holds else "[bold red]fails[/]"
+        where = "" if check.first_failure_s is None else f" (first after {number(check.first_failure_s / 3600)} h)"
+        table.add_row(" ".join(filter(None, (check.outcome.text, check.window))), mark, check.outcome.detail + where)
+    console.print(table)
+    facts = [(name, result.kpis[name]) for name in SHOWN if math.isfinite(result.kpis[name])]
+    console.print("  ".join(f"{name} {number(value)} {unit(name)}".strip() for name, value in facts))
+    times = [(level, result.kpis[f"level_seconds.{level}"]) for level in LEVELS]
+    console.print("levels: " + ", ".join(f"{level} {number(s / 3600)} h" for level, s in times if s > 0))
+    for title, median, high, _ in timing_rows(result.timing):
+        console.print(f"{title}: median {number(median)} ms, 99 % {number(high)} ms", style="dim")
+    days = len(result.record.cycles) * result.record.step_s / 86400.0
+    console.print(
+        f"{number(days)} days in {result.wall_s:.1f} s; record sha256 {result.record.sha256()[:16]}", style="dim"
+    )
+    console.print(f"report: {result.html_path}", soft_wrap=True)
+
+
+def as_json(result: Result) -> dict[str, object]:
+    """Verdict, indicators (null where there is none) and files, for machines."""
+    finite = {name: value if math.isfinite(value) else None for name, value in result.kpis.items()}
+    return {
+        "scenario": result.scenario.head.name,
+        "passed": result.verdict.passed,
+        "predicates": [
+            {
+                "that": c.outcome.text,
+                "holds": c.outcome.holds,
+                "detail": c.outcome.detail,
+                "failures": c.outcome.failures,
+                "first_failure_s": c.first_failure_s,
+            }
+            for c in result.verdict.checks
+        ],
+        "kpis": finite,
+        "recoveries_s": {k: v if math.isfinite(v) else None for k, v in result.recoveries_s.items()},
+        "record_sha256": result.record.sha256(),
+        "wall_s": result.wall_s,
+        "timing_ms": {title: {"median": m, "p99": h, "max": x} for title, m, h, x in timing_rows(result.timing)},
+        "files": {
+            "record": str(result.record_path),
+            "html": str(result.html_path),
+            "junit": str(result.junit_path),
+        },
+    }

@@ -1,0 +1,140 @@
+"""What breaks: link faults, which pull cables, kill processes, fill disks and move clocks.
+
+They begin and end at cycle boundaries, before the cycle: lockstep knows no time between. Each acts on the real thing:
+the pty is closed, the broker and the daemon get SIGKILL, writing to files fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from hil.broker import Broker
+from hil.lockstep import LockstepDaemon
+from hil.modbus_plant import Answer, ModbusDevice
+from hil.mqtt_side import MqttSide
+from hil.scenario import Fault
+from hil.serial_line import SerialLine
+
+ANSWERS: dict[str, Answer] = {
+    "off": "silent",
+    "garbage": "garbage",
+    "bad_crc": "bad_crc",
+    "exception": "exception",
+    "slow": "slow",
+}
+
+
+@dataclass
+class Links:
+    """Everything on the bench that can be broken. `clock_offset_s` is wall time minus the scenario's time."""
+
+    line: SerialLine
+    device: ModbusDevice
+    broker: Broker
+    mqtt: MqttSide
+    daemon: LockstepDaemon
+    clock_offset_s: float = 0.0
+    disk_full: bool = False
+
+    def start_daemon(self) -> None:
+        """(Re)start the daemon and wait until it can be reached; a full disk stays full."""
+        self.mqtt.forget_availability()
+        self.daemon.start()
+        if self.disk_full:
+            self.daemon.limit_files(0)
+        if self.broker.running:
+            self.mqtt.wait_daemon_online()
+
+
+@dataclass
+class LinkFaults:
+    """The link faults of a scenario; `advance` is called before every cycle, in order of time."""
+
+    faults: Sequence[Fault]
+    links: Links
+    _begun: set[int] = field(default_factory=set)
+    _ended: set[int] = field(default_factory=set)
+
+    def advance(self, elapsed_s: float) -> None:
+        """Ends before begins, so that a fault that follows another at once finds a whole bench."""
+        due = [(number, fault) for number, fault in enumerate(self.faults) if fault.link is not None]
+        for number, fault in due:
+            if number in self._begun and number not in self._ended and elapsed_s >= fault.end:
+                self._ended.add(number)
+                ACTIONS[fault.kind][1](self.links, fault)
+        for number, fault in due:
+            if number not in self._begun and elapsed_s >= fault.at:
+                self._begun.add(number)
+                ACTIONS[fault.kind][0](self.links, fault)
+                if elapsed_s >= fault.end:
+                    self._ended.add(number)
+                    ACTIONS[fault.kind][1](self.links, fault)
+
+
+def _misbehave(links: Links, fault: Fault) -> None:
+    links.device.answer, links.device.delay_s = ANSWERS[fault.kind], fault.delay
+
+
+def _behave(links: Links, _fault: Fault) -> None:
+    links.device.answer = "normal"
+
+
+def _pull(links: Links, _fault: Fault) -> None:
+    with links.device.line_held():
+        links.line.unplug()
+
+
+def _plug(links: Links, _fault: Fault) -> None:
+    with links.device.line_held():
+        links.line.plug()
+
+
+def _kill_broker(links: Links, _fault: Fault) -> None:
+    links.broker.kill()
+    links.mqtt.forget()
+
+
+def _restart_broker(links: Links, _fault: Fault) -> None:
+    links.broker.start()
+    links.mqtt.wait_connected()
+    if links.daemon.running:
+        links.mqtt.wait_daemon_online()
+
+
+def _kill_daemon(links: Links, _fault: Fault) -> None:
+    links.daemon.kill()
+
+
+def _restart_daemon(links: Links, _fault: Fault) -> None:
+    links.start_daemon()
+
+
+def _fill_disk(links: Links, _fault: Fault) -> None:
+    links.disk_full = True
+    links.daemon.limit_files(0)
+
+
+def _empty_disk(links: Links, _fault: Fault) -> None:
+    links.disk_full = False
+    links.daemon.limit_files(None)
+
+
+def _jump(links: Links, fault: Fault) -> None:
+    links.clock_offset_s += fault.by
+
+
+def _jump_back(links: Links, fault: Fault) -> None:
+    if fault.duration > 0.0:  # without `for` the clock stays wrong
+        links.clock_offset_s -= fault.by
+
+
+Act = Callable[[Links, Fault], None]
+ACTIONS: dict[str, tuple[Act, Act]] = {
+    **dict.fromkeys(ANSWERS, (_misbehave, _behave)),
+    "cable_pull": (_pull, _plug),
+    "broker_kill": (_kill_broker, _restart_broker),
+    "kill_9": (_kill_daemon, _restart_daemon),
+    "disk_full": (_fill_disk, _empty_disk),
+    "clock_jump": (_jump, _jump_back),
+}

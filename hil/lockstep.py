@@ -1,0 +1,169 @@
+"""The bench's end of lockstep: the real daemon as a child process, told when to run a cycle and at what time.
+
+JSON lines over a unix socket that the bench listens on:
+    daemon -> {"event": "ready"}
+    bench  -> {"do": "cycle", "time": unix s, "elapsed": s, "barrier": {"topic", "sequence"} | null}
+    daemon -> {"event": "cycle", "time", "level", "reason", "action", "solver", "overhead_s", ...}
+    bench  -> {"do": "stop"}: safe state, exit 0
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from hil.errors import BenchError
+
+READY_TIMEOUT_S = 30.0
+CYCLE_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 15.0
+LOG_TAIL_LINES = 8
+
+
+class DaemonError(BenchError):
+    """The daemon did not start, died, or stopped answering when nobody had broken it."""
+
+
+class LockstepDaemon:
+    """`nisse run SITE --lockstep SOCKET` as a process of its own; may be killed and started again."""
+
+    def __init__(self, site_file: Path, log_file: Path, arguments: Sequence[str] = ()) -> None:
+        self._site_file, self._log_file, self._arguments = site_file, log_file, tuple(arguments)
+        # A socket's path is limited to about 100 bytes, which an output folder may exceed.
+        self._socket_directory = Path(tempfile.mkdtemp(prefix="nisse-bench-"))
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(str(self._socket_directory / "lockstep"))
+        self._listener.listen(1)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stream: IO[bytes] | None = None
+        self._connection: socket.socket | None = None
+        self.starts = 0
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
+    def start(self) -> None:
+        """Start the process and wait until it is ready. Raises DaemonError with the end of its log."""
+        command = [sys.executable, "-m", "nisse.cli", "run", str(self._site_file), "--lockstep"]
+        self._process = subprocess.Popen(
+            [*command, str(self._socket_directory / "lockstep"), *self._arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self.starts += 1
+        # A pipe, not the file itself: a full disk is to hit the daemon's store, not the bench's copy of its log.
+        threading.Thread(target=_copy_lines, args=(self._process.stdout, self._log_file), daemon=True).start()
+        self._listener.settimeout(0.1)
+        for _ in range(round(READY_TIMEOUT_S / 0.1)):
+            try:
+                self._connection, _ = self._listener.accept()
+                break
+            except TimeoutError:
+                if self._process.poll() is not None:
+                    raise self._failed(f"ended with exit code {self._process.returncode} at its start") from None
+        else:
+            raise self._failed(f"did not connect within {READY_TIMEOUT_S:g} s")
+        self._connection.settimeout(READY_TIMEOUT_S)
+        self._stream = self._connection.makefile("rwb")
+        if self._receive().get("event") != "ready":
+            raise self._failed("did not say that it is ready")
+        self._connection.settimeout(CYCLE_TIMEOUT_S)
+
+    def cycle(self, time_s: float, elapsed_s: float, barrier: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Run one cycle at wall time `time_s`, `elapsed_s` after the last one, and return what the daemon reports."""
+        self._send({"do": "cycle", "time": time_s, "elapsed": elapsed_s, "barrier": barrier})
+        return self._receive()
+
+    def stop(self) -> None:
+        """Ask for the safe state and a clean end. Raises DaemonError unless the exit code is 0."""
+        if self._process is None:
+            return
+        self._send({"do": "stop"})
+        try:
+            code = self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            raise self._failed(f"did not stop within {STOP_TIMEOUT_S:g} s") from None
+        self._forget()
+        if code != 0:
+            raise self._failed(f"ended with exit code {code} when it was asked to stop")
+
+    def kill(self) -> None:
+        """kill -9: the daemon and whatever it has started."""
+        if self._process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):  # it died by itself: no less dead
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._forget()
+
+    def limit_files(self, size_bytes: int | None) -> None:
+        """No file of the daemon may grow beyond this (a full disk, as a process sees it); None lifts the limit."""
+        if self._process is None:
+            return
+        _, hard = resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE)
+        soft = hard if size_bytes is None else size_bytes
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (soft, hard))
+
+    def close(self) -> None:
+        """Kill what still runs and remove the socket."""
+        self.kill()
+        self._listener.close()
+        shutil.rmtree(self._socket_directory, ignore_errors=True)
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        assert self._stream is not None, "the daemon is not running"
+        try:
+            self._stream.write(json.dumps(message).encode() + b"\n")
+            self._stream.flush()
+        except OSError as error:
+            raise self._failed(f"closed its connection ({error})") from error
+
+    def _receive(self) -> dict[str, Any]:
+        assert self._stream is not None, "the daemon is not running"
+        try:
+            line = self._stream.readline()
+        except TimeoutError as error:
+            raise self._failed(f"did not answer within {CYCLE_TIMEOUT_S:g} s") from error
+        if not line:
+            raise self._failed("died")
+        message: dict[str, Any] = json.loads(line)
+        if "error" in message:
+            raise self._failed(f"reports {message['error']}")
+        return message
+
+    def _failed(self, what: str) -> DaemonError:
+        tail = self._log_file.read_text(errors="replace").splitlines() if self._log_file.exists() else []
+        last = " | ".join(tail[-LOG_TAIL_LINES:]) or "its log is empty"
+        return DaemonError(f"the daemon {what}: {last} (whole log: {self._log_file})")
+
+    def _forget(self) -> None:
+        for thing in (self._stream, self._connection):
+            if thing is not None:
+                with contextlib.suppress(OSError):  # the other end is dead: nothing is left to flush to it
+                    thing.close()
+        self._stream = self._connection = self._process = None
+
+
+def _copy_lines(source: IO[bytes], target: Path) -> None:
+    with source, target.open("ab", buffering=0) as log:
+        for line in source:
+            log.write(line)

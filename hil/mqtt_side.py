@@ -1,0 +1,111 @@
+"""The bench's MQTT client: publishes forecasts and the barrier behind them, and watches what the daemon publishes."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import paho.mqtt.client as mqtt
+
+from hil.errors import BenchError
+from hil.faults import Display, Garbage, Shown
+from hil.plants import Forecast
+
+BARRIER_TOPIC = "bench/barrier"
+TIMEOUT_S = 20.0
+
+
+class MqttSide:
+    """One connection, so that the broker keeps the order: all forecasts of a cycle, then its barrier."""
+
+    def __init__(self, port: int, site: str) -> None:
+        self._port, self._site = port, site
+        self._sequence = 0
+        self._changed = threading.Condition()
+        self._messages: dict[str, bytes] = {}
+        self._subscribed = False
+        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="nisse-bench")
+        self._client.reconnect_delay_set(min_delay=1, max_delay=1)
+        self._client.max_queued_messages_set(0)
+        self._client.on_connect = lambda client, *_: client.subscribe(f"nisse/{site}/#", qos=1)
+        self._client.on_subscribe = self._on_subscribe
+        self._client.on_disconnect = self._on_disconnect
+        self._client.on_message = self._on_message
+        self._client.connect("127.0.0.1", port, keepalive=30)
+        self._client.loop_start()
+        self.wait_connected()
+
+    def wait_connected(self) -> None:
+        """Wait until subscribed (again). Raises BenchError when the broker stays away."""
+        self._wait(lambda: self._subscribed, "the bench could not subscribe at the broker")
+
+    def wait_daemon_online(self) -> None:
+        """Wait until the daemon has connected and announced itself. Raises BenchError otherwise."""
+        topic = f"nisse/{self._site}/availability"
+        self._wait(
+            lambda: self._messages.get(topic) == b"online",
+            f"the daemon did not announce itself on {topic}: see its log",
+        )
+
+    def forget_availability(self) -> None:
+        """Before a (re)start of the daemon: an old "online" says nothing about the new process."""
+        with self._changed:
+            self._messages.pop(f"nisse/{self._site}/availability", None)
+
+    def forget(self) -> None:
+        """Drop what was received: what a restarted broker does not know any more must not count."""
+        with self._changed:
+            self._messages.clear()
+            self._subscribed = False
+
+    def publish(self, forecasts: Mapping[str, Forecast], displays: Mapping[str, Display]) -> None:
+        """Publish every forecast as its faults let it be seen."""
+        for name, forecast in forecasts.items():
+            match displays[name]:
+                case Shown(value=values):
+                    document = {"start": forecast.start_s, "step_s": forecast.step_s, "values": values.tolist()}
+                    self._client.publish(forecast.topic, json.dumps(document), qos=1)  # NaN stays: the fault
+                case Garbage(payload=payload):
+                    self._client.publish(forecast.topic, payload, qos=1)
+
+    def barrier(self) -> dict[str, Any]:
+        """Publish the next barrier; the daemon waits for it before its cycle."""
+        self._sequence += 1
+        self._client.publish(BARRIER_TOPIC, str(self._sequence), qos=1)
+        return {"topic": BARRIER_TOPIC, "sequence": self._sequence}
+
+    def message(self, verb: str) -> bytes | None:
+        """The last message on `nisse/<site>/<verb>`."""
+        with self._changed:
+            return self._messages.get(f"nisse/{self._site}/{verb}")
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _wait(self, condition: Callable[[], bool], problem: str) -> None:
+        deadline = time.monotonic() + TIMEOUT_S
+        with self._changed:
+            while not condition():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise BenchError(f"{problem} within {TIMEOUT_S:g} s")
+                self._changed.wait(left)
+
+    def _on_subscribe(self, *_: Any) -> None:
+        with self._changed:
+            self._subscribed = True
+            self._changed.notify_all()
+
+    def _on_disconnect(self, *_: Any) -> None:
+        with self._changed:
+            self._subscribed = False
+            self._changed.notify_all()
+
+    def _on_message(self, _client: mqtt.Client, _user: Any, message: mqtt.MQTTMessage) -> None:
+        with self._changed:
+            self._messages[message.topic] = message.payload
+            self._changed.notify_all()
