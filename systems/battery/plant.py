@@ -40,9 +40,9 @@ class PlantSpec:
     """Drained from the cells all the time."""
     active_above_kw: float = 0.02
     """Set-points below this leave the inverter asleep."""
-    taper_soc: float = 0.10
+    taper_soc: float = 0.20
     """Width of the soc bands at both ends in which the power limit falls linearly ..."""
-    taper_floor: float = 0.15
+    taper_floor: float = 0.10
     """... to this fraction of the nameplate."""
     soc_resolution: float = 0.01
     deviation_std_kw: float = 0.35
