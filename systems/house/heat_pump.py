@@ -35,9 +35,9 @@ class HeatPumpSpec:
     standby_kw: float = 0.01
     frost_range_c: tuple[float, float, float] = (-12.0, 1.0, 6.0)
     """Outdoor temperatures where frosting begins, is worst (cold enough and still humid) and ends."""
-    steps_between_defrosts: float = 10.0
+    steps_between_defrosts: float = 12.0
     """Running steps at full load and the worst outdoor temperature until the unit defrosts."""
-    defrost_heat_kw: float = -0.6
+    defrost_heat_kw: float = -0.2
     """Heat taken from the room while the cycle is reversed."""
     defrost_power_kw: float = 0.6
 

@@ -32,9 +32,9 @@ AIR_KWH_PER_M3_K = 1.2 * 1.005 / 3600.0
 class PhysicalSpec:
     """A wooden Norwegian house of four rooms in a ring; tuples are per room in the order of ROOMS."""
 
-    air_kwh_per_k: tuple[float, ...] = (0.55, 0.40, 0.35, 0.30)
+    air_kwh_per_k: tuple[float, ...] = (0.95, 0.70, 0.60, 0.52)
     """Heat capacity of air, furniture and inner surfaces."""
-    mass_kwh_per_k: tuple[float, ...] = (2.6, 1.9, 1.6, 1.5)
+    mass_kwh_per_k: tuple[float, ...] = (2.9, 2.1, 1.8, 1.7)
     """Heat capacity of walls, floor and ceiling."""
     air_to_mass_kw_per_k: tuple[float, ...] = (0.34, 0.26, 0.24, 0.22)
     mass_to_outside_kw_per_k: tuple[float, ...] = (0.055, 0.042, 0.040, 0.036)
@@ -51,7 +51,7 @@ class PhysicalSpec:
     """Where the windows look: 180 is south."""
     solar_to_air: float = 0.4
     """Share of the sun that warms air and furniture at once; the rest goes into the mass."""
-    sensor_std_k: float = 0.03
+    sensor_std_k: float = 0.02
     sensor_step_k: float = 0.01
     """Resolution of the thermometers."""
 
@@ -89,9 +89,9 @@ def discretise(spec: PhysicalSpec, dt_s: float) -> RcStep:
 
 
 def air_exchange_kw(spec: PhysicalSpec, rooms_c: Array, outdoor_c: float, open_window: Array) -> Array:
-    """(4,) heat brought in by outside air, kW; an open window (4,) multiplies the air changes by about ten."""
+    """(4,) heat brought in by outside air, kW; an open window (4,) multiplies the air changes by about five."""
     difference = outdoor_c - rooms_c
-    changes = spec.air_changes_per_h + spec.stack_air_changes_per_h_k * np.sqrt(np.abs(difference)) + 2.5 * open_window
+    changes = spec.air_changes_per_h + spec.stack_air_changes_per_h_k * np.sqrt(np.abs(difference)) + 1.5 * open_window
     return np.asarray(changes * np.array(spec.volume_m3) * AIR_KWH_PER_M3_K * difference)
 
 
@@ -137,8 +137,8 @@ def occupancy(spec: PhysicalSpec, conditions: Conditions, rng: np.random.Generat
     activity = np.repeat(rng.gamma(2.0, 0.5, size=(blocks, n)), per_hour, axis=0)[:steps]
     cooking = np.repeat(rng.random(blocks) < 0.6, per_hour)[:steps] * ((hour > 16.5) & (hour < 18.5))
     gains = pattern * activity
-    gains[:, 1] += 0.9 * cooking
-    opening = (rng.random((steps, n)) < 0.4 * conditions.dt_s / DAY_S * 24.0 / 16.0) & (awake[:, None] > 0)
+    gains[:, 1] += 0.5 * cooking
+    opening = (rng.random((steps, n)) < 0.3 * conditions.dt_s / DAY_S * 24.0 / 16.0) & (awake[:, None] > 0)
     length = max(1, round(600.0 / conditions.dt_s))
     windows = opening.astype(float)
     for lag in range(1, length):
