@@ -28,7 +28,7 @@ class RecordError(BenchError):
 
 def canonical(value: Any) -> str:
     """JSON with sorted keys, no spaces and null for numbers that are not finite; shortest exact decimals."""
-    return json.dumps(_finite(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return json.dumps(_finite(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _finite(value: Any) -> Any:
