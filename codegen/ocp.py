@@ -143,6 +143,6 @@ def build_ocp(problem: Problem, e: StageExpressions, templates: ModuleType) -> A
     options.tol = TOLERANCE
     options.qp_tol = TOLERANCE / 10
     options.qp_solver_iter_max = 200
-    options.hpipm_mode = "BALANCE"
+    options.hpipm_mode = "SPEED"
     options.print_level = 0
     return ocp

@@ -88,9 +88,8 @@ def generate_sources(problem: Problem, tree: AcadosTree, directory: Path) -> Non
 
 
 def source_list(directory: Path) -> list[str]:
-    """The C files of a source folder, in a fixed order; program.c includes the acados solver itself."""
-    paths = (path.relative_to(directory) for path in directory.rglob("*.c"))
-    return sorted(str(path) for path in paths if not path.name.startswith("acados_solver_"))
+    """The C files of a source folder, in a fixed order."""
+    return sorted(str(path.relative_to(directory)) for path in directory.rglob("*.c"))
 
 
 def flags() -> list[str]:

@@ -14,12 +14,43 @@ void dense_axpy(int n, double scale, const double *restrict x, double *restrict 
     for (int i = 0; i < n; i++) y[i] += scale * x[i];
 }
 
-void dense_rank_one(int n, int ld, double *restrict matrix, double scale, const double *restrict x) {
+static void rank_four(int n, int ld, double *restrict matrix, const double *scale, const double *restrict x0,
+                      const double *restrict x1, const double *restrict x2, const double *restrict x3) {
     for (int i = 0; i < n; i++) {
-        const double factor = scale * x[i];
+        const double f0 = scale[0] * x0[i], f1 = scale[1] * x1[i], f2 = scale[2] * x2[i], f3 = scale[3] * x3[i];
         double *restrict row = matrix + (long)i * ld;
 #pragma omp simd
-        for (int j = 0; j <= i; j++) row[j] += factor * x[j];
+        for (int j = 0; j <= i; j++) row[j] += (f0 * x0[j] + f1 * x1[j]) + (f2 * x2[j] + f3 * x3[j]);
+    }
+}
+
+void dense_rank_flush(rank_updates *updates) {
+    if (updates->count == 0) return;
+    int n = 0;
+    for (int c = 0; c < updates->count; c++) n = updates->n[c] > n ? updates->n[c] : n;
+    for (int c = updates->count; c < 4; c++) updates->scale[c] = 0.0, updates->x[c] = updates->x[0];
+    const double **x = updates->x;
+    rank_four(n, updates->ld, updates->matrix, updates->scale, x[0], x[1], x[2], x[3]);
+    updates->count = 0;
+}
+
+void dense_rank_add(rank_updates *updates, int n, double scale, const double *x) {
+    if (scale == 0.0) return;
+    updates->n[updates->count] = n, updates->scale[updates->count] = scale, updates->x[updates->count] = x;
+    if (++updates->count == 4) dense_rank_flush(updates);
+}
+
+void dense_symmetric_add(int n, int ld, const double *restrict matrix, const double *restrict x, double *restrict y) {
+    for (int i = 0; i < n; i++) {
+        const double *restrict row = matrix + (long)i * ld;
+        const double xi = x[i];
+        double sum = row[i] * xi;
+#pragma omp simd reduction(+ : sum)
+        for (int j = 0; j < i; j++) {
+            sum += row[j] * x[j];
+            y[j] += row[j] * xi;
+        }
+        y[i] += sum;
     }
 }
 

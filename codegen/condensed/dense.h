@@ -5,8 +5,20 @@
 double dense_dot(int n, const double *a, const double *b);
 void dense_axpy(int n, double scale, const double *x, double *y);
 
-/* Lower triangle of the leading n x n block: matrix += scale * x x'. */
-void dense_rank_one(int n, int ld, double *matrix, double scale, const double *x);
+/* Lower triangle of `matrix` += scale x x' for many x, gathered by fours: the matrix is what is slow to move. */
+typedef struct {
+    int ld;
+    double *matrix;
+    int count;
+    int n[4]; /* leading entries of x that may be non-zero; x is readable to the largest n of its four */
+    double scale[4];
+    const double *x[4];
+} rank_updates;
+void dense_rank_add(rank_updates *updates, int n, double scale, const double *x);
+void dense_rank_flush(rank_updates *updates);
+
+/* y += matrix x, of which the lower triangle is stored. */
+void dense_symmetric_add(int n, int ld, const double *matrix, const double *x, double *y);
 
 /* Lower Cholesky factor in place, panel [4*ld] scratch. 0 if a pivot is not positive. */
 int dense_cholesky(int n, int ld, double *matrix, double *panel);

@@ -16,7 +16,7 @@ from pathlib import Path
 from codegen.errors import CompileError
 from codegen.toolchain import cache_directory
 
-SOURCES = ("arx.c", "dense.c", "qp.c", "mpc.c", "sensitivity.c", "batch.c")
+SOURCES = ("arx.c", "dense.c", "qp_memory.c", "qp.c", "mpc.c", "sensitivity.c", "batch.c")
 HEADERS = ("arx.h", "dense.h", "qp.h", "mpc.h", "batch.h")
 FLAGS = ("-O3", "-march=native", "-std=c11", "-fopenmp-simd", "-Wall", "-Wextra", "-fPIC", "-shared")
 

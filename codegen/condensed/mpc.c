@@ -104,14 +104,14 @@ void mpc_work_create(const mpc *model, mpc_work *work, void *memory) {
 }
 
 void mpc_work_reset(const mpc *model, mpc_work *work) {
-    memset(work->qp.u, 0, sizeof(double) * (size_t)model->n);
-    qp_work_reset(&work->qp);
+    qp_work_reset(&work->qp, model->n);
 }
 
 void mpc_work_shift(const mpc *model, mpc_work *work) {
-    const int shift = model->config.decision * ROOMS;
+    const int shift = model->config.decision * ROOMS, rows = model->config.apply * ROOMS;
     /* Moves later in the horizon may be held longer; then this is a guess, as a warm start may be. */
-    memmove(work->qp.u, work->qp.u + shift, sizeof(double) * (size_t)(model->n - shift));
+    memmove(work->qp.bound, work->qp.bound + shift, (size_t)(model->n - shift));
+    memmove(work->qp.side, work->qp.side + rows, (size_t)(model->m - rows));
 }
 
 /* Terms of the cost that the QP leaves out: linear in the last temperatures, and constants. */

@@ -1,11 +1,15 @@
-/* A box-constrained convex piecewise-quadratic program in few, dense variables, by projected semismooth Newton.
+/* A box-constrained convex piecewise-quadratic program in few, dense variables.
  *
  *   min_u  linear'u + r/2 u^2 + sum_i [ q_i/2 (y_i - target_i)^2 + w_i/2 (lower_i - y_i)_+^2 + w_i/2 (y_i - upper_i)_+^2 ]
  *   s.t.   lb <= u <= ub,      y = offset + Gamma u
  *
- * The quadratic soft rows make the objective C1 with a Hessian that is constant on each piece: once the rows outside their
- * band and the moves on their bounds are right, one Newton step is exact. The step is globalised by Armijo's rule on the
- * projection arc (D. Bertsekas, "Projected Newton methods for optimization problems with simple constraints").
+ * Once it is known which rows are outside their band and which moves are on their bounds, the solution is one linear
+ * system. Two methods look for these sets:
+ *   1. the primal-dual active set method, a semismooth Newton method on the KKT conditions: solve for the present sets,
+ *      read the next sets off the result (M. Hintermueller, K. Ito, K. Kunisch, "The primal-dual active set strategy as a
+ *      semismooth Newton method"). A handful of steps, each one Cholesky factorisation, but it may cycle;
+ *   2. then projected Newton with Armijo's rule on the projection arc, which always descends (D. Bertsekas, "Projected
+ *      Newton methods for optimization problems with simple constraints").
  */
 #ifndef NISSE_CONDENSED_QP_H
 #define NISSE_CONDENSED_QP_H
@@ -23,50 +27,53 @@ typedef struct {
     double *gamma;   /* [m*ld] */
     int *width;      /* [m] leading columns that may be non-zero: Gamma is lower block triangular */
     double *hessian; /* [n*ld] lower triangle of diag(r) + Gamma' diag(q) Gamma */
+    double *factor;  /* [n*ld] its Cholesky factor: where every cold start begins */
     double *r;       /* [n] */
     double *q, *w, *target, *lower, *upper; /* [m] */
+    int convex;      /* whether `factor` exists */
 } qp_matrices;
 
 size_t qp_matrices_size(int n, int m);
 void qp_matrices_create(int n, int m, qp_matrices *qp, void *memory);
-/* Fills `hessian` from gamma, width, r and q. */
+/* Fills `hessian` and `factor` from gamma, width, r and q. */
 void qp_matrices_condense(qp_matrices *qp);
 
-/* Iterate and factor of one solver thread; `u` is the warm start on entry and the solution on exit. */
+/* Iterate, sets and factor of one solver thread. */
 typedef struct {
-    double *u;    /* [n] */
-    double *y;    /* [m] */
-    double *row;  /* [m] derivative of the row costs */
-    double *grad; /* [n] */
-    double *step, *trial_u, *rhs;  /* [n] */
-    double *trial_y;               /* [m] */
-    double *newton; /* [n*ld] lower triangle of hessian + Gamma' diag(w of violated rows) Gamma */
-    double *factor; /* [n*ld] Cholesky factor of its free rows and columns */
-    double *panel;  /* [4*ld] */
-    int8_t *violated; /* [m] which rows `newton` holds */
+    double *u;      /* [n] the solution */
+    double *y;      /* [m] its outputs */
+    int8_t *bound;  /* [n] -1 on lb, +1 on ub, 0 free; the warm start on entry */
+    int8_t *side;   /* [m] -1 below the band, +1 above, 0 within */
+    double *row;    /* [m] derivative of the row costs */
+    double *grad, *affine, *rhs, *step, *trial_u; /* [n] */
+    double *trial_y;  /* [m] */
+    double *newton;   /* [n*ld] lower triangle of hessian + Gamma' diag(w of rows outside) Gamma */
+    double *factor;   /* [n*ld] Cholesky factor of its free rows and columns */
+    double *panel;    /* [4*ld] */
+    int8_t *counted;  /* [m] which rows `newton` holds */
     int *free;        /* [n] the moves off their bounds */
     int n_free;
-    int factored;  /* whether `factor` belongs to (newton, free) */
-    int renewal;   /* solves left until `newton` is summed up afresh */
+    int factored;     /* whether `factor` belongs to (newton, free) */
+    int renewal;      /* solves left until `newton` is summed up afresh */
 } qp_work;
 
 typedef struct {
     int status;
-    int iterations;      /* Newton steps */
-    int factorisations;
+    int iterations;      /* linear systems solved */
+    int descents;        /* those of the second method */
     double objective;
     double residual;     /* max-norm of the projected gradient, divided by the diagonal of the Hessian: in units of u */
 } qp_result;
 
 size_t qp_work_size(int n, int m);
 void qp_work_create(int n, int m, qp_work *work, void *memory);
-/* Forgets everything but `u`; to be called when the matrices change. */
-void qp_work_reset(qp_work *work);
+/* Forgets everything: the next solve starts cold. */
+void qp_work_reset(qp_work *work, int n);
 
 void qp_solve(const qp_matrices *qp, qp_work *work, const double *linear, const double *offset, const double *lb,
               const double *ub, qp_result *result);
 
-/* The objective at work->u, work->y. */
+/* The objective at (u, y). */
 double qp_objective(const qp_matrices *qp, const double *linear, const double *u, const double *y);
 
 /* At a solution: column [n] = (Newton matrix on the free moves)^-1 e_move, zero on the bound ones. 0 if `move` is not free. */

@@ -104,7 +104,7 @@ void mpc_policy_jacobian(const mpc *model, mpc_work *work, double *jacobian) {
         arx_respond(&model->arx, horizon, work->change_y, work->change_v);
         memset(work->co_change, 0, sizeof(double) * (size_t)((LAGS + horizon) * ROOMS));
         for (int k = 0; k < model->m; k++)
-            work->co_change[k] = (qp->q[k] + (work->qp.violated[k] ? qp->w[k] : 0.0)) * work->change_y[YWIN + k];
+            work->co_change[k] = (qp->q[k] + (work->qp.side[k] ? qp->w[k] : 0.0)) * work->change_y[YWIN + k];
         arx_adjoint(&model->arx, horizon, work->co_change);
         arx_contract(horizon, work->co_change, work->plan_y, work->v, row + THETA_A, row + THETA_B);
         arx_contract(horizon, work->costate, work->change_y, work->change_v, row + THETA_A, row + THETA_B);

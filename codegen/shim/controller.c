@@ -7,6 +7,7 @@
 #include "acados/ocp_qp/ocp_qp_hpipm.h"
 #include "acados/ocp_qp/ocp_qp_xcond_solver.h"
 #include "blasfeo/include/blasfeo_d_aux.h"
+#include "hpipm/include/hpipm_d_ocp_qp.h"
 #include "hpipm/include/hpipm_d_ocp_qp_ipm.h"
 #include "nisse_functions.h"
 #include "solver.h"
@@ -36,11 +37,54 @@ static void unbind(casadi_function *f) {
 
 int call_casadi(const casadi_function *f) { return f->call(f->arg, f->res, f->iw, f->w, 0); }
 
-/* ---- the program of one call ---- */
+/* ---- the acados solver ---- */
 
-static void forget_iterate(program *p) {
-    if (p->capsule) nisse_ocp_acados_reset(p->capsule, 1);
+/* Rows are one-sided: mask their upper sides and the slacks of these, which then cost nothing. */
+static void mask_upper_sides(nisse_controller *c) {
+    const double zeros[AT_LEAST_ONE(MAX(NROWS, NISSE_NSOFT_E))] = {0};
+    for (int k = 0; k <= NISSE_N; k++) {
+        d_ocp_qp_set_ug_mask(k, (double *)zeros, c->memory->qp_in);
+        d_ocp_qp_set_lus_mask(k, (double *)zeros, c->memory->qp_in);
+    }
 }
+
+static void set_cost(nisse_controller *c, int stage, const char *field, double *values) {
+    ocp_nlp_cost_model_set(c->capsule->nlp_config, c->capsule->nlp_dims, c->capsule->nlp_in, stage, field, values);
+}
+
+/* Slack prices are discounted like the stage they belong to. */
+static void discount_slacks(nisse_controller *c) {
+    double discount = 1.0;
+    for (int k = 0; k <= NISSE_N; k++, discount *= NISSE_DISCOUNT) {
+        const int n = k < NISSE_N ? NISSE_NSOFT : NISSE_NSOFT_E;
+        const double *linear = k < NISSE_N ? nisse_slack_linear : nisse_slack_linear_e;
+        const double *quadratic = k < NISSE_N ? nisse_slack_quadratic : nisse_slack_quadratic_e;
+        double z[AT_LEAST_ONE(MAX(NISSE_NSOFT, NISSE_NSOFT_E))], Z[AT_LEAST_ONE(MAX(NISSE_NSOFT, NISSE_NSOFT_E))];
+        if (n == 0) continue;
+        for (int i = 0; i < n; i++) {
+            z[i] = discount * linear[i];
+            Z[i] = discount * quadratic[i];
+        }
+        set_cost(c, k, "zl", z);
+        set_cost(c, k, "Zl", Z);
+    }
+}
+
+static bool create_solver(nisse_controller *c) {
+    nisse_ocp_solver_capsule *capsule = nisse_ocp_acados_create_capsule();
+    if (!capsule) return false;
+    if (nisse_ocp_acados_create(capsule) != 0) {
+        nisse_ocp_acados_free_capsule(capsule);
+        return false;
+    }
+    c->capsule = capsule;
+    ocp_nlp_get(capsule->nlp_config, capsule->nlp_solver, "nlp_mem", &c->memory);
+    mask_upper_sides(c);
+    discount_slacks(c);
+    return true;
+}
+
+/* ---- the program of one call ---- */
 
 static bool all_finite(const double *values, int n) {
     for (int i = 0; i < n; i++)
@@ -48,7 +92,7 @@ static bool all_finite(const double *values, int n) {
     return true;
 }
 
-static void set_parameters(nisse_controller *c, program *p, const double *forecast) {
+static void set_parameters(nisse_controller *c, const double *forecast) {
     if (NISSE_ND) memcpy(c->forecast, forecast, sizeof(double) * (NISSE_N + 1) * NISSE_ND);
     if (NISSE_NZ) call_casadi(&c->f_features);
     double discount = 1.0;
@@ -58,38 +102,41 @@ static void set_parameters(nisse_controller *c, program *p, const double *foreca
         memcpy(row + NISSE_ND, c->features, sizeof(double) * NISSE_NZ);
         memcpy(row + NISSE_ND + NISSE_NZ, c->prepared, sizeof(double) * NISSE_NP);
         row[NPAR - 1] = discount;
-        nisse_ocp_acados_update_params(p->capsule, k, row, NPAR);
+        nisse_ocp_acados_update_params(c->capsule, k, row, NPAR);
     }
 }
 
-static void set_bound(program *p, const char *field, const double *values) {
-    nisse_ocp_solver_capsule *c = p->capsule;
-    ocp_nlp_constraints_model_set(c->nlp_config, c->nlp_dims, c->nlp_in, 0, field, (void *)values);
+static void set_bound(nisse_controller *c, const char *field, const double *values) {
+    ocp_nlp_constraints_model_set(c->capsule->nlp_config, c->capsule->nlp_dims, c->capsule->nlp_in, 0, field,
+                                  (void *)values);
 }
 
-static void set_first_action(program *p, const double *action) {
+/* u_0 between its bounds, or its actuated part at `action`: the two bounds meet there. */
+static void set_first_action(nisse_controller *c, const double *action) {
     double lower[NISSE_NU], upper[NISSE_NU];
     memcpy(lower, nisse_u_lower, sizeof lower);
     memcpy(upper, nisse_u_upper, sizeof upper);
-    memcpy(lower, action, sizeof(double) * NISSE_NA);
-    memcpy(upper, action, sizeof(double) * NISSE_NA);
-    set_bound(p, "lbu", lower);
-    set_bound(p, "ubu", upper);
+    if (action) {
+        memcpy(lower, action, sizeof(double) * NISSE_NA);
+        memcpy(upper, action, sizeof(double) * NISSE_NA);
+    }
+    set_bound(c, "lbu", lower);
+    set_bound(c, "ubu", upper);
 }
 
 /* ---- results ---- */
 
 /* The interior-point method works on the very program when that is a QP; otherwise ask the SQP level. */
-static double kkt_residual(program *p) {
+static double kkt_residual(const nisse_controller *c) {
 #if NISSE_QUADRATIC
-    const ocp_qp_hpipm_memory *qp = p->memory->qp_solver_mem->solver_memory;
+    const ocp_qp_hpipm_memory *qp = c->memory->qp_solver_mem->solver_memory;
     double part[4] = {0};
     d_ocp_qp_ipm_get_max_res_stat(qp->hpipm_workspace, &part[0]);
     d_ocp_qp_ipm_get_max_res_eq(qp->hpipm_workspace, &part[1]);
     d_ocp_qp_ipm_get_max_res_ineq(qp->hpipm_workspace, &part[2]);
     d_ocp_qp_ipm_get_max_res_comp(qp->hpipm_workspace, &part[3]);
 #else
-    const ocp_nlp_res *r = p->memory->nlp_res;
+    const ocp_nlp_res *r = c->memory->nlp_res;
     const double part[4] = {r->inf_norm_res_stat, r->inf_norm_res_eq, r->inf_norm_res_ineq, r->inf_norm_res_comp};
 #endif
     double worst = 0.0;
@@ -98,27 +145,27 @@ static double kkt_residual(program *p) {
     return worst;
 }
 
-static int interior_point_iterations(program *p) {
+static int interior_point_iterations(const nisse_controller *c) {
 #if NISSE_QUADRATIC
-    const ocp_qp_hpipm_memory *qp = p->memory->qp_solver_mem->solver_memory;
+    const ocp_qp_hpipm_memory *qp = c->memory->qp_solver_mem->solver_memory;
     int iterations = 0;
     d_ocp_qp_ipm_get_iter(qp->hpipm_workspace, &iterations);
     return iterations;
 #else
-    nisse_ocp_solver_capsule *c = p->capsule;
+    nisse_ocp_solver_capsule *capsule = c->capsule;
     int sqp = 0, columns = 0, rows = 0, total = 0;
-    ocp_nlp_get(c->nlp_config, c->nlp_solver, "sqp_iter", &sqp);
-    ocp_nlp_get(c->nlp_config, c->nlp_solver, "stat_n", &columns);
-    ocp_nlp_get(c->nlp_config, c->nlp_solver, "stat_m", &rows);
+    ocp_nlp_get(capsule->nlp_config, capsule->nlp_solver, "sqp_iter", &sqp);
+    ocp_nlp_get(capsule->nlp_config, capsule->nlp_solver, "stat_n", &columns);
+    ocp_nlp_get(capsule->nlp_config, capsule->nlp_solver, "stat_m", &rows);
     double *statistics = NULL;
-    ocp_nlp_get(c->nlp_config, c->nlp_solver, "statistics", &statistics);
+    ocp_nlp_get(capsule->nlp_config, capsule->nlp_solver, "statistics", &statistics);
     for (int i = 1; statistics && i <= sqp && i < rows; i++) total += (int)statistics[i * columns + 5]; /* qp_iter */
     return total;
 #endif
 }
 
-static void read_plans(program *p, double *plan_x, double *plan_a) {
-    const struct blasfeo_dvec *ux = p->capsule->nlp_out->ux;
+static void read_plans(const nisse_controller *c, double *plan_x, double *plan_a) {
+    const struct blasfeo_dvec *ux = c->capsule->nlp_out->ux;
     for (int k = 0; plan_x && k <= NISSE_N; k++)
         memcpy(plan_x + k * NISSE_NX, ux[k].pa + (k < NISSE_N ? NISSE_NU : 0), sizeof(double) * NISSE_NX);
     for (int k = 0; plan_a && k < NISSE_N; k++)
@@ -137,44 +184,43 @@ static int32_t finish(nisse_result *result, int32_t status, double started) {
     return status;
 }
 
-static int32_t solve(nisse_controller *c, program_kind kind, const double *x0, const double *forecast,
+static int32_t solve(nisse_controller *c, const double *x0, const double *forecast,
                      const double *first_action, double *action, double *plan_x, double *plan_a,
                      nisse_result *result) {
     const double started = seconds();
     *result = (nisse_result){.residual = NAN, .value = NAN};
-    c->last = NULL;
+    c->solved = false;
     if (!all_finite(x0, NISSE_NX) || !all_finite(forecast, (NISSE_N + 1) * NISSE_ND) ||
         (first_action && !all_finite(first_action, NISSE_NA)))
         return finish(result, NISSE_NOT_FINITE, started);
-    program *p = &c->programs[kind];
-    if (!ensure_program(p, kind)) return finish(result, NISSE_SOLVER_FAILED, started);
 
-    set_parameters(c, p, forecast);
-    set_bound(p, "lbx", x0);
-    set_bound(p, "ubx", x0);
-    if (first_action) set_first_action(p, first_action);
+    set_parameters(c, forecast);
+    set_bound(c, "lbx", x0);
+    set_bound(c, "ubx", x0);
+    if (first_action || c->fixed) set_first_action(c, first_action);
+    c->fixed = first_action != NULL;
 #if NISSE_QUADRATIC
     /* A QP needs no starting point: from the origin the result depends on the arguments alone. */
     for (int k = 0; k <= NISSE_N; k++) {
-        struct blasfeo_dvec *ux = &p->capsule->nlp_out->ux[k];
+        struct blasfeo_dvec *ux = &c->capsule->nlp_out->ux[k];
         blasfeo_dvecse(ux->m, 0.0, ux, 0);
     }
 #endif
-    nisse_ocp_acados_solve(p->capsule);
+    nisse_ocp_acados_solve(c->capsule);
 
-    result->iterations = interior_point_iterations(p);
-    result->residual = kkt_residual(p);
-    ocp_nlp_eval_cost(p->capsule->nlp_solver, p->capsule->nlp_in, p->capsule->nlp_out);
-    ocp_nlp_get(p->capsule->nlp_config, p->capsule->nlp_solver, "cost_value", &result->value);
-    read_plans(p, plan_x, plan_a);
-    const double *u0 = p->capsule->nlp_out->ux[0].pa;
+    result->iterations = interior_point_iterations(c);
+    result->residual = kkt_residual(c);
+    ocp_nlp_eval_cost(c->capsule->nlp_solver, c->capsule->nlp_in, c->capsule->nlp_out);
+    ocp_nlp_get(c->capsule->nlp_config, c->capsule->nlp_solver, "cost_value", &result->value);
+    read_plans(c, plan_x, plan_a);
+    const double *u0 = c->capsule->nlp_out->ux[0].pa;
     if (action) memcpy(action, u0, sizeof(double) * NISSE_NA);
     if (!isfinite(result->residual) || !isfinite(result->value) || !all_finite(u0, NISSE_NA)) {
-        forget_iterate(p);
+        nisse_ocp_acados_reset(c->capsule, 1);
         return finish(result, NISSE_NOT_FINITE, started);
     }
     if (result->residual > NISSE_TOLERANCE) return finish(result, NISSE_MAX_ITERATIONS, started);
-    c->last = p;
+    c->solved = true;
     return finish(result, NISSE_OK, started);
 }
 
@@ -194,7 +240,7 @@ nisse_controller *nisse_controller_create(void) {
                  BIND(c->f_prepare_vjp, nisse_prepare_vjp) && BIND(c->f_gradient, nisse_gradient) &&
                  BIND(c->f_gradient_e, nisse_gradient_e) && BIND(c->f_sensitivity, nisse_sensitivity) &&
                  BIND(c->f_sensitivity_e, nisse_sensitivity_e);
-    if (!bound || !ensure_program(&c->programs[PROGRAM_V], PROGRAM_V)) {
+    if (!bound || !create_solver(c)) {
         nisse_controller_destroy(c);
         return NULL;
     }
@@ -208,10 +254,9 @@ nisse_controller *nisse_controller_create(void) {
 
 void nisse_controller_destroy(nisse_controller *c) {
     if (!c) return;
-    for (int i = 0; i < 2; i++) {
-        if (!c->programs[i].capsule) continue;
-        nisse_ocp_acados_free(c->programs[i].capsule);
-        nisse_ocp_acados_free_capsule(c->programs[i].capsule);
+    if (c->capsule) {
+        nisse_ocp_acados_free(c->capsule);
+        nisse_ocp_acados_free_capsule(c->capsule);
     }
     casadi_function *functions[] = {&c->f_features, &c->f_prepare,     &c->f_prepare_vjp,  &c->f_gradient,
                                     &c->f_gradient_e, &c->f_sensitivity, &c->f_sensitivity_e};
@@ -226,25 +271,24 @@ int32_t nisse_controller_set_theta(nisse_controller *c, const double *theta) {
         if (theta[i] < nisse_theta_lower[i] || theta[i] > nisse_theta_upper[i]) return NISSE_BAD_ARGUMENT;
     memcpy(c->theta, theta, sizeof(double) * NISSE_NTHETA);
     call_casadi(&c->f_prepare);
-    c->last = NULL;
+    c->solved = false;
     return NISSE_OK;
 }
 
 void nisse_controller_reset(nisse_controller *c) {
     if (!c) return;
-    c->last = NULL;
-    forget_iterate(&c->programs[PROGRAM_V]);
-    forget_iterate(&c->programs[PROGRAM_Q]);
+    c->solved = false;
+    nisse_ocp_acados_reset(c->capsule, 1);
 }
 
 int32_t nisse_controller_solve(nisse_controller *c, const double *x0, const double *forecast, double *action,
                                double *plan_x, double *plan_a, nisse_result *result) {
     if (!c || !x0 || !result || (NISSE_ND && !forecast)) return NISSE_BAD_ARGUMENT;
-    return solve(c, PROGRAM_V, x0, forecast, NULL, action, plan_x, plan_a, result);
+    return solve(c, x0, forecast, NULL, action, plan_x, plan_a, result);
 }
 
 int32_t nisse_controller_solve_fixed(nisse_controller *c, const double *x0, const double *forecast,
                                      const double *action, double *plan_x, double *plan_a, nisse_result *result) {
     if (!c || !x0 || !action || !result || (NISSE_ND && !forecast)) return NISSE_BAD_ARGUMENT;
-    return solve(c, PROGRAM_Q, x0, forecast, action, NULL, plan_x, plan_a, result);
+    return solve(c, x0, forecast, action, NULL, plan_x, plan_a, result);
 }

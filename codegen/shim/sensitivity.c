@@ -18,11 +18,6 @@
 /* A constraint with lambda / t below this is inactive: its weight is the barrier's, not the program's. */
 #define INACTIVE_RATIO 1e-3
 
-typedef struct {
-    double hessian[NV * NV];
-    double pin; /* weight of a strictly active constraint */
-} stage_matrices;
-
 static double weight_of(double multiplier, double distance, double pin) {
     if (multiplier < INACTIVE_RATIO * distance) return 0.0;
     const double ratio = multiplier / distance;
@@ -30,11 +25,11 @@ static double weight_of(double multiplier, double distance, double pin) {
 }
 
 /* Smallest positive curvature of an action over the horizon: the scale of `pin`. */
-static double smallest_curvature(const program *p) {
+static double smallest_curvature(const nisse_controller *c) {
     double smallest = INFINITY;
     for (int k = 0; k < NISSE_N; k++)
         for (int i = 0; i < NISSE_NU; i++) {
-            const double h = BLASFEO_DMATEL(&p->memory->qp_in->RSQrq[k], i, i);
+            const double h = BLASFEO_DMATEL(&c->memory->qp_in->RSQrq[k], i, i);
             if (h > 0.0 && h < smallest) smallest = h;
         }
     return isfinite(smallest) ? smallest : 1e-6;
@@ -51,21 +46,21 @@ static void add_weighted_rows(int n, int m, const double *rows, const double *we
 }
 
 /* Row weights of a stage: hard rows their own, soft rows in series with the slack: w (Z + w_s) / (w + Z + w_s). */
-static void row_weights(const program *p, int k, double pin, double *weight) {
-    const double *lam = p->capsule->nlp_out->lam[k].pa, *t = p->capsule->nlp_out->t[k].pa;
+static void row_weights(const nisse_controller *c, int k, double pin, double *weight) {
+    const double *lam = c->capsule->nlp_out->lam[k].pa, *t = c->capsule->nlp_out->t[k].pa;
     const int box = box_rows(k), rows = general_rows(k), soft = k < NISSE_N ? NISSE_NSOFT : NISSE_NSOFT_E;
     const int slacks = 2 * (box + rows);
     for (int r = 0; r < rows; r++) {
         weight[r] = weight_of(lam[box + r], t[box + r], pin);
         const int s = r - (rows - soft);
         if (s < 0) continue;
-        const double own = p->memory->qp_in->Z[k].pa[s] + weight_of(lam[slacks + s], t[slacks + s], pin);
+        const double own = c->memory->qp_in->Z[k].pa[s] + weight_of(lam[slacks + s], t[slacks + s], pin);
         weight[r] = weight[r] > 0.0 ? weight[r] * own / (weight[r] + own) : 0.0;
     }
 }
 
-static void box_weights(const program *p, int k, double pin, double *h) {
-    const double *lam = p->capsule->nlp_out->lam[k].pa, *t = p->capsule->nlp_out->t[k].pa;
+static void box_weights(const nisse_controller *c, int k, double pin, double *h) {
+    const double *lam = c->capsule->nlp_out->lam[k].pa, *t = c->capsule->nlp_out->t[k].pa;
     const int upper = box_rows(k) + general_rows(k);
     for (int i = 0; i < NISSE_NU; i++)
         h[i + i * NV] += weight_of(lam[i], t[i], pin) + weight_of(lam[upper + i], t[upper + i], pin);
@@ -110,13 +105,12 @@ static void add_cost_to_go(const double *dynamics, const double *P, double *h) {
 /* One backward sweep. Leaves gains, cost-to-go and row weights in c->riccati, and the Cholesky factor of the first
  * stage's action block in `first` (leading dimension NV). */
 static bool riccati_sweep(nisse_controller *c, double *first, double *terminal_rows, double *terminal_weight) {
-    const program *p = c->last;
-    ocp_qp_in *qp = p->memory->qp_in;
-    const double pin = ACTIVE_OVER_CURVATURE * smallest_curvature(p);
+    ocp_qp_in *qp = c->memory->qp_in;
+    const double pin = ACTIVE_OVER_CURVATURE * smallest_curvature(c);
     double P[NISSE_NX * NISSE_NX], h[NV * NV];
 
     blasfeo_unpack_dmat(NISSE_NX, NISSE_NX, &qp->RSQrq[NISSE_N], 0, 0, P, NISSE_NX);
-    row_weights(p, NISSE_N, pin, terminal_weight);
+    row_weights(c, NISSE_N, pin, terminal_weight);
     if (NISSE_NSOFT_E) blasfeo_unpack_dmat(NISSE_NX, NISSE_NSOFT_E, &qp->DCt[NISSE_N], 0, 0, terminal_rows, NISSE_NX);
     add_weighted_rows(NISSE_NX, NISSE_NSOFT_E, terminal_rows, terminal_weight, P);
     for (int j = 0; j < NISSE_NX; j++)
@@ -128,9 +122,9 @@ static bool riccati_sweep(nisse_controller *c, double *first, double *terminal_r
         blasfeo_unpack_dmat(NV, NISSE_NX, &qp->BAbt[k], 0, 0, s->dynamics, NV);
         if (NROWS) blasfeo_unpack_dmat(NV, NROWS, &qp->DCt[k], 0, 0, s->rows, NV);
         blasfeo_unpack_dmat(NV, NV, &qp->RSQrq[k], 0, 0, h, NV);
-        row_weights(p, k, pin, s->weight);
+        row_weights(c, k, pin, s->weight);
         add_weighted_rows(NV, NROWS, s->rows, s->weight, h);
-        box_weights(p, k, pin, h);
+        box_weights(c, k, pin, h);
         add_cost_to_go(s->dynamics, P, h);
         if (!cholesky(NISSE_NU, NV, h)) return false;
         for (int x = 0; x < NISSE_NX; x++) {
@@ -159,7 +153,7 @@ static void weighted_products(int n, int m, const double *rows, const double *we
 }
 
 static void arguments_of_stage(nisse_controller *c, const casadi_function *f, int k, const double *multipliers) {
-    const ocp_nlp_out *out = c->last->capsule->nlp_out;
+    const ocp_nlp_out *out = c->capsule->nlp_out;
     const double *ux = out->ux[k].pa;
     if (k < NISSE_N) {
         f->arg[0] = ux + NISSE_NU;
@@ -175,7 +169,7 @@ static void arguments_of_stage(nisse_controller *c, const casadi_function *f, in
 }
 
 static const double *row_multipliers(const nisse_controller *c, int k) {
-    return c->last->capsule->nlp_out->lam[k].pa + box_rows(k);
+    return c->capsule->nlp_out->lam[k].pa + box_rows(k);
 }
 
 static void add(int n, const double *from, double *to) {
@@ -262,10 +256,9 @@ static bool action_gradient(nisse_controller *c, double *daction_dtheta) {
 }
 
 int32_t nisse_controller_differentiate(nisse_controller *c, double *dvalue_dtheta, double *daction_dtheta) {
-    if (!c || !c->last) return NISSE_BAD_ARGUMENT;
+    if (!c || !c->solved) return NISSE_BAD_ARGUMENT;
     if (dvalue_dtheta) value_gradient(c, dvalue_dtheta);
     if (!daction_dtheta) return NISSE_OK;
     memset(daction_dtheta, 0, sizeof(double) * NISSE_NA * NISSE_NTHETA);
-    const bool fixed = c->last == &c->programs[PROGRAM_Q];
-    return fixed || action_gradient(c, daction_dtheta) ? NISSE_OK : NISSE_SOLVER_FAILED;
+    return c->fixed || action_gradient(c, daction_dtheta) ? NISSE_OK : NISSE_SOLVER_FAILED;
 }

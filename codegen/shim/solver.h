@@ -1,4 +1,4 @@
-/* What the two halves of the shim share: one acados solver of one program, and the controller around two of them. */
+/* What the two halves of the shim share: the controller and its work space. */
 #ifndef NISSE_SOLVER_H
 #define NISSE_SOLVER_H
 
@@ -18,14 +18,6 @@
 #define AT_LEAST_ONE(n) ((n) > 0 ? (n) : 1) /* C has no arrays of length zero */
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 
-/* V has the first action free, Q has it fixed: an equality the solver eliminates, hence two sets of dimensions. */
-typedef enum { PROGRAM_V = 0, PROGRAM_Q = 1 } program_kind;
-
-typedef struct {
-    nisse_ocp_solver_capsule *capsule;
-    ocp_nlp_memory *memory; /* the solver's own: its last QP is what the derivatives are taken of */
-} program;
-
 /* A CasADi function with its work space. */
 typedef struct {
     int (*call)(const double **arg, double **res, int *iw, double *w, int mem);
@@ -35,7 +27,7 @@ typedef struct {
     double **res;
 } casadi_function;
 
-/* Backward Riccati sweep of the last V program, kept for the forward passes. */
+/* Backward Riccati sweep of the last solve, kept for the forward passes. */
 typedef struct {
     double dynamics[NV * NISSE_NX];                 /* [B A]' */
     double rows[NV * AT_LEAST_ONE(NROWS)];          /* [D C]' */
@@ -45,8 +37,10 @@ typedef struct {
 } riccati_stage;
 
 struct nisse_controller {
-    program programs[2];
-    program *last; /* solved last; NULL when there is nothing to differentiate */
+    nisse_ocp_solver_capsule *capsule;
+    ocp_nlp_memory *memory; /* the solver's own: its last QP is what the derivatives are taken of */
+    bool solved;            /* the last call left a point to differentiate at */
+    bool fixed;             /* it was solve_fixed */
     double theta[AT_LEAST_ONE(NISSE_NTHETA)];
     double prepared[AT_LEAST_ONE(NISSE_NP)];              /* p = prepare(theta) */
     double parameters[NISSE_N + 1][NPAR];                 /* [d_k, z, p, gamma^k] */
@@ -60,9 +54,6 @@ struct nisse_controller {
 /* Multipliers of the rows' lower sides at a stage, inside the solver's vector [lb; lg; ub; ug; ls; us]. */
 static inline int box_rows(int stage) { return stage == 0 ? NV : stage < NISSE_N ? NISSE_NU : 0; }
 static inline int general_rows(int stage) { return stage < NISSE_N ? NROWS : NISSE_NSOFT_E; }
-
-/* Creates the program at first use; false when memory is short. */
-bool ensure_program(program *p, program_kind kind);
 
 int call_casadi(const casadi_function *function);
 

@@ -1,0 +1,66 @@
+/* Memory of the QP: sizes first, then one block carved up, as embedded code likes it. */
+#include <string.h>
+
+#include "dense.h"
+#include "qp.h"
+
+static size_t line(int n) { return (size_t)((n + 7) / 8 * 8); }
+
+static void *aligned(void *memory) { return (void *)(((uintptr_t)memory + 63) / 64 * 64); }
+
+size_t qp_matrices_size(int n, int m) {
+    const size_t ld = line(n);
+    return 64 + sizeof(double) * (ld * (size_t)m + 2 * ld * (size_t)n + ld + 5 * line(m)) + sizeof(int) * (size_t)m;
+}
+
+void qp_matrices_create(int n, int m, qp_matrices *qp, void *memory) {
+    const size_t ld = line(n);
+    double *next = aligned(memory);
+    memset(next, 0, qp_matrices_size(n, m) - 64);
+    qp->n = n, qp->m = m, qp->ld = (int)ld;
+    qp->gamma = next, next += ld * (size_t)m;
+    qp->hessian = next, next += ld * (size_t)n;
+    qp->factor = next, next += ld * (size_t)n;
+    qp->r = next, next += ld;
+    double **rows[] = {&qp->q, &qp->w, &qp->target, &qp->lower, &qp->upper};
+    for (int i = 0; i < 5; i++) *rows[i] = next, next += line(m);
+    qp->width = (int *)next;
+}
+
+void qp_matrices_condense(qp_matrices *qp) {
+    const size_t ld = (size_t)qp->ld;
+    memset(qp->hessian, 0, sizeof(double) * ld * (size_t)qp->n);
+    for (int i = 0; i < qp->n; i++) qp->hessian[(size_t)i * ld + (size_t)i] = qp->r[i];
+    rank_updates updates = {.ld = qp->ld, .matrix = qp->hessian};
+    for (int i = 0; i < qp->m; i++) dense_rank_add(&updates, qp->width[i], qp->q[i], qp->gamma + (size_t)i * ld);
+    dense_rank_flush(&updates);
+    memcpy(qp->factor, qp->hessian, sizeof(double) * ld * (size_t)qp->n);
+    double panel[4 * ld];
+    qp->convex = dense_cholesky(qp->n, qp->ld, qp->factor, panel);
+}
+
+size_t qp_work_size(int n, int m) {
+    const size_t ld = line(n);
+    return 64 + sizeof(double) * (6 * ld + 3 * line(m) + 2 * ld * (size_t)n + 4 * ld) + sizeof(int) * (size_t)n +
+           (size_t)n + 2 * (size_t)m;
+}
+
+void qp_work_create(int n, int m, qp_work *work, void *memory) {
+    const size_t ld = line(n);
+    double *next = aligned(memory);
+    memset(next, 0, qp_work_size(n, m) - 64);
+    double **moves[] = {&work->u, &work->grad, &work->affine, &work->rhs, &work->step, &work->trial_u};
+    for (int i = 0; i < 6; i++) *moves[i] = next, next += ld;
+    double **rows[] = {&work->y, &work->row, &work->trial_y};
+    for (int i = 0; i < 3; i++) *rows[i] = next, next += line(m);
+    work->newton = next, next += ld * (size_t)n;
+    work->factor = next, next += ld * (size_t)n;
+    work->panel = next, next += 4 * ld;
+    work->free = (int *)next;
+    work->bound = (int8_t *)(work->free + n);
+    work->side = work->bound + n;
+    work->counted = work->side + m;
+    work->renewal = -1;
+    work->n_free = -1;
+    work->factored = 0;
+}
