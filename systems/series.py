@@ -62,6 +62,8 @@ class TimeSeries:
     values: dict[str, NDArray[np.float64]]
     gaps: tuple[Gap, ...] = ()
     source: str = ""
+    rows: NDArray[np.int64] | None = None
+    """File row of each step (n,), of the row before it where it was filled; None when it is not from a file."""
 
     def __len__(self) -> int:
         return len(next(iter(self.values.values())))
@@ -124,14 +126,14 @@ def resample(series: TimeSeries, dt_s: float) -> TimeSeries:
     if finer >= 1:
         if finer != round(finer):
             raise ValueError(f"cannot resample {series.dt_s:g} s to {dt_s:g} s: not a whole ratio")
-        return replace(series, dt_s=dt_s, values={n: np.repeat(v, round(finer)) for n, v in series.values.items()})
+        values = {n: np.repeat(v, round(finer)) for n, v in series.values.items()}
+        return replace(series, dt_s=dt_s, values=values, rows=None)
     coarser = dt_s / series.dt_s
     if coarser != round(coarser):
         raise ValueError(f"cannot resample {series.dt_s:g} s to {dt_s:g} s: not a whole ratio")
     m, whole = round(coarser), len(series) // round(coarser)
-    return replace(
-        series, dt_s=dt_s, values={n: v[: whole * m].reshape(whole, m).mean(1) for n, v in series.values.items()}
-    )
+    values = {n: v[: whole * m].reshape(whole, m).mean(1) for n, v in series.values.items()}
+    return replace(series, dt_s=dt_s, values=values, rows=None)
 
 
 def parse_time(text: str) -> datetime:
@@ -152,7 +154,7 @@ def _read_rows(
     header = [name.strip() for name in next(reader, [])]
     if not any(header):
         raise SeriesError(path, "the file is empty", f"it needs a header row: {','.join([time_column, *columns])}")
-    time_index, *indices = _find_columns(path, header, [time_column, *columns])
+    time_index, *indices = find_columns(path, header, [time_column, *columns])
     rows: list[int] = []
     times: list[datetime] = []
     numbers: list[list[float]] = []
@@ -171,7 +173,7 @@ def _read_rows(
     return rows, times, numbers
 
 
-def _find_columns(path: Path, header: list[str], wanted: Sequence[str]) -> list[int]:
+def find_columns(path: Path, header: list[str], wanted: Sequence[str]) -> list[int]:
     missing = [name for name in wanted if name not in header]
     if not missing:
         repeated = [name for name in wanted if header.count(name) > 1]
@@ -286,4 +288,5 @@ def _on_grid(
                 raise SeriesError(path, problem, remedy, row=rows[after], column=name)
             gaps.append(Gap(name, rows[before], times[before] + timedelta(seconds=dt_s), missing * dt_s))
         values[name] = np.interp(grid, index[there], column[there])
-    return TimeSeries(times[0], dt_s, values, tuple(gaps), str(path))
+    file_rows = np.array(rows)[np.searchsorted(index, grid, side="right") - 1]
+    return TimeSeries(times[0], dt_s, values, tuple(gaps), str(path), file_rows)
