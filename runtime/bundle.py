@@ -89,6 +89,12 @@ class Bundle:
     digest: str
     """SHA-256 of the manifest, which names every file: the identity of the bundle."""
 
+    def library_or_fail(self) -> Path:
+        """The library; raises BundleArchError for a bundle that was opened without one."""
+        if self.library_path is None:
+            raise BundleArchError(f"{self.directory}: opened without a library; name an architecture")
+        return self.library_path
+
 
 def write_bundle(
     directory: Path,

@@ -46,7 +46,7 @@ class Filtered:
 def safety_filter(
     nominal: Sequence[float], state: Sequence[float], forecast: Sequence[float], manifest: Manifest
 ) -> Filtered:
-    """Filter `nominal` (na) at `state` (nx) under the forecast row (nd) of now; without a safety set only bounds hold."""
+    """Filter `nominal` (na) at `state` (nx) under the forecast row (nd) of now; without a safety set: bounds only."""
     lower = tuple(a.lower for a in manifest.actions)
     upper = tuple(a.upper for a in manifest.actions)
     action = tuple(min(max(v, lo), up) for v, lo, up in zip(nominal, lower, upper, strict=True))

@@ -144,6 +144,11 @@ class MqttLink:
         if self._client.is_connected():
             self._publish(topic, text.encode(), retain)
 
+    def answer(self, topic: str, text: str) -> None:
+        """Publish once, not retained: the answer to a command has no meaning later."""
+        if self._client.is_connected():
+            self._publish(topic, text.encode(), False)
+
     def wait_acknowledged(self, timeout_s: float) -> bool:
         """Wait until the broker has all that was said; False if it has not in time."""
         deadline = time.monotonic() + timeout_s
