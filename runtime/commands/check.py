@@ -1,0 +1,37 @@
+"""`nisse check`: a site file and its bundle, without touching a device."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from runtime.config import load_site
+from runtime.site_check import open_site_bundle, warnings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "example:\n  nisse check /etc/nisse/site.toml"
+    parser.add_argument("site", type=Path, help="the site file, TOML")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write the result as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    site = load_site(args.site)
+    bundle = open_site_bundle(site)
+    manifest = bundle.manifest
+    notes = warnings(site, manifest)
+    print(f"site      {site.site.name}: {len(site.inputs)} inputs, {len(site.outputs)} outputs, rule {site.rule.kind}")
+    print(f"bundle    {manifest.name} ({manifest.system}), {manifest.horizon} steps of {manifest.dt_s:g} s")
+    print(f"signed by {bundle.signer}")
+    for note in notes:
+        print(f"warning   {note}")
+    print("ok")
+    if args.json is not None:
+        document = {
+            "site": site.site.name,
+            "bundle": {"name": manifest.name, "digest": bundle.digest, "signer": bundle.signer},
+            "warnings": notes,
+        }
+        args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return 0

@@ -1,0 +1,239 @@
+"""The daemon: opens what a site needs, runs cycles, says and logs each, and leaves the devices safe."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import os
+import select
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from runtime.actuator import Actuator
+from runtime.bundle import Bundle
+from runtime.clock import Clock
+from runtime.config import SiteFile
+from runtime.cycle import ControlLoop, Cycle, Timing
+from runtime.documents import plan_document, state_document, transition
+from runtime.errors import StoreError
+from runtime.ladder import Level
+from runtime.plan import Plan
+from runtime.site_check import open_site_bundle, warnings
+from runtime.solver_process import SolverProcess
+from runtime.store import Store
+from runtime.systemd import Notifier
+from runtime.wiring import Links, open_links
+
+TICK_S = 1.0
+# How long the first cycle waits for the inputs that the broker has retained.
+FIRST_INPUTS_S = 1.0
+MODES = {"auto": Level.MPC, "rule": Level.RULE, "safe": Level.SAFE}
+
+log = logging.getLogger("nisse.daemon")
+
+
+@dataclass
+class Tally:
+    """What a run came to."""
+
+    cycles: int = 0
+    levels: Counter[str] = field(default_factory=Counter)
+    first_action_s: float | None = None
+    """From the start of the daemon to its first action."""
+
+
+class Daemon:
+    """A running site. `cycle` does one cycle with all that follows from it; when to call it is the caller's."""
+
+    def __init__(self, site: SiteFile, clock: Clock, *, lockstep: bool = False, dry: bool = False) -> None:
+        """Raises BundleError, ConfigError. A log that cannot be used is a notice, not an error."""
+        self.site, self.clock = site, clock
+        self.bundle: Bundle = open_site_bundle(site)
+        for warning in warnings(site, self.bundle.manifest):
+            log.warning("%s", warning)
+        self.notices: dict[str, str] = {}
+        self.tally = Tally()
+        self.solver = SolverProcess(self.bundle.library_or_fail(), tuple(self.bundle.theta.values()))
+        # Started first: the child loads the solver while the links are opened.
+        self.solver.start()
+        self.links: Links = open_links(site, clock, lockstep=lockstep)
+        self.actuator = Actuator(site.outputs, self.links.sinks(dry=dry), clock)
+        self._store = self._open_store()
+        self._level: Level | None = None
+        self._logged_plan: Plan | None = None
+        self._begun = time.perf_counter()
+        self._loop: ControlLoop | None = None
+        if self.links.mqtt is not None:
+            self.links.mqtt.start()
+
+    def cycle(self) -> tuple[Cycle, Timing]:
+        """Read, decide, actuate; then say and log it. The timing covers all of it."""
+        begun = time.perf_counter()
+        loop = self._control_loop()
+        cycle = loop.run()
+        if self.tally.first_action_s is None:
+            self.tally.first_action_s = time.perf_counter() - self._begun
+        self.tally.cycles += 1
+        self.tally.levels[cycle.level.label] += 1
+        if cycle.level is not self._level:
+            log.warning("level %s%s", cycle.level.label, f": {cycle.reason}" if cycle.reason else "")
+            self._level = cycle.level
+        self._append(cycle)
+        self._say(cycle)
+        spent = time.perf_counter() - begun
+        return cycle, replace(cycle.timing, overhead_s=spent - cycle.timing.solve_s - cycle.timing.link_s)
+
+    def between(self) -> None:
+        """What is due between cycles: commands, and set-points that failed or must be refreshed."""
+        self.actuator.tick()
+        mqtt = self.links.mqtt
+        for command in mqtt.take_commands() if mqtt is not None else ():
+            if command.topic == "set/mode":
+                self._set_mode(command.payload)
+            else:
+                self._respond(command.topic.partition("/")[2], "error", f"unknown command {command.topic[:60]}")
+
+    def stop(self) -> None:
+        """Devices safe, availability offline, everything closed."""
+        for name, written in self.actuator.safe().items():
+            if written.problem:
+                log.error("output %s could not be set to its safe value: %s", name, written.problem)
+        self.links.close()
+        self.solver.close()
+        if self._store is not None:
+            self._store.close()
+
+    def _control_loop(self) -> ControlLoop:
+        """Made at the first cycle: a plan from before a restart is dated by the clock, which lockstep sets late."""
+        if self._loop is None:
+            self._loop = ControlLoop(
+                self.site, self.bundle, self.clock, self.links.read, self.actuator, self.solver, self._plan_before()
+            )
+        return self._loop
+
+    def _plan_before(self) -> Plan | None:
+        if self._store is None:
+            return None
+        try:
+            return self._store.last_plan(self.bundle.digest, self.clock.wall(), self.clock.monotonic())
+        except StoreError as error:
+            log.warning("%s", error)
+            return None
+
+    def _open_store(self) -> Store | None:
+        try:
+            return Store(
+                self.site.relative(self.site.store.path),
+                max_transitions=self.site.store.max_transitions,
+                cycle_s=self.site.controller.cycle_s,
+            )
+        except StoreError as error:
+            self._notice("log", str(error))
+            return None
+
+    def _append(self, cycle: Cycle) -> None:
+        if self._store is None:
+            return
+        t = cycle.timing
+        new_plan = cycle.plan if cycle.plan is not self._logged_plan else None
+        try:
+            self._store.append(transition(cycle, self.bundle), new_plan, (t.solve_s, t.link_s, t.overhead_s))
+        except StoreError as error:
+            self._notice("log", str(error))
+        else:
+            self._logged_plan = cycle.plan
+            self.notices.pop("log", None)
+
+    def _say(self, cycle: Cycle) -> None:
+        mqtt = self.links.mqtt
+        if mqtt is None:
+            return
+        mqtt.say(f"{mqtt.prefix}/state", state_document(cycle, self.bundle, self.site, self.notices))
+        plan = plan_document(cycle, self.bundle)
+        if plan is not None:
+            mqtt.say(f"{mqtt.prefix}/plan", plan)
+
+    def _set_mode(self, payload: bytes) -> None:
+        word = payload[:16].decode("utf-8", errors="replace").strip().strip('"')
+        if word not in MODES:
+            self._respond("mode", "error", f"mode is one of {', '.join(MODES)}")
+            return
+        self._control_loop().ceiling = MODES[word]
+        log.warning("mode %s by command", word)
+        self._respond("mode", "ok", "")
+
+    def _respond(self, verb: str, status: str, error: str) -> None:
+        mqtt = self.links.mqtt
+        if mqtt is not None:
+            name = "".join(c for c in verb if c.isalnum() or c in "_-")[:40] or "unknown"
+            mqtt.answer(f"{mqtt.prefix}/response/{name}", json.dumps({"status": status, "error": error}))
+
+    def _notice(self, subject: str, text: str) -> None:
+        if self.notices.get(subject) != text:
+            log.error("%s", text)
+        self.notices[subject] = text
+
+
+class StopSignals:
+    """SIGTERM and SIGINT as something to wait on, so that a stop comes between cycles and never inside one."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+        self.requested = False
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator[StopSignals]:
+        before = {number: signal.signal(number, self._handle) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            os.close(self._read)
+            os.close(self._write)
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep; True as soon as a stop is requested."""
+        if not self.requested:
+            select.select([self._read], [], [], max(0.0, seconds))
+        return self.requested
+
+    def _handle(self, number: int, frame: object) -> None:
+        self.requested = True
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._write, b"x")
+
+
+def run_on_the_wall_clock(daemon: Daemon, notifier: Notifier, cycles: int | None = None) -> None:
+    """Cycles on the grid of the wall clock, the first at once, until a signal or `cycles` are done.
+
+    The watchdog is fed between cycles, but only while the last cycle ran to its end and the next is not overdue: a
+    daemon that hangs or fails every cycle does not look alive.
+    """
+    cycle_s = daemon.site.controller.cycle_s
+    mqtt = daemon.links.mqtt
+    with StopSignals().installed() as signals:
+        deadline = time.monotonic() + FIRST_INPUTS_S
+        while mqtt is not None and not mqtt.has_all() and time.monotonic() < deadline and not signals.wait(0.01):
+            pass
+        while not signals.requested:
+            cycle, _ = daemon.cycle()
+            if daemon.tally.cycles == 1:
+                notifier.ready()
+            notifier.watchdog()
+            notifier.status(f"{cycle.level.label} {cycle.reason}".strip())
+            if daemon.tally.cycles == cycles:
+                break
+            # The grid keeps cycles on the quarter hours of the tariff; the monotonic clock does the waiting.
+            wait_s = cycle_s - math.fmod(daemon.clock.wall(), cycle_s)
+            due = daemon.clock.monotonic() + wait_s
+            while (left := due - daemon.clock.monotonic()) > 0 and not signals.wait(min(left, TICK_S)):
+                daemon.between()
+                notifier.watchdog()
+        notifier.stopping()

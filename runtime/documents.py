@@ -1,0 +1,148 @@
+"""What the daemon says of a cycle, as JSON documents: MQTT state and plan, the row of the log, the bench's event."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from runtime.bundle import Bundle
+from runtime.config import SiteFile
+from runtime.cycle import Cycle, Timing
+from runtime.gate import STATUS_TEXT
+from runtime.manifest import Manifest
+from runtime.signals import Profile, Sample
+from runtime.store import Transition
+
+SIGNIFICANT_DIGITS = 10
+
+
+def state_document(cycle: Cycle, bundle: Bundle, site: SiteFile, notices: dict[str, str]) -> dict[str, Any]:
+    """`nisse/<site>/state`. `notices` are troubles that do not stop control (log, broker)."""
+    return {
+        "time": _iso(cycle.image.time_s),
+        "level": cycle.level.label,
+        "reason": cycle.reason,
+        "inputs": _inputs(cycle, bundle.manifest),
+        "action": action_document(cycle, bundle.manifest),
+        **_details(cycle),
+        "bundle": {"name": bundle.manifest.name, "system": bundle.manifest.system, "digest": bundle.digest[:16]},
+        "notices": notices,
+    }
+
+
+def plan_document(cycle: Cycle, bundle: Bundle) -> dict[str, Any] | None:
+    """`nisse/<site>/plan`: the horizon with times and units; None while there is no plan."""
+    if cycle.plan is None:
+        return None
+    manifest, plan = bundle.manifest, cycle.plan
+    columns = [(spec, k, plan.states) for k, spec in enumerate(manifest.states)]
+    columns += [(spec, k, plan.actions) for k, spec in enumerate(manifest.actions)]
+    return {
+        "start": _iso(plan.time_s),
+        "step_s": plan.dt_s,
+        "level": cycle.level.label,
+        "signals": {s.name: {"unit": s.unit, "values": [_short(row[k]) for row in rows]} for s, k, rows in columns},
+        "forecasts": {
+            s.name: {"unit": s.unit, "values": [_short(row[k]) for row in cycle.forecast]}
+            for k, s in enumerate(manifest.forecasts)
+        }
+        if cycle.forecast is not None
+        else {},
+    }
+
+
+def event_document(cycle: Cycle, bundle: Bundle, timing: Timing) -> dict[str, Any]:
+    """What the bench hears of a cycle in lockstep; everything that depends on the computer is under `timing`."""
+    return {
+        "event": "cycle",
+        "time": cycle.image.time_s,
+        "level": cycle.level.label,
+        "reason": cycle.reason,
+        "inputs": _inputs(cycle, bundle.manifest),
+        "action": action_document(cycle, bundle.manifest),
+        **_details(cycle),
+        "overhead_s": timing.overhead_s,
+        "timing": {"solve_s": timing.solve_s, "link_s": timing.link_s, "overhead_s": timing.overhead_s},
+    }
+
+
+def transition(cycle: Cycle, bundle: Bundle) -> Transition:
+    """The row of the log."""
+    manifest, state = bundle.manifest, cycle.estimate.state
+    return Transition(
+        time_s=cycle.image.time_s,
+        level=cycle.level.label,
+        reason=cycle.reason,
+        bundle=bundle.digest,
+        state={s.name: None if state is None else state[k] for k, s in enumerate(manifest.states)},
+        action=action_document(cycle, manifest),
+        nominal={} if cycle.nominal is None else _named(manifest, cycle.nominal),
+        forecast=cycle.forecast,
+        details={"inputs": _inputs(cycle, manifest), **_details(cycle)},
+    )
+
+
+def action_document(cycle: Cycle, manifest: Manifest) -> dict[str, float]:
+    """Name -> value; empty at level `safe`, where no action of the controller is in force."""
+    return {} if cycle.action is None else _named(manifest, cycle.action)
+
+
+def _details(cycle: Cycle) -> dict[str, Any]:
+    solver: dict[str, Any] = {"problem": cycle.solver_problem}
+    if cycle.solved is not None:
+        known = 0 <= cycle.solved.status < len(STATUS_TEXT)
+        solver |= {
+            "status": STATUS_TEXT[cycle.solved.status] if known else str(cycle.solved.status),
+            "iterations": cycle.solved.iterations,
+            "residual": _finite(cycle.solved.residual),
+            "value": _finite(cycle.solved.value),
+        }
+    safety: dict[str, Any] = {"changed": False}
+    if cycle.filtered is not None:
+        safety = {
+            "changed": cycle.filtered.changed,
+            "limits": list(cycle.filtered.limits),
+            "feasible": cycle.filtered.feasible,
+        }
+    return {
+        "solver": solver,
+        "limits": [] if cycle.limited is None else list(cycle.limited.limits),
+        "filter": safety,
+        "outputs": {n: {"value": _short(w.value), "problem": w.problem} for n, w in cycle.outputs.items()},
+    }
+
+
+def _inputs(cycle: Cycle, manifest: Manifest) -> dict[str, Any]:
+    specs = (*manifest.states, *manifest.forecasts)
+    return {s.name: _input(cycle.image.samples[s.name], s.unit, cycle) for s in specs}
+
+
+def _input(sample: Sample, unit: str, cycle: Cycle) -> dict[str, Any]:
+    value = sample.value
+    if isinstance(value, Profile):
+        column = cycle.image.columns.get(sample.name)
+        value = None if column is None else column[0]
+    return {
+        "value": None if value is None else _short(value),
+        "unit": unit,
+        "age_s": None if sample.age_s is None else round(sample.age_s, 3),
+        "validity": sample.validity.value,
+        "problem": sample.problem,
+    }
+
+
+def _named(manifest: Manifest, action: tuple[float, ...]) -> dict[str, float]:
+    return dict(zip((a.name for a in manifest.actions), action, strict=True))
+
+
+def _iso(time_s: float) -> str:
+    return datetime.fromtimestamp(time_s, UTC).isoformat().replace("+00:00", "Z")
+
+
+def _short(value: float) -> float:
+    """Enough digits for any sensor, few enough to read."""
+    return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+
+
+def _finite(value: float) -> float | None:
+    return value if abs(value) < float("inf") else None

@@ -1,0 +1,84 @@
+"""Lockstep: a bench sets the clock and says when to run a cycle, over JSON lines on a Unix socket.
+
+    daemon -> {"event": "ready", "barrier_topic": "nisse/<site>/barrier"}
+    bench  -> {"do": "cycle", "time": <Unix s>, "elapsed_s": <true s since the last cycle, optional>,
+               "barrier": {"sequence": n} | null}
+    daemon -> {"event": "cycle", "time": ..., "level": ..., "action": {...}, ..., "timing": {...}}
+    bench  -> {"do": "stop"}      daemon -> {"event": "stopped"}, and exit 0
+
+The bench publishes all inputs and then, on the same connection with QoS 1, the barrier message: when it has arrived, so
+have the inputs. An event other than "cycle" answers what cannot be done: {"event": "error", "error": "..."}.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any, TextIO
+
+from runtime.clock import LockstepClock
+from runtime.daemon import Daemon
+from runtime.documents import event_document
+from runtime.errors import LinkError
+
+BROKER_WAIT_S = 10.0
+BARRIER_WAIT_S = 10.0
+ACKNOWLEDGE_WAIT_S = 10.0
+
+
+def connect(path: Path) -> socket.socket:
+    """The bench's socket. Raises LinkError when nobody listens."""
+    channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        channel.connect(str(path))
+    except OSError as error:
+        channel.close()
+        raise LinkError(f"{path}: no bench listens ({error.strerror}); `nisse hil` starts the daemon itself") from error
+    return channel
+
+
+def run_lockstep(daemon: Daemon, clock: LockstepClock, channel: socket.socket) -> None:
+    """Obey the bench until it says stop or goes away. Raises LinkError for a line that cannot be understood."""
+    with channel, channel.makefile("r", encoding="utf-8") as lines, channel.makefile("w", encoding="utf-8") as out:
+        mqtt = daemon.links.mqtt
+        if mqtt is not None:
+            mqtt.wait_connected(BROKER_WAIT_S)  # a bench may well start us without a broker
+        _send(out, {"event": "ready", "barrier_topic": "" if mqtt is None else mqtt.barrier_topic})
+        for line in lines:
+            order = _parse(line)
+            if order["do"] == "stop":
+                break
+            _send(out, _cycle(daemon, clock, order))
+        daemon.stop()
+        _send(out, {"event": "stopped"})
+
+
+def _cycle(daemon: Daemon, clock: LockstepClock, order: dict[str, Any]) -> dict[str, Any]:
+    elapsed = order.get("elapsed_s")
+    clock.set(float(order["time"]), None if elapsed is None else float(elapsed))
+    mqtt, barrier = daemon.links.mqtt, order.get("barrier")
+    if barrier is not None and mqtt is not None and not mqtt.wait_barrier(int(barrier["sequence"]), BARRIER_WAIT_S):
+        return {"event": "error", "error": f"barrier {barrier['sequence']} did not arrive on {mqtt.barrier_topic}"}
+    daemon.between()
+    cycle, timing = daemon.cycle()
+    if mqtt is not None:
+        mqtt.wait_acknowledged(ACKNOWLEDGE_WAIT_S)
+    return event_document(cycle, daemon.bundle, timing)
+
+
+def _parse(line: str) -> dict[str, Any]:
+    try:
+        order = json.loads(line)
+    except ValueError:
+        order = None
+    if not isinstance(order, dict) or order.get("do") not in {"cycle", "stop"}:
+        raise LinkError(f'the bench sent {line[:80]!r}; it must send {{"do": "cycle" | "stop", ...}}')
+    if order["do"] == "cycle" and not isinstance(order.get("time"), int | float):
+        raise LinkError(f"the bench sent a cycle without a time: {line[:80]!r}")
+    return order
+
+
+def _send(out: TextIO, document: dict[str, Any]) -> None:
+    out.write(json.dumps(document, separators=(",", ":"), allow_nan=False) + "\n")
+    out.flush()

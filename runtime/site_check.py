@@ -1,0 +1,80 @@
+"""A site file against its bundle: every signal has a source, every name and unit fits, every output can be moved."""
+
+from __future__ import annotations
+
+from runtime.bundle import Bundle, open_bundle
+from runtime.config import SiteFile
+from runtime.errors import ConfigError
+from runtime.manifest import Manifest, SignalSpec
+from runtime.rules import rule_signals
+from runtime.toml_lines import did_you_mean
+from runtime.units import conversion
+
+
+def open_site_bundle(site: SiteFile) -> Bundle:
+    """The verified bundle of a site, checked against the site file. Raises BundleError and ConfigError.
+
+    A packed bundle is unpacked beside the log, where the daemon may write.
+    """
+    store = site.relative(site.store.path)
+    bundle = open_bundle(
+        site.relative(site.controller.bundle),
+        site.controller.trusted_keys,
+        unpack_dir=store.parent / f"{store.stem}.bundles",
+    )
+    check_against(site, bundle.manifest)
+    return bundle
+
+
+def check_against(site: SiteFile, manifest: Manifest) -> None:
+    """Raises ConfigError at the first thing that does not fit."""
+    inputs = {s.name: s for s in (*manifest.states, *manifest.forecasts)}
+    actions = {a.name: a for a in manifest.actions}
+    for name, section in site.inputs.items():
+        if name not in inputs:
+            raise site.error(("inputs", name), f"the bundle has no such signal{did_you_mean(name, inputs)}")
+        _check_unit(site, ("inputs", name, "unit"), section.unit, inputs[name].unit)
+    for name, spec in inputs.items():
+        if name not in site.inputs:
+            raise site.error(("inputs",), f"the bundle needs {name} in {spec.unit}; add [inputs.{name}]")
+    for name, output in site.outputs.items():
+        for action in output.combine:
+            if action not in actions:
+                raise site.error(
+                    ("outputs", name, "combine"), f"the bundle has no action {action!r}{did_you_mean(action, actions)}"
+                )
+            _check_unit(site, ("outputs", name, "unit"), output.unit, actions[action].unit)
+    moved = {action for output in site.outputs.values() for action in output.combine}
+    for action in actions:
+        if action not in moved:
+            raise site.error(("outputs",), f"no output uses the action {action}; name it under combine")
+    _check_rule(site, actions, inputs)
+    if site.controller.cycle_s > manifest.dt_s:
+        raise site.error(
+            ("controller", "cycle_s"),
+            f"{site.controller.cycle_s:g} s is longer than the bundle's step, {manifest.dt_s:g} s; use at most that",
+        )
+
+
+def warnings(site: SiteFile, manifest: Manifest) -> list[str]:
+    """What may be run but should be known."""
+    found = []
+    if site.mqtt is not None and not site.mqtt.tls and not site.mqtt.is_local:
+        found.append(f"mqtt: plain text to {site.mqtt.host}; set tls = true where the broker can")
+    if manifest.safety is None:
+        found.append(f"bundle {manifest.name} has no safety set; only the bounds of its actions are kept")
+    return found
+
+
+def _check_rule(site: SiteFile, actions: dict[str, SignalSpec], inputs: dict[str, SignalSpec]) -> None:
+    for kind, names, known in zip(("action", "input"), rule_signals(site.rule), (actions, inputs), strict=True):
+        for name in names:
+            if name not in known:
+                raise site.error(("rule",), f"the bundle has no {kind} {name!r}{did_you_mean(name, known)}")
+
+
+def _check_unit(site: SiteFile, path: tuple[str, ...], source: str, target: str) -> None:
+    try:
+        conversion(source, target)
+    except ConfigError as error:
+        raise site.error(path, str(error)) from error

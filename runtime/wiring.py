@@ -1,0 +1,102 @@
+"""The links of a site file, opened; one place to read all inputs from and one sink per link to write to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from runtime.actuator import Sink
+from runtime.clock import Clock
+from runtime.config import MQTT, OutputSection, Register, SiteFile
+from runtime.links.modbus import ModbusLink
+from runtime.links.mqtt import MqttLink, Subscription, read_password
+from runtime.signals import Arrival
+
+
+@dataclass(frozen=True)
+class MqttSink:
+    """Set-points as plain numbers on their topics, not retained: nobody should act on an old one."""
+
+    link: MqttLink
+
+    def write(self, name: str, output: OutputSection, value: float) -> str:
+        assert output.topic is not None  # validated with the site file
+        self.link.say(output.topic, f"{value:.12g}", retain=False)
+        return "" if self.link.connected else "no connection to the broker"
+
+
+@dataclass(frozen=True)
+class ModbusSink:
+    """Set-points in holding registers."""
+
+    link: ModbusLink
+
+    def write(self, name: str, output: OutputSection, value: float) -> str:
+        assert output.register_ is not None  # validated with the site file
+        problem = self.link.write(output.register_, value, readback=output.readback)
+        return f"{self.link.name}: {problem}" if problem else ""
+
+
+@dataclass(frozen=True)
+class DrySink:
+    """Takes every set-point and tells no device."""
+
+    def write(self, name: str, output: OutputSection, value: float) -> str:
+        return ""
+
+
+@dataclass(frozen=True)
+class Links:
+    """All links of a site. `registers` are the inputs to read from each serial device."""
+
+    mqtt: MqttLink | None
+    devices: Mapping[str, ModbusLink]
+    registers: Mapping[str, Mapping[str, Register]]
+
+    def read(self) -> dict[str, Arrival]:
+        """The last arrival of every input that ever had one."""
+        arrivals = {} if self.mqtt is None else self.mqtt.read()
+        for name, link in self.devices.items():
+            arrivals.update(link.read(self.registers[name]))
+        return arrivals
+
+    def sinks(self, *, dry: bool) -> dict[str, Sink]:
+        """By link name. A dry run reads everything and moves nothing."""
+        sinks: dict[str, Sink] = {name: DrySink() if dry else ModbusSink(link) for name, link in self.devices.items()}
+        if self.mqtt is not None:
+            sinks[MQTT] = DrySink() if dry else MqttSink(self.mqtt)
+        return sinks
+
+    def close(self) -> None:
+        for link in self.devices.values():
+            link.close()
+        if self.mqtt is not None:
+            self.mqtt.stop()
+
+
+def open_links(site: SiteFile, clock: Clock, *, lockstep: bool) -> Links:
+    """Open every link; none of them needs to be there yet. Raises ConfigError for a password file that is not."""
+    mqtt = None
+    if site.mqtt is not None:
+        password = None if site.mqtt.password_file is None else read_password(site.relative(site.mqtt.password_file))
+        subscriptions = {
+            name: Subscription(section.topic, section.pointer, section.accept_retained)
+            for name, section in site.inputs.items()
+            if section.source == MQTT and section.topic is not None
+        }
+        section = site.mqtt
+        if section.ca_file is not None:
+            section = section.model_copy(update={"ca_file": site.relative(section.ca_file)})
+        mqtt = MqttLink(site.site.name, section, password, subscriptions, clock, stamp_on_read=lockstep)
+    # The cycle waits for a device at most this long; what it misses, the next cycle finds.
+    deadline_s = None if lockstep else min(2.0, site.controller.cycle_s / 2)
+    devices = {name: ModbusLink(name, section, clock, deadline_s=deadline_s) for name, section in site.serial.items()}
+    registers = {
+        name: {
+            signal: section.register_
+            for signal, section in site.inputs.items()
+            if section.source == name and section.register_ is not None
+        }
+        for name in site.serial
+    }
+    return Links(mqtt, devices, registers)
