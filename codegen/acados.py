@@ -21,7 +21,10 @@ OCP_NAME = "nisse_ocp"
 
 def load_templates(tree: AcadosTree) -> ModuleType:
     """Import `acados_template` of the tree: the wheel keeps it inside `acados`, a source tree beside its interfaces."""
-    candidates = ((tree.root.parent, "acados.acados_template"), (tree.root / "interfaces" / "acados_template", "acados_template"))
+    candidates = (
+        (tree.root.parent, "acados.acados_template"),
+        (tree.root / "interfaces" / "acados_template", "acados_template"),
+    )
     for folder, name in candidates:
         if not folder.joinpath(*name.split("."), "__init__.py").exists():
             continue
@@ -65,7 +68,9 @@ def render(templates: ModuleType, ocp: Any, tree: AcadosTree, directory: Path) -
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             templates.AcadosOcpSolver.generate(ocp, json_file=str(directory / "ocp.json"))
     except Exception as error:
-        raise ToolchainError(f"acados could not generate the solver: {error} {said.getvalue()[-400:]}".strip()) from error
+        raise ToolchainError(
+            f"acados could not generate the solver: {error} {said.getvalue()[-400:]}".strip()
+        ) from error
     finally:
         os.chdir(here)
 
@@ -81,9 +86,7 @@ def generated_sources(directory: Path) -> list[Path]:
 
 def generated_headers(directory: Path) -> list[Path]:
     """The headers of `generated_sources`, relative to `directory`."""
-    return sorted(
-        path.relative_to(directory) for path in directory.rglob("*.h") if "sim_solver" not in path.name
-    )
+    return sorted(path.relative_to(directory) for path in directory.rglob("*.h") if "sim_solver" not in path.name)
 
 
 def libraries(tree: AcadosTree) -> list[Path]:

@@ -72,7 +72,9 @@ def _terminal_functions(problem: Problem, e: StageExpressions) -> list[ca.Functi
 
 def write_functions(problem: Problem, e: StageExpressions, directory: Path) -> None:
     """Write nisse_functions.c and its header."""
-    generator = ca.CodeGenerator(f"{FUNCTIONS_NAME}.c", {"with_header": True, "casadi_int": "int", "casadi_real": "double"})
+    generator = ca.CodeGenerator(
+        f"{FUNCTIONS_NAME}.c", {"with_header": True, "casadi_int": "int", "casadi_real": "double"}
+    )
     for function in shim_functions(problem, e):
         generator.add(function)
     generator.generate(str(directory) + os.sep)

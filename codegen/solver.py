@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from codegen import acados
 from codegen.compilers import Compiler, find_compiler
-from codegen.functions import FUNCTIONS_NAME, write_config, write_functions
+from codegen.functions import write_config, write_functions
 from codegen.ocp import build_ocp, expressions
 from codegen.toolchain import AcadosTree, acados_tree, cache_directory, host_arch
 from runtime.abi.controller import Controller
@@ -94,7 +93,15 @@ def source_list(directory: Path) -> list[str]:
 
 def flags() -> list[str]:
     """Compiler flags that matter for the result."""
-    return ["-O2", "-fPIC", "-std=gnu11", "-shared", "-fvisibility=hidden", "-Werror=implicit-function-declaration", "-Wl,-rpath,$ORIGIN"]
+    return [
+        "-O2",
+        "-fPIC",
+        "-std=gnu11",
+        "-shared",
+        "-fvisibility=hidden",
+        "-Werror=implicit-function-declaration",
+        "-Wl,-rpath,$ORIGIN",
+    ]
 
 
 def compile_controller(work: Path, tree: AcadosTree, compiler: Compiler) -> None:

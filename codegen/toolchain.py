@@ -114,7 +114,9 @@ def acados_tree(
     if own and arch == host_arch():
         root = Path(own)
         if not (root / "lib").is_dir() or not (root / "include").is_dir():
-            raise ToolchainError(f"ACADOS_SOURCE_DIR={own} has no lib/ and include/: run its `make install`, or unset it")
+            raise ToolchainError(
+                f"ACADOS_SOURCE_DIR={own} has no lib/ and include/: run its `make install`, or unset it"
+            )
         return AcadosTree(root, arch, "own")
     if arch == "x86_64" and host_arch() == "x86_64":
         require_avx2(cpuinfo)

@@ -101,9 +101,13 @@ def build(cache: Path) -> Path:
         try:
             subprocess.run(command, check=True, capture_output=True, text=True)
         except FileNotFoundError as error:
-            raise CompileError(f"no C compiler {compiler!r}: install one (Debian: apt install gcc) or set CC") from error
+            raise CompileError(
+                f"no C compiler {compiler!r}: install one (Debian: apt install gcc) or set CC"
+            ) from error
         except subprocess.CalledProcessError as error:
-            raise CompileError(f"{compiler} refused the condensed solver; its first words: {error.stderr[:300]}") from error
+            raise CompileError(
+                f"{compiler} refused the condensed solver; its first words: {error.stderr[:300]}"
+            ) from error
         output.replace(library)
     return library
 

@@ -104,7 +104,9 @@ def solve(
         arrays, widths = [*arrays, _rows(first)], [*widths, mpc.na]
     for array, width in zip(arrays, widths, strict=True):
         if array.shape != (batch, width):
-            raise CondensedSolverError(f"a batch of {batch} states holds rows of {array.shape}, expected {(batch, width)}")
+            raise CondensedSolverError(
+                f"a batch of {batch} states holds rows of {array.shape}, expected {(batch, width)}"
+            )
     n, na = len(spec.moves) * ROOMS, mpc.na
     out = Solutions(
         np.empty((batch, na)),

@@ -13,26 +13,19 @@
 #include "blasfeo/include/blasfeo_d_aux.h"
 #include "solver.h"
 
-/* An active constraint weighs this much more than the flattest action; more would cost digits in the elimination. */
-#define ACTIVE_OVER_CURVATURE 1e9
-/* A constraint with lambda / t below this is inactive: its weight is the barrier's, not the program's. */
-#define INACTIVE_RATIO 1e-3
+/* A constraint is active when lambda > kappa t, kappa the curvature of the actions: the interior-point solution keeps
+ * lambda t small, so away from a change of the active set the two sides differ by orders of magnitude. Active bounds of
+ * actions are pinned exactly, active rows by a weight this much above kappa; more would cost digits. */
+#define ROW_WEIGHT_OVER_CURVATURE 1e10
+#define SMALLEST_CURVATURE 1e-8
 
-static double weight_of(double multiplier, double distance, double pin) {
-    if (multiplier < INACTIVE_RATIO * distance) return 0.0;
-    const double ratio = multiplier / distance;
-    return ratio < pin ? ratio : pin;
-}
+static bool is_active(double multiplier, double distance, double kappa) { return multiplier > kappa * distance; }
 
-/* Smallest positive curvature of an action over the horizon: the scale of `pin`. */
-static double smallest_curvature(const nisse_controller *c) {
-    double smallest = INFINITY;
+static double action_curvature(const nisse_controller *c) {
+    double largest = SMALLEST_CURVATURE;
     for (int k = 0; k < NISSE_N; k++)
-        for (int i = 0; i < NISSE_NU; i++) {
-            const double h = BLASFEO_DMATEL(&c->memory->qp_in->RSQrq[k], i, i);
-            if (h > 0.0 && h < smallest) smallest = h;
-        }
-    return isfinite(smallest) ? smallest : 1e-6;
+        for (int i = 0; i < NISSE_NU; i++) largest = MAX(largest, BLASFEO_DMATEL(&c->memory->qp_in->RSQrq[k], i, i));
+    return largest;
 }
 
 /* rows (n x m, column-major, leading dimension n) weighted into the lower triangle of h (n x n). */
@@ -45,25 +38,32 @@ static void add_weighted_rows(int n, int m, const double *rows, const double *we
     }
 }
 
-/* Row weights of a stage: hard rows their own, soft rows in series with the slack: w (Z + w_s) / (w + Z + w_s). */
-static void row_weights(const nisse_controller *c, int k, double pin, double *weight) {
+/* Row weights of a stage: those of soft rows in series with the slack's: w (Z + w_s) / (w + Z + w_s). */
+static void row_weights(const nisse_controller *c, int k, double kappa, double *weight) {
     const double *lam = c->capsule->nlp_out->lam[k].pa, *t = c->capsule->nlp_out->t[k].pa;
     const int box = box_rows(k), rows = general_rows(k), soft = k < NISSE_N ? NISSE_NSOFT : NISSE_NSOFT_E;
     const int slacks = 2 * (box + rows);
+    const double active = ROW_WEIGHT_OVER_CURVATURE * kappa;
     for (int r = 0; r < rows; r++) {
-        weight[r] = weight_of(lam[box + r], t[box + r], pin);
+        weight[r] = is_active(lam[box + r], t[box + r], kappa) ? active : 0.0;
         const int s = r - (rows - soft);
-        if (s < 0) continue;
-        const double own = c->memory->qp_in->Z[k].pa[s] + weight_of(lam[slacks + s], t[slacks + s], pin);
-        weight[r] = weight[r] > 0.0 ? weight[r] * own / (weight[r] + own) : 0.0;
+        if (s < 0 || weight[r] == 0.0) continue;
+        const bool closed = is_active(lam[slacks + s], t[slacks + s], kappa);
+        const double own = c->memory->qp_in->Z[k].pa[s] + (closed ? active : 0.0);
+        weight[r] = weight[r] * own / (weight[r] + own);
     }
 }
 
-static void box_weights(const nisse_controller *c, int k, double pin, double *h) {
+/* Actions at a bound do not move: uncoupled and infinitely stiff. */
+static void pin_actions(const nisse_controller *c, int k, double kappa, double *h) {
     const double *lam = c->capsule->nlp_out->lam[k].pa, *t = c->capsule->nlp_out->t[k].pa;
     const int upper = box_rows(k) + general_rows(k);
-    for (int i = 0; i < NISSE_NU; i++)
-        h[i + i * NV] += weight_of(lam[i], t[i], pin) + weight_of(lam[upper + i], t[upper + i], pin);
+    for (int i = 0; i < NISSE_NU; i++) {
+        if (!is_active(lam[i], t[i], kappa) && !is_active(lam[upper + i], t[upper + i], kappa)) continue;
+        for (int j = 0; j <= i; j++) h[i + j * NV] = 0.0;
+        for (int j = i; j < NV; j++) h[j + i * NV] = 0.0;
+        h[i + i * NV] = INFINITY;
+    }
 }
 
 /* In-place Cholesky of the leading n x n block (lower, leading dimension ld); false when not positive definite. */
@@ -73,7 +73,8 @@ static bool cholesky(int n, int ld, double *a) {
             for (int i = j; i < n; i++) a[i + j * ld] -= a[i + k * ld] * a[j + k * ld];
         if (!(a[j + j * ld] > 0.0)) return false;
         const double root = sqrt(a[j + j * ld]);
-        for (int i = j; i < n; i++) a[i + j * ld] /= root;
+        a[j + j * ld] = root;
+        for (int i = j + 1; i < n; i++) a[i + j * ld] /= root;
     }
     return true;
 }
@@ -106,11 +107,11 @@ static void add_cost_to_go(const double *dynamics, const double *P, double *h) {
  * stage's action block in `first` (leading dimension NV). */
 static bool riccati_sweep(nisse_controller *c, double *first, double *terminal_rows, double *terminal_weight) {
     ocp_qp_in *qp = c->memory->qp_in;
-    const double pin = ACTIVE_OVER_CURVATURE * smallest_curvature(c);
+    const double kappa = action_curvature(c);
     double P[NISSE_NX * NISSE_NX], h[NV * NV];
 
     blasfeo_unpack_dmat(NISSE_NX, NISSE_NX, &qp->RSQrq[NISSE_N], 0, 0, P, NISSE_NX);
-    row_weights(c, NISSE_N, pin, terminal_weight);
+    row_weights(c, NISSE_N, kappa, terminal_weight);
     if (NISSE_NSOFT_E) blasfeo_unpack_dmat(NISSE_NX, NISSE_NSOFT_E, &qp->DCt[NISSE_N], 0, 0, terminal_rows, NISSE_NX);
     add_weighted_rows(NISSE_NX, NISSE_NSOFT_E, terminal_rows, terminal_weight, P);
     for (int j = 0; j < NISSE_NX; j++)
@@ -122,10 +123,10 @@ static bool riccati_sweep(nisse_controller *c, double *first, double *terminal_r
         blasfeo_unpack_dmat(NV, NISSE_NX, &qp->BAbt[k], 0, 0, s->dynamics, NV);
         if (NROWS) blasfeo_unpack_dmat(NV, NROWS, &qp->DCt[k], 0, 0, s->rows, NV);
         blasfeo_unpack_dmat(NV, NV, &qp->RSQrq[k], 0, 0, h, NV);
-        row_weights(c, k, pin, s->weight);
+        row_weights(c, k, kappa, s->weight);
         add_weighted_rows(NV, NROWS, s->rows, s->weight, h);
-        box_weights(c, k, pin, h);
         add_cost_to_go(s->dynamics, P, h);
+        pin_actions(c, k, kappa, h);
         if (!cholesky(NISSE_NU, NV, h)) return false;
         for (int x = 0; x < NISSE_NX; x++) {
             double *gain = s->gain + x * NISSE_NU;
