@@ -10,7 +10,7 @@ import hashlib
 import string
 import time
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,7 @@ Progress = Callable[[int, int, str], None]
 """Called with (cycles done, cycles in all, level of the last cycle)."""
 PLAN_EVERY = 24
 """Cycles between two plans in the record: enough for a plot."""
+BEST_LEVEL = kpi.LEVELS[0]
 
 
 @dataclass(frozen=True)
@@ -188,23 +189,23 @@ class _Loop:
         self._device.collect_writes()
         held = self._device.held()
         quantities = self._plant.advance(self._device.mean(self._plant.step_s))
-        solver = report.get("solver") or {}
+        spent = report.get("timing", {})
         self.cycles.append(
             Cycle(
                 elapsed_s=now_s,
                 time_s=time_s,
                 level=report["level"],
-                reason=report.get("reason") or "",
+                reason=report["reason"],
                 plant=quantities,
                 seen=seen(displays),
                 set_point=held,
-                action=report.get("action") or {},
-                plan=(report.get("plan") or {}) if len(self.cycles) % PLAN_EVERY == 0 else {},
+                action=report.get("action", {}),
+                plan=self._plan(report, time_s),
                 faults=active(self._scenario.faults, now_s, self._plant.step_s),
             )
         )
         bench_s = time.perf_counter() - began - (cycle_s or 0.0)
-        self.timing.append(Timing(cycle_s, solver.get("time_s"), report.get("overhead_s"), bench_s))
+        self.timing.append(Timing(cycle_s, spent.get("solve_s"), spent.get("link_s"), spent.get("overhead_s"), bench_s))
         self._elapsed.seconds += self._plant.step_s
 
     def _show(self, now_s: float) -> dict[str, Any]:
@@ -228,6 +229,13 @@ class _Loop:
         report = links.daemon.cycle(time_s + links.clock_offset_s, now_s - self._last_cycle_s, barrier)
         self._last_cycle_s = now_s
         return report, time.perf_counter() - began
+
+    def _plan(self, report: Mapping[str, Any], time_s: float) -> Mapping[str, Sequence[float]]:
+        """Now and then, what the controller means to do, as published."""
+        links = self._links
+        if len(self.cycles) % PLAN_EVERY or report["level"] != BEST_LEVEL or not links.broker.running:
+            return {}
+        return links.mqtt.plan(time_s + links.clock_offset_s)
 
 
 def _bundle_path(scenario: Scenario, given: Path | None) -> Path:

@@ -71,8 +71,8 @@ class SignalFaults:
 
 
 def active(faults: Sequence[Fault], elapsed_s: float, step_s: float) -> tuple[str, ...]:
-    """Labels of the faults that act at some time of the step from `elapsed_s` on."""
-    return tuple(f.label for f in faults if f.at < elapsed_s + step_s and (f.end > elapsed_s or f.at >= elapsed_s))
+    """Labels of the faults that act on the cycle at `elapsed_s`; a moment acts on the first cycle after it."""
+    return tuple(f.label for f in faults if f.at <= elapsed_s and (f.end > elapsed_s or f.at > elapsed_s - step_s))
 
 
 def _step(fault: Fault, memory: _Memory, display: Display, now_s: float) -> Display:

@@ -1,10 +1,6 @@
 """The bench's end of lockstep: the real daemon as a child process, told when to run a cycle and at what time.
 
-JSON lines over a unix socket that the bench listens on:
-    daemon -> {"event": "ready"}
-    bench  -> {"do": "cycle", "time": unix s, "elapsed": s, "barrier": {"topic", "sequence"} | null}
-    daemon -> {"event": "cycle", "time", "level", "reason", "action", "solver", "overhead_s", ...}
-    bench  -> {"do": "stop"}: safe state, exit 0
+The protocol (JSON lines over a unix socket on which the bench listens) is described in runtime/lockstep.py.
 """
 
 from __future__ import annotations
@@ -25,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from hil.errors import BenchError
+from runtime.links.mqtt import BARRIER_TOPIC
 
 READY_TIMEOUT_S = 30.0
 CYCLE_TIMEOUT_S = 60.0
@@ -84,20 +81,24 @@ class LockstepDaemon:
             raise self._failed(f"did not connect within {READY_TIMEOUT_S:g} s")
         self._connection.settimeout(READY_TIMEOUT_S)
         self._stream = self._connection.makefile("rwb")
-        if self._receive().get("event") != "ready":
-            raise self._failed("did not say that it is ready")
+        self._receive("ready")
         self._connection.settimeout(CYCLE_TIMEOUT_S)
 
-    def cycle(self, time_s: float, elapsed_s: float, barrier: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Run one cycle at wall time `time_s`, `elapsed_s` after the last one, and return what the daemon reports."""
-        self._send({"do": "cycle", "time": time_s, "elapsed": elapsed_s, "barrier": barrier})
-        return self._receive()
+    def cycle(self, time_s: float, elapsed_s: float, barrier: int | None) -> dict[str, Any]:
+        """Run one cycle at wall time `time_s`, `elapsed_s` after the last one, and return what the daemon reports.
+
+        `barrier` is the sequence number that must have arrived at the daemon before.
+        """
+        order = {"do": "cycle", "time": time_s, "elapsed": elapsed_s}
+        self._send({**order, "barrier": None if barrier is None else {"topic": BARRIER_TOPIC, "sequence": barrier}})
+        return self._receive("cycle")
 
     def stop(self) -> None:
         """Ask for the safe state and a clean end. Raises DaemonError unless the exit code is 0."""
         if self._process is None:
             return
         self._send({"do": "stop"})
+        self._receive("stopped")
         try:
             code = self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -137,7 +138,7 @@ class LockstepDaemon:
         except OSError as error:
             raise self._failed(f"closed its connection ({error})") from error
 
-    def _receive(self) -> dict[str, Any]:
+    def _receive(self, event: str) -> dict[str, Any]:
         assert self._stream is not None, "the daemon is not running"
         try:
             line = self._stream.readline()
@@ -146,8 +147,8 @@ class LockstepDaemon:
         if not line:
             raise self._failed("died")
         message: dict[str, Any] = json.loads(line)
-        if "error" in message:
-            raise self._failed(f"reports {message['error']}")
+        if message.get("event") != event:
+            raise self._failed(f"answered {message.get('error', message)} instead of {event!r}")
         return message
 
     def _failed(self, what: str) -> DaemonError:

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import paho.mqtt.client as mqtt
@@ -13,8 +14,8 @@ import paho.mqtt.client as mqtt
 from hil.errors import BenchError
 from hil.faults import Display, Garbage, Shown
 from hil.plants import Forecast
+from runtime.links.mqtt import BARRIER_TOPIC
 
-BARRIER_TOPIC = "bench/barrier"
 TIMEOUT_S = 20.0
 
 
@@ -71,16 +72,29 @@ class MqttSide:
                 case Garbage(payload=payload):
                     self._client.publish(forecast.topic, payload, qos=1)
 
-    def barrier(self) -> dict[str, Any]:
-        """Publish the next barrier; the daemon waits for it before its cycle."""
+    def barrier(self) -> int:
+        """Publish the next barrier and return its number; the daemon waits for it before its cycle."""
         self._sequence += 1
         self._client.publish(BARRIER_TOPIC, str(self._sequence), qos=1)
-        return {"topic": BARRIER_TOPIC, "sequence": self._sequence}
+        return self._sequence
 
-    def message(self, verb: str) -> bytes | None:
-        """The last message on `nisse/<site>/<verb>`."""
-        with self._changed:
-            return self._messages.get(f"nisse/{self._site}/{verb}")
+    def plan(self, time_s: float) -> dict[str, list[float]]:
+        """The plan that the daemon published in its cycle at `time_s`: signal -> values over the horizon.
+
+        Raises BenchError when it does not come.
+        """
+        topic, start = f"nisse/{self._site}/plan", datetime.fromtimestamp(time_s, UTC)
+        found: dict[str, list[float]] = {}
+
+        def arrived() -> bool:
+            document = json.loads(self._messages.get(topic, b"{}"))
+            if not document or datetime.fromisoformat(document["start"]) != start:
+                return False
+            found.update({name: signal["values"] for name, signal in document["signals"].items()})
+            return True
+
+        self._wait(arrived, f"no plan for {start.isoformat()} arrived on {topic}")
+        return found
 
     def close(self) -> None:
         self._client.disconnect()

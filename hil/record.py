@@ -71,6 +71,7 @@ class Timing:
 
     cycle_s: float | None
     solver_s: float | None
+    link_s: float | None
     overhead_s: float | None
     bench_s: float
 

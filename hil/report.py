@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from hil.bench import Result
 
 WIDTH_IN = 9.6
+LEFT = 0.13
+"""The same left edge in every plot, so that the days stand below one another."""
 LINES = ("#1f6f8b", "#d1495b", "#7a8b99", "#edae49")
 PLAN_COLOUR = "#b8c4cc"
 FAULT_COLOUR = "#d1495b"
@@ -95,7 +97,8 @@ def timing_rows(timing: Sequence[Timing]) -> list[tuple[str, float, float, float
     for title, name in (
         ("cycle, seen from the bench", "cycle_s"),
         ("solver", "solver_s"),
-        ("daemon beside the solver", "overhead_s"),
+        ("serial line", "link_s"),
+        ("daemon beside these", "overhead_s"),
         ("bench and plant", "bench_s"),
     ):
         values = np.array([v for t in timing if (v := getattr(t, name)) is not None]) * 1000.0
@@ -105,8 +108,9 @@ def timing_rows(timing: Sequence[Timing]) -> list[tuple[str, float, float, float
 
 
 def _panel_svg(record: Record, panel: Panel, plan_state: str | None, zone: tzinfo | None) -> str:
-    figure = Figure(figsize=(WIDTH_IN, 2.3), layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, 2.3), layout="none")
     axes = figure.subplots()
+    figure.subplots_adjust(left=LEFT, right=0.99, top=0.86, bottom=0.13)
     times = _times(record, zone)
     for limit in panel.limits:
         axes.axhline(limit, color="#9aa5ad", linewidth=0.8, linestyle=(0, (4, 3)))
@@ -138,8 +142,10 @@ def _plans(axes: Axes, record: Record, zone: tzinfo | None) -> None:
 def _levels_svg(record: Record, zone: tzinfo | None) -> str:
     """One strip for the level of every cycle, one row for each fault."""
     faults = record.header["faults"]
-    figure = Figure(figsize=(WIDTH_IN, 0.9 + 0.24 * len(faults)), layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, 0.9 + 0.24 * len(faults)), layout="none")
     axes = figure.subplots()
+    height = figure.get_figheight()
+    figure.subplots_adjust(left=LEFT, right=0.99, top=1 - 0.08 / height, bottom=0.28 / height)
     begin = 0
     for i in range(1, len(record.cycles) + 1):
         if i == len(record.cycles) or record.cycles[i].level != record.cycles[begin].level:

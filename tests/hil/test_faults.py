@@ -71,6 +71,8 @@ def test_faults_of_one_signal_add_up() -> None:
     assert values == [0, 1, 1, 1, 1, 5]  # stuck at what was seen before both began
 
 
-def test_a_moment_counts_for_the_cycle_it_falls_in() -> None:
+def test_a_moment_counts_for_the_next_cycle() -> None:
     kill = Fault.model_validate({"link": "daemon", "kind": "kill_9", "at": 2.5 * STEP_S})
-    assert [active([kill], k * STEP_S, STEP_S) for k in range(4)] == [(), (), ("daemon kill_9",), ()]
+    assert [active([kill], k * STEP_S, STEP_S) for k in range(5)] == [(), (), (), ("daemon kill_9",), ()]
+    cut = Fault.model_validate({"link": "serial", "kind": "cable_pull", "at": 1 * STEP_S, "for": 2 * STEP_S})
+    assert [bool(active([cut], k * STEP_S, STEP_S)) for k in range(5)] == [False, True, True, False, False]

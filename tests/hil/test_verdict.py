@@ -82,7 +82,7 @@ def record() -> Record:
     return Record({**header, "bundle": "b", "bundle_sha256": "0" * 64}, cycles)
 
 
-TIMING = tuple(Timing(0.09, 0.001, 0.004, 0.002) for _ in range(4))
+TIMING = tuple(Timing(0.09, 0.001, 0.02, 0.004, 0.002) for _ in range(4))
 
 
 def test_indicators_by_hand() -> None:
