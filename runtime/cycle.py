@@ -106,7 +106,7 @@ class ControlLoop:
         offers = self._offers(image, estimate, solved, problem)
         problems = {level: offer for level, offer in offers.items() if isinstance(offer, str)}
         self._ladder = step(self._ladder, problems, image.monotonic_s, self._site.dwell_s)
-        chosen = offers.get(self._ladder.level or Level.SAFE)
+        chosen = offers.get(self._ladder.level)
         if self._ladder.level is Level.MPC and solved is not None:
             self._plan = Plan(image.time_s, image.monotonic_s, manifest.dt_s, solved.plan_x, solved.plan_a)
 
@@ -125,7 +125,7 @@ class ControlLoop:
             forecast=forecast,
             solved=solved,
             solver_problem=problem,
-            level=self._ladder.level or Level.SAFE,
+            level=self._ladder.level,
             reason=self._ladder.reason,
             nominal=chosen.action if isinstance(chosen, Candidate) else None,
             limited=limited,

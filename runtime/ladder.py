@@ -24,10 +24,11 @@ class Level(IntEnum):
 class Ladder:
     """Where the daemon stands. Times are monotonic seconds; `available_since` holds the levels available now."""
 
-    level: Level | None = None
+    level: Level = Level.SAFE
     since_s: float = 0.0
     reason: str = ""
     available_since: Mapping[Level, float] = field(default_factory=dict)
+    started: bool = False
 
 
 def step(ladder: Ladder, problems: Mapping[Level, str], now_s: float, dwell_s: float) -> Ladder:
@@ -38,14 +39,12 @@ def step(ladder: Ladder, problems: Mapping[Level, str], now_s: float, dwell_s: f
     """
     available = [level for level in Level if level is Level.SAFE or level not in problems]
     since = {level: ladder.available_since.get(level, now_s) for level in available}
-    if ladder.level is None:
-        chosen = available[0]
-    else:
-        current = ladder.level
-        chosen = next(level for level in available if level >= current or now_s - since[level] >= dwell_s)
+    chosen = available[0]
+    if ladder.started:
+        chosen = next(level for level in available if level >= ladder.level or now_s - since[level] >= dwell_s)
     # Why not better: the problem of the best level, or the wait for it.
     reason = ""
     if chosen is not Level.MPC:
         reason = problems.get(Level.MPC, f"mpc is back, waiting {dwell_s:g} s before it is used")
-    changed = chosen is not ladder.level
-    return Ladder(chosen, now_s if changed else ladder.since_s, reason, since)
+    changed = chosen is not ladder.level or not ladder.started
+    return Ladder(chosen, now_s if changed else ladder.since_s, reason, since, True)

@@ -1,8 +1,8 @@
 """Lockstep: a bench sets the clock and says when to run a cycle, over JSON lines on a Unix socket.
 
-    daemon -> {"event": "ready", "barrier_topic": "nisse/<site>/barrier"}
-    bench  -> {"do": "cycle", "time": <Unix s>, "elapsed_s": <true s since the last cycle, optional>,
-               "barrier": {"sequence": n} | null}
+    daemon -> {"event": "ready"}
+    bench  -> {"do": "cycle", "time": <Unix s>, "elapsed": <true s since the last cycle, optional>,
+               "barrier": {"topic": "bench/barrier", "sequence": n} | null}
     daemon -> {"event": "cycle", "time": ..., "level": ..., "action": {...}, ..., "timing": {...}}
     bench  -> {"do": "stop"}      daemon -> {"event": "stopped"}, and exit 0
 
@@ -21,6 +21,7 @@ from runtime.clock import LockstepClock
 from runtime.daemon import Daemon
 from runtime.documents import event_document
 from runtime.errors import LinkError
+from runtime.links.mqtt import BARRIER_TOPIC
 
 BROKER_WAIT_S = 10.0
 BARRIER_WAIT_S = 10.0
@@ -44,7 +45,7 @@ def run_lockstep(daemon: Daemon, clock: LockstepClock, channel: socket.socket) -
         mqtt = daemon.links.mqtt
         if mqtt is not None:
             mqtt.wait_connected(BROKER_WAIT_S)  # a bench may well start us without a broker
-        _send(out, {"event": "ready", "barrier_topic": "" if mqtt is None else mqtt.barrier_topic})
+        _send(out, {"event": "ready"})
         for line in lines:
             order = _parse(line)
             if order["do"] == "stop":
@@ -55,11 +56,11 @@ def run_lockstep(daemon: Daemon, clock: LockstepClock, channel: socket.socket) -
 
 
 def _cycle(daemon: Daemon, clock: LockstepClock, order: dict[str, Any]) -> dict[str, Any]:
-    elapsed = order.get("elapsed_s")
+    elapsed = order.get("elapsed")
     clock.set(float(order["time"]), None if elapsed is None else float(elapsed))
     mqtt, barrier = daemon.links.mqtt, order.get("barrier")
     if barrier is not None and mqtt is not None and not mqtt.wait_barrier(int(barrier["sequence"]), BARRIER_WAIT_S):
-        return {"event": "error", "error": f"barrier {barrier['sequence']} did not arrive on {mqtt.barrier_topic}"}
+        return {"event": "error", "error": f"barrier {barrier['sequence']} did not arrive on {BARRIER_TOPIC}"}
     daemon.between()
     cycle, timing = daemon.cycle()
     if mqtt is not None:

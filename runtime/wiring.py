@@ -87,7 +87,7 @@ def open_links(site: SiteFile, clock: Clock, *, lockstep: bool) -> Links:
         section = site.mqtt
         if section.ca_file is not None:
             section = section.model_copy(update={"ca_file": site.relative(section.ca_file)})
-        mqtt = MqttLink(site.site.name, section, password, subscriptions, clock, stamp_on_read=lockstep)
+        mqtt = MqttLink(site.site.name, section, password, subscriptions, clock, lockstep=lockstep)
     # The cycle waits for a device at most this long; what it misses, the next cycle finds.
     deadline_s = None if lockstep else min(2.0, site.controller.cycle_s / 2)
     devices = {name: ModbusLink(name, section, clock, deadline_s=deadline_s) for name, section in site.serial.items()}

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.clock import Clock
@@ -157,7 +158,8 @@ class ModbusLink:
             s.port, baudrate=s.baudrate, parity=s.parity, stopbits=s.stopbits, timeout=s.timeout_s, retries=1
         )
         if not client.connect():
-            raise DeviceError(f"port {s.port} cannot be opened")
+            there = Path(s.port).exists()
+            raise DeviceError(f"port {s.port} " + ("is in use or not for us to open" if there else "is not there"))
         self._client = client
 
     def _exchange(self, register: Register, words: Sequence[int] | None) -> Sequence[int]:

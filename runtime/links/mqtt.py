@@ -29,6 +29,7 @@ from runtime.errors import ConfigError
 from runtime.signals import MAX_PAYLOAD_BYTES, Arrival, PayloadError, parse_payload
 
 MAX_COMMANDS = 32
+BARRIER_TOPIC = "bench/barrier"
 QOS = 1
 
 log = logging.getLogger("nisse.mqtt")
@@ -69,15 +70,15 @@ class MqttLink:
         subscriptions: Mapping[str, Subscription],
         clock: Clock,
         *,
-        stamp_on_read: bool = False,
+        lockstep: bool = False,
     ) -> None:
-        """subscriptions: input name -> where it comes from. stamp_on_read: date messages when the cycle sees them
+        """subscriptions: input name -> where it comes from.
 
-        (lockstep: the clock stands still between cycles, so the moment of arrival has no meaning).
+        lockstep: listen for the bench's barrier, and date messages when the cycle sees them, since the clock stands
+        still between cycles and the moment of arrival has no meaning.
         """
         self.prefix = f"nisse/{site}"
-        self.barrier_topic = f"{self.prefix}/barrier"
-        self._clock, self._stamp_on_read = clock, stamp_on_read
+        self._clock, self._lockstep = clock, lockstep
         self._subscriptions = dict(subscriptions)
         self._lock = threading.Condition()
         self._mailbox: dict[str, _Message] = {}
@@ -194,7 +195,8 @@ class MqttLink:
     def _topics(self) -> list[str]:
         """The barrier comes last: retained messages are delivered in the order of subscription."""
         inputs = sorted({s.topic for s in self._subscriptions.values()})
-        return [*inputs, f"{self.prefix}/set/#", f"{self.prefix}/request/#", self.barrier_topic]
+        barrier = [BARRIER_TOPIC] if self._lockstep else []
+        return [*inputs, f"{self.prefix}/set/#", f"{self.prefix}/request/#", *barrier]
 
     def _publish(self, topic: str, payload: bytes, retain: bool) -> None:
         info = self._client.publish(topic, payload, qos=QOS, retain=retain)
@@ -248,9 +250,9 @@ class MqttLink:
 
     def _on_message(self, client: paho.Client, data: object, message: paho.MQTTMessage) -> None:
         payload, topic = bytes(message.payload[: MAX_PAYLOAD_BYTES + 1]), message.topic
-        stamp = None if self._stamp_on_read else self._clock.monotonic()
+        stamp = None if self._lockstep else self._clock.monotonic()
         with self._lock:
-            if topic == self.barrier_topic:
+            if topic == BARRIER_TOPIC:
                 self._barrier = max(self._barrier, _sequence(payload))
                 self._lock.notify_all()
             elif topic.startswith(f"{self.prefix}/"):
