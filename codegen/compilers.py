@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codegen.errors import CompileError, ToolchainError
-from codegen.toolchain import Pin, cache_directory, host_arch, target_arch, wheel_to_cache
+from codegen.toolchain import DownloadError, Pin, cache_directory, host_arch, target_arch, wheel_to_cache
 
 # glibc of Debian 10 and of the acados wheel: what is built with Zig runs on anything newer.
 GLIBC = "2.28"
-ZIG_PINS: tuple[Pin, ...] = ()
+ZIG_PINS = (
+    Pin("ziglang", "0.17.0", "x86_64", "97079827064a7492cce5541ceb438ae8003ce1e54e399676da2d62fb7a5dc08b"),
+    Pin("ziglang", "0.17.0", "aarch64", "d2804f94f54f7fcf8169f4b212a619ad688a4e2e6592e976f0cf2e58e2cd8af3"),
+)
+ZIG_PLATFORMS = {"x86_64": "manylinux_2_12_x86_64", "aarch64": "manylinux_2_17_aarch64"}
 
 
 @dataclass(frozen=True)
@@ -48,11 +52,18 @@ def find_compiler(arch: str, cache: Path | None = None) -> Compiler:
 
 
 def zig_compiler(arch: str, cache: Path) -> Compiler:
-    """Zig's `cc`, fetched into the cache at first use. Raises ToolchainError when it cannot be had."""
-    for pin in (pin for pin in ZIG_PINS if pin.arch == host_arch()):
-        folder = cache / "zig" / f"{pin.version}-{pin.arch}"
-        if not folder.is_dir():
-            wheel_to_cache(pin, f"manylinux_2_12_{pin.arch}", "ziglang", folder)
-        command = (str(folder / "ziglang" / "zig"), "cc", "-target", f"{arch}-linux-gnu.{GLIBC}")
-        return Compiler(command, arch, f"zig cc ({arch})")
-    raise ToolchainError(f"no C compiler for {arch}: install gcc (or {arch}-linux-gnu-gcc), or set CC")
+    """Zig's `cc`, fetched into the cache at first use (100 MB). Raises ToolchainError when it cannot be had."""
+    host = host_arch()
+    pin = next(pin for pin in ZIG_PINS if pin.arch == host)
+    folder = cache / "zig" / f"{pin.version}-{host}"
+    if not folder.is_dir():
+        try:
+            wheel_to_cache(pin, ZIG_PLATFORMS[host], "ziglang", folder)
+        except DownloadError as error:
+            package = "gcc" if arch == host else f"gcc-{arch.replace('_', '-')}-linux-gnu"
+            raise ToolchainError(
+                f"no C compiler for {arch}, and Zig could not be downloaded ({error}): "
+                f"install one (Debian: apt install {package}), set CC, or connect to a package index once"
+            ) from error
+    command = (str(folder / "ziglang" / "zig"), "cc", "-target", f"{arch}-linux-gnu.{GLIBC}")
+    return Compiler(command, arch, f"zig-{pin.version}")

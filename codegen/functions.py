@@ -2,8 +2,8 @@
 
 Gradients with respect to the prepared parameters p, per stage, with multipliers pi (dynamics) and mu (rows >= 0):
     L_k = gamma^k l + pi' f - mu' rows
-    nisse_gradient      dL_k/dp                                              (envelope theorem)
-    nisse_sensitivity   d/dp [ s' dL_k/dw + s_pi' f + s_rows' rows ], one column per action   (implicit function theorem)
+    envelope theorem           nisse_gradient      dL_k/dp
+    implicit function theorem  nisse_sensitivity   d/dp [ s' dL_k/dw + s_pi' f + s_rows' rows ], a column per action
 """
 
 from __future__ import annotations

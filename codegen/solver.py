@@ -93,15 +93,8 @@ def source_list(directory: Path) -> list[str]:
 
 def flags() -> list[str]:
     """Compiler flags that matter for the result."""
-    return [
-        "-O2",
-        "-fPIC",
-        "-std=gnu11",
-        "-shared",
-        "-fvisibility=hidden",
-        "-Werror=implicit-function-declaration",
-        "-Wl,-rpath,$ORIGIN",
-    ]
+    code = ["-O2", "-fPIC", "-std=gnu11", "-fvisibility=hidden", "-Werror=implicit-function-declaration"]
+    return [*code, "-shared", "-Wl,-rpath,$ORIGIN"]
 
 
 def compile_controller(work: Path, tree: AcadosTree, compiler: Compiler) -> None:

@@ -136,8 +136,8 @@ def acados_tree(
             continue
         return AcadosTree(destination / "acados", arch, pin.version)
     raise ToolchainError(
-        f"acados for {arch} is not in {folder} and could not be downloaded ({failures[-1]}): connect to a package index "
-        "once (or run where it was cached and copy that folder here), or set ACADOS_SOURCE_DIR to your own acados"
+        f"acados for {arch} is not in {folder} and could not be downloaded ({failures[-1]}): connect to a package "
+        "index once (or copy that folder from a machine that has it), or set ACADOS_SOURCE_DIR to your own acados"
     )
 
 
