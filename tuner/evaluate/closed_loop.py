@@ -84,7 +84,9 @@ def run_week(
     soc_path, power, net_load, grid, cost = np.array(rows).T
     exogenous = plant.exogenous
     mean_buy = float(exogenous.buy_price[start_step : start_step + len(rows)].mean())
-    gained_kwh = (info["soc_true"] - soc_start) * plant.physics.battery.capacity_kwh
+    gained_kwh = 0.0
+    if policy.has_battery:
+        gained_kwh = (info["soc_true"] - soc_start) * plant.physics.battery.capacity_kwh
     bill = float(cost.sum())
     dt_h = exogenous.dt_s / 3600.0
     result = WeekResult(

@@ -16,6 +16,8 @@ IDLE = np.zeros(2)
 class Policy(Protocol):
     """Decides the coming step of a plant. `failures` and `solve_time_s` are zero where nothing is solved."""
 
+    has_battery: bool
+    """Without one, no stored energy is credited or missed."""
     failures: int
     solve_time_s: float
 
@@ -27,6 +29,7 @@ class Policy(Protocol):
 class NoBattery:
     """The household as it is without a battery."""
 
+    has_battery = False
     failures = 0
     solve_time_s = 0.0
 
@@ -40,6 +43,7 @@ class SelfConsumption:
     It sees the mean net load of the past step, at the cadence of the other controllers.
     """
 
+    has_battery = True
     failures = 0
     solve_time_s = 0.0
 
@@ -55,6 +59,8 @@ class SelfConsumption:
 
 class Mpc:
     """The first move of the compiled solver. A failed solve leaves the battery idle for the step, and is counted."""
+
+    has_battery = True
 
     def __init__(self, controller: Controller, theta: NDArray[np.float64], *, perfect_forecast: bool = False) -> None:
         self.controller = controller

@@ -16,6 +16,7 @@ import csv
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,18 +71,20 @@ class BatteryFit:
 def load_log(path: Path | str, max_gap_s: float = DEFAULT_MAX_GAP_S) -> TimeSeries:
     """A battery log. Raises SeriesError for the file's form and IdentificationError for impossible values."""
     log = load_csv(path, LOG_COLUMNS, max_gap_s=max_gap_s)
-    if log["soc"].min() < 0.0 or log["soc"].max() > 1.0:
-        k = int(np.argmax(np.abs(log["soc"] - 0.5)))
-        hint = "; is it in percent? divide by 100" if log["soc"].max() > 1.5 else "; correct the log"
-        raise IdentificationError(f"{path}, column 'soc': {log['soc'][k]:g} at step {k} is not within 0..1{hint}")
+    soc = log["soc"]
+    if soc.min() < 0.0 or soc.max() > 1.0:
+        remedy = "is it in percent? divide by 100" if soc.max() > 1.5 else "correct the log"
+        _refuse(log, "soc", int(np.argmax(np.abs(soc - 0.5))), "is not within 0..1", remedy)
     for column in ("charge_kw", "discharge_kw"):
         if log[column].min() < 0.0:
-            k = int(np.argmin(log[column]))
-            raise IdentificationError(
-                f"{path}, column {column!r}: {log[column][k]:g} at step {k} is negative; "
-                "split signed power into a charge and a discharge column, both >= 0"
-            )
+            remedy = "split signed power into a charge and a discharge column, both >= 0"
+            _refuse(log, column, int(np.argmin(log[column])), "is negative", remedy)
     return log
+
+
+def _refuse(log: TimeSeries, column: str, step: int, problem: str, remedy: str) -> NoReturn:
+    row = f", row {log.rows[step]}" if log.rows is not None else ""
+    raise IdentificationError(f"{log.source}{row}, column {column!r}: {log[column][step]:g} {problem}; {remedy}")
 
 
 def fit_battery(log: TimeSeries, spec: BatterySpec | None = None, *, window_s: float = WINDOW_S) -> BatteryFit:
