@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -28,13 +29,17 @@ class MqttSide:
         self._changed = threading.Condition()
         self._messages: dict[str, bytes] = {}
         self._subscribed = False
-        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="nisse-bench")
+        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="plant-side")
         self._client.reconnect_delay_set(min_delay=1, max_delay=1)
         self._client.max_queued_messages_set(0)
         self._client.on_connect = lambda client, *_: client.subscribe(f"nisse/{site}/#", qos=1)
         self._client.on_subscribe = self._on_subscribe
         self._client.on_disconnect = self._on_disconnect
         self._client.on_message = self._on_message
+        # Several small messages in a row: with Nagle's algorithm they would wait 40 ms for the broker's delayed ACK.
+        self._client.on_socket_open = lambda _client, _user, link: link.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+        )
         self._client.connect("127.0.0.1", port, keepalive=30)
         self._client.loop_start()
         self.wait_connected()
