@@ -9,19 +9,23 @@ from pathlib import Path
 # Each module offers `run(args) -> exit code`, and `add_arguments(group)` where it has options of its own.
 SYSTEMS: dict[str, str] = {
     "battery": "tuner.commands.identify_battery",
+    "house": "tuner.commands.identify_house",
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "A battery log is a CSV file with the columns time, soc, charge_kw, discharge_kw, net_load_kw,\n"
-        "net_load_forecast_kw on a regular step.\n\n"
-        "example:\n"
-        "  nisse identify --system battery --log log.csv --output theta.json"
+        "net_load_forecast_kw on a regular step.\n"
+        "A house log has time, outdoor_c, room1_c..room4_c, power1_kw..power4_kw, at least every five minutes.\n\n"
+        "examples:\n"
+        "  nisse identify --system battery --log log.csv --output theta.json\n"
+        "  nisse identify --system house --log house.csv --output house-arx.json --plot house.html"
     )
     parser.add_argument("--system", choices=sorted(SYSTEMS), default="battery", help="(default: %(default)s)")
     parser.add_argument("--log", type=Path, metavar="FILE.csv", help="the log; without it, one is simulated")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the fitted parameters here")
+    parser.add_argument("--save-log", type=Path, metavar="FILE.csv", help="write the simulated log here")
     parser.add_argument("--max-gap-hours", type=float, default=3.0, metavar="H", help="fill gaps up to this long")
     parser.add_argument("--seed", type=int, default=0, help="of the simulated log (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the result for machines")

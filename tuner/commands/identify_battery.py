@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -24,7 +23,6 @@ def add_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--capacity-kwh", type=float, default=BatterySpec().capacity_kwh, metavar="KWH", help="(default: %(default)g)"
     )
-    group.add_argument("--save-log", type=Path, metavar="FILE.csv", help="write the simulated log here")
 
 
 def run(args: argparse.Namespace) -> int:

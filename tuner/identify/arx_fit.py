@@ -118,8 +118,10 @@ class ArxOptions:
     """Coefficients of all temperatures sum to zero: warming everything, outdoors included, changes only the level."""
 
 
-def solve_ridge(m: Moments, strength: float, *, ny: int, nu: int, options: ArxOptions) -> tuple[Array, Array]:
-    """(theta (p, ny) as deviation from persistence, mean of the residual (ny,))."""
+def ridge_path(
+    m: Moments, strengths: Sequence[float], *, ny: int, nu: int, options: ArxOptions
+) -> list[tuple[Array, Array]]:
+    """For each strength: theta (p, ny) as deviation from persistence, and the mean of the residual (ny,)."""
     mean_phi, mean_change = m.sum_phi / m.n, m.sum_change / m.n
     # In units of each column's own spread, so that one strength means the same for K and kW.
     scale = np.sqrt(np.maximum(np.diag(m.gram) / m.n - mean_phi**2, 1e-12))
@@ -134,10 +136,14 @@ def solve_ridge(m: Moments, strength: float, *, ny: int, nu: int, options: ArxOp
         basis[newest_outdoor, newest_outdoor::nu] = -1.0
         basis, scale = np.delete(basis, newest_outdoor, axis=1), np.delete(scale, newest_outdoor)
     basis = basis / scale
-    normal = basis.T @ gram @ basis
-    normal[np.diag_indices_from(normal)] += strength
-    theta = basis @ np.linalg.solve(normal, basis.T @ cross)
-    return theta, mean_change - mean_phi @ theta
+    # One eigendecomposition serves every strength: (G + lambda I)^-1 = Q (Lambda + lambda)^-1 Q'.
+    values, vectors = np.linalg.eigh(basis.T @ gram @ basis)
+    rotated = vectors.T @ (basis.T @ cross)
+    result = []
+    for strength in strengths:
+        theta = basis @ (vectors @ (rotated / (np.maximum(values, 0.0) + strength)[:, None]))
+        result.append((theta, mean_change - mean_phi @ theta))
+    return result
 
 
 def to_model(theta: Array, mean: Array, covariance: Array, ny: int, nu: int, lags: int, dt_s: float) -> ArxModel:
@@ -198,17 +204,18 @@ def fit_arx(
     folds = [moments(phi[part], change[part]) for part in parts]
     whole = moments(phi, change)
 
-    def fitted(of: Moments, strength: float) -> tuple[Array, ArxModel]:
-        theta, mean = solve_ridge(of, strength, ny=ny, nu=nu, options=o)
-        return theta, to_model(theta, mean, np.zeros((ny, ny)), ny, nu, o.lags, dt_s)
+    def fitted(of: Moments, strengths: Sequence[float]) -> list[tuple[Array, ArxModel]]:
+        path = ridge_path(of, strengths, ny=ny, nu=nu, options=o)
+        return [(theta, to_model(theta, mean, np.zeros((ny, ny)), ny, nu, o.lags, dt_s)) for theta, mean in path]
 
+    without = [fitted(whole - fold, o.strengths) for fold in folds]
     starts = window_starts(outputs, inputs, o.lags, o.horizon, every=max(12, n // 300))
     errors = np.full((len(o.strengths), o.blocks), np.nan)
-    for f, (fold, part) in enumerate(zip(folds, parts, strict=True)):
+    for f, part in enumerate(parts):
         # Only windows that lie wholly inside the held-out block: nothing of them was fitted.
         inside = starts[(starts - o.lags >= index[part[0]]) & (starts + o.horizon <= index[part[-1]])]
-        for s, strength in enumerate(o.strengths if len(inside) else ()):
-            predicted, truth = predict_ahead(fitted(whole - fold, strength)[1], outputs, inputs, inside, o.horizon)
+        for s, (_, model) in enumerate(without[f] if len(inside) else ()):
+            predicted, truth = predict_ahead(model, outputs, inputs, inside, o.horizon)
             with np.errstate(over="ignore", invalid="ignore"):
                 squared = np.nanmean((predicted - truth) ** 2)
             errors[s, f] = squared if np.isfinite(squared) else np.inf
@@ -219,14 +226,14 @@ def fit_arx(
         )
     best = choose_strength(errors[:, tested])
 
-    theta, model = fitted(whole, o.strengths[best])
+    theta, model = fitted(whole, [o.strengths[best]])[0]
     residuals = change - phi @ theta
     return ArxFit(
         model=replace(model, innovation_covariance=np.cov(residuals.T)),
         strength=o.strengths[best],
         strengths=o.strengths,
         cv_rmse_k=np.sqrt(errors[:, tested].mean(1)),
-        leave_one_out=tuple(fitted(whole - fold, o.strengths[best])[1] for fold in folds),
+        leave_one_out=tuple(models[best][1] for models in without),
         residuals=residuals,
         rows=index,
     )

@@ -1,0 +1,191 @@
+"""Finds what in a house log cannot be true, so that the fit never sees it: by signal, by row, and with the share lost.
+
+Detected: dropouts (empty cells, missing rows, sentinel values), stuck sensors, spikes, Fahrenheit among Celsius, watts
+among kilowatts. Nothing is repaired: a converted value would be a guess, and a log is long. Clock jumps and daylight
+saving are found where the times are read, in `tuner.identify.house_log`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.identify.house_log import Fault, HouseLog, HouseLogError, from_table
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class CleaningLimits:
+    """What a house can do; outside it the sensor is wrong. Durations are in samples of five minutes."""
+
+    room_c: tuple[float, float] = (2.0, 45.0)
+    outdoor_c: tuple[float, float] = (-50.0, 45.0)
+    max_power_kw: float = 4.0
+    """No room's heat pump draws more; a larger number is in watts."""
+    room_jump_k: float = 4.0
+    """Between two samples."""
+    outdoor_jump_k: float = 8.0
+    stuck_temperature: int = 36
+    stuck_power: int = 288
+    """A power other than zero that stays the same to the last digit."""
+
+
+@dataclass(frozen=True, eq=False)
+class CleanLog:
+    """The log with every doubtful value replaced by NaN, and an account of it."""
+
+    log: HouseLog
+    share_excluded: dict[str, float]
+    """Per signal, share of its samples, and `rows`: share of the samples of which any signal is missing."""
+
+
+def clean_house_log(log: HouseLog, limits: CleaningLimits | None = None) -> CleanLog:
+    """Raises HouseLogError where a whole signal is in the wrong unit: then the file is wrong, not a stretch of it."""
+    limits = limits or CleaningLimits()
+    table, faults = log.table, list(log.faults)
+    for column, signal in enumerate(log.signals):
+        values = table[:, column]
+        for kind, bad, detail in _suspects(values, signal, limits, log.source):
+            fresh = bad & np.isfinite(values)
+            if kind == "dropout":
+                faults += _faults(kind, signal, bad, log.row, detail)
+            elif fresh.any():
+                faults += _faults(kind, signal, fresh, log.row, detail)
+            values[bad] = np.nan
+    _refuse_warm_outside(table, log)
+    missing = ~np.isfinite(table)
+    share = {signal: float(missing[:, i].mean()) for i, signal in enumerate(log.signals)}
+    share["rows"] = float(missing.any(1).mean())
+    faults.sort(key=lambda fault: (fault.first_row, fault.signal))
+    clean = from_table(table, log.start_s, log.row, tuple(faults), log.source)
+    return CleanLog(replace(clean, dt_s=log.dt_s), share)
+
+
+def _suspects(values: Array, signal: str, limits: CleaningLimits, source: str) -> list[tuple[str, Mask, str]]:
+    """(kind, mask, what to say) in the order in which they are to be taken out; masks refer to the values as logged."""
+    found = [("dropout", ~np.isfinite(values), "no value")]
+    if signal.endswith("_kw"):
+        watts = watt_rows(values, limits.max_power_kw)
+        _refuse_whole_signal(watts, values, source, signal, "watts", "divide the column by 1000")
+        found.append(("watt", watts, f"above {limits.max_power_kw:g} kW, so in watts"))
+        found.append(("range", values < -0.05, "a negative power"))
+        constant = stuck_rows(np.where(watts, np.nan, values), limits.stuck_power) & (np.abs(values) > 1e-9)
+        found.append(("stuck", constant, "the same value to the last digit for over a day"))
+        return found
+    indoor = signal.startswith("room")
+    low, high = limits.room_c if indoor else limits.outdoor_c
+    fahrenheit = fahrenheit_rows(values, high, limits.room_jump_k if indoor else limits.outdoor_jump_k)
+    _refuse_whole_signal(fahrenheit, values, source, signal, "degrees Fahrenheit", "convert the column to °C")
+    found.append(("fahrenheit", fahrenheit, "reads as degrees Fahrenheit"))
+    with np.errstate(invalid="ignore"):
+        outside = ((values < low) | (values > high)) & ~fahrenheit
+    found.append(("range", outside, f"outside {low:g}..{high:g} °C"))
+    rest = np.where(fahrenheit | outside, np.nan, values)
+    found.append(("spike", spike_rows(rest, limits.room_jump_k if indoor else limits.outdoor_jump_k), "a spike"))
+    found.append(("stuck", stuck_rows(rest, limits.stuck_temperature), "stuck at one value for hours"))
+    return found
+
+
+def _refuse_warm_outside(table: Array, log: HouseLog) -> None:
+    """Outdoor Fahrenheit in winter looks like a Celsius summer; but nobody heats a house that is warmer outside."""
+    rooms = log.rooms
+    heating = np.nan_to_num(table[:, 1 + rooms :]).sum(1) > 0.1 * rooms
+    with np.errstate(invalid="ignore"):
+        warmer = table[:, 0] > table[:, 1 : 1 + rooms].min(1) + 2.0
+    if heating.sum() > 288 and warmer[heating].mean() > 0.3:
+        raise HouseLogError(
+            f"{log.source}: column 'outdoor_c' is above the rooms in {warmer[heating].mean():.0%} of the heating "
+            "hours; it looks like degrees Fahrenheit: convert the column to °C"
+        )
+
+
+def _refuse_whole_signal(bad: Mask, values: Array, source: str, signal: str, unit: str, remedy: str) -> None:
+    present = np.isfinite(values) & (values != 0.0)
+    if present.sum() > 10 and bad[present].mean() > 0.9:
+        raise HouseLogError(f"{source}: column {signal!r} is in {unit}; {remedy}")
+
+
+def runs(mask: Mask) -> list[tuple[int, int]]:
+    """(first, last + 1) of every stretch of true values."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
+    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def _faults(kind: str, signal: str, bad: Mask, row: NDArray[np.int64], detail: str) -> list[Fault]:
+    return [
+        Fault(kind, signal, int(row[a]), int(row[b - 1]), b - a, f"{detail} ({b - a} samples)") for a, b in runs(bad)
+    ]
+
+
+def watt_rows(values: Array, max_power_kw: float) -> Mask:
+    """Powers in watts: values no heat pump draws in kW, and small ones that stand among them."""
+    with np.errstate(invalid="ignore"):
+        large, positive = values > max_power_kw, values > 0.0
+    width = 25  # an hour to both sides
+    kernel = np.ones(width)
+    among = np.convolve(large, kernel, "same") > 0.5 * np.convolve(positive, kernel, "same")
+    return large | (positive & among & (np.convolve(large, kernel, "same") > 2))
+
+
+def fahrenheit_rows(values: Array, highest_c: float, jump_k: float) -> Mask:
+    """Temperatures in Fahrenheit: stretches above any Celsius value, or next to a jump that is the conversion.
+
+    The signal is cut where it jumps by more than `jump_k`; a piece is Fahrenheit when its end meets a neighbour after
+    conversion to within 1.5 K and does not meet it as it is.
+    """
+    present = np.flatnonzero(np.isfinite(values))
+    bad = np.zeros(len(values), dtype=bool)
+    if len(present) == 0:
+        return bad
+    v = values[present]
+    cuts = np.flatnonzero(np.abs(np.diff(v)) > jump_k) + 1
+    pieces = np.split(np.arange(len(v)), cuts)
+    suspect = np.zeros(len(pieces), dtype=bool)
+    for i, piece in enumerate(pieces):
+        # Above the range, and a believable temperature once converted: 85 °C is a sensor's power-on value, not 29 °C.
+        converted = (v[piece] - 32.0) / 1.8
+        if len(piece) >= 3 and np.median(v[piece]) > highest_c and np.ptp(v[piece]) > 0.0:
+            suspect[i] = bool(np.all(np.abs(converted) < 50.0))
+    for i in range(len(pieces) - 1):
+        before, after = v[pieces[i][-1]], v[pieces[i + 1][0]]
+        if abs((after - 32.0) / 1.8 - before) < 1.5 and len(pieces[i + 1]) >= 3:
+            suspect[i + 1] = True
+        if abs((before - 32.0) / 1.8 - after) < 1.5 and len(pieces[i]) >= 3:
+            suspect[i] = True
+    for piece, is_fahrenheit in zip(pieces, suspect.tolist(), strict=True):
+        bad[present[piece]] |= is_fahrenheit
+    return bad
+
+
+def spike_rows(values: Array, jump_k: float) -> Mask:
+    """Up to two samples that leap away from both their neighbours and back."""
+    bad = np.zeros(len(values), dtype=bool)
+    for width in (1, 2):
+        before, after = values[: -width - 1], values[width + 1 :]
+        with np.errstate(invalid="ignore"):
+            together = np.abs(after - before) <= jump_k
+            for offset in range(1, width + 1):
+                middle = values[offset : len(values) - width - 1 + offset]
+                leap = together & (np.abs(middle - before) > jump_k) & (np.abs(middle - after) > jump_k)
+                bad[offset : len(values) - width - 1 + offset] |= leap
+    return bad
+
+
+def stuck_rows(values: Array, shortest: int) -> Mask:
+    """Stretches of one value, longer than `shortest` and than eight times the sensor's usual standstill.
+
+    The second condition is for coarse sensors: one that resolves half a degree stands still for hours by nature.
+    """
+    same = np.concatenate([[False], np.diff(values) == 0.0])
+    stretches = [(a - 1, b) for a, b in runs(same)]
+    bad = np.zeros(len(values), dtype=bool)
+    lengths = np.array([b - a for a, b in stretches if b - a < 20 * shortest])
+    usual = float(np.percentile(lengths, 90)) if len(lengths) >= 20 else 1.0
+    for a, b in stretches:
+        if b - a > max(shortest, 8.0 * usual):
+            bad[a:b] = True
+    return bad
