@@ -4,6 +4,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "acados/ocp_nlp/ocp_nlp_common.h"
+#include "acados/ocp_nlp/ocp_nlp_sqp_rti.h"
 #include "acados/ocp_qp/ocp_qp_hpipm.h"
 #include "acados/ocp_qp/ocp_qp_xcond_solver.h"
 #include "blasfeo/include/blasfeo_d_aux.h"
@@ -81,6 +83,10 @@ static bool create_solver(nisse_controller *c) {
     ocp_nlp_get(capsule->nlp_config, capsule->nlp_solver, "nlp_mem", &c->memory);
     mask_upper_sides(c);
     discount_slacks(c);
+#if NISSE_QUADRATIC
+    int preparation = 1;
+    ocp_nlp_solver_opts_set(capsule->nlp_config, capsule->nlp_opts, "rti_phase", &preparation);
+#endif
     return true;
 }
 
@@ -172,10 +178,52 @@ static void read_plans(const nisse_controller *c, double *plan_x, double *plan_a
         memcpy(plan_a + k * NISSE_NA, ux[k].pa, sizeof(double) * NISSE_NA);
 }
 
+/* The masked upper slacks belong to no constraint, and their arbitrary values would show in the cost. */
+static void clear_upper_slacks(nisse_controller *c) {
+    for (int k = 0; k <= NISSE_N; k++) {
+        const int soft = k < NISSE_N ? NISSE_NSOFT : NISSE_NSOFT_E, lower_end = (k < NISSE_N ? NV : NISSE_NX) + soft;
+        blasfeo_dvecse(soft, 0.0, &c->capsule->nlp_out->ux[k], lower_end);
+    }
+}
+
+#if NISSE_QUADRATIC
+/* One linearisation, one QP. acados' own feedback step would print when the QP fails; this one leaves that to the
+ * residual. A QP needs no starting point: from the origin the result depends on the arguments alone. */
+static void solve_quadratic_program(nisse_controller *c) {
+    nisse_ocp_solver_capsule *s = c->capsule;
+    for (int k = 0; k <= NISSE_N; k++) blasfeo_dvecse(s->nlp_out->ux[k].m, 0.0, &s->nlp_out->ux[k], 0);
+    nisse_ocp_acados_solve(s); /* RTI preparation only, see create_solver */
+    ocp_nlp_opts *opts = ((ocp_nlp_sqp_rti_opts *)s->nlp_opts)->nlp_opts;
+    ocp_nlp_workspace *work = ((ocp_nlp_sqp_rti_workspace *)s->nlp_solver->work)->nlp_work;
+    ocp_nlp_embed_initial_value(s->nlp_config, s->nlp_dims, s->nlp_in, s->nlp_out, opts, c->memory, work);
+    ocp_nlp_approximate_qp_vectors_sqp(s->nlp_config, s->nlp_dims, s->nlp_in, s->nlp_out, opts, c->memory, work);
+    s->nlp_config->qp_solver->evaluate(s->nlp_config->qp_solver, s->nlp_dims->qp_solver, c->memory->qp_in,
+                                       c->memory->qp_out, opts->qp_solver_opts, c->memory->qp_solver_mem, work->qp_work);
+    ocp_nlp_update_variables_sqp(s->nlp_config, s->nlp_dims, s->nlp_in, s->nlp_out, opts, c->memory, work, 1.0);
+    clear_upper_slacks(c);
+}
+#endif
+
 static double seconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* What stopped the solver short of the tolerance: the iteration limit, or something worse. */
+static int32_t reason_of_failure(const nisse_controller *c) {
+#if NISSE_QUADRATIC
+    const ocp_qp_hpipm_memory *qp = c->memory->qp_solver_mem->solver_memory;
+    int status = 0;
+    d_ocp_qp_ipm_get_status(qp->hpipm_workspace, &status);
+    return status == SUCCESS || status == MAX_ITER ? NISSE_MAX_ITERATIONS : NISSE_SOLVER_FAILED;
+#else
+    return isfinite(kkt_residual(c)) ? NISSE_MAX_ITERATIONS : NISSE_SOLVER_FAILED;
+#endif
+}
+
+static void fill_with_nan(double *values, int n) {
+    for (int i = 0; values && i < n; i++) values[i] = NAN;
 }
 
 static int32_t finish(nisse_result *result, int32_t status, double started) {
@@ -191,8 +239,12 @@ static int32_t solve(nisse_controller *c, const double *x0, const double *foreca
     *result = (nisse_result){.residual = NAN, .value = NAN};
     c->solved = false;
     if (!all_finite(x0, NISSE_NX) || !all_finite(forecast, (NISSE_N + 1) * NISSE_ND) ||
-        (first_action && !all_finite(first_action, NISSE_NA)))
+        (first_action && !all_finite(first_action, NISSE_NA))) {
+        fill_with_nan(action, NISSE_NA);
+        fill_with_nan(plan_x, (NISSE_N + 1) * NISSE_NX);
+        fill_with_nan(plan_a, NISSE_N * NISSE_NA);
         return finish(result, NISSE_NOT_FINITE, started);
+    }
 
     set_parameters(c, forecast);
     set_bound(c, "lbx", x0);
@@ -200,13 +252,11 @@ static int32_t solve(nisse_controller *c, const double *x0, const double *foreca
     if (first_action || c->fixed) set_first_action(c, first_action);
     c->fixed = first_action != NULL;
 #if NISSE_QUADRATIC
-    /* A QP needs no starting point: from the origin the result depends on the arguments alone. */
-    for (int k = 0; k <= NISSE_N; k++) {
-        struct blasfeo_dvec *ux = &c->capsule->nlp_out->ux[k];
-        blasfeo_dvecse(ux->m, 0.0, ux, 0);
-    }
-#endif
+    solve_quadratic_program(c);
+#else
     nisse_ocp_acados_solve(c->capsule);
+    clear_upper_slacks(c);
+#endif
 
     result->iterations = interior_point_iterations(c);
     result->residual = kkt_residual(c);
@@ -219,7 +269,7 @@ static int32_t solve(nisse_controller *c, const double *x0, const double *foreca
         nisse_ocp_acados_reset(c->capsule, 1);
         return finish(result, NISSE_NOT_FINITE, started);
     }
-    if (result->residual > NISSE_TOLERANCE) return finish(result, NISSE_MAX_ITERATIONS, started);
+    if (result->residual > NISSE_TOLERANCE) return finish(result, reason_of_failure(c), started);
     c->solved = true;
     return finish(result, NISSE_OK, started);
 }
