@@ -53,8 +53,9 @@ class Actuator:
         """The devices' own defaults."""
         return self.apply({name: output.safe for name, output in self._outputs.items()})
 
-    def _hold(self, name: str, value: float) -> Written:
+    def _hold(self, name: str, wanted: float) -> Written:
         output, held, now = self._outputs[name], self._held.get(name), self._clock.monotonic()
+        value = _to_resolution(output, wanted)
         if held is not None and held.value == value and now - held.monotonic_s < output.refresh_s:
             return Written(value)
         problem = self._sinks[output.sink].write(name, output, value)
@@ -63,6 +64,14 @@ class Actuator:
         else:
             self._held[name] = _Held(value, now)
         return Written(value, problem)
+
+
+def _to_resolution(output: OutputSection, value: float) -> float:
+    """What the register can hold: a change below its resolution is no change, and wears out no flash."""
+    register = output.register_
+    if register is None or register.type == "float32":
+        return value
+    return round((value - register.offset) / register.scale) * register.scale + register.offset
 
 
 def set_points(

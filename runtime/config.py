@@ -6,20 +6,27 @@ Every mistake is reported with file, line and, for a misspelt key, the key that 
 from __future__ import annotations
 
 import tomllib
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, field_validator, model_validator
 
 from runtime.errors import ConfigError, KeyFileError
 from runtime.keys import public_key_bytes
 from runtime.toml_lines import did_you_mean, line_of
 
 SiteName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 MQTT = "mqtt"
+
+
+def zone(name: str) -> tzinfo:
+    """The time zone; UTC needs no database. Raises KeyError, ValueError or OSError for an unknown one."""
+    return UTC if name == "UTC" else ZoneInfo(name)
 
 
 class Section(BaseModel):
@@ -31,7 +38,16 @@ class Section(BaseModel):
 class Site(Section):
     name: SiteName
     timezone: str = "UTC"
-    """For people who read the plan; the controller itself counts in UTC."""
+    """In which published times are written, for people; the controller itself counts in Unix seconds."""
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        try:
+            zone(name)
+        except (OSError, ValueError, KeyError):
+            raise ValueError("no time zone of that name on this machine; write it like Europe/Oslo") from None
+        return name
 
 
 class ControllerSection(Section):
@@ -41,7 +57,7 @@ class ControllerSection(Section):
     cycle_s: Positive
     solve_timeout_s: Positive = 10.0
     dwell_s: NonNegative | None = None
-    """How long a better level must be available before the daemon returns to it; one cycle by default."""
+    """How long a better level must be available before the daemon returns to it; a minute or one cycle by default."""
     plan_max_age_s: NonNegative = 3600.0
     """How long the last good plan may be followed when no new one can be had."""
 
@@ -58,18 +74,18 @@ class ControllerSection(Section):
 
 class StoreSection(Section):
     path: Path = Path("nisse.db")
-    max_transitions: Annotated[int, Field(gt=0)] = 200_000
-    """The oldest are dropped beyond this; at 15 minutes a cycle, more than five years."""
+    max_transitions: Annotated[int, Field(gt=0, strict=True)] = 70_000
+    """The oldest are dropped beyond this; at 15 minutes a cycle, two years."""
 
 
 class MqttSection(Section):
     host: str = "127.0.0.1"
-    port: Annotated[int, Field(gt=0, lt=65536)] = 1883
+    port: Annotated[int, Field(gt=0, lt=65536, strict=True)] = 1883
     username: str | None = None
     password_file: Path | None = None
-    tls: bool = False
+    tls: StrictBool = False
     ca_file: Path | None = None
-    keepalive_s: Annotated[int, Field(ge=5, le=3600)] = 30
+    keepalive_s: Annotated[int, Field(ge=5, le=3600, strict=True)] = 30
 
     @property
     def is_local(self) -> bool:
@@ -79,10 +95,10 @@ class MqttSection(Section):
 class SerialSection(Section):
     protocol: Literal["modbus"]
     port: str
-    baudrate: Annotated[int, Field(gt=0)] = 19200
+    baudrate: Annotated[int, Field(gt=0, strict=True)] = 19200
     parity: Literal["N", "E", "O"] = "E"
     stopbits: Literal[1, 2] = 1
-    device_id: Annotated[int, Field(ge=1, le=247)] = 1
+    device_id: Annotated[int, Field(ge=1, le=247, strict=True)] = 1
     timeout_s: Positive = 0.5
 
 
@@ -93,7 +109,7 @@ class Register(Section):
     """A Modbus register: value = scale * raw + offset, in the signal's configured unit."""
 
     kind: Literal["input", "holding"]
-    address: Annotated[int, Field(ge=0, le=65535)]
+    address: Annotated[int, Field(ge=0, le=65535, strict=True)]
     type: RegisterType = "uint16"
     scale: Finite = 1.0
     offset: Finite = 0.0
@@ -116,7 +132,7 @@ class InputSection(Section):
     topic: str | None = None
     pointer: str = ""
     """JSON pointer (RFC 6901) into the message."""
-    accept_retained: bool = True
+    accept_retained: StrictBool = True
     """Whether a retained message counts as fresh on arrival; say false for a measurement nobody may have updated."""
     register_: Annotated[Register | None, Field(alias="register")] = None
 
@@ -144,7 +160,7 @@ class OutputSection(Section):
     register_: Annotated[Register | None, Field(alias="register")] = None
     refresh_s: Positive = 300.0
     """A value that did not change is written again after this; a change is written at once."""
-    readback: bool = True
+    readback: StrictBool = True
 
     @model_validator(mode="after")
     def _complete(self) -> OutputSection:
@@ -212,7 +228,8 @@ class SiteFile(Section):
 
     @property
     def dwell_s(self) -> float:
-        return self.controller.cycle_s if self.controller.dwell_s is None else self.controller.dwell_s
+        chosen = self.controller.dwell_s
+        return min(60.0, self.controller.cycle_s) if chosen is None else chosen
 
 
 def load_site(path: Path) -> SiteFile:
@@ -258,12 +275,15 @@ def _is_plain_topic(topic: str) -> bool:
 
 def _describe(path: Path, text: str, error: ValidationError) -> str:
     """The first mistake as one line."""
-    first = error.errors()[0]
+    # A misspelt key is both unknown and missing: unknown says more.
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     # A discriminated union puts its tag into the location, which is no key of the file.
     tags = {"hold", "self_consumption", "thermostat"}
     where = tuple(
         part for i, part in enumerate(first["loc"]) if not (i == 1 and first["loc"][0] == "rule" and part in tags)
     )
+    if first["type"] in {"union_tag_invalid", "union_tag_not_found"}:
+        where = (*where, "kind")
     line = line_of(text, where)
     key = ".".join(map(str, where))
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""

@@ -32,6 +32,9 @@ from runtime.wiring import Links, open_links
 TICK_S = 1.0
 # How long the first cycle waits for the inputs that the broker has retained.
 FIRST_INPUTS_S = 1.0
+# Below level mpc the next cycle comes after this at the latest: a broker that boots slower than we do is not waited
+# for until the next quarter of an hour.
+DEGRADED_RETRY_S = 30.0
 MODES = {"auto": Level.MPC, "rule": Level.RULE, "safe": Level.SAFE}
 
 log = logging.getLogger("nisse.daemon")
@@ -58,10 +61,10 @@ class Daemon:
             log.warning("%s", warning)
         self.notices: dict[str, str] = {}
         self.tally = Tally()
-        self.solver = SolverProcess(self.bundle.library_or_fail(), tuple(self.bundle.theta.values()))
-        # Started first: the child loads the solver while the links are opened.
-        self.solver.start()
         self.links: Links = open_links(site, clock, lockstep=lockstep)
+        self.solver = SolverProcess(self.bundle.library_or_fail(), tuple(self.bundle.theta.values()))
+        # Started before anything connects: the child loads its solver meanwhile.
+        self.solver.start()
         self.actuator = Actuator(site.outputs, self.links.sinks(dry=dry), clock)
         self._store = self._open_store()
         self._level: Level | None = None
@@ -88,9 +91,18 @@ class Daemon:
         spent = time.perf_counter() - begun
         return cycle, replace(cycle.timing, overhead_s=spent - cycle.timing.solve_s - cycle.timing.link_s)
 
+    @property
+    def degraded(self) -> bool:
+        """Whether the last cycle was not the optimiser's, so that the next should not wait for the grid."""
+        return self._level is not Level.MPC
+
     def between(self) -> None:
         """What is due between cycles: commands, and set-points that failed or must be refreshed."""
         self.actuator.tick()
+        self.obey_commands()
+
+    def obey_commands(self) -> None:
+        """Commands that came by MQTT since the last call."""
         mqtt = self.links.mqtt
         for command in mqtt.take_commands() if mqtt is not None else ():
             if command.topic == "set/mode":
@@ -154,7 +166,7 @@ class Daemon:
         if mqtt is None:
             return
         mqtt.say(f"{mqtt.prefix}/state", state_document(cycle, self.bundle, self.site, self.notices))
-        plan = plan_document(cycle, self.bundle)
+        plan = plan_document(cycle, self.bundle, self.site)
         if plan is not None:
             mqtt.say(f"{mqtt.prefix}/plan", plan)
 
@@ -232,6 +244,8 @@ def run_on_the_wall_clock(daemon: Daemon, notifier: Notifier, cycles: int | None
                 break
             # The grid keeps cycles on the quarter hours of the tariff; the monotonic clock does the waiting.
             wait_s = cycle_s - math.fmod(daemon.clock.wall(), cycle_s)
+            if daemon.degraded:
+                wait_s = min(wait_s, DEGRADED_RETRY_S)
             due = daemon.clock.monotonic() + wait_s
             while (left := due - daemon.clock.monotonic()) > 0 and not signals.wait(min(left, TICK_S)):
                 daemon.between()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime, tzinfo
 from typing import Any
 
 from runtime.bundle import Bundle
-from runtime.config import SiteFile
+from runtime.config import SiteFile, zone
 from runtime.cycle import Cycle, Timing
 from runtime.gate import STATUS_TEXT
 from runtime.manifest import Manifest
@@ -19,7 +19,7 @@ SIGNIFICANT_DIGITS = 10
 def state_document(cycle: Cycle, bundle: Bundle, site: SiteFile, notices: dict[str, str]) -> dict[str, Any]:
     """`nisse/<site>/state`. `notices` are troubles that do not stop control (log, broker)."""
     return {
-        "time": _iso(cycle.image.time_s),
+        "time": _iso(cycle.image.time_s, zone(site.site.timezone)),
         "level": cycle.level.label,
         "reason": cycle.reason,
         "inputs": _inputs(cycle, bundle.manifest),
@@ -30,7 +30,7 @@ def state_document(cycle: Cycle, bundle: Bundle, site: SiteFile, notices: dict[s
     }
 
 
-def plan_document(cycle: Cycle, bundle: Bundle) -> dict[str, Any] | None:
+def plan_document(cycle: Cycle, bundle: Bundle, site: SiteFile) -> dict[str, Any] | None:
     """`nisse/<site>/plan`: the horizon with times and units; None while there is no plan."""
     if cycle.plan is None:
         return None
@@ -38,7 +38,7 @@ def plan_document(cycle: Cycle, bundle: Bundle) -> dict[str, Any] | None:
     columns = [(spec, k, plan.states) for k, spec in enumerate(manifest.states)]
     columns += [(spec, k, plan.actions) for k, spec in enumerate(manifest.actions)]
     return {
-        "start": _iso(plan.time_s),
+        "start": _iso(plan.time_s, zone(site.site.timezone)),
         "step_s": plan.dt_s,
         "level": cycle.level.label,
         "signals": {s.name: {"unit": s.unit, "values": [_short(row[k]) for row in rows]} for s, k, rows in columns},
@@ -135,8 +135,8 @@ def _named(manifest: Manifest, action: tuple[float, ...]) -> dict[str, float]:
     return dict(zip((a.name for a in manifest.actions), action, strict=True))
 
 
-def _iso(time_s: float) -> str:
-    return datetime.fromtimestamp(time_s, UTC).isoformat().replace("+00:00", "Z")
+def _iso(time_s: float, where: tzinfo) -> str:
+    return datetime.fromtimestamp(time_s, where).isoformat().replace("+00:00", "Z")
 
 
 def _short(value: float) -> float:

@@ -61,7 +61,7 @@ def _cycle(daemon: Daemon, clock: LockstepClock, order: dict[str, Any]) -> dict[
     mqtt, barrier = daemon.links.mqtt, order.get("barrier")
     if barrier is not None and mqtt is not None and not mqtt.wait_barrier(int(barrier["sequence"]), BARRIER_WAIT_S):
         return {"event": "error", "error": f"barrier {barrier['sequence']} did not arrive on {BARRIER_TOPIC}"}
-    daemon.between()
+    daemon.obey_commands()
     cycle, timing = daemon.cycle()
     if mqtt is not None:
         mqtt.wait_acknowledged(ACKNOWLEDGE_WAIT_S)

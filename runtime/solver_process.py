@@ -29,7 +29,7 @@ RESULT = struct.Struct("<iiddd")
 HELLO, THETA, SOLVE, ERROR = b"H", b"T", b"S", b"E"
 MAX_BODY = 64 << 20
 PR_SET_PDEATHSIG = 1
-GREETING_TIMEOUT_S = 20.0
+GREETING_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ def line_of(text: str, path: Sequence[str | int]) -> int:
             here = table + _parts(key.group(1))
         else:
             continue
+        # A key inside the wanted table stands for it, where the table has no header of its own.
+        here = here[: len(wanted)]
         depth = len(here)
         if depth > best_depth and here == wanted[:depth]:
             best_line, best_depth = number, depth

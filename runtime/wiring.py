@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from runtime.actuator import Sink
 from runtime.clock import Clock
 from runtime.config import MQTT, OutputSection, Register, SiteFile
-from runtime.links.modbus import ModbusLink
-from runtime.links.mqtt import MqttLink, Subscription, read_password
 from runtime.signals import Arrival
+
+if TYPE_CHECKING:
+    from runtime.links.modbus import ModbusLink
+    from runtime.links.mqtt import MqttLink
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,9 @@ def open_links(site: SiteFile, clock: Clock, *, lockstep: bool) -> Links:
     """Open every link; none of them needs to be there yet. Raises ConfigError for a password file that is not."""
     mqtt = None
     if site.mqtt is not None:
+        # Each link brings its libraries: only those that the site uses are loaded.
+        from runtime.links.mqtt import MqttLink, Subscription, read_password
+
         password = None if site.mqtt.password_file is None else read_password(site.relative(site.mqtt.password_file))
         subscriptions = {
             name: Subscription(section.topic, section.pointer, section.accept_retained)
@@ -90,7 +96,11 @@ def open_links(site: SiteFile, clock: Clock, *, lockstep: bool) -> Links:
         mqtt = MqttLink(site.site.name, section, password, subscriptions, clock, lockstep=lockstep)
     # The cycle waits for a device at most this long; what it misses, the next cycle finds.
     deadline_s = None if lockstep else min(2.0, site.controller.cycle_s / 2)
-    devices = {name: ModbusLink(name, section, clock, deadline_s=deadline_s) for name, section in site.serial.items()}
+    devices = {}
+    if site.serial:
+        from runtime.links.modbus import ModbusLink
+
+        devices = {name: ModbusLink(name, serial, clock, deadline_s=deadline_s) for name, serial in site.serial.items()}
     registers = {
         name: {
             signal: section.register_

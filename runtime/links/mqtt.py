@@ -86,7 +86,7 @@ class MqttLink:
         self._arrivals: dict[str, Arrival] = {}
         self._said: dict[str, tuple[bytes, bool]] = {}
         self._unacknowledged: list[paho.MQTTMessageInfo] = []
-        self._subscribed = False
+        self._subscribed = self._absence_told = False
         self._barrier = -1
         self._section = section
         self._client = self._build_client(site, password)
@@ -218,13 +218,16 @@ class MqttLink:
         if reason.is_failure:
             log.error("broker %s refuses: %s; check username, password_file and tls", self._section.host, reason)
             return
+        self._absence_told = False
         log.info("connected to broker %s:%d", self._section.host, self._section.port)
         client.subscribe([(topic, QOS) for topic in self._topics()])
         for topic, (payload, retain) in list(self._said.items()):
             client.publish(topic, payload, qos=QOS, retain=retain)
 
     def _on_connect_fail(self, client: paho.Client, data: object) -> None:
-        log.warning("broker %s:%d not reachable; trying again", self._section.host, self._section.port)
+        if not self._absence_told:
+            log.warning("broker %s:%d not reachable; trying on", self._section.host, self._section.port)
+        self._absence_told = True
 
     def _on_disconnect(
         self,

@@ -1,0 +1,117 @@
+"""The lines between the parts: who may import whom, and what the runtime must do without."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("systems", "tuner", "codegen", "runtime", "hil", "nisse")
+
+# part -> the parts it may import; nobody imports nisse, which composes them.
+MAY_IMPORT = {
+    "systems": set[str](),
+    "runtime": set[str](),
+    "codegen": {"systems", "runtime"},
+    "tuner": {"codegen", "systems"},
+    "hil": {"runtime", "systems"},
+    "nisse": {"systems", "tuner", "codegen", "runtime", "hil"},
+}
+# Of runtime, codegen may know the bundle format and the C ABI only.
+CODEGEN_MAY_USE = ("runtime.bundle", "runtime.manifest", "runtime.keys", "runtime.errors", "runtime.abi")
+# What a Raspberry Pi has: the standard library and the base install.
+RUNTIME_MAY_USE = {"numpy", "paho", "pydantic", "serial", "pymodbus", "cryptography"}
+BUILD_MACHINE_ONLY = (
+    "casadi", "acados", "acados_template", "rich", "scipy", "matplotlib", "jinja2", "gymnasium", "joblib", "pandas",
+)  # fmt: skip
+
+
+def imports_of(file: Path) -> Iterator[tuple[str, int]]:
+    """(dotted name, line) of every import anywhere in the file, those for type checkers included."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"), str(file))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}:{node.lineno}: relative import"
+            yield node.module or "", node.lineno
+            if node.module in PARTS:  # from runtime import bundle
+                yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def sources(part: str) -> list[Path]:
+    return sorted((ROOT / part).rglob("*.py"))
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_imports_between_parts_run_one_way(part: str) -> None:
+    allowed = MAY_IMPORT[part] | {part}
+    wrong = [
+        f"{file.relative_to(ROOT)}:{line} imports {name}"
+        for file in sources(part)
+        for name, line in imports_of(file)
+        if name.partition(".")[0] in PARTS and name.partition(".")[0] not in allowed
+    ]
+    assert sources(part) and not wrong
+
+
+def test_codegen_knows_only_the_bundle_and_the_abi_of_the_runtime() -> None:
+    wrong = [
+        f"{file.relative_to(ROOT)}:{line} imports {name}"
+        for file in sources("codegen")
+        for name, line in imports_of(file)
+        if name.startswith("runtime") and name != "runtime" and not name.startswith(CODEGEN_MAY_USE)
+    ]
+    assert not wrong
+
+
+def test_runtime_uses_the_base_install_only() -> None:
+    allowed = RUNTIME_MAY_USE | {"runtime"} | set(sys.stdlib_module_names)
+    wrong = [
+        f"{file.relative_to(ROOT)}:{line} imports {name}"
+        for file in sources("runtime")
+        for name, line in imports_of(file)
+        if name.partition(".")[0] not in allowed
+    ]
+    assert not wrong
+
+
+def test_every_module_of_the_runtime_loads_where_the_build_tools_are_missing() -> None:
+    modules = [
+        ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for file in sources("runtime")
+    ]
+    program = f"""
+import importlib, sys
+for name in {BUILD_MACHINE_ONLY!r}:
+    sys.modules[name] = None  # an import of it raises ModuleNotFoundError
+for name in {modules!r}:
+    importlib.import_module(name)
+from nisse.cli import build_parser
+for name in ("run", "check", "key"):
+    build_parser(name)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_daemon_does_not_load_numpy_or_unused_links() -> None:
+    program = """
+import sys
+import runtime.commands.run, runtime.daemon, runtime.lockstep
+heavy = sorted({"numpy", "pymodbus", "serial", "cryptography", "asyncio"} & set(sys.modules))
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_files_stay_readable(part: str) -> None:
+    lengths = {str(file.relative_to(ROOT)): len(file.read_text().splitlines()) for file in sources(part)}
+    assert not {name: length for name, length in lengths.items() if length > 400}
+    undocumented = [str(f.relative_to(ROOT)) for f in sources(part) if not ast.get_docstring(ast.parse(f.read_text()))]
+    assert not undocumented
