@@ -1,0 +1,169 @@
+"""Whatever bytes arrive, the parser answers with a usable value or a reason; ages, units and horizons are exact."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from tiny_site import tiny_manifest
+
+from runtime.config import Register
+from runtime.errors import ConfigError
+from runtime.forecast import resample
+from runtime.links.registers import decode, encode, words_of
+from runtime.signals import Arrival, PayloadError, Profile, Validity, parse_payload, sample
+from runtime.units import IDENTITY, conversion
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["start", "step_s", "values", "a"]), inner)
+    ),
+    max_leaves=12,
+)
+POINTERS = st.sampled_from(["", "/values", "/a/0", "/a/00", "//", "/~0~1", "/values/-1", "/values/999999"])
+
+
+def assert_usable_or_refused(payload: bytes, pointer: str) -> None:
+    try:
+        value = parse_payload(payload, pointer)
+    except PayloadError as error:
+        assert "\n" not in str(error)
+        return
+    numbers = (value,) if isinstance(value, float) else (value.start_s, value.step_s, *value.values)
+    assert numbers and all(isinstance(number, float) and math.isfinite(number) for number in numbers)
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.binary(max_size=300), POINTERS)
+@example(b"", "")
+@example(b"1e999", "")
+@example(b"[" * 100_000, "")
+@example(b'{"a":' * 20_000, "/a")
+@example(b"9" * 5000, "")
+@example(b"\xff\xfe1", "")
+@example(b'"\\ud800"', "")
+@example(b" " * (300 << 10) + b"1", "")
+def test_any_bytes(payload: bytes, pointer: str) -> None:
+    assert_usable_or_refused(payload, pointer)
+
+
+@settings(max_examples=600, deadline=None)
+@given(JSON_VALUES, POINTERS)
+@example({"start": "2024-01-01T00:00:00", "step_s": 60, "values": [1]}, "")
+@example({"start": "9999-12-31T23:59:59+00:00", "step_s": 60, "values": [1]}, "")
+@example({"start": 0, "step_s": 1e-300, "values": [1]}, "")
+@example({"start": 10**400, "step_s": 60, "values": [1]}, "")
+def test_any_json(document: Any, pointer: str) -> None:
+    assert_usable_or_refused(json.dumps(document).encode(), pointer)
+
+
+def test_numbers_and_forecasts_are_found() -> None:
+    assert parse_payload(b"21.5") == 21.5
+    assert parse_payload(b'{"a": [{"b/c": 7}]}', "/a/0/b~1c") == 7.0
+    text = b'{"x": {"start": "2024-07-01T02:00:00+02:00", "step_s": 3600, "values": [1, 2]}}'
+    expected = Profile(1719792000.0, 3600.0, (1.0, 2.0))
+    assert parse_payload(text, "/x") == parse_payload(text, "/x/values") == expected
+
+
+@pytest.mark.parametrize("payload", [b"true", b'"21.5"', b"NaN", b"Infinity", b"null", b"[1, 2]", b'{"values": [1]}'])
+def test_what_is_no_measurement_is_refused(payload: bytes) -> None:
+    with pytest.raises(PayloadError):
+        parse_payload(payload)
+
+
+def test_validity_of_a_sample() -> None:
+    spec = tiny_manifest().states[0]
+
+    def judged(arrival: Arrival | None, now_s: float = 100.0) -> Validity:
+        return sample(spec, arrival, IDENTITY, 30.0, now_s).validity
+
+    assert judged(None) is Validity.MISSING
+    assert judged(Arrival(0.5, 70.0)) is Validity.OK
+    assert judged(Arrival(0.5, 69.9)) is Validity.STALE
+    assert judged(Arrival(1.1, 100.0)) is Validity.OUT_OF_RANGE
+    assert judged(Arrival(None, 100.0, "garbage")) is Validity.MALFORMED
+    # Garbage after a good value: the good one counts until it is too old.
+    assert judged(Arrival(0.5, 90.0, "garbage")) is Validity.OK
+    assert judged(Arrival(Profile(0, 60, (0.2, 7.0)), 100.0)) is Validity.OUT_OF_RANGE
+
+
+@settings(deadline=None)
+@given(
+    values=st.lists(st.floats(-100, 100), min_size=1, max_size=60),
+    step_s=st.sampled_from([1.0, 60.0, 700.0, 900.0, 3600.0]),
+    dt_s=st.sampled_from([1.0, 300.0, 900.0, 1800.0]),
+    offset=st.floats(0, 1),
+)
+def test_resampling_preserves_the_integral(values: list[float], step_s: float, dt_s: float, offset: float) -> None:
+    """Independent method: the difference of the profile's cumulative integral, interpolated linearly."""
+    profile = Profile(1.7e9, step_s, tuple(values))
+    now = profile.start_s + offset * (profile.end_s - profile.start_s - step_s / 2)
+    rows = int((profile.end_s - now) / dt_s)
+    column = resample(profile, now, dt_s, rows)
+    assert column is not None and len(column) == rows
+    cumulative = [0.0]
+    for value in values:
+        cumulative.append(cumulative[-1] + value * step_s)
+
+    def integral(t: float) -> float:
+        position = (t - profile.start_s) / step_s
+        index = min(int(position), len(values) - 1)
+        return cumulative[index] + (position - index) * values[index] * step_s
+
+    for k, mean in enumerate(column):
+        expected = (integral(now + (k + 1) * dt_s) - integral(now + k * dt_s)) / dt_s
+        assert mean == pytest.approx(expected, abs=1e-4)
+
+
+def test_beyond_its_end_a_profile_repeats_its_last_day() -> None:
+    profile = Profile(0.0, 3600.0, tuple(float(h) for h in range(36)))
+    column = resample(profile, 34 * 3600.0, 3600.0, 40)
+    assert column == tuple(float(h) for h in [34, 35, *range(12, 36), *range(12, 26)])
+    assert resample(Profile(0.0, 3600.0, (1.0, 2.0)), 0.0, 3600.0, 4) == (1.0, 2.0, 2.0, 2.0)
+    assert resample(profile, -1.0, 3600.0, 2) is None and resample(profile, 36 * 3600.0, 3600.0, 2) is None
+    assert resample(3.5, 0.0, 60.0, 3) == (3.5, 3.5, 3.5)
+
+
+def test_units() -> None:
+    assert conversion("W", "kW")(1500.0) == 1.5
+    assert conversion("%", "1")(42.0) == pytest.approx(0.42)
+    assert conversion("C", "K")(20.0) == 293.15
+    assert conversion("°F", "C")(212.0) == pytest.approx(100.0)
+    assert conversion("EUR/MWh", "EUR/kWh")(80.0) == pytest.approx(0.08)
+    assert conversion("ct/kWh", "EUR/kWh")(25.0) == pytest.approx(0.25)
+    for source, target in (("NOK/kWh", "EUR/kWh"), ("kWh", "kW"), ("furlong", "m")):
+        with pytest.raises(ConfigError):
+            conversion(source, target)
+
+
+@settings(deadline=None)
+@given(
+    type_=st.sampled_from(["uint16", "int16", "uint32", "int32", "float32"]),
+    order=st.sampled_from(["big", "little"]),
+    scale=st.sampled_from([1.0, 0.1, -0.001, 2.5]),
+    value=st.floats(-1e12, 1e12),
+)
+def test_registers_hold_what_they_say_or_refuse(type_: Any, order: Any, scale: float, value: float) -> None:
+    register = Register(kind="holding", address=0, type=type_, scale=scale, word_order=order)
+    try:
+        words = encode(value, register)
+    except ValueError as error:
+        assert "does not fit" in str(error)
+        return
+    assert len(words) == words_of(register) and all(0 <= word <= 0xFFFF for word in words)
+    resolution = 1e-6 * abs(value) + 1e-6 if type_ == "float32" else abs(scale) / 2 * (1 + 1e-6)
+    assert abs(decode(words, register) - value) <= resolution
+
+
+def test_register_words_by_hand() -> None:
+    register = Register(kind="input", address=0, type="int32", scale=0.1, word_order="little")
+    assert encode(-12.3, register) == [0xFF85, 0xFFFF]
+    with pytest.raises(ValueError, match="finite"):
+        decode([0x7FC0, 0], Register(kind="input", address=0, type="float32"))
+    with pytest.raises(ValueError, match="words"):
+        decode([1], register)
