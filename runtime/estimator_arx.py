@@ -97,9 +97,9 @@ class Belief:
 
 def predict(model: ObserverModel, belief: Belief, inputs: Array, unknown: NDArray[np.bool_]) -> Belief:
     """One step on. inputs: (nu,), finite; `unknown` (nu,) marks those that are a guess."""
-    mean = model.A @ belief.mean + model.B @ inputs + model.K @ model.innovation_mean
+    mean: Array = model.A @ belief.mean + model.B @ inputs + model.K @ model.innovation_mean
     guess = model.B[:, unknown] * model.input_std[unknown]
-    covariance = model.A @ belief.covariance @ model.A.T + model.K @ model.innovation_covariance @ model.K.T
+    covariance: Array = model.A @ belief.covariance @ model.A.T + model.K @ model.innovation_covariance @ model.K.T
     return Belief(mean, covariance + guess @ guess.T)
 
 
@@ -122,22 +122,22 @@ def correct(
     gain = np.linalg.solve(spread, C @ belief.covariance).T
     keep = np.eye(len(belief.mean)) - gain @ C
     # Joseph's form stays symmetric and positive where the short one drifts.
-    covariance = keep @ belief.covariance @ keep.T + gain @ R @ gain.T
-    return Belief(belief.mean + gain @ miss[use], (covariance + covariance.T) / 2.0), refused
+    covariance: Array = keep @ belief.covariance @ keep.T + gain @ R @ gain.T
+    mean: Array = belief.mean + gain @ miss[use]
+    return Belief(mean, (covariance + covariance.T) / 2.0), refused
 
 
 def resting_belief(model: ObserverModel, outputs: Array, inputs: Array, std: float = 1.0) -> Belief:
     """The state had these outputs (ny,) and inputs (nu,) been constant, with `std` of doubt about every entry.
 
-    Only the part that repeats itself is known from one sample: x solves (A's shift part) x = x - what y and u add.
+    In observer form A = [column | shift]: with y and u held, x = column y + shift x + B u, and the first block is y.
     """
     ny = len(model.C)
-    # In observer form A = [a | shift]: blocks after the first follow from the outputs and inputs alone.
     column, shift = model.A[:, :ny], model.A.copy()
     shift[:, :ny] = 0.0
-    mean = np.linalg.solve(np.eye(len(model.A)) - shift, column @ outputs + model.B @ inputs)
+    mean: Array = np.linalg.solve(np.eye(len(model.A)) - shift, column @ outputs + model.B @ inputs)
     mean[:ny] = outputs
-    return Belief(mean, std**2 * np.eye(len(mean)))
+    return Belief(mean, std**2 * np.eye(len(mean), dtype=np.float64))
 
 
 # -- samples on the grid -----------------------------------------------------------------------------------------------
@@ -193,9 +193,9 @@ class ArxEstimator:
     max_age_s: float = 1800.0
     """An input holds its last value this long; later it is a guess."""
     gate: float = 6.0
-    """Standard deviations beyond which an output is refused ..."""
-    patience: int = 3
-    """... so many times in a row; then the house did change, and the filter starts anew from what is measured."""
+    """Standard deviations beyond which an output is refused; the doubt grows meanwhile, so the gate opens."""
+    patience: int = 6
+    """Steps in a row in which most outputs are refused; then it is the estimate that is wrong, and it starts anew."""
     max_gap_s: float = 6 * 3600.0
     """Without a single output for so long the state is not known."""
     refused: int = 0
@@ -205,13 +205,12 @@ class ArxEstimator:
     _belief: Belief | None = field(init=False, default=None, repr=False)
     _grid_s: float = field(init=False, default=math.nan, repr=False)
     _last_output_s: float = field(init=False, default=-math.inf, repr=False)
-    _in_a_row: NDArray[np.int64] = field(init=False, repr=False)
+    _disbelieved: int = field(init=False, default=0, repr=False)
 
     def __post_init__(self) -> None:
         ny, nu = len(self.model.C), self.model.B.shape[1]
         self._outputs = [deque() for _ in range(ny)]
         self._inputs = [deque() for _ in range(nu)]
-        self._in_a_row = np.zeros(ny, dtype=np.int64)
 
     def observe_output(self, index: int, sample: TimedSample) -> None:
         """A reading of output `index`; out-of-order ones are put in place."""
@@ -257,7 +256,7 @@ class ArxEstimator:
         known = np.where(np.isfinite(outputs), outputs, np.nanmean(outputs))
         self._belief = resting_belief(self.model, known, np.where(np.isfinite(inputs), inputs, 0.0))
         self._grid_s = self._last_output_s = time_s
-        self._in_a_row[:] = 0
+        self._disbelieved = 0
 
     def _step(self) -> None:
         assert self._belief is not None
@@ -270,13 +269,15 @@ class ArxEstimator:
         self._belief, refused = correct(self.model, belief, outputs, gate=self.gate)
         self._grid_s = begin + dt
         self.refused += int(refused.sum())
-        self._in_a_row = np.where(refused, self._in_a_row + 1, np.where(np.isfinite(outputs), 0, self._in_a_row))
-        if np.isfinite(outputs[~refused]).any() or refused.any():
+        measured = int(np.isfinite(outputs).sum())
+        if measured:
             self._last_output_s = self._grid_s
-        if (self._in_a_row >= self.patience).any():
+        most_refused = 2 * int(refused.sum()) > measured
+        self._disbelieved = self._disbelieved + 1 if most_refused else 0 if measured else self._disbelieved
+        if self._disbelieved >= self.patience:
             known = np.where(np.isfinite(outputs), outputs, self.model.C @ self._belief.mean)
             self._belief = resting_belief(self.model, known, np.where(unknown, guess, inputs))
-            self._in_a_row[:] = 0
+            self._disbelieved = 0
 
     def _forget(self) -> None:
         """Drop what no later step will read."""
