@@ -135,7 +135,7 @@ def resting_belief(model: ObserverModel, outputs: Array, inputs: Array, std: flo
     ny = len(model.C)
     column, shift = model.A[:, :ny], model.A.copy()
     shift[:, :ny] = 0.0
-    mean: Array = np.linalg.solve(np.eye(len(model.A)) - shift, column @ outputs + model.B @ inputs)
+    mean = np.linalg.solve(np.eye(len(model.A)) - shift, column @ outputs + model.B @ inputs).astype(np.float64)
     mean[:ny] = outputs
     return Belief(mean, std**2 * np.eye(len(mean), dtype=np.float64))
 

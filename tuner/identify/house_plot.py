@@ -73,8 +73,8 @@ def _draw_steps(axis: plt.Axes, result: HouseIdentification) -> None:
     hours = np.arange(1, steps + 1) * model.dt_s / 3600.0
     for room in range(model.ny):
         axis.plot(hours, response[1 + room, :, room], color=COLOURS[room % 4], label=f"room {room + 1}, own heat pump")
-        axis.plot(hours, response[0, :, room], color=COLOURS[room % 4], linestyle=":", linewidth=1)
-    axis.set(xlabel="hours", ylabel="K per kW (dotted: K per K outdoors)", title="Response to a step")
+        axis.plot(hours, 10.0 * response[0, :, room], color=COLOURS[room % 4], linestyle=":", linewidth=1)
+    axis.set(xlabel="hours", ylabel="K per kW (dotted: K per 10 K outdoors)", title="Response to a step")
     axis.legend(frameon=False, fontsize=8)
 
 
