@@ -1,0 +1,252 @@
+"""Does the compiled controller solve what the Problem says? Seeded problems against an independent solver."""
+
+from __future__ import annotations
+
+import math
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import casadi as ca
+import numpy as np
+from numpy.typing import NDArray
+
+from codegen.compilers import find_compiler
+from codegen.errors import CodegenError
+from codegen.reference import ReferenceSolver
+from codegen.solver import ABI_HEADER
+from codegen.toolchain import host_arch
+from runtime.abi.controller import Controller, Status
+from systems.problem import Problem
+
+DRIVER = Path(__file__).parent / "driver" / "verify_driver.c"
+DEFAULT_PROBLEMS = 200
+OBJECTIVE_TOLERANCE = 1e-6
+RESIDUAL_TOLERANCE = 1e-6
+# Every so many problems the first move is checked as well: the reference, made to start with it, must do no worse.
+FIRST_MOVE_EVERY = 4
+
+Array = NDArray[np.float64]
+Progress = Callable[[str, int, int], None]
+
+
+class VerificationError(CodegenError):
+    """A controller does not solve its problem; it must not be shipped."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One program: theta (ntheta), x0 (nx), forecast (N+1, nd)."""
+
+    theta: Array
+    x0: Array
+    forecast: Array
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a compiled controller made of a case."""
+
+    status: Status
+    iterations: int
+    residual: float
+    value: float
+    action: Array
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the reference found: the optimal value, and for some cases its value after the controller's first move."""
+
+    value: float
+    solved: bool
+
+
+def sample_cases(problem: Problem, count: int, seed: int, theta: Array | None = None) -> list[Case]:
+    """`count` programs that are functions of `seed` alone, edges included.
+
+    x0 is at its lower or upper bound in two of five cases; forecasts are calm, wild, or constant at a corner of their
+    range; theta is `theta` (or the default) in one of four cases, a corner of its box in one, random in the others.
+    """
+    rng = np.random.default_rng(seed)
+    usual = problem.theta_default() if theta is None else theta
+    theta_lower, theta_upper = problem.theta_bounds()
+    x_lower, x_upper = (np.array([getattr(s, side) for s in problem.states]) for side in ("lower", "upper"))
+    d_lower, d_upper = (np.array([getattr(s, side) for s in problem.forecasts]) for side in ("lower", "upper"))
+    rows = problem.horizon + 1
+    cases = []
+    for i in range(count):
+        x0 = (x_lower, x_upper)[i % 5] if i % 5 < 2 else rng.uniform(x_lower, x_upper)
+        if i % 3 == 0:
+            level, swing = rng.uniform(d_lower, d_upper), 0.1 * (d_upper - d_lower)
+            forecast = np.clip(level + swing * rng.standard_normal((rows, problem.nd)), d_lower, d_upper)
+        elif i % 3 == 1:
+            forecast = rng.uniform(d_lower, d_upper, (rows, problem.nd))
+        else:
+            forecast = np.tile(np.where(rng.random(problem.nd) < 0.5, d_lower, d_upper), (rows, 1))
+        if i % 4 == 0:
+            parameters = usual
+        elif i % 4 == 1:
+            parameters = np.where(rng.random(problem.ntheta) < 0.5, theta_lower, theta_upper)
+        else:
+            parameters = rng.uniform(theta_lower, theta_upper)
+        cases.append(Case(parameters.copy(), x0.copy(), forecast))
+    return cases
+
+
+def solve_here(library: Path, cases: Sequence[Case]) -> list[Answer]:
+    """Solve every case in this process."""
+    answers = []
+    with Controller(library) as controller:
+        for case in cases:
+            controller.set_theta(case.theta)
+            controller.reset()
+            s = controller.solve(case.x0, case.forecast)
+            answers.append(Answer(s.status, s.iterations, s.residual, s.value, s.action))
+    return answers
+
+
+def emulator_for(arch: str) -> tuple[str, ...] | None:
+    """The command prefix that runs programs of `arch` here: empty on its own machine, None when there is no emulator."""
+    if arch == host_arch():
+        return ()
+    root = Path(f"/usr/{arch}-linux-gnu")
+    qemu = shutil.which(f"qemu-{arch}-static") or shutil.which(f"qemu-{arch}")
+    return (qemu, "-L", str(root)) if qemu and root.is_dir() else None
+
+
+def solve_emulated(
+    library: Path, cases: Sequence[Case], arch: str, emulator: Sequence[str], cache: Path | None = None
+) -> list[Answer]:
+    """Solve every case in a small C program for `arch` under an emulator. Raises VerificationError when it dies."""
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        np.concatenate([np.concatenate([c.theta, c.x0, c.forecast.ravel()]) for c in cases]).tofile(work / "cases")
+        for source in (DRIVER, ABI_HEADER):
+            shutil.copyfile(source, work / source.name)
+        lib = library.parent.resolve()
+        links = [f"-L{lib}", f"-l:{library.name}", "-Wl,--allow-shlib-undefined", f"-Wl,-rpath,{lib}"]
+        find_compiler(arch, cache).run(["-O1", "-I.", DRIVER.name, "-o", "driver", *links], work)
+        command = [*emulator, "./driver", "cases", str(len(cases))]
+        done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
+    lines = done.stdout.splitlines()
+    if done.returncode != 0 or len(lines) != len(cases):
+        raise VerificationError(
+            f"the {arch} controller died after {len(lines)} of {len(cases)} problems (exit code {done.returncode}): "
+            f"{done.stderr.strip()[:200] or 'no message'}; rebuild it"
+        )
+    return [_parse_answer(line) for line in lines]
+
+
+def _parse_answer(line: str) -> Answer:
+    status, iterations, residual, value, *action = line.split()
+    return Answer(Status(int(status)), int(iterations), float(residual), float(value), np.array(action, dtype=float))
+
+
+def reference_values(reference: ReferenceSolver, cases: Sequence[Case], progress: Progress) -> list[Expected]:
+    """V of every case."""
+    expected = []
+    for i, case in enumerate(cases):
+        solution = reference.solve(case.theta, case.x0, case.forecast)
+        expected.append(Expected(solution.value, solution.solved))
+        progress("reference", i + 1, len(cases))
+    return expected
+
+
+def first_move_gaps(
+    reference: ReferenceSolver, cases: Sequence[Case], answers: Sequence[Answer], expected: Sequence[Expected]
+) -> list[float]:
+    """Relative (Q(x0, a) - V(x0)) of the controller's first moves, both by the reference."""
+    gaps = []
+    for case, answer, best in list(zip(cases, answers, expected, strict=True))[::FIRST_MOVE_EVERY]:
+        if answer.status is Status.OK and best.solved:
+            q = reference.solve(case.theta, case.x0, case.forecast, first_action=answer.action)
+            gaps.append(relative_gap(q.value, best.value) if q.solved else math.inf)
+    return gaps
+
+
+def relative_gap(value: float, reference: float) -> float:
+    """|value - reference| over the size of the reference, which counts as 1 when it is smaller."""
+    return abs(value - reference) / max(1.0, abs(reference))
+
+
+def compare(answers: Sequence[Answer], expected: Sequence[Expected]) -> dict[str, Any]:
+    """One architecture's entry of the certificate."""
+    pairs = list(zip(answers, expected, strict=True))
+    both = [(a, e) for a, e in pairs if a.status is Status.OK and e.solved]
+    # Only a case that both sides call unsolvable is no failure.
+    failed = [i for i, (a, e) in enumerate(pairs) if a.status is not Status.OK and e.solved]
+    gap = max((relative_gap(a.value, e.value) for a, e in both), default=math.inf)
+    residual = max((a.residual for a, _ in both), default=math.inf)
+    iterations = [a.iterations for a, _ in both]
+    return {
+        "verified": not failed and gap <= OBJECTIVE_TOLERANCE and residual <= RESIDUAL_TOLERANCE,
+        "solved": len(both),
+        "unsolved_by_reference": sum(not e.solved for e in expected),
+        "failed": failed,
+        "max_relative_objective_gap": _json_number(gap),
+        "max_kkt_residual": _json_number(residual),
+        "iterations_mean": float(np.mean(iterations)) if iterations else None,
+        "iterations_max": max(iterations, default=None),
+    }
+
+
+def _json_number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def certify(
+    problem: Problem,
+    libraries: Mapping[str, Path],
+    *,
+    count: int = DEFAULT_PROBLEMS,
+    seed: int = 0,
+    theta: Array | None = None,
+    cache: Path | None = None,
+    progress: Progress = lambda what, done, total: None,
+) -> dict[str, Any]:
+    """The certificate of a bundle: the same seeded problems on every architecture that can run here.
+
+    libraries: arch -> controller library. An architecture without an emulator is listed as not verified, with why.
+    """
+    cases = sample_cases(problem, count, seed, theta)
+    reference = ReferenceSolver(problem)
+    expected = reference_values(reference, cases, progress)
+    entries: dict[str, Any] = {}
+    for arch, library in sorted(libraries.items()):
+        emulator = emulator_for(arch)
+        if emulator is None:
+            reason = f"no emulator here: install qemu-user-static and libc6-{arch.replace('aarch64', 'arm64')}-cross"
+            entries[arch] = {"verified": False, "skipped": reason}
+            continue
+        progress(arch, 0, 1)
+        answers = solve_emulated(library, cases, arch, emulator, cache) if emulator else solve_here(library, cases)
+        entry = compare(answers, expected)
+        gap = max(first_move_gaps(reference, cases, answers, expected), default=math.inf)
+        entry["max_relative_first_move_gap"] = _json_number(gap)
+        entry["verified"] = entry["verified"] and gap <= OBJECTIVE_TOLERANCE
+        entry["emulated"] = bool(emulator)
+        entries[arch] = entry
+        progress(arch, 1, 1)
+    return {
+        "problems": count,
+        "seed": seed,
+        "reference": f"CasADi {ca.CasadiMeta.version()} with IPOPT, on {platform.machine()}",
+        "tolerances": {"relative_objective_gap": OBJECTIVE_TOLERANCE, "kkt_residual": RESIDUAL_TOLERANCE},
+        "arch": entries,
+    }
+
+
+def failures(certificate: Mapping[str, Any]) -> list[str]:
+    """One sentence per architecture that was tried and did not pass."""
+    return [
+        f"{arch}: {len(entry['failed'])} unsolved, objective gap {entry['max_relative_objective_gap']}, "
+        f"first-move gap {entry['max_relative_first_move_gap']}, KKT residual {entry['max_kkt_residual']}"
+        for arch, entry in certificate["arch"].items()
+        if not entry["verified"] and "skipped" not in entry
+    ]

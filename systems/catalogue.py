@@ -1,0 +1,86 @@
+"""The systems by name, for commands: how to make the problem from its nameplate, and what the safety filter must know."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from systems.battery.problem import home_battery
+from systems.battery.safety import battery_safety
+from systems.battery.scalar import scalar_battery
+from systems.battery.spec import BatterySpec
+from systems.problem import Problem
+
+
+class UnknownSystemError(ValueError):
+    """A system, or a field of its nameplate, that does not exist."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a problem is built with: nameplate and time grid. None keeps the system's own value."""
+
+    system: str
+    spec: Mapping[str, float]
+    horizon: int | None = None
+    dt_s: float | None = None
+    discount: float | None = None
+
+
+@dataclass(frozen=True)
+class System:
+    """One entry: nameplate values, problem(spec, time grid), safety(spec, theta, dt_s)."""
+
+    spec: Mapping[str, float]
+    problem: Callable[[Mapping[str, float], Mapping[str, Any]], Problem]
+    safety: Callable[[Mapping[str, float], Mapping[str, float], float], dict[str, Any] | None]
+
+
+SYSTEMS: dict[str, System] = {
+    "battery": System(
+        spec=asdict(BatterySpec()),
+        problem=lambda spec, grid: home_battery(BatterySpec(**spec), **grid),
+        safety=lambda spec, theta, dt_s: battery_safety(BatterySpec(**spec), theta, dt_s),
+    ),
+    "scalar_battery": System(
+        spec={},
+        problem=lambda spec, grid: scalar_battery(**{k: v for k, v in grid.items() if k != "dt_s"}),
+        safety=lambda spec, theta, dt_s: None,
+    ),
+}
+
+
+def system_named(name: str) -> System:
+    """Raises UnknownSystemError."""
+    if name not in SYSTEMS:
+        close = difflib.get_close_matches(name, SYSTEMS, n=1)
+        remedy = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(SYSTEMS)}"
+        raise UnknownSystemError(f"unknown system {name!r}; {remedy}")
+    return SYSTEMS[name]
+
+
+def full_spec(shape: Shape) -> dict[str, float]:
+    """The nameplate with the given values replaced. Raises UnknownSystemError for a field it does not have."""
+    known = system_named(shape.system).spec
+    for name in shape.spec:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            remedy = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known) or 'none'}"
+            raise UnknownSystemError(f"{shape.system} has no nameplate value {name!r}; {remedy}")
+    return {**known, **shape.spec}
+
+
+def make_problem(shape: Shape) -> Problem:
+    """The problem of a shape. Raises UnknownSystemError."""
+    grid = {f.name: getattr(shape, f.name) for f in fields(Shape) if f.name not in ("system", "spec")}
+    given = {name: value for name, value in grid.items() if value is not None}
+    return system_named(shape.system).problem(full_spec(shape), given)
+
+
+def make_safety(shape: Shape, theta: Mapping[str, float], dt_s: float) -> dict[str, Any] | None:
+    """The safety set as plain data, or None for a system without one."""
+    return system_named(shape.system).safety(full_spec(shape), theta, dt_s)
