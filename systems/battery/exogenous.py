@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
@@ -157,5 +157,5 @@ def generated(
     n = round(weeks * 7 * DAY_S / dt_s)
     hour, weekday, day_of_year, _ = local_clock(start, dt_s, n)
     spot = spot_prices(kind, hour, weekday, day_of_year, seed)
-    name = f"built-in generator, {kind}, seed {seed}, from {start.astimezone(UTC):%Y-%m-%d}"
+    name = f"built-in generator, {kind}, seed {seed}, from {start:%Y-%m-%d}"
     return from_spot(spot, start, dt_s, tariff=tariff, house=house, seed=seed, source=name)

@@ -12,7 +12,7 @@ from rich.table import Table
 from systems.battery.problem import home_battery
 from systems.theta import read_theta
 from tuner.commands.battery_data import split_from
-from tuner.evaluate.battery import LABELS, Evaluation, evaluate_battery, fit_from_plant
+from tuner.evaluate.battery import LABELS, NO_BATTERY, Evaluation, evaluate_battery, fit_from_plant
 from tuner.evaluate.periods import check_theta_provenance
 from tuner.report.page import write_report
 
@@ -65,19 +65,30 @@ def run(args: argparse.Namespace) -> int:
 def table_of(evaluation: Evaluation) -> Table:
     """The table that `nisse evaluate` and `nisse demo` print."""
     table = Table(
-        title="Bill in EUR per week, final stored energy credited",
+        title="Bill in EUR per week (final stored energy credited) and saving against no battery, paired",
         caption=f"{evaluation.split.exogenous.source}; {len(evaluation.weeks)} held-out weeks, {evaluation.seeds} "
         f"seeds each, from {evaluation.split.boundary_time:%Y-%m-%d}",
     )
     table.add_column("policy")
-    for heading in ("mean", "95 % interval", "import kWh", "export kWh", "ms/solve", "failed"):
+    for heading in (
+        "mean",
+        "95 % interval",
+        "saving",
+        "95 % interval",
+        "import kWh",
+        "export kWh",
+        "ms/solve",
+        "failed",
+    ):
         table.add_column(heading, justify="right")
     for name, result in evaluation.policies.items():
-        cost = result.cost_eur_per_week
+        cost, saving = result.cost_eur_per_week, result.saving_eur_per_week
         table.add_row(
             LABELS[name],
             f"{cost.mean:.3f}",
-            f"{cost.low:.3f} to {cost.high:.3f}",
+            f"{cost.low:.2f} to {cost.high:.2f}",
+            f"{saving.mean:.3f}" if name != NO_BATTERY else "",
+            f"{saving.low:.2f} to {saving.high:.2f}" if name != NO_BATTERY else "",
             f"{result.import_kwh_per_week:.1f}",
             f"{result.export_kwh_per_week:.1f}",
             f"{result.solve_ms_mean:.2f}" if result.solve_ms_mean else "",

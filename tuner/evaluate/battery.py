@@ -50,6 +50,8 @@ class PolicyResult:
     """One row of the table: per week, over held-out weeks and seeds."""
 
     cost_eur_per_week: Interval
+    saving_eur_per_week: Interval
+    """Against no battery, paired by week."""
     bill_eur_per_week: float
     import_kwh_per_week: float
     export_kwh_per_week: float
@@ -73,12 +75,12 @@ class Improvement:
     @property
     def verdict(self) -> str:
         e, p = self.eur_per_week, self.percent
-        numbers = f"{e.mean:+.3f} EUR per week ({p.mean:+.2f} %, 95 % interval {p.low:+.2f} to {p.high:+.2f} %)"
+        numbers = f"{e.mean:.3f} EUR per week ({p.mean:.2f} %, 95 % interval {p.low:.2f} to {p.high:.2f} %)"
         if self.better:
             return f"improvement: the tuned theta saves {numbers}; use it"
         if e.high < 0.0:
-            return f"no improvement: the tuned theta costs more, {numbers}; keep the old theta"
-        return f"no improvement: the difference is within chance, {numbers}; keep the old theta"
+            return f"no improvement: the tuned theta costs more, it saves {numbers}; keep the old theta"
+        return f"no improvement: the difference is within chance, saved {numbers}; keep the old theta"
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,6 +244,7 @@ def _summarise(
         week_costs[name] = costs
         policies[name] = PolicyResult(
             cost_eur_per_week=bootstrap_mean(costs, seed=seed),
+            saving_eur_per_week=bootstrap_mean(week_costs[NO_BATTERY] - costs, seed=seed),
             bill_eur_per_week=float(column["bill_eur"].mean()),
             import_kwh_per_week=float(column["import_kwh"].mean()),
             export_kwh_per_week=float(column["export_kwh"].mean()),

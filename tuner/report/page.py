@@ -12,10 +12,10 @@ from tuner.evaluate.battery import DATA_FITTED, LABELS, PERFECT, RULE, TUNED, Ev
 from tuner.report.figures import (
     COLOURS,
     LearningPoint,
-    costs_figure,
     differences_figure,
     learning_figure,
     plan_figure,
+    savings_figure,
     to_svg,
     week_figure,
 )
@@ -32,7 +32,7 @@ def render_report(
 ) -> str:
     """The page. `history` is the learning curve; `notes` are sentences the caller adds (build, bench, run times)."""
     plan_of = TUNED if TUNED in evaluation.traces else DATA_FITTED
-    figures = {"costs": to_svg(costs_figure(evaluation), "bill per week by policy")}
+    figures = {"savings": to_svg(savings_figure(evaluation), "saving per week by policy")}
     if evaluation.improvement is not None:
         figures["differences"] = to_svg(differences_figure(evaluation), "saving of each held-out week")
     figures["week"] = to_svg(week_figure(evaluation), "one held-out week")
