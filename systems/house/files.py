@@ -9,8 +9,8 @@ import numpy as np
 from systems.house.weather import Conditions, on_grid
 from systems.series import DEFAULT_MAX_GAP_S, SeriesError, TimeSeries, load_csv
 
-WEATHER_MAX_GAP_S = 6 * 3600.0
-"""Weather is smoother than prices: a gap of six hours is filled."""
+WEATHER_MAX_GAP_S = 12 * 3600.0
+"""Weather is smoother than prices: gaps of up to half a day are filled."""
 OUTDOOR, IRRADIANCE, PRICE = "outdoor_temperature_celsius", "global_irradiance_w_per_m2", "price_eur_per_kwh"
 
 

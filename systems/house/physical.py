@@ -84,7 +84,7 @@ def discretise(spec: PhysicalSpec, dt_s: float) -> RcStep:
     rates, modes = np.linalg.eigh(laplacian / np.outer(root, root))
     decay = np.exp(-rates * dt_s / HOUR_S)
     phi = (modes * decay) @ modes.T * root[None, :] / root[:, None]
-    gamma_heat = (modes * ((1.0 - decay) / rates)) @ modes.T / np.outer(root, root)
+    gamma_heat = (modes * (-np.expm1(-rates * dt_s / HOUR_S) / rates)) @ modes.T / np.outer(root, root)
     return RcStep(phi, gamma_heat @ outside, gamma_heat)
 
 

@@ -118,10 +118,12 @@ def _autoregressive(rng: np.random.Generator, count: int, time_steps: float) -> 
 
 
 def sun_position(time_s: ArrayLike, latitude_deg: float, longitude_deg: float) -> tuple[Array, Array]:
-    """(sine of the elevation, azimuth in rad from north over east); good to about a degree (no equation of time)."""
+    """(sine of the elevation, azimuth in rad from north over east); good to a few minutes of time."""
     t = np.asarray(time_s, dtype=float)
-    year = (t - EPOCH_YEAR_START_S) / YEAR_S
-    declination = np.deg2rad(-23.44) * np.cos(2 * np.pi * (year + 10.0 / 365.0))
+    year = 2 * np.pi * (t - EPOCH_YEAR_START_S) / YEAR_S
+    # Ecliptic longitude from the winter solstice, with the first term of the orbit's eccentricity.
+    longitude = year + 2 * np.pi * 10.0 / 365.24 + 2 * 0.0167 * np.sin(year - 2 * np.pi * 2.0 / 365.24)
+    declination = -np.arcsin(np.sin(np.deg2rad(23.44)) * np.cos(longitude))
     hour_angle = 2 * np.pi * ((t % DAY_S) / DAY_S - 0.5 + longitude_deg / 360.0)
     latitude = np.deg2rad(latitude_deg)
     sine = np.sin(latitude) * np.sin(declination) + np.cos(latitude) * np.cos(declination) * np.cos(hour_angle)
