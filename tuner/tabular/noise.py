@@ -30,19 +30,6 @@ class Noise(Protocol):
     def sample(self, generator: np.random.Generator, size: int) -> Array: ...
 
 
-@dataclass(frozen=True)
-class NoNoise:
-    """The disturbance of an expected-value model: none."""
-
-    limit: float = 0.0
-
-    def excess(self, z: Array) -> Array:
-        return np.maximum(z, 0.0)
-
-    def sample(self, generator: np.random.Generator, size: int) -> Array:
-        return np.zeros(size)
-
-
 def _phi(x: Array | float) -> Array:
     return np.asarray(np.exp(-0.5 * np.square(x)) / np.sqrt(2.0 * np.pi))
 

@@ -17,7 +17,7 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Refined:
-    """A function on the finest nodes (or a scalar, shape ()), its estimated error and the observed order of the grid."""
+    """A function on the finest nodes (or a scalar, shape ()), its estimated error and the observed order."""
 
     value: Array
     error: float
@@ -71,6 +71,5 @@ def _spread(correction: Array, fine: Array) -> Array:
     """Linear interpolation of a correction on every second node to all nodes."""
     if fine.ndim == 0:
         return correction
-    return np.interp(
-        np.arange(len(fine)), np.arange(len(correction)) * ((len(fine) - 1) // (len(correction) - 1)), correction
-    )
+    stride = (len(fine) - 1) // (len(correction) - 1)
+    return np.interp(np.arange(len(fine)), stride * np.arange(len(correction)), correction)

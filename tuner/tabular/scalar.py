@@ -4,7 +4,7 @@
 
 Costs throughout (the paper's rewards with the sign changed). The one discretisation is that V is piecewise linear
 between nodes: expectations are integrated exactly, and the minimiser over a is not bound to any grid. Policy iteration
-with exact evaluation (Howard, "Dynamic Programming and Markov Processes", 1960): Newton's method on the Bellman equation.
+with exact evaluation (Howard, "Dynamic Programming and Markov Processes", 1960): Newton on the Bellman equation.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve
+from scipy.sparse import csr_array, eye_array
+from scipy.sparse.linalg import spsolve
 
 from systems.battery.scalar import DISCOUNT, MAX_MOVE, ScalarCase
 from tuner.tabular.errors import BadOption, BadProblem, NoFeasibleAction, NotConverged
-from tuner.tabular.noise import Noise, NoNoise, TruncatedGaussian
-from tuner.tabular.transitions import EDGE, Additive, Transition
+from tuner.tabular.noise import Noise, TruncatedGaussian
+from tuner.tabular.transitions import EDGE, Additive, Transition, expected_value
 
 Array = NDArray[np.float64]
 DEFAULT_INTERVALS = 1600
@@ -108,8 +110,8 @@ class ScalarProblem:
         value = np.full(len(m), np.inf)
         kept = ~lost
         if kept.any():
-            system = np.eye(int(kept.sum())) - self.discount * weights[np.ix_(kept, kept)]
-            value[kept] = solve(system, (self.stage_cost(self.nodes, policy) + leaving)[kept], overwrite_a=True)
+            cost = (self.stage_cost(self.nodes, policy) + leaving)[kept]
+            value[kept] = _discounted_sum(weights[kept][:, kept], self.discount, cost)
         return value
 
     def evaluate(self, policy: Array, states: Array | None = None) -> float:
@@ -124,16 +126,17 @@ class ScalarProblem:
     def solve(self, start: Array | None = None) -> Solution:
         """Policy iteration from cost-to-go `start` (default 0) until the policy's own cost-to-go stops changing."""
         value = np.zeros(len(self.nodes)) if start is None else start
+        policy: Array | None = None
         for iteration in range(MAX_POLICY_ITERATIONS):
-            improved, policy = self.improve(value)
+            improved, policy = self.improve(value, policy)
             residual = float(np.max(np.abs(improved - value)))
             if residual <= 1e-11 * max(1.0, float(np.max(np.abs(improved)))):
                 return Solution(self.nodes, improved, policy, residual, iteration)
             value = self.policy_cost_to_go(policy)
         raise NotConverged(f"policy iteration stopped at residual {residual:.1e} after {MAX_POLICY_ITERATIONS} steps")
 
-    def improve(self, cost_to_go: Array) -> tuple[Array, Array]:
-        """(T V, greedy policy) on the nodes.
+    def improve(self, cost_to_go: Array, policy: Array | None = None) -> tuple[Array, Array]:
+        """(T V, greedy policy) on the nodes. The present policy is among the candidates, so no step makes it worse.
 
         Over each sign of a the stage cost is linear, so the minimum of slope * m + gamma E[V | m] over a window of m is
         at an end of the window or at a local minimum, which is refined beyond the grid.
@@ -141,6 +144,9 @@ class ScalarProblem:
         s, (scan, weights, leaving) = self.nodes, self._scan
         future = self.discount * (weights @ cost_to_go) + leaving
         candidates = []
+        if policy is not None:
+            everywhere = (np.full_like(s, -np.inf), np.full_like(s, np.inf))
+            candidates.append((s + policy, self.expected_cost_to_go(s + policy, cost_to_go), *everywhere))
         for slope, window_low, window_high in (
             (self.case.buy_price, s, s + MAX_MOVE),
             (self.case.sell_price, s - MAX_MOVE, s),
@@ -162,7 +168,7 @@ class ScalarProblem:
         return best, np.take_along_axis(moves, choice[None, :], axis=0)[0]
 
     @cached_property
-    def _scan(self) -> tuple[Array, Array, Array]:
+    def _scan(self) -> tuple[Array, Array | csr_array, Array]:
         """All m at which E[V | m] is needed at every step: grid points, the ends of all windows; with their weights."""
         s, t = self.nodes, self.transition
         ends = np.concatenate([s - MAX_MOVE, s, s + MAX_MOVE, [t.low, t.high]])
@@ -188,6 +194,13 @@ class ScalarProblem:
         return np.where(objective(refined) < h[inner], refined, middle)
 
 
+def _discounted_sum(transition: Array | csr_array, discount: float, cost: Array) -> Array:
+    """(I - gamma P)^-1 L for P dense (noise) or sparse (deterministic)."""
+    if isinstance(transition, csr_array):
+        return np.asarray(spsolve((eye_array(len(cost)) - discount * transition).tocsc(), cost))
+    return np.asarray(solve(np.eye(len(cost)) - discount * transition, cost, overwrite_a=True))
+
+
 def golden_section(objective: Callable[[Array], Array], low: Array, high: Array, tolerance: float = 1e-11) -> Array:
     """Minimisers of a unimodal function on brackets [low, high], elementwise."""
     ratio = (np.sqrt(5.0) - 1.0) / 2.0
@@ -207,7 +220,7 @@ def scalar_world(
     discount: float = DISCOUNT,
     noise: Noise | None = None,
 ) -> ScalarProblem:
-    """The real decision problem. `penalty=None` forbids leaving [0, 1]; a number charges each unit that does not fit."""
+    """The real decision problem. `penalty=None` forbids leaving [0, 1]; a number charges what does not fit."""
     noise = noise or TruncatedGaussian(case.noise_std, case.noise_limit)
     return ScalarProblem(case, Additive(noise, penalty), intervals, discount)
 
@@ -216,4 +229,4 @@ def expected_value_model(
     case: ScalarCase, *, penalty: float | None = None, intervals: int = DEFAULT_INTERVALS, discount: float = DISCOUNT
 ) -> ScalarProblem:
     """What the data-fitted planner believes: s+ = s + a, without noise."""
-    return ScalarProblem(case, Additive(NoNoise(), penalty), intervals, discount)
+    return ScalarProblem(case, expected_value(penalty), intervals, discount)

@@ -12,8 +12,9 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
-from tuner.tabular.noise import Noise, NoNoise
+from tuner.tabular.noise import Noise
 
 Array = NDArray[np.float64]
 EDGE = 1e-9
@@ -31,7 +32,7 @@ class Transition(Protocol):
     @property
     def high(self) -> float: ...
 
-    def weights(self, m: Array, nodes: Array) -> Array:
+    def weights(self, m: Array, nodes: Array) -> Array | csr_array:
         """Rows p (len(m), len(nodes)), each summing to 1, with E[V(s+) | m] = p @ V(nodes)."""
         ...
 
@@ -77,18 +78,32 @@ class Additive:
 
 @dataclass(frozen=True)
 class Deterministic:
-    """s+ = f(m): a model that has no noise. f returns NaN where it is not defined."""
+    """s+ = f(m), clipped to [0, 1]: a model that has no noise. f returns NaN where it is not defined."""
 
     model: Callable[[Array], Array]
     low: float
     high: float
     leaving: Callable[[Array], Array] | None = None
-    """Cost of leaving that the planner charges at m, the same as in the world."""
+    """Expected cost of leaving that the planner charges at m."""
 
-    def weights(self, m: Array, nodes: Array) -> Array:
-        target = np.nan_to_num(self.model(m), nan=0.0)
-        return Additive(NoNoise()).weights(target, nodes)
+    def weights(self, m: Array, nodes: Array) -> csr_array:
+        target = np.clip(np.nan_to_num(self.model(m), nan=nodes[0]), nodes[0], nodes[-1])
+        left = np.clip(np.searchsorted(nodes, target, side="right") - 1, 0, len(nodes) - 2)
+        share = (target - nodes[left]) / (nodes[left + 1] - nodes[left])
+        rows = np.arange(len(m))
+        entries = np.concatenate([1.0 - share, share])
+        return csr_array((entries, (np.tile(rows, 2), np.concatenate([left, left + 1]))), shape=(len(m), len(nodes)))
 
     def leaving_cost(self, m: Array) -> Array:
-        missing = np.where(np.isnan(self.model(m)), np.inf, 0.0)
+        gone = np.isnan(self.model(m)) | (m < self.low - EDGE) | (m > self.high + EDGE)
+        missing = np.where(gone, np.inf, 0.0)
         return missing if self.leaving is None else missing + self.leaving(m)
+
+
+def expected_value(penalty: float | None) -> Deterministic:
+    """s+ = m, the mean of the symmetric disturbance; leaving [0, 1] as this model sees it."""
+    if penalty is None:
+        return Deterministic(lambda m: m, 0.0, 1.0)
+    return Deterministic(
+        lambda m: m, -np.inf, np.inf, lambda m: penalty * (np.maximum(-m, 0.0) + np.maximum(m - 1.0, 0.0))
+    )
