@@ -59,7 +59,7 @@ static void run_solve(solve_job *job, mpc_work *work) {
     if (job->plan_u) memcpy(job->plan_u, work->qp.u, sizeof(double) * (size_t)model->n);
     if (job->plan_y) memcpy(job->plan_y, work->qp.y, sizeof(double) * (size_t)model->m);
     if (job->value_gradient) mpc_value_gradient(model, work, job->value_gradient);
-    if (job->policy_jacobian) mpc_policy_jacobian(model, work, job->policy_jacobian);
+    if (job->policy_jacobian) mpc_policy_jacobian(model, work, job->policy_jacobian, job->action_inverse);
 }
 
 /* What one interval between solves really cost, by the stage cost of mpc.h with the user's weights, not with theta's. */
@@ -102,7 +102,9 @@ static int run_episode(episode_job *job, mpc_work *work) {
         mpc_solve(model, work, y + t * ROOMS, v + t * INPUTS, job->outdoor + t, job->price + t, NULL, &result);
         const double solved = seconds();
         if (job->value_gradient) mpc_value_gradient(model, work, job->value_gradient + (size_t)d * N_THETA);
-        if (job->policy_jacobian) mpc_policy_jacobian(model, work, job->policy_jacobian + (size_t)d * (size_t)outputs * N_THETA);
+        if (job->policy_jacobian)
+            mpc_policy_jacobian(model, work, job->policy_jacobian + (size_t)d * (size_t)outputs * N_THETA,
+                                job->action_inverse + (size_t)d * (size_t)(outputs * outputs));
         job->seconds[0] += solved - begin, job->seconds[1] += seconds() - solved;
         job->status[d] = result.status, job->iterations[d] = result.iterations, job->value[d] = result.objective;
 

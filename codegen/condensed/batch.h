@@ -20,7 +20,8 @@ typedef struct {
     double *plan_u;        /* [moves*ROOMS] */
     double *plan_y;        /* [horizon*ROOMS] */
     double *value_gradient; /* [N_THETA] */
-    double *policy_jacobian; /* [decision*ROOMS*N_THETA] */
+    double *policy_jacobian; /* [decision*ROOMS*N_THETA], with */
+    double *action_inverse;  /* [decision*ROOMS*decision*ROOMS] inverse Hessian of Q_theta in the first moves */
     double *value, *residual;
     int32_t *status, *iterations;
 } solve_job;
@@ -34,7 +35,7 @@ typedef struct {
     const double *innovations;     /* [decisions*apply*ROOMS] */
     const double *exploration;     /* [decisions*decision*ROOMS] added to the first moves, then clipped; or NULL */
     int32_t decisions;
-    /* Outputs, per decision unless said otherwise; the last three may be NULL. */
+    /* Outputs, per decision unless said otherwise; the gradients may be NULL. */
     double *y;        /* [decisions*apply*ROOMS] temperatures after each step */
     double *policy;   /* [decision*ROOMS] pi_theta(s) */
     double *action;   /* [decision*ROOMS] what was applied */
@@ -42,7 +43,8 @@ typedef struct {
     double *costs;    /* [N_COSTS] */
     int32_t *status, *iterations;
     double *value_gradient;  /* [N_THETA] */
-    double *policy_jacobian; /* [decision*ROOMS*N_THETA] */
+    double *policy_jacobian; /* [decision*ROOMS*N_THETA], with */
+    double *action_inverse;  /* [decision*ROOMS*decision*ROOMS] */
     double seconds[2]; /* solving, differentiating */
 } episode_job;
 

@@ -92,7 +92,8 @@ void mpc_solve(const mpc *model, mpc_work *work, const double *history_y, const 
 /* After mpc_solve: derivative of the optimal cost, gradient [N_THETA] (envelope theorem). */
 void mpc_value_gradient(const mpc *model, mpc_work *work, double *gradient);
 
-/* After mpc_solve: d(first moves)/d theta, jacobian [decision*ROOMS][N_THETA] (implicit function theorem). */
-void mpc_policy_jacobian(const mpc *model, mpc_work *work, double *jacobian);
+/* After mpc_solve: d(first moves)/d theta, jacobian [decision*ROOMS][N_THETA] (implicit function theorem), and inverse
+ * [decision*ROOMS][decision*ROOMS], the inverse Hessian of Q_theta(s, a) in the moves a that are free (zero elsewhere). */
+void mpc_policy_jacobian(const mpc *model, mpc_work *work, double *jacobian, double *inverse);
 
 #endif

@@ -89,16 +89,19 @@ static void cost_rows(const mpc *model, const mpc_work *work, double *row) {
     }
 }
 
-void mpc_policy_jacobian(const mpc *model, mpc_work *work, double *jacobian) {
+void mpc_policy_jacobian(const mpc *model, mpc_work *work, double *jacobian, double *inverse) {
     const mpc_config *c = &model->config;
     const qp_matrices *qp = &model->qp;
     const int horizon = c->horizon, outputs = c->decision * ROOMS;
     memset(jacobian, 0, sizeof(double) * (size_t)(outputs * N_THETA));
+    memset(inverse, 0, sizeof(double) * (size_t)(outputs * outputs));
     linearise(model, work);
     memset(work->change_v, 0, sizeof(double) * (size_t)((LAGS - 1 + horizon) * INPUTS));
     for (int i = 0; i < outputs; i++) {
         /* A first move on its bound stays there: its row is zero. */
         if (!qp_inverse_column(qp, &work->qp, i, work->column)) continue;
+        /* With the later moves minimised out, the Hessian in the first ones is the inverse of this block of M^-1. */
+        memcpy(inverse + i * outputs, work->column, sizeof(double) * (size_t)outputs);
         double *row = jacobian + (size_t)i * N_THETA;
         spread(model, work->column, work->change_v);
         arx_respond(&model->arx, horizon, work->change_y, work->change_v);

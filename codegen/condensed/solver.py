@@ -91,6 +91,8 @@ class Solutions:
     """(batch, ntheta) dV/dtheta, or dQ/dtheta"""
     policy_jacobian: Array
     """(batch, na, ntheta) d(first moves)/dtheta"""
+    action_inverse: Array
+    """(batch, na, na) inverse Hessian of Q_theta in the first moves that are off their bounds, zero elsewhere"""
 
 
 def solve(
@@ -118,6 +120,7 @@ def solve(
         np.empty(batch),
         np.empty((batch if gradients else 0, mpc.ntheta)),
         np.empty((batch if gradients else 0, na, mpc.ntheta)),
+        np.empty((batch if gradients else 0, na, na)),
     )
     jobs = (SolveJob * batch)()
     names = ("history_y", "history_v", "outdoor", "price", "first")
@@ -133,6 +136,7 @@ def solve(
         if gradients:
             job.value_gradient = _pointer(out.value_gradient, i * mpc.ntheta)
             job.policy_jacobian = _pointer(out.policy_jacobian, i * na * mpc.ntheta)
+            job.action_inverse = _pointer(out.action_inverse, i * na * na)
     if load().run_solves(jobs, batch, threads):
         raise CondensedSolverError("no memory or no threads for the batch; make it smaller")
     return out
@@ -179,6 +183,8 @@ class Rollout:
     """(decisions, ntheta), or empty"""
     policy_jacobian: Array
     """(decisions, na, ntheta), or empty"""
+    action_inverse: Array
+    """(decisions, na, na), or empty"""
     solve_s: float
     differentiate_s: float
 
@@ -204,6 +210,7 @@ class _Arrays(NamedTuple):
     iterations: NDArray[np.int32]
     value_gradient: Array
     policy_jacobian: Array
+    action_inverse: Array
 
 
 def run(
@@ -244,6 +251,7 @@ def run(
             np.empty(decisions, np.int32),
             np.empty((decisions if value_gradient else 0, ntheta)),
             np.empty((decisions if policy_jacobian else 0, na, ntheta)),
+            np.empty((decisions if policy_jacobian else 0, na, na)),
         )
         job.model, job.decisions = episode.mpc.handle, decisions
         job.y, job.policy, job.action = _pointer(result.temperature), _pointer(result.policy), _pointer(result.action)
@@ -253,6 +261,7 @@ def run(
             job.value_gradient = _pointer(result.value_gradient)
         if policy_jacobian:
             job.policy_jacobian = _pointer(result.policy_jacobian)
+            job.action_inverse = _pointer(result.action_inverse)
         results.append(result)
     if load().run_episodes(jobs, len(episodes), threads):
         raise CondensedSolverError("no memory or no threads for the episodes; run fewer at a time")
