@@ -88,17 +88,12 @@ def _faults_table(result: HouseIdentification) -> Table:
 
 def _errors_table(result: HouseIdentification) -> Table:
     ahead = result.ahead
-    table = Table(title=f"Held-out root mean square errors, K ({result.clean.log.source})")
-    headings = (
-        "room",
-        "one step",
-        "persistence",
-        f"{ahead.hours:g} h ahead",
-        "persistence",
-        f"bias {ahead.hours:g} h",
-        "residual mean",
-        "std",
+    table = Table(
+        title=f"Held-out root mean square errors, K ({result.clean.log.source})",
+        caption="hold: persistence, tomorrow as now; mu, sigma: mean and deviation of the one-step residual",
     )
+    long = f"{ahead.hours:g} h"
+    headings = ("room", "5 min", "(hold)", long, "(hold)", f"bias {long}", "mu", "sigma")
     for heading in headings:
         table.add_column(heading, justify="right")
     std = np.sqrt(np.diag(result.model.innovation_covariance))
@@ -117,12 +112,14 @@ def _errors_table(result: HouseIdentification) -> Table:
 
 
 def _gains_table(result: HouseIdentification) -> Table:
-    table = Table(title=f"Rise after {GAIN_HOURS:g} h of a unit step: estimate ± standard error")
+    table = Table(
+        title=f"Rise after {GAIN_HOURS:g} h of a step, K per K outdoors and K per kW: estimate ± standard error"
+    )
     rooms = result.model.ny
-    for heading in ("room", "outdoor, K/K", *(f"power {j + 1}, K/kW" for j in range(rooms))):
+    for heading in ("room", "outdoor", *(f"power {j + 1}" for j in range(rooms))):
         table.add_column(heading, justify="right")
     for i in range(rooms):
-        cells = [f"{g:.2f} ± {s:.2f}" for g, s in zip(result.gain[i], result.gain_std[i], strict=True)]
+        cells = [f"{g:.2f}±{s:.2f}" for g, s in zip(result.gain[i], result.gain_std[i], strict=True)]
         table.add_row(str(i + 1), *cells)
     return table
 
