@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,15 +68,26 @@ def indicators(
 
 
 def recoveries(record: Record) -> dict[str, float]:
-    """Per fault (label and begin), seconds from its end to the first cycle back at level `mpc`; inf when never."""
+    """Per fault (label and begin), seconds until the first cycle back at level `mpc`; inf when never.
+
+    Counted from the end of the fault, or of the last one that overlaps with it: nobody recovers under fire.
+    """
     found: dict[str, float] = {}
+    faults = record.header.get("faults", ())
     end_of_run = len(record.cycles) * record.step_s
-    for fault in record.header.get("faults", ()):
-        if fault["end_s"] >= end_of_run:
+    for fault in faults:
+        end_s = _end_of_episode(fault["end_s"], faults)
+        if end_s >= end_of_run:
             continue  # lasts to the end: there is nothing to recover in
-        back = (c.elapsed_s for c in record.cycles if c.elapsed_s >= fault["end_s"] and c.level == LEVELS[0])
-        found[f"{fault['label']} at {fault['at_s']:g} s"] = next(back, math.inf) - fault["end_s"]
+        back = (c.elapsed_s for c in record.cycles if c.elapsed_s >= end_s and c.level == LEVELS[0])
+        found[f"{fault['label']} at {fault['at_s']:g} s"] = next(back, math.inf) - end_s
     return found
+
+
+def _end_of_episode(end_s: float, faults: Sequence[Mapping[str, Any]]) -> float:
+    """When the last of the faults ends that is linked to this end by overlaps."""
+    later = max((f["end_s"] for f in faults if f["at_s"] <= end_s < f["end_s"]), default=end_s)
+    return end_s if later == end_s else _end_of_episode(later, faults)
 
 
 def discomfort(of: Mapping[str, NDArray[np.float64]], step_h: float) -> float:

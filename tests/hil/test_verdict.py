@@ -100,6 +100,16 @@ def test_indicators_by_hand() -> None:
     assert kpi.indicators(record(), floor_area_m2=10.0)["pele_tot"] == 0.4
 
 
+def test_overlapping_faults_are_recovered_from_together() -> None:
+    header = dict(record().header)
+    header["faults"] = [
+        {"label": "soc off", "at_s": 0.0, "end_s": 900.0},
+        {"label": "soc nan", "at_s": 450.0, "end_s": 2000.0},
+    ]
+    both = kpi.recoveries(replace(record(), header=header))
+    assert both == {"soc off at 0 s": 700.0, "soc nan at 450 s": 700.0}
+
+
 def test_a_controller_that_never_comes_back_recovers_in_infinite_time() -> None:
     lost = replace(record(), cycles=tuple(replace(c, level="off") for c in record().cycles))
     of = kpi.indicators(lost)

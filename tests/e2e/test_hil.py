@@ -1,0 +1,151 @@
+"""The whole bench: `nisse hil` on the scenarios of this repository, with the real daemon, broker and serial line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from conftest import BuiltBundle
+
+from hil.bench import run_scenario
+from hil.broker import find_mosquitto
+from hil.errors import BenchUsageError
+from hil.record import read_record
+from hil.scenario import Scenario, load_scenario, parse_scenario
+from runtime.errors import BundleUntrustedError
+from runtime.keys import new_key
+
+SCENARIOS = Path(__file__).parents[2] / "scenarios"
+
+
+def short(*replacements: tuple[str, str], duration: str = "6 h", name: str = "battery-week") -> Scenario:
+    """A scenario of the repository, cut short and changed."""
+    text = (SCENARIOS / f"{name}.toml").read_text()
+    for old, new in (('duration = "7 d"', f'duration = "{duration}"'), *replacements):
+        assert old in text
+        text = text.replace(old, new)
+    return parse_scenario(text, SCENARIOS / f"{name}.toml")
+
+
+def nisse(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "nisse.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=180)
+
+
+def test_a_day_passes_with_all_its_results(battery_bundle: BuiltBundle, tmp_path: Path) -> None:
+    scenario = tmp_path / "day.toml"
+    scenario.write_text((SCENARIOS / "battery-week.toml").read_text().replace('"7 d"', '"1 d"'))
+    (tmp_path / "battery-site.toml").write_text((SCENARIOS / "battery-site.toml").read_text())
+    key = battery_bundle.trusted_key
+    done = nisse(
+        "hil", scenario, "--bundle", battery_bundle.path, "--trusted-key", key, "--output", tmp_path / "out",
+        "--json", tmp_path / "result.json", "--junit", tmp_path / "junit.xml",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["passed"] and result["kpis"]["level_seconds.mpc"] == 86400.0
+    record = read_record(tmp_path / "out" / "record.jsonl")
+    assert record.sha256() == result["record_sha256"] and len(record.cycles) == 96
+    assert any(cycle.set_point["power"] > 1.0 for cycle in record.cycles), "a controller that never charges is no proof"
+    for cycle in record.cycles:  # what the device holds is what the daemon decided, to the register's resolution
+        wanted = cycle.action["charge"] - cycle.action["discharge"]
+        assert cycle.set_point["power"] == pytest.approx(wanted, abs=0.00051)
+    assert record.cycles[0].plan["soc"][0] == pytest.approx(record.cycles[0].seen["soc"])
+    assert ElementTree.parse(tmp_path / "junit.xml").getroot().get("failures") == "0"
+    assert "<svg" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_the_same_scenario_gives_the_same_bytes_even_with_faults(battery_bundle: BuiltBundle, tmp_path: Path) -> None:
+    faults = "\n".join(
+        f'[[fault]]\n{what}\nat = "{at}"\nfor = "1 h"\n'
+        for what, at in (
+            ('signal = "soc"\nkind = "intermittent"', "1 h"),
+            ('link = "serial"\nkind = "garbage"', "3 h"),
+            ('link = "mqtt"\nkind = "broker_kill"', "5 h"),
+            ('link = "daemon"\nkind = "kill_9"', "7 h"),
+            ('link = "serial"\nkind = "cable_pull"', "9 h"),
+        )
+    )
+    scenario = short(("[tariff]", f"{faults}\n[tariff]"), duration="12 h")
+    runs = [run_scenario(scenario, battery_bundle.path, None, tmp_path / str(n)) for n in range(2)]
+    assert runs[0].record_path.read_bytes() == runs[1].record_path.read_bytes()
+    assert {c.level for c in runs[0].record.cycles} >= {"mpc", "shifted_plan", "off"}, "the faults must have been felt"
+
+
+def test_another_seed_is_another_week(battery_bundle: BuiltBundle, tmp_path: Path) -> None:
+    runs = [
+        run_scenario(short(("seed = 0", f"seed = {seed}")), battery_bundle.path, None, tmp_path / str(seed))
+        for seed in (0, 1)
+    ]
+    assert runs[0].kpis["cost_tot"] != runs[1].kpis["cost_tot"]
+
+
+def test_an_impossible_predicate_ends_in_exit_code_1_and_a_failure_in_the_xml(
+    battery_bundle: BuiltBundle, tmp_path: Path
+) -> None:
+    text = (SCENARIOS / "battery-week.toml").read_text().replace('"7 d"', '"2 h"').replace("soc >= 0.03", "soc >= 2")
+    (tmp_path / "impossible.toml").write_text(text)
+    (tmp_path / "battery-site.toml").write_text((SCENARIOS / "battery-site.toml").read_text())
+    output = tmp_path / "out"
+    done = nisse("hil", tmp_path / "impossible.toml", "--bundle", battery_bundle.path, "--output", output)
+    assert done.returncode == 1, done.stdout + done.stderr
+    suite = ElementTree.parse(output / "junit.xml").getroot()
+    assert suite.get("failures") == "1"
+    assert suite.find("testcase[@name='soc >= 2']/failure") is not None
+
+
+@pytest.mark.parametrize("broker", ["mosquitto", "amqtt"])
+def test_either_broker_serves(battery_bundle: BuiltBundle, tmp_path: Path, broker: str) -> None:
+    if broker == "mosquitto" and find_mosquitto() is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("CI must have mosquitto installed")
+        pytest.skip("mosquitto is not installed")
+    scenario = short(("seed = 0", f'seed = 0\nbroker = "{broker}"'), duration="3 h")
+    assert run_scenario(scenario, battery_bundle.path, None, tmp_path).verdict.passed
+
+
+@pytest.mark.parametrize(
+    "name",
+    sorted(path.stem for path in SCENARIOS.glob("battery-*.toml") if path.stem not in ("battery-site", "battery-week")),
+)
+def test_what_is_broken_on_purpose_is_survived(battery_bundle: BuiltBundle, tmp_path: Path, name: str) -> None:
+    result = run_scenario(load_scenario(SCENARIOS / f"{name}.toml"), battery_bundle.path, None, tmp_path)
+    failed = [(check.outcome.text, check.outcome.detail) for check in result.verdict.checks if not check.outcome.holds]
+    assert not failed
+    assert result.record.header["faults"], "a scenario of this name breaks something"
+
+
+def test_without_a_bundle_the_command_to_build_one_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BenchUsageError, match="nisse build --system battery") as caught:
+        run_scenario(short(), None, None, tmp_path)
+    assert caught.value.exit_code == 2
+
+
+def test_a_bundle_of_another_signer_is_refused(battery_bundle: BuiltBundle, tmp_path: Path) -> None:
+    with pytest.raises(BundleUntrustedError):
+        run_scenario(short(), battery_bundle.path, new_key(tmp_path / "other.pem").public, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('that = "soc >= 0.03"', 'that = "sok >= 0.03"', "did you mean 'soc'"),
+        ("initial_soc", "initial_sock", "did you mean 'initial_soc'"),
+        ('"nordic"', '"tropical"', "no price generator 'tropical'"),
+        ('system = "battery"', 'system = "reactor"', "no plant for the system 'reactor'"),
+    ],
+)
+def test_a_scenario_that_does_not_fit_is_one_line(
+    battery_bundle: BuiltBundle, tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    text = (SCENARIOS / "battery-week.toml").read_text()
+    (tmp_path / "wrong.toml").write_text(text.replace(old, new, 1))
+    done = nisse("hil", tmp_path / "wrong.toml", "--bundle", battery_bundle.path, "--output", tmp_path / "out")
+    assert done.returncode == 78
+    assert done.stderr.count("\n") == 1 and message in done.stderr, done.stderr
+    assert not (tmp_path / "out").exists(), "nothing is half-written"
