@@ -1,11 +1,11 @@
 """Is a wrong model good enough to decide with? The conditions, as residuals on arrays (P, L, gamma).
 
 "All AI Models are Wrong, but Some are Optimal" (Anand, Sawant, Reinhardt, Gros): Lemma 1, Theorem 1, Corollary 1;
-the cost modification is from the slides "MDP equivalence". In costs: the disadvantage D(s, a) = Q(s, a) - V(s) >= 0 is the paper's
-advantage with the sign changed, and its minimisers are the optimal actions. A hat marks the model.
+the cost modification is from the slides "MDP equivalence". In costs: the disadvantage D(s, a) = Q(s, a) - V(s) >= 0 is
+the paper's advantage with the sign changed, and its minimisers are the optimal actions. A hat marks the model.
 
-Two slips of the paper, corrected here: Lambda (17) takes the expectation under the model, not under the world (otherwise
-(18) is not the modified MDP); and in the proof of Corollary 1 the offset between Q and Q_hat is gamma / (1 - gamma) Delta,
+Two slips of the paper, corrected here: Lambda (17) takes the expectation under the model, not under the world (else
+(18) is not the modified MDP); and in the proof of Corollary 1 the offset between Q and Q_hat is Delta gamma/(1 - gamma),
 the discounted sum of Delta over all steps, not gamma Delta, which is that of one step.
 """
 
@@ -69,7 +69,7 @@ class Equivalence:
     modification_residual: float
     """max |Q_hat* - Q*| after solving the model anew with the modified cost."""
     regret: float
-    """max over s of V_pi_hat(s) - V*(s): what the model's decisions cost in the world. inf if they are forbidden there."""
+    """max over s of V_pi_hat(s) - V*(s): what the model's decisions cost. inf if the world forbids them."""
 
     @property
     def delta(self) -> float:
@@ -90,7 +90,8 @@ def compare(world: Mdp, model: Mdp, *, tolerance: float = DEFAULT_TOLERANCE) -> 
     """All conditions for one model of one world. They may differ in P, L and gamma; the shapes must agree."""
     if world.stage_cost.shape != model.stage_cost.shape:
         raise BadProblem(
-            f"world has (states, actions) = {world.stage_cost.shape}, model {model.stage_cost.shape}: tabulate both alike"
+            f"(states, actions) of the world are {world.stage_cost.shape}, of the model {model.stage_cost.shape}: "
+            "tabulate both alike"
         )
     solved, believed = policy_iteration(world), policy_iteration(model)
     v, v_hat = solved.value, believed.value

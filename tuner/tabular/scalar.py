@@ -27,7 +27,7 @@ from tuner.tabular.transitions import EDGE, Additive, Transition, expected_value
 Array = NDArray[np.float64]
 DEFAULT_INTERVALS = 1600
 """Divisible by 4 and 20, so that s = 1/2, the move limit and both noise limits are nodes: V has kinks there."""
-MAX_POLICY_ITERATIONS = 60
+MAX_POLICY_ITERATIONS = 500
 TIE = 1e-12
 """Actions whose costs differ by less (relative to the largest cost) are ties; the smaller move is taken."""
 
