@@ -245,10 +245,11 @@ def choose_strength(errors: Array) -> int:
     The standard error is that of the difference to the best, block by block: hard weeks are hard for every strength.
     """
     best = int(np.argmin(errors.mean(1)))
-    with np.errstate(invalid="ignore"):
-        excess = errors - errors[best]
-    error_of_mean = (
-        excess.std(axis=1, ddof=1) / np.sqrt(errors.shape[1]) if errors.shape[1] > 1 else np.zeros(len(errors))
-    )
-    near = np.isfinite(excess.mean(1)) & (excess.mean(1) <= error_of_mean)
-    return int(np.flatnonzero(near)[0])
+    for index, row in enumerate(errors):
+        if not np.isfinite(row).all():
+            continue
+        excess = row - errors[best]
+        error_of_mean = float(excess.std(ddof=1)) / np.sqrt(len(excess)) if len(excess) > 1 else 0.0
+        if excess.mean() <= error_of_mean:
+            return index
+    raise ValueError("the predictions diverge at every ridge strength; check the log")
