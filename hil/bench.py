@@ -128,24 +128,21 @@ def _run(
         broker = Broker(output_dir, head.broker)
         stack.callback(broker.stop)
         broker.start()
-        site_file, site_name = _write_site(
-            scenario,
-            output_dir / "site.toml",
-            {
-                "serial_port": str(line.link.absolute()),
-                "mqtt_port": str(broker.port),
-                "bundle": str(bundle_path.absolute()),
-                "trusted_key": bundle.signer,
-                "store": str((output_dir / "nisse.db").absolute()),
-            },
-        )
+        here = {
+            "serial_port": str(line.link.absolute()),
+            "mqtt_port": str(broker.port),
+            "bundle": str(bundle_path.absolute()),
+            "trusted_key": bundle.signer,
+            "store": str((output_dir / "nisse.db").absolute()),
+        }
+        site_file, site_name = _write_site(scenario, output_dir / "site.toml", here)
         mqtt = MqttSide(broker.port, site_name)
         stack.callback(mqtt.close)
         daemon = LockstepDaemon(site_file, output_dir / "daemon.log")
         stack.callback(daemon.close)
         links = Links(line, server, broker, mqtt, daemon)
         links.start_daemon()
-        loop = _Loop(scenario, plant, device, links, bundle.manifest.horizon, elapsed)
+        loop = _Loop(scenario, plant, device, links, bundle.manifest.horizon, elapsed, here)
         count = round(head.duration / plant.step_s)
         for number in range(count):
             loop.step()
@@ -169,10 +166,17 @@ class _Loop:
     """The cycles of one run."""
 
     def __init__(
-        self, scenario: Scenario, plant: Plant, device: Device, links: Links, horizon: int, elapsed: _Elapsed
+        self,
+        scenario: Scenario,
+        plant: Plant,
+        device: Device,
+        links: Links,
+        horizon: int,
+        elapsed: _Elapsed,
+        here: Mapping[str, str],
     ) -> None:
         self._scenario, self._plant, self._device, self._links = scenario, plant, device, links
-        self._horizon, self._elapsed = horizon, elapsed
+        self._horizon, self._elapsed, self._here = horizon, elapsed, here
         self._signal_faults = SignalFaults(scenario.faults, scenario.head.seed)
         self._link_faults = LinkFaults(scenario.faults, links)
         self._last_cycle_s = 0.0
@@ -195,7 +199,7 @@ class _Loop:
                 elapsed_s=now_s,
                 time_s=time_s,
                 level=report["level"],
-                reason=report["reason"],
+                reason=self._nowhere(report["reason"]),
                 plant=quantities,
                 seen=seen(displays),
                 set_point=held,
@@ -229,6 +233,12 @@ class _Loop:
         report = links.daemon.cycle(time_s + links.clock_offset_s, now_s - self._last_cycle_s, barrier)
         self._last_cycle_s = now_s
         return report, time.perf_counter() - began
+
+    def _nowhere(self, text: str) -> str:
+        """A path or port of this run, by its name in the site template: the record must not say where it was made."""
+        for name, value in self._here.items():
+            text = text.replace(value, f"${name}")
+        return text
 
     def _plan(self, report: Mapping[str, Any], time_s: float) -> Mapping[str, Sequence[float]]:
         """Now and then, what the controller means to do, as published."""

@@ -48,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
         TimeRemainingColumn(),
         console=console,
         transient=True,
+        disable=not console.is_terminal,  # a log file wants no bars
     ) as bar:
         task = bar.add_task(scenario.head.name, total=None, level="-")
         result = run_scenario(

@@ -79,7 +79,9 @@ def test_the_same_scenario_gives_the_same_bytes_even_with_faults(battery_bundle:
 
 def test_another_seed_is_another_week(battery_bundle: BuiltBundle, tmp_path: Path) -> None:
     runs = [
-        run_scenario(short(("seed = 0", f"seed = {seed}")), battery_bundle.path, None, tmp_path / str(seed))
+        run_scenario(
+            short(("seed = 0", f"seed = {seed}"), duration="1 h"), battery_bundle.path, None, tmp_path / str(seed)
+        )
         for seed in (0, 1)
     ]
     assert runs[0].kpis["cost_tot"] != runs[1].kpis["cost_tot"]
