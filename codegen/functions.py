@@ -14,7 +14,7 @@ from pathlib import Path
 
 import casadi as ca
 
-from codegen.ocp import TOLERANCE, StageExpressions, is_quadratic_program
+from codegen.ocp import FAST_ITERATIONS, QP_ITERATIONS, QP_TOLERANCE, TOLERANCE, StageExpressions, is_quadratic_program
 from systems.problem import Problem
 
 FUNCTIONS_NAME = "nisse_functions"
@@ -98,6 +98,9 @@ def write_config(problem: Problem, e: StageExpressions, directory: Path) -> None
         "DT_S": _number(problem.dt_s),
         "DISCOUNT": _number(problem.discount),
         "TOLERANCE": _number(TOLERANCE),
+        "QP_TOLERANCE": _number(QP_TOLERANCE),
+        "QP_ITERATIONS": QP_ITERATIONS,
+        "FAST_ITERATIONS": FAST_ITERATIONS,
     }
     signals = (*problem.actions, *problem.auxiliaries)
     arrays = {

@@ -151,24 +151,19 @@ static double kkt_residual(const nisse_controller *c) {
     return worst;
 }
 
+#if !NISSE_QUADRATIC
 static int interior_point_iterations(const nisse_controller *c) {
-#if NISSE_QUADRATIC
-    const ocp_qp_hpipm_memory *qp = c->memory->qp_solver_mem->solver_memory;
-    int iterations = 0;
-    d_ocp_qp_ipm_get_iter(qp->hpipm_workspace, &iterations);
-    return iterations;
-#else
-    nisse_ocp_solver_capsule *capsule = c->capsule;
+    nisse_ocp_solver_capsule *s = c->capsule;
     int sqp = 0, columns = 0, rows = 0, total = 0;
-    ocp_nlp_get(capsule->nlp_config, capsule->nlp_solver, "sqp_iter", &sqp);
-    ocp_nlp_get(capsule->nlp_config, capsule->nlp_solver, "stat_n", &columns);
-    ocp_nlp_get(capsule->nlp_config, capsule->nlp_solver, "stat_m", &rows);
     double *statistics = NULL;
-    ocp_nlp_get(capsule->nlp_config, capsule->nlp_solver, "statistics", &statistics);
+    ocp_nlp_get(s->nlp_config, s->nlp_solver, "sqp_iter", &sqp);
+    ocp_nlp_get(s->nlp_config, s->nlp_solver, "stat_n", &columns);
+    ocp_nlp_get(s->nlp_config, s->nlp_solver, "stat_m", &rows);
+    ocp_nlp_get(s->nlp_config, s->nlp_solver, "statistics", &statistics);
     for (int i = 1; statistics && i <= sqp && i < rows; i++) total += (int)statistics[i * columns + 5]; /* qp_iter */
     return total;
-#endif
 }
+#endif
 
 static void read_plans(const nisse_controller *c, double *plan_x, double *plan_a) {
     const struct blasfeo_dvec *ux = c->capsule->nlp_out->ux;
@@ -187,6 +182,31 @@ static void clear_upper_slacks(nisse_controller *c) {
 }
 
 #if NISSE_QUADRATIC
+/* Runs HPIPM on the QP in memory; true when it met the tolerance. SPEED saves the iterative refinement, which only
+ * degenerate programs need; BALANCE has it, and its memory was reserved when the solver was created. */
+static bool evaluate_qp(nisse_controller *c, ocp_nlp_opts *opts, ocp_nlp_workspace *work, enum hpipm_mode mode,
+                        int iterations) {
+    ocp_qp_xcond_solver_opts *qp_opts = opts->qp_solver_opts;
+    struct d_ocp_qp_ipm_arg *arg = ((ocp_qp_hpipm_opts *)qp_opts->qp_solver_opts)->hpipm_opts;
+    const ocp_qp_hpipm_memory *qp = c->memory->qp_solver_mem->solver_memory;
+    double tolerance = NISSE_QP_TOLERANCE;
+    int done = 0, status = 0;
+    d_ocp_qp_ipm_arg_set_default(mode, arg);
+    d_ocp_qp_ipm_arg_set_iter_max(&iterations, arg);
+    d_ocp_qp_ipm_arg_set_tol_stat(&tolerance, arg);
+    d_ocp_qp_ipm_arg_set_tol_eq(&tolerance, arg);
+    d_ocp_qp_ipm_arg_set_tol_ineq(&tolerance, arg);
+    d_ocp_qp_ipm_arg_set_tol_comp(&tolerance, arg);
+
+    ocp_nlp_config *config = c->capsule->nlp_config;
+    config->qp_solver->evaluate(config->qp_solver, c->capsule->nlp_dims->qp_solver, c->memory->qp_in, c->memory->qp_out,
+                                qp_opts, c->memory->qp_solver_mem, work->qp_work);
+    d_ocp_qp_ipm_get_iter(qp->hpipm_workspace, &done);
+    d_ocp_qp_ipm_get_status(qp->hpipm_workspace, &status);
+    c->iterations += done;
+    return status == SUCCESS;
+}
+
 /* One linearisation, one QP. acados' own feedback step would print when the QP fails; this one leaves that to the
  * residual. A QP needs no starting point: from the origin the result depends on the arguments alone. */
 static void solve_quadratic_program(nisse_controller *c) {
@@ -197,8 +217,9 @@ static void solve_quadratic_program(nisse_controller *c) {
     ocp_nlp_workspace *work = ((ocp_nlp_sqp_rti_workspace *)s->nlp_solver->work)->nlp_work;
     ocp_nlp_embed_initial_value(s->nlp_config, s->nlp_dims, s->nlp_in, s->nlp_out, opts, c->memory, work);
     ocp_nlp_approximate_qp_vectors_sqp(s->nlp_config, s->nlp_dims, s->nlp_in, s->nlp_out, opts, c->memory, work);
-    s->nlp_config->qp_solver->evaluate(s->nlp_config->qp_solver, s->nlp_dims->qp_solver, c->memory->qp_in,
-                                       c->memory->qp_out, opts->qp_solver_opts, c->memory->qp_solver_mem, work->qp_work);
+    c->iterations = 0;
+    if (!evaluate_qp(c, opts, work, SPEED, NISSE_FAST_ITERATIONS))
+        evaluate_qp(c, opts, work, BALANCE, NISSE_QP_ITERATIONS);
     ocp_nlp_update_variables_sqp(s->nlp_config, s->nlp_dims, s->nlp_in, s->nlp_out, opts, c->memory, work, 1.0);
     clear_upper_slacks(c);
 }
@@ -256,9 +277,10 @@ static int32_t solve(nisse_controller *c, const double *x0, const double *foreca
 #else
     nisse_ocp_acados_solve(c->capsule);
     clear_upper_slacks(c);
+    c->iterations = interior_point_iterations(c);
 #endif
 
-    result->iterations = interior_point_iterations(c);
+    result->iterations = c->iterations;
     result->residual = kkt_residual(c);
     ocp_nlp_eval_cost(c->capsule->nlp_solver, c->capsule->nlp_in, c->capsule->nlp_out);
     ocp_nlp_get(c->capsule->nlp_config, c->capsule->nlp_solver, "cost_value", &result->value);

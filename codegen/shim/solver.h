@@ -41,6 +41,7 @@ struct nisse_controller {
     ocp_nlp_memory *memory; /* the solver's own: its last QP is what the derivatives are taken of */
     bool solved;            /* the last call left a point to differentiate at */
     bool fixed;             /* it was solve_fixed */
+    int iterations;         /* of the interior-point method in the last call */
     double theta[AT_LEAST_ONE(NISSE_NTHETA)];
     double prepared[AT_LEAST_ONE(NISSE_NP)];              /* p = prepare(theta) */
     double parameters[NISSE_N + 1][NPAR];                 /* [d_k, z, p, gamma^k] */
