@@ -90,10 +90,10 @@ def generated_headers(directory: Path) -> list[Path]:
 
 
 def libraries(tree: AcadosTree) -> list[Path]:
-    """The shared libraries a controller needs at run time, in link order."""
-    names = ("libacados.so", "libhpipm.so", "libblasfeo.so", "libqpOASES_e.so.3.1", "libqpOASES_e.so")
-    found = [tree.lib / name for name in names if (tree.lib / name).exists()]
-    missing = {"libacados.so", "libhpipm.so", "libblasfeo.so"} - {path.name for path in found}
+    """The shared libraries a controller needs at run time, in link order. Raises ToolchainError when one is missing."""
+    qpoases = "libqpOASES_e.so.3.1" if (tree.lib / "libqpOASES_e.so.3.1").exists() else "libqpOASES_e.so"
+    found = [tree.lib / name for name in ("libacados.so", "libhpipm.so", "libblasfeo.so", qpoases)]
+    missing = [path.name for path in found if not path.exists()]
     if missing:
-        raise ToolchainError(f"{tree.lib} lacks {', '.join(sorted(missing))}: reinstall acados with shared libraries")
+        raise ToolchainError(f"{tree.lib} lacks {', '.join(missing)}: reinstall acados with shared libraries")
     return found

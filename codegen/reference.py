@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import casadi as ca
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from systems.problem import Problem, SoftPenalty
 
-IPOPT_OPTIONS = {
+IPOPT_OPTIONS: dict[str, Any] = {
     "print_time": False,
     "ipopt.print_level": 0,
     "ipopt.sb": "yes",
@@ -99,9 +100,7 @@ class ReferenceSolver:
             [np.ravel(x0), np.ravel(np.asarray(forecast, dtype=float).reshape(n + 1, -1), order="F"), np.ravel(theta)]
         )
         started = time.perf_counter()
-        result = self._solver(
-            x0=guess, p=parameters, lbx=lower, ubx=upper, lbg=self._row_lower, ubg=self._row_upper
-        )
+        result = self._solver(x0=guess, p=parameters, lbx=lower, ubx=upper, lbg=self._row_lower, ubg=self._row_upper)
         elapsed = time.perf_counter() - started
         w, statistics = np.asarray(result["x"]).ravel(), self._solver.stats()
         plan_a = w[first_u : first_u + nu * n].reshape(n, nu)[:, :na]

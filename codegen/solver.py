@@ -65,6 +65,7 @@ def build_solver(problem: Problem, arch: str, cache_dir: Path | None = None) -> 
             except OSError:
                 if not destination.is_dir():
                     raise
+            destination.chmod(0o755)
             work.mkdir(exist_ok=True)
         return BuiltSolver(destination, arch)
 
@@ -101,10 +102,11 @@ def compile_controller(work: Path, tree: AcadosTree, compiler: Compiler) -> None
     """Compile work/src into work/lib, with the libraries it needs beside it."""
     source, lib = work / "src", work / "lib"
     lib.mkdir()
-    for library in acados.libraries(tree):
+    shipped = acados.libraries(tree)
+    for library in shipped:
         shutil.copyfile(library, lib / library.name)
     includes = [f"-I{tree.include / part}" for part in INCLUDES]
-    links = ["-L../lib", "-Wl,--no-as-needed", "-lacados", "-lhpipm", "-lblasfeo", "-lqpOASES_e", "-lm"]
+    links = ["-L../lib", "-Wl,--no-as-needed", *(f"-l:{library.name}" for library in shipped), "-lm"]
     compiler.run([*flags(), "-I.", *includes, *source_list(source), "-o", f"../lib/{LIBRARY}", *links], source)
 
 

@@ -112,7 +112,7 @@ def solve_here(library: Path, cases: Sequence[Case]) -> list[Answer]:
 
 
 def emulator_for(arch: str) -> tuple[str, ...] | None:
-    """The command prefix that runs programs of `arch` here: empty on its own machine, None when there is no emulator."""
+    """The command prefix that runs programs of `arch` here: empty on its own machine, None without an emulator."""
     if arch == host_arch():
         return ()
     root = Path(f"/usr/{arch}-linux-gnu")

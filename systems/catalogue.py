@@ -1,4 +1,4 @@
-"""The systems by name, for commands: how to make the problem from its nameplate, and what the safety filter must know."""
+"""The systems by name, for commands: how to make the problem from its nameplate, what its safety filter must know."""
 
 from __future__ import annotations
 

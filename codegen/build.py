@@ -1,0 +1,164 @@
+"""Problem + theta -> signed controller bundle: generate, compile, verify, pack; all of it or nothing is written."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import casadi as ca
+import numpy as np
+
+from codegen.errors import TargetError
+from codegen.licenses import license_texts
+from codegen.solver import LIBRARY, BuiltSolver, build_solver, flags, source_list
+from codegen.toolchain import acados_tree, target_arch
+from codegen.verify import DEFAULT_PROBLEMS, Progress, VerificationError, certify, failures
+from runtime.bundle import Manifest, ParameterSpec, SafetySet, SignalSpec, pack, write_bundle
+from systems.catalogue import Shape, full_spec, make_problem, make_safety
+from systems.problem import Problem, Signal
+
+if TYPE_CHECKING:
+    from runtime.keys import SigningKey
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """Everything a bundle is a function of, but the signing key."""
+
+    shape: Shape
+    targets: tuple[str, ...]
+    theta: Mapping[str, float]
+    created: str
+    """ISO 8601; from the caller's clock."""
+    provenance: Mapping[str, Any]
+    problems: int = DEFAULT_PROBLEMS
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """The packed bundle and what verification found."""
+
+    path: Path
+    certificate: dict[str, Any]
+
+
+def build_bundle(
+    request: BuildRequest,
+    key: SigningKey,
+    output: Path,
+    *,
+    cache: Path | None = None,
+    progress: Progress = lambda what, done, total: None,
+) -> BuildResult:
+    """Build, verify, sign and pack. Raises CodegenError; VerificationError when a controller does not pass."""
+    targets = tuple(dict.fromkeys(target_arch(name) for name in request.targets))
+    if not targets:
+        raise TargetError("no target: name at least one with --target")
+    problem = make_problem(request.shape).with_theta(dict(request.theta))
+    built: dict[str, BuiltSolver] = {}
+    for i, arch in enumerate(targets):
+        progress(f"compile {arch}", i, len(targets))
+        built[arch] = build_solver(problem, arch, cache)
+    progress("compile", len(targets), len(targets))
+    certificate = certify(
+        problem,
+        {arch: solver.library for arch, solver in built.items()},
+        count=request.problems,
+        seed=request.seed,
+        theta=np.array([request.theta[p.name] for p in problem.theta]),
+        cache=cache,
+        progress=progress,
+    )
+    broken = failures(certificate)
+    if broken:
+        raise VerificationError(f"verification failed, no bundle was written: {'; '.join(broken)}")
+    manifest = make_manifest(problem, request, {arch: acados_tree(arch, cache).version for arch in targets})
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name) / "bundle"
+        write_bundle(directory, manifest, bundle_files(built, cache), request.theta, certificate, key)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        pack(directory, output)
+    return BuildResult(output, certificate)
+
+
+def make_manifest(problem: Problem, request: BuildRequest, acados_versions: Mapping[str, str]) -> Manifest:
+    """What the bundle says of itself; `files` is filled in by the writer."""
+    safety = make_safety(request.shape, request.theta, problem.dt_s)
+    grid = {"horizon": problem.horizon, "dt_s": problem.dt_s, "discount": problem.discount}
+    return Manifest(
+        name=problem.name,
+        system=request.shape.system,
+        dt_s=problem.dt_s,
+        horizon=problem.horizon,
+        discount=problem.discount,
+        states=tuple(_signal(s) for s in problem.states),
+        actions=tuple(_signal(s) for s in problem.actions),
+        forecasts=tuple(_signal(s) for s in problem.forecasts),
+        theta=tuple(
+            ParameterSpec(name=p.name, unit=p.unit, lower=p.lower, upper=p.upper, description=p.description)
+            for p in problem.theta
+        ),
+        safety=None if safety is None else SafetySet.model_validate(safety),
+        provenance={
+            "problem": {"spec": full_spec(request.shape), **grid},
+            "tools": {"nisse": version("nisse"), "casadi": ca.CasadiMeta.version(), "acados": dict(acados_versions)},
+            **request.provenance,
+        },
+        created=request.created,
+    )
+
+
+def shape_of(manifest: Manifest) -> Shape:
+    """The shape that `make_manifest` recorded, so that a bundle can be verified again later."""
+    recorded = manifest.provenance.get("problem", {})
+    spec = recorded.get("spec", {}) if isinstance(recorded, dict) else {}
+    return Shape(manifest.system, spec, manifest.horizon, manifest.dt_s, manifest.discount)
+
+
+def _signal(signal: Signal) -> SignalSpec:
+    return SignalSpec(
+        name=signal.name,
+        unit=signal.unit,
+        lower=signal.lower,
+        upper=signal.upper,
+        description=signal.description,
+    )
+
+
+def bundle_files(built: Mapping[str, BuiltSolver], cache: Path | None = None) -> dict[str, bytes | Path]:
+    """Path in the bundle -> content: libraries per architecture, sources with a build command, licences."""
+    files: dict[str, bytes | Path] = {}
+    for arch, solver in built.items():
+        for library in sorted(solver.library.parent.iterdir()):
+            files[f"lib/{arch}/{library.name}"] = library
+    sources = next(iter(built.values())).sources
+    for path in sorted(p for p in sources.rglob("*") if p.is_file()):
+        files[f"src/{path.relative_to(sources)}"] = path
+    tree = acados_tree(next(iter(built)), cache)
+    for header in sorted(tree.include.rglob("*.h")):
+        if "qpOASES" not in str(header):
+            files[f"src/include/{header.relative_to(tree.include)}"] = header
+    files["src/build.sh"] = build_script(source_list(sources)).encode()
+    files.update({f"licenses/{name}": text.encode() for name, text in license_texts(tree).items()})
+    return files
+
+
+def build_script(sources: Sequence[str]) -> str:
+    """A shell script that rebuilds the library on the machine it is for, with nothing but a C compiler."""
+    includes = "-I. -Iinclude -Iinclude/acados -Iinclude/blasfeo/include -Iinclude/hpipm/include"
+    compile_flags = " ".join(f"'{flag}'" if "$" in flag else flag for flag in flags())
+    return f"""#!/bin/sh
+# Rebuilds the controller library from these sources, on the machine it is for:  sh build.sh [OUTPUT]
+# It needs the libraries in ../lib/<arch> beside it at run time, as the shipped one does.
+set -eu
+cd "$(dirname "$0")"
+lib=../lib/$(uname -m)
+${{CC:-cc}} {compile_flags} {includes} \\
+    {" ".join(sources)} \\
+    -o "${{1:-{LIBRARY}}}" -L"$lib" -Wl,--no-as-needed -lacados -lhpipm -lblasfeo -l:libqpOASES_e.so.3.1 -lm
+"""

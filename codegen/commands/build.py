@@ -1,0 +1,100 @@
+"""`nisse build`: emit, compile, verify, pack and sign a controller bundle."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from codegen.build import BuildRequest, build_bundle
+from codegen.commands.common import print_certificate, progress_bar
+from codegen.errors import CodegenError
+from codegen.toolchain import TARGETS, host_arch, target_arch
+from codegen.verify import DEFAULT_PROBLEMS
+from runtime.keys import load_key
+from systems.catalogue import SYSTEMS, Shape, make_problem
+from systems.theta import read_theta
+
+
+class UsageError(CodegenError):
+    """An argument that cannot be used."""
+
+    exit_code = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "example:\n  nisse key new signing.pem\n"
+        "  nisse build --system battery --target x86_64 --target aarch64 --theta theta.json \\\n"
+        "      --key signing.pem --output battery.nisse"
+    )
+    parser.add_argument("--system", default="battery", help=f"one of {', '.join(SYSTEMS)} (default: battery)")
+    parser.add_argument(
+        "--target", action="append", metavar="ARCH", help=f"one of {', '.join(TARGETS)}; repeatable (default: this one)"
+    )
+    parser.add_argument("--theta", type=Path, metavar="FILE", help="what `nisse tune` or `identify` wrote")
+    parser.add_argument("--key", type=Path, required=True, metavar="FILE", help="signing key, from `nisse key new`")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the bundle, NAME.nisse")
+    parser.add_argument(
+        "--spec", action="append", default=[], metavar="NAME=VALUE", help="nameplate value, e.g. capacity_kwh=13.5"
+    )
+    parser.add_argument("--horizon", type=int, metavar="STEPS", help="number of steps (default: the system's)")
+    parser.add_argument("--step", type=float, metavar="SECONDS", help="length of a step (default: the system's)")
+    parser.add_argument(
+        "--problems", type=int, default=DEFAULT_PROBLEMS, help=f"programs to verify (default: {DEFAULT_PROBLEMS})"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the verification problems (default: 0)")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write the result as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    for name in ("problems", "horizon", "step"):
+        value = getattr(args, name)
+        if value is not None and value <= 0:
+            raise UsageError(f"--{name} {value:g}: give a number above 0")
+    targets = tuple(target_arch(name) for name in args.target or [host_arch()])
+    shape = Shape(args.system, parse_spec(args.spec), args.horizon, args.step)
+    problem = make_problem(shape)
+    key = load_key(args.key)
+    theta = {p.name: p.default for p in problem.theta} if args.theta is None else read_theta(args.theta, problem)
+    request = BuildRequest(
+        shape=shape,
+        targets=targets,
+        theta=theta,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        provenance=theta_provenance(args.theta),
+        problems=args.problems,
+        seed=args.seed,
+    )
+    with progress_bar() as progress:
+        result = build_bundle(request, key, args.output, progress=progress)
+    print_certificate(result.certificate)
+    print(f"{result.path}: signed by {key.public}")
+    if args.json:
+        document = {"bundle": str(result.path), "targets": list(targets), "certificate": result.certificate}
+        args.json.write_text(json.dumps(document, indent=1) + "\n")
+    return 0
+
+
+def parse_spec(items: list[str]) -> dict[str, float]:
+    """NAME=VALUE pairs. Raises UsageError."""
+    spec = {}
+    for item in items:
+        name, _, value = item.partition("=")
+        try:
+            spec[name] = float(value)
+        except ValueError:
+            raise UsageError(f"--spec {item}: write NAME=NUMBER, for example capacity_kwh=13.5") from None
+    return spec
+
+
+def theta_provenance(path: Path | None) -> dict[str, Any]:
+    """Where theta came from: the hash of its file, and what the file says of its tuning run."""
+    if path is None:
+        return {"theta": "defaults"}
+    data = path.read_bytes()
+    content = json.loads(data)
+    return {"theta": {"sha256": hashlib.sha256(data).hexdigest(), "from": content.get("provenance", {})}}

@@ -1,0 +1,54 @@
+"""What the build and verify commands share: a progress bar and a table of the certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from codegen.verify import Progress as Report
+
+
+@contextmanager
+def progress_bar() -> Iterator[Report]:
+    """A bar on stderr per kind of work; nothing where stderr is no terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description:<20}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        tasks: dict[str, Any] = {}
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done, total=total)
+
+        yield report
+
+
+def print_certificate(certificate: Mapping[str, Any]) -> None:
+    """One line per architecture."""
+    table = Table(title=f"{certificate['problems']} seeded problems against {certificate['reference']}")
+    for column in ("target", "verified", "solved", "objective gap", "first-move gap", "KKT residual", "iterations"):
+        table.add_column(column)
+    for arch, entry in certificate["arch"].items():
+        if "skipped" in entry:
+            table.add_row(arch, "not here", entry["skipped"], "", "", "", "")
+            continue
+        table.add_row(
+            arch + (" (emulated)" if entry["emulated"] else ""),
+            "yes" if entry["verified"] else "NO",
+            str(entry["solved"]),
+            _number(entry["max_relative_objective_gap"]),
+            _number(entry["max_relative_first_move_gap"]),
+            _number(entry["max_kkt_residual"]),
+            f"{entry['iterations_mean'] or 0:.1f} (max {entry['iterations_max']})",
+        )
+    Console().print(table)
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.1e}"
