@@ -113,7 +113,7 @@ def _details(cycle: Cycle) -> dict[str, Any]:
 
 
 def _inputs(cycle: Cycle, manifest: Manifest) -> dict[str, Any]:
-    specs = (*manifest.states, *manifest.forecasts)
+    specs = (*manifest.measured, *manifest.forecasts)
     return {s.name: _input(cycle.image.samples[s.name], s.unit, cycle) for s in specs}
 
 

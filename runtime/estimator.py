@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from runtime.manifest import Manifest
+from runtime.manifest import ArxObserver, Manifest
 from runtime.process_image import ProcessImage
 
 
@@ -39,4 +39,8 @@ class DirectEstimate:
 
 def make_estimator(manifest: Manifest) -> Estimator:
     """The estimator that the bundle asks for."""
+    if isinstance(manifest.estimator, ArxObserver):
+        from runtime.estimator_house import ArxEstimate  # numpy, which a battery's daemon does not need
+
+        return ArxEstimate(manifest, manifest.estimator)
     return DirectEstimate(manifest)

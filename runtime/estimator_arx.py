@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
@@ -73,18 +72,38 @@ class ObserverModel:
             raise ObserverModelError("dt_s and measurement_std of the observer must be positive; rebuild the bundle")
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> ObserverModel:
-        """From the numbers of a JSON document. Raises ObserverModelError for missing or misshapen ones."""
-        names = ("A", "B", "C", "K", "innovation_mean", "innovation_covariance", "measurement_std", "input_std")
-        try:
-            arrays = {name: np.array(document[name], dtype=np.float64) for name in names}
-            return cls(dt_s=float(document["dt_s"]), **arrays)
-        except ObserverModelError:
-            raise
-        except (KeyError, TypeError, ValueError) as error:
-            raise ObserverModelError(
-                f"the observer of the bundle lacks or garbles {error}; rebuild the bundle"
-            ) from error
+    def from_arx(
+        cls,
+        output_coefficients: ArrayLike,
+        input_coefficients: ArrayLike,
+        *,
+        innovation_mean: ArrayLike,
+        innovation_covariance: ArrayLike,
+        measurement_std: ArrayLike,
+        input_std: ArrayLike,
+        dt_s: float,
+    ) -> ObserverModel:
+        """Of y_{t+1} = sum_i A_i y_{t+1-i} + B_i u_{t+1-i} + mu + e, from A (L, ny, ny) and B (L, ny, nu).
+
+        x has L blocks of ny: the first is y, block j is what the past adds to the output j - 1 steps ahead.
+        """
+        a, b = np.asarray(output_coefficients, dtype=np.float64), np.asarray(input_coefficients, dtype=np.float64)
+        if a.ndim != 3 or b.ndim != 3 or a.shape[1] != a.shape[2] or a.shape[:2] != b.shape[:2]:
+            raise ObserverModelError(f"ARX coefficients have shapes {a.shape} and {b.shape}; rebuild the bundle")
+        ny, nx = a.shape[1], a.shape[0] * a.shape[1]
+        shift = np.eye(nx, k=ny)
+        shift[:, :ny] += a.reshape(nx, ny)
+        return cls(
+            A=shift,
+            B=b.reshape(nx, b.shape[2]),
+            C=np.eye(ny, nx),
+            K=np.eye(nx, ny),
+            innovation_mean=np.asarray(innovation_mean, dtype=np.float64),
+            innovation_covariance=np.asarray(innovation_covariance, dtype=np.float64),
+            measurement_std=np.asarray(measurement_std, dtype=np.float64),
+            input_std=np.asarray(input_std, dtype=np.float64),
+            dt_s=dt_s,
+        )
 
 
 @dataclass(frozen=True, eq=False)

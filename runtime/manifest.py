@@ -87,6 +87,30 @@ class DirectEstimator(Record):
     type: Literal["direct"] = "direct"
 
 
+class ArxObserver(Record):
+    """The states are those of an ARX model in observer form, estimated from `outputs` by `runtime.estimator_arx`.
+
+    Shapes: output_coefficients (L, ny, ny), input_coefficients (L, ny, nu); L ny is the number of states. They belong
+    to the theta of the bundle: a theta with other ARX coefficients needs a bundle of its own.
+    """
+
+    type: Literal["arx"]
+    dt_s: Positive
+    """Step of the ARX model; not longer than that of the controller."""
+    outputs: tuple[SignalSpec, ...]
+    """What is measured, in the order of y."""
+    inputs: tuple[Name, ...]
+    """In the order of u: names of forecasts (their present value) or of actions (as actuated)."""
+    output_coefficients: tuple[tuple[Row, ...], ...]
+    input_coefficients: tuple[tuple[Row, ...], ...]
+    innovation_mean: Row
+    innovation_covariance: tuple[Row, ...]
+    measurement_std: Row
+    """Of the sensors, in the unit of each output."""
+    input_std: Row
+    """Of each input while it is not known."""
+
+
 class Manifest(Record):
     """`manifest.json`. `files` maps every other file of the bundle, but the signature, to its SHA-256 (hex)."""
 
@@ -105,7 +129,7 @@ class Manifest(Record):
     safety: SafetySet | None = None
     residual_limit: Positive = 1e-6
     """Largest KKT residual of a solution that may be actuated."""
-    estimator: DirectEstimator = DirectEstimator()
+    estimator: DirectEstimator | ArxObserver = Field(default=DirectEstimator(), discriminator="type")
     provenance: dict[str, Any] = Field(default_factory=dict)
     created: str = ""
     """When, ISO 8601; passed in by the builder."""
@@ -124,7 +148,14 @@ class Manifest(Record):
                 raise ValueError(f"limits name {limit.name!r}, which is no action")
         if self.safety is not None:
             _check_safety(self.safety, [s.name for s in self.states], len(self.actions), len(self.forecasts))
+        if isinstance(self.estimator, ArxObserver):
+            _check_observer(self.estimator, len(self.states), actions | {f.name for f in self.forecasts})
         return self
+
+    @property
+    def measured(self) -> tuple[SignalSpec, ...]:
+        """The signals, besides forecasts, that must be read every cycle."""
+        return self.estimator.outputs if isinstance(self.estimator, ArxObserver) else self.states
 
     def limit(self, action: str) -> ActionLimit:
         """The limit of an action; a limit without effect where the manifest has none."""
@@ -140,6 +171,28 @@ def check_theta(specs: tuple[ParameterSpec, ...], theta: dict[str, float]) -> No
         value = theta[spec.name]
         if not math.isfinite(value) or not spec.lower <= value <= spec.upper:
             raise ValueError(f"theta {spec.name} = {value} is outside [{spec.lower}, {spec.upper}]")
+
+
+def _check_observer(observer: ArxObserver, nx: int, known: set[str]) -> None:
+    lags, ny, nu = len(observer.output_coefficients), len(observer.outputs), len(observer.inputs)
+    if lags * ny != nx:
+        raise ValueError(f"estimator has {lags} lags of {ny} outputs, which is not the number of states, {nx}")
+    unknown = set(observer.inputs) - known
+    if unknown:
+        raise ValueError(f"estimator inputs {sorted(unknown)} are neither forecasts nor actions")
+    shapes = {
+        "output_coefficients": all(len(m) == ny and all(len(r) == ny for r in m) for m in observer.output_coefficients),
+        "input_coefficients": len(observer.input_coefficients) == lags
+        and all(len(m) == ny and all(len(r) == nu for r in m) for m in observer.input_coefficients),
+        "innovation_mean": len(observer.innovation_mean) == ny,
+        "innovation_covariance": len(observer.innovation_covariance) == ny
+        and all(len(r) == ny for r in observer.innovation_covariance),
+        "measurement_std": len(observer.measurement_std) == ny and min(observer.measurement_std, default=0.0) > 0.0,
+        "input_std": len(observer.input_std) == nu and min(observer.input_std, default=0.0) >= 0.0,
+    }
+    wrong = [name for name, right in shapes.items() if not right]
+    if wrong:
+        raise ValueError(f"estimator.{wrong[0]} does not fit {lags} lags, {ny} outputs and {nu} inputs")
 
 
 def _check_safety(safety: SafetySet, states: list[str], na: int, nd: int) -> None:

@@ -40,11 +40,11 @@ def take_image(
 ) -> ProcessImage:
     """Convert, date and judge all inputs, and put the forecasts on the horizon."""
     samples: dict[str, Sample] = {}
-    for spec in (*manifest.states, *manifest.forecasts):
+    for spec in (*manifest.measured, *manifest.forecasts):
         section = site.inputs[spec.name]
         convert = conversion(section.unit, spec.unit)
         samples[spec.name] = sample(spec, arrivals.get(spec.name), convert, section.max_age_s, monotonic_s)
-    for spec in manifest.states:
+    for spec in manifest.measured:
         if isinstance(samples[spec.name].value, Profile):
             samples[spec.name] = _unusable(samples[spec.name], Validity.MALFORMED, "a forecast instead of a number")
     columns: dict[str, tuple[float, ...]] = {}

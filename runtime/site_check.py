@@ -28,7 +28,7 @@ def open_site_bundle(site: SiteFile) -> Bundle:
 
 def check_against(site: SiteFile, manifest: Manifest) -> None:
     """Raises ConfigError at the first thing that does not fit."""
-    inputs = {s.name: s for s in (*manifest.states, *manifest.forecasts)}
+    inputs = {s.name: s for s in (*manifest.measured, *manifest.forecasts)}
     actions = {a.name: a for a in manifest.actions}
     for name, section in site.inputs.items():
         if name not in inputs:

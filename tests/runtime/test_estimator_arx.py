@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runtime.estimator import make_estimator
 from runtime.estimator_arx import (
     ArxEstimator,
     Belief,
@@ -21,23 +24,23 @@ from runtime.estimator_arx import (
     predict,
     resting_belief,
 )
+from runtime.manifest import ArxObserver, Manifest, SignalSpec
+from runtime.process_image import ProcessImage
+from runtime.signals import Sample, Validity
 from systems.house.arx import ArxModel, reference_model
 
 DT = 300.0
 
 
 def observer(model: ArxModel, measurement_std: float = 0.02) -> ObserverModel:
-    form = model.observer_form
-    return ObserverModel(
-        form.A,
-        form.B,
-        form.C,
-        form.K,
-        model.innovation_mean,
-        model.innovation_covariance,
-        np.full(4, measurement_std),
-        np.array([5.0, 0.5, 0.5, 0.5, 0.5]),
-        DT,
+    return ObserverModel.from_arx(
+        model.output_coefficients,
+        model.input_coefficients,
+        innovation_mean=model.innovation_mean,
+        innovation_covariance=model.innovation_covariance,
+        measurement_std=np.full(4, measurement_std),
+        input_std=[5.0, 0.5, 0.5, 0.5, 0.5],
+        dt_s=DT,
     )
 
 
@@ -214,12 +217,107 @@ def test_rest_is_a_fixed_point_of_the_outputs() -> None:
     assert np.abs(resting_belief(observer(model), y, u).mean - model.resting_state(y, u)).max() < 1e-12
 
 
-def test_a_garbled_observer_in_a_bundle_is_a_named_error() -> None:
-    m = observer(reference_model())
-    document = {k: np.asarray(v).tolist() for k, v in vars(m).items()}
-    assert np.array_equal(ObserverModel.from_document(document).A, m.A)
-    with pytest.raises(ObserverModelError, match="K of the observer has shape"):
-        ObserverModel.from_document(document | {"K": [[0.0]]})
-    with pytest.raises(ObserverModelError, match="'B'"):
-        ObserverModel.from_document({k: v for k, v in document.items() if k != "B"})
+def test_the_observer_form_is_that_of_the_systems_model() -> None:
+    mine, theirs = observer(reference_model()), reference_model().observer_form
+    for name in "ABCK":
+        assert np.array_equal(getattr(mine, name), getattr(theirs, name))
+
+
+def test_misshapen_numbers_are_a_named_error() -> None:
+    model = reference_model()
+    with pytest.raises(ObserverModelError, match="ARX coefficients have shapes"):
+        ObserverModel.from_arx(
+            model.output_coefficients,
+            model.input_coefficients[:3],
+            innovation_mean=model.innovation_mean,
+            innovation_covariance=model.innovation_covariance,
+            measurement_std=[0.1] * 4,
+            input_std=[0.1] * 5,
+            dt_s=DT,
+        )
+    with pytest.raises(ObserverModelError, match="innovation_mean of the observer has shape"):
+        replace(observer(model), innovation_mean=np.zeros(3))
+    with pytest.raises(ObserverModelError, match="must be positive"):
+        replace(observer(model), measurement_std=np.zeros(4))
     assert ObserverModelError.exit_code == 65
+
+
+# -- in the daemon's cycle ---------------------------------------------------------------------------------------------
+
+
+def house_manifest(model: ArxModel) -> Manifest:
+    rooms = [f"room{i}_c" for i in range(1, 5)]
+    powers = tuple(SignalSpec(name=f"power{i}_kw", unit="kW", lower=0, upper=1.5) for i in range(1, 5))
+    return Manifest(
+        name="house",
+        system="house",
+        dt_s=1800.0,
+        horizon=24,
+        discount=0.99,
+        states=tuple(SignalSpec(name=f"x{i}", unit="degC", lower=-100, upper=100) for i in range(48)),
+        actions=powers,
+        forecasts=(SignalSpec(name="outdoor_c", unit="degC", lower=-50, upper=50),),
+        theta=(),
+        estimator=ArxObserver(
+            type="arx",
+            dt_s=DT,
+            outputs=tuple(SignalSpec(name=name, unit="degC", lower=-50, upper=80) for name in rooms),
+            inputs=("outdoor_c", *(p.name for p in powers)),
+            output_coefficients=model.output_coefficients.tolist(),
+            input_coefficients=model.input_coefficients.tolist(),
+            innovation_mean=tuple(model.innovation_mean.tolist()),
+            innovation_covariance=model.innovation_covariance.tolist(),
+            measurement_std=(0.02,) * 4,
+            input_std=(5.0, 0.5, 0.5, 0.5, 0.5),
+        ),
+    )
+
+
+def image_at(time_s: float, rooms: np.ndarray, outdoor: float, age_s: float) -> ProcessImage:
+    samples = {
+        f"room{i}_c": Sample(f"room{i}_c", float(v), age_s, Validity.OK)
+        if math.isfinite(v)
+        else Sample(f"room{i}_c", None, None, Validity.STALE)
+        for i, v in enumerate(rooms, start=1)
+    }
+    return ProcessImage(time_s, time_s, samples, {"outdoor_c": (outdoor,) * 25})
+
+
+def test_the_daemon_estimates_the_house_cycle_by_cycle() -> None:
+    """Cycles of five minutes, readings a minute old at most, one thermometer dead for an hour."""
+    model, y, u, states = simulated(8, 96)
+    manifest = house_manifest(model)
+    assert [s.name for s in manifest.measured] == ["room1_c", "room2_c", "room3_c", "room4_c"]
+    estimator = make_estimator(Manifest.model_validate_json(manifest.model_dump_json()))
+    error = np.zeros((96, 4))
+    for t in range(96):
+        seen = y[t].copy()
+        if 60 <= t < 72:
+            seen[2] = np.nan
+        last = tuple(u[t - 1, 1:].tolist()) if t else None
+        estimate = estimator.update(image_at(t * DT, seen, float(u[t, 0]), 60.0 * (t % 2)), last)
+        assert estimate.state is not None
+        assert len(estimate.state) == 48
+        error[t] = np.array(estimate.state[:4]) - states[t, :4]
+    assert np.abs(error[24:60]).max() < 0.1
+    assert np.abs(error[60:72, 2]).max() < 0.4
+    assert np.abs(error[80:]).max() < 0.1
+
+
+def test_without_any_reading_the_state_is_unknown_and_the_reason_names_the_signals() -> None:
+    estimator = make_estimator(house_manifest(reference_model()))
+    estimate = estimator.update(image_at(0.0, np.full(4, np.nan), 0.0, 0.0), None)
+    assert estimate.state is None
+    assert "room1_c, room2_c, room3_c, room4_c" in estimate.problem
+
+
+def test_a_manifest_whose_observer_does_not_fit_is_refused() -> None:
+    document = json.loads(house_manifest(reference_model()).model_dump_json())
+    for change, says in (
+        ({"inputs": ["outdoor_c", "power1_kw", "power2_kw", "power3_kw", "nonsense"]}, "neither forecasts nor actions"),
+        ({"innovation_mean": [0.0]}, "innovation_mean does not fit"),
+        ({"measurement_std": [0.1, 0.1, 0.1, 0.0]}, "measurement_std does not fit"),
+        ({"output_coefficients": document["estimator"]["output_coefficients"][:5]}, "not the number of states"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            Manifest.model_validate(document | {"estimator": document["estimator"] | change})

@@ -1,0 +1,54 @@
+"""The ARX observer in the daemon's cycle: readings at the time they were taken, actions since they were actuated."""
+
+from __future__ import annotations
+
+import math
+
+from runtime.estimator import Estimate
+from runtime.estimator_arx import ArxEstimator, ObserverModel, TimedSample
+from runtime.manifest import ArxObserver, Manifest
+from runtime.process_image import ProcessImage
+
+INPUT_MAX_AGE_S = 1800.0
+"""How long an input holds its last value; longer where the controller's step is longer."""
+
+
+class ArxEstimate:
+    """The state of an ARX house from what its thermometers say now and then, and from what was actuated in between."""
+
+    def __init__(self, manifest: Manifest, observer: ArxObserver) -> None:
+        self._observer = observer
+        self._actions = [a.name for a in manifest.actions]
+        self._previous_s: float | None = None
+        self._filter = ArxEstimator(
+            ObserverModel.from_arx(
+                observer.output_coefficients,
+                observer.input_coefficients,
+                innovation_mean=observer.innovation_mean,
+                innovation_covariance=observer.innovation_covariance,
+                measurement_std=observer.measurement_std,
+                input_std=observer.input_std,
+                dt_s=observer.dt_s,
+            ),
+            max_age_s=max(INPUT_MAX_AGE_S, 2.0 * manifest.dt_s),
+        )
+
+    def update(self, image: ProcessImage, last_action: tuple[float, ...] | None) -> Estimate:
+        """Readings count at the time they were taken; an action since the cycle that actuated it."""
+        for i, spec in enumerate(self._observer.outputs):
+            sample = image.samples[spec.name]
+            if sample.ok and isinstance(sample.value, float) and sample.age_s is not None:
+                self._filter.observe_output(i, TimedSample(image.time_s - sample.age_s, sample.value))
+        for j, name in enumerate(self._observer.inputs):
+            if name in image.columns:
+                self._filter.observe_input(j, TimedSample(image.time_s, image.columns[name][0]))
+            elif name in self._actions and self._previous_s is not None:
+                # In `safe` the device follows its own default: what it draws is not known.
+                value = math.nan if last_action is None else last_action[self._actions.index(name)]
+                self._filter.observe_input(j, TimedSample(self._previous_s, value))
+        self._previous_s = image.time_s
+        state = self._filter.state_at(image.time_s)
+        if state is None:
+            names = ", ".join(spec.name for spec in self._observer.outputs)
+            return Estimate(None, f"state not known: no usable reading of {names}")
+        return Estimate(tuple(float(v) for v in state))
