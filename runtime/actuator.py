@@ -13,7 +13,13 @@ from runtime.units import conversion
 
 
 class Sink(Protocol):
-    """Where a set-point goes. Returns the problem, or an empty string when the set-point is in force."""
+    """Where a set-point goes. `write` returns the problem, or an empty string when the set-point is in force.
+
+    `session` changes when the device may have forgotten its set-points: it was unplugged, silent or restarted.
+    """
+
+    @property
+    def session(self) -> int: ...
 
     def write(self, name: str, output: OutputSection, value: float) -> str: ...
 
@@ -30,6 +36,7 @@ class Written:
 class _Held:
     value: float
     monotonic_s: float
+    session: int
 
 
 class Actuator:
@@ -56,13 +63,15 @@ class Actuator:
     def _hold(self, name: str, wanted: float) -> Written:
         output, held, now = self._outputs[name], self._held.get(name), self._clock.monotonic()
         value = _to_resolution(output, wanted)
-        if held is not None and held.value == value and now - held.monotonic_s < output.refresh_s:
+        sink = self._sinks[output.sink]
+        fresh = held is not None and now - held.monotonic_s < output.refresh_s
+        if fresh and held is not None and (held.value, held.session) == (value, sink.session):
             return Written(value)
-        problem = self._sinks[output.sink].write(name, output, value)
+        problem = sink.write(name, output, value)
         if problem:
             self._held.pop(name, None)
         else:
-            self._held[name] = _Held(value, now)
+            self._held[name] = _Held(value, now, sink.session)
         return Written(value, problem)
 
 

@@ -89,6 +89,13 @@ class ControlLoop:
         self.ceiling = Level.MPC
         """The best level that the user allows."""
 
+    def swap(self, site: SiteFile, bundle: Bundle, solver: SolverProcess) -> None:
+        """Go on with another bundle; what belonged to the old one's model and signals is forgotten."""
+        if [a.name for a in bundle.manifest.actions] != [a.name for a in self._bundle.manifest.actions]:
+            self._last = None
+        self._site, self._bundle, self._solver, self._plan = site, bundle, solver, None
+        self._estimator = make_estimator(bundle.manifest)
+
     def run(self) -> Cycle:
         """One cycle at the clock's present time."""
         begun = time.perf_counter()

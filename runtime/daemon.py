@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-import math
-import os
-import select
-import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from runtime.actuator import Actuator
 from runtime.bundle import Bundle
 from runtime.clock import Clock
-from runtime.config import SiteFile
+from runtime.config import SiteFile, load_site
 from runtime.cycle import ControlLoop, Cycle, Timing
 from runtime.documents import plan_document, state_document, transition
-from runtime.errors import StoreError
+from runtime.errors import ConfigError, NisseError, SolverProcessError, StoreError
 from runtime.ladder import Level
 from runtime.plan import Plan
 from runtime.site_check import open_site_bundle, warnings
 from runtime.solver_process import SolverProcess
 from runtime.store import Store
-from runtime.systemd import Notifier
 from runtime.wiring import Links, open_links
 
-TICK_S = 1.0
-# How long the first cycle waits for the inputs that the broker has retained.
-FIRST_INPUTS_S = 1.0
-# Below level mpc the next cycle comes after this at the latest: a broker that boots slower than we do is not waited
-# for until the next quarter of an hour.
-DEGRADED_RETRY_S = 30.0
 MODES = {"auto": Level.MPC, "rule": Level.RULE, "safe": Level.SAFE}
 
 log = logging.getLogger("nisse.daemon")
@@ -109,6 +96,32 @@ class Daemon:
                 self._set_mode(command.payload)
             else:
                 self._respond(command.topic.partition("/")[2], "error", f"unknown command {command.topic[:60]}")
+
+    def reload(self) -> None:
+        """Read the site file again and swap in its bundle; whatever is wrong with it, the old one stays in force."""
+        try:
+            site = load_site(self.site.path)
+            bundle = open_site_bundle(site)
+            fixed = {"path", "text", "controller", "rule"}
+            changed = [
+                n for n in type(site).model_fields if n not in fixed and getattr(site, n) != getattr(self.site, n)
+            ]
+            if changed:
+                raise ConfigError(f"{site.path}: [{changed[0]}] changed; that takes a restart")
+            solver = SolverProcess(bundle.library_or_fail(), tuple(bundle.theta.values()))
+            try:
+                solver.dimensions()  # it loads, speaks our ABI and takes its theta
+            except SolverProcessError:
+                solver.close()
+                raise
+        except NisseError as error:
+            self._notice("reload", f"not reloaded: {error}")
+            return
+        self.solver.close()
+        self.site, self.bundle, self.solver = site, bundle, solver
+        self._control_loop().swap(site, bundle, solver)
+        self.notices.pop("reload", None)
+        log.warning("reloaded: bundle %s %s", bundle.manifest.name, bundle.digest[:16])
 
     def stop(self) -> None:
         """Devices safe, availability offline, everything closed."""
@@ -189,65 +202,3 @@ class Daemon:
         if self.notices.get(subject) != text:
             log.error("%s", text)
         self.notices[subject] = text
-
-
-class StopSignals:
-    """SIGTERM and SIGINT as something to wait on, so that a stop comes between cycles and never inside one."""
-
-    def __init__(self) -> None:
-        self._read, self._write = os.pipe()
-        os.set_blocking(self._write, False)
-        self.requested = False
-
-    @contextlib.contextmanager
-    def installed(self) -> Iterator[StopSignals]:
-        before = {number: signal.signal(number, self._handle) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            os.close(self._read)
-            os.close(self._write)
-
-    def wait(self, seconds: float) -> bool:
-        """Sleep; True as soon as a stop is requested."""
-        if not self.requested:
-            select.select([self._read], [], [], max(0.0, seconds))
-        return self.requested
-
-    def _handle(self, number: int, frame: object) -> None:
-        self.requested = True
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._write, b"x")
-
-
-def run_on_the_wall_clock(daemon: Daemon, notifier: Notifier, cycles: int | None = None) -> None:
-    """Cycles on the grid of the wall clock, the first at once, until a signal or `cycles` are done.
-
-    The watchdog is fed between cycles, but only while the last cycle ran to its end and the next is not overdue: a
-    daemon that hangs or fails every cycle does not look alive.
-    """
-    cycle_s = daemon.site.controller.cycle_s
-    mqtt = daemon.links.mqtt
-    with StopSignals().installed() as signals:
-        deadline = time.monotonic() + FIRST_INPUTS_S
-        while mqtt is not None and not mqtt.has_all() and time.monotonic() < deadline and not signals.wait(0.01):
-            pass
-        while not signals.requested:
-            cycle, _ = daemon.cycle()
-            if daemon.tally.cycles == 1:
-                notifier.ready()
-            notifier.watchdog()
-            notifier.status(f"{cycle.level.label} {cycle.reason}".strip())
-            if daemon.tally.cycles == cycles:
-                break
-            # The grid keeps cycles on the quarter hours of the tariff; the monotonic clock does the waiting.
-            wait_s = cycle_s - math.fmod(daemon.clock.wall(), cycle_s)
-            if daemon.degraded:
-                wait_s = min(wait_s, DEGRADED_RETRY_S)
-            due = daemon.clock.monotonic() + wait_s
-            while (left := due - daemon.clock.monotonic()) > 0 and not signals.wait(min(left, TICK_S)):
-                daemon.between()
-                notifier.watchdog()
-        notifier.stopping()

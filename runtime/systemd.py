@@ -17,7 +17,8 @@ class Notifier:
         if self._address is None:
             return
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams, contextlib.suppress(OSError):
-            # A manager that does not listen is no reason to stop control; it will notice the silence itself.
+            # A manager that does not listen, or not fast enough, must not hold up control.
+            datagrams.setblocking(False)
             datagrams.sendto(state.encode(), self._address)
 
     def ready(self) -> None:

@@ -21,6 +21,8 @@ class MqttSink:
     """Set-points as plain numbers on their topics, not retained: nobody should act on an old one."""
 
     link: MqttLink
+    session: int = 0
+    """The link itself says again what it said, after every reconnect."""
 
     def write(self, name: str, output: OutputSection, value: float) -> str:
         assert output.topic is not None  # validated with the site file
@@ -34,6 +36,10 @@ class ModbusSink:
 
     link: ModbusLink
 
+    @property
+    def session(self) -> int:
+        return self.link.session
+
     def write(self, name: str, output: OutputSection, value: float) -> str:
         assert output.register_ is not None  # validated with the site file
         problem = self.link.write(output.register_, value, readback=output.readback)
@@ -43,6 +49,8 @@ class ModbusSink:
 @dataclass(frozen=True)
 class DrySink:
     """Takes every set-point and tells no device."""
+
+    session: int = 0
 
     def write(self, name: str, output: OutputSection, value: float) -> str:
         return ""

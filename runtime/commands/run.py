@@ -11,8 +11,9 @@ from pathlib import Path
 
 from runtime.clock import LockstepClock, SystemClock
 from runtime.config import load_site
-from runtime.daemon import Daemon, run_on_the_wall_clock
+from runtime.daemon import Daemon
 from runtime.systemd import Notifier
+from runtime.wall import run_on_the_wall_clock
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -47,6 +47,8 @@ class ModbusLink:
         self.name = name
         self.problem = "not opened yet"
         """Empty while the device answers."""
+        self.session = 0
+        """Counts the failures: after one, the device may have forgotten what it was told."""
         self._section, self._clock, self._deadline_s = section, clock, deadline_s
         self._client: ModbusSerialClient | None = None
         self._retry_at = float("-inf")
@@ -123,6 +125,11 @@ class ModbusLink:
     # Below: the worker's thread.
 
     def _work(self) -> None:
+        # Here, not on top: a site without serial devices does not pay for it, and the first cycle does not wait for it.
+        import pymodbus.client
+
+        # What it reports comes back as return values and exceptions.
+        logging.getLogger(pymodbus.__name__).setLevel(logging.CRITICAL)
         while (item := self._jobs.get()) is not None:
             job, future = item
             if not future.set_running_or_notify_cancel():
@@ -149,10 +156,8 @@ class ModbusLink:
             return
         if self._clock.monotonic() < self._retry_at:
             raise DeviceError(self.problem)
-        # Imported late: a site without serial devices does not pay for it.
         from pymodbus.client import ModbusSerialClient
 
-        logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # what it reports comes back as return values
         s = self._section
         client = ModbusSerialClient(
             s.port, baudrate=s.baudrate, parity=s.parity, stopbits=s.stopbits, timeout=s.timeout_s, retries=1
@@ -192,6 +197,7 @@ class ModbusLink:
         if problem != self.problem:
             log.warning("%s: %s", self.name, problem)
         self.problem = problem
+        self.session += 1
         if self._client is not None:
             # A new port handle: the old one may belong to an adapter that was unplugged.
             self._client.close()  # type: ignore[no-untyped-call]

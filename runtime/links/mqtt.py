@@ -142,12 +142,12 @@ class MqttLink:
         """Publish, and say it again after a reconnect. Nothing is queued while there is no connection."""
         text = document if isinstance(document, str) else json.dumps(document, separators=(",", ":"), allow_nan=False)
         self._said[topic] = (text.encode(), retain)
-        if self._client.is_connected():
+        if self._subscribed:
             self._publish(topic, text.encode(), retain)
 
     def answer(self, topic: str, text: str) -> None:
         """Publish once, not retained: the answer to a command has no meaning later."""
-        if self._client.is_connected():
+        if self._subscribed:
             self._publish(topic, text.encode(), False)
 
     def wait_acknowledged(self, timeout_s: float) -> bool:
@@ -200,7 +200,9 @@ class MqttLink:
 
     def _publish(self, topic: str, payload: bytes, retain: bool) -> None:
         info = self._client.publish(topic, payload, qos=QOS, retain=retain)
-        self._unacknowledged = [i for i in self._unacknowledged[-63:] if not i.is_published()] + [info]
+        self._unacknowledged = [i for i in self._unacknowledged[-63:] if not i.is_published()]
+        if info.rc == paho.MQTT_ERR_SUCCESS:  # otherwise the connection has just gone
+            self._unacknowledged.append(info)
 
     def _parsed(self, name: str, subscription: Subscription, payload: bytes, stamp: float) -> Arrival:
         try:
@@ -221,8 +223,6 @@ class MqttLink:
         self._absence_told = False
         log.info("connected to broker %s:%d", self._section.host, self._section.port)
         client.subscribe([(topic, QOS) for topic in self._topics()])
-        for topic, (payload, retain) in list(self._said.items()):
-            client.publish(topic, payload, qos=QOS, retain=retain)
 
     def _on_connect_fail(self, client: paho.Client, data: object) -> None:
         if not self._absence_told:
@@ -250,6 +250,10 @@ class MqttLink:
         with self._lock:
             self._subscribed = True
             self._lock.notify_all()
+        # Said again only now: what paho still had in flight from the last connection has gone out before, and whoever
+        # sees us online can rely on our listening.
+        for topic, (payload, retain) in list(self._said.items()):
+            client.publish(topic, payload, qos=QOS, retain=retain)
 
     def _on_message(self, client: paho.Client, data: object, message: paho.MQTTMessage) -> None:
         payload, topic = bytes(message.payload[: MAX_PAYLOAD_BYTES + 1]), message.topic

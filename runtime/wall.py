@@ -1,0 +1,101 @@
+"""The daemon on the wall clock: cycles on the grid of the tariff, signals, and the service manager's watchdog."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import select
+import signal
+import time
+from collections.abc import Iterator
+
+from runtime.daemon import Daemon
+from runtime.systemd import Notifier
+
+TICK_S = 1.0
+# How long the first cycle waits for the inputs that the broker has retained.
+FIRST_INPUTS_S = 1.0
+# Below level mpc the next cycle comes after this at the latest: a broker that boots slower than we do is not waited
+# for until the next quarter of an hour.
+DEGRADED_RETRY_S = 30.0
+
+
+class Signals:
+    """SIGTERM, SIGINT and SIGHUP as something to wait on, so that they act between cycles and never inside one."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._read, False)
+        os.set_blocking(self._write, False)
+        self.stop_requested = False
+        self._reload_requested = False
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator[Signals]:
+        wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        before = {number: signal.signal(number, self._handle) for number in wanted}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            os.close(self._read)
+            os.close(self._write)
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep until a signal comes; True once a stop is requested."""
+        if not self.stop_requested:
+            select.select([self._read], [], [], max(0.0, seconds))
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._read, 64)
+        return self.stop_requested
+
+    def take_reload(self) -> bool:
+        """Whether a reload was requested since the last call."""
+        requested, self._reload_requested = self._reload_requested, False
+        return requested
+
+    def _handle(self, number: int, frame: object) -> None:
+        if number == signal.SIGHUP:
+            self._reload_requested = True
+        else:
+            self.stop_requested = True
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._write, b"x")
+
+
+def run_on_the_wall_clock(daemon: Daemon, notifier: Notifier, cycles: int | None = None) -> None:
+    """Cycles until a signal, or until `cycles` are done; the first at once, the others on the grid of the wall clock.
+
+    The watchdog is fed after a cycle that ran to its end, and between cycles while none is overdue: a daemon that hangs
+    or fails does not look alive. A device that does not answer is no reason to restart; the ladder deals with it.
+    """
+    mqtt = daemon.links.mqtt
+    with Signals().installed() as signals:
+        deadline = time.monotonic() + FIRST_INPUTS_S
+        while mqtt is not None and not mqtt.has_all() and time.monotonic() < deadline and not signals.wait(0.01):
+            pass
+        while not signals.stop_requested:
+            cycle, _ = daemon.cycle()
+            if daemon.tally.cycles == 1:
+                notifier.ready()
+            notifier.watchdog()
+            notifier.status(f"{cycle.level.label} {cycle.reason}".strip())
+            if daemon.tally.cycles == cycles:
+                break
+            due = daemon.clock.monotonic() + _pause(daemon)
+            while (left := due - daemon.clock.monotonic()) > 0 and not signals.wait(min(left, TICK_S)):
+                daemon.between()
+                notifier.watchdog()
+                if signals.take_reload():
+                    daemon.reload()
+                    break
+        notifier.stopping()
+
+
+def _pause(daemon: Daemon) -> float:
+    """Seconds to the next cycle: the grid keeps cycles on the quarter hours of the tariff."""
+    cycle_s = daemon.site.controller.cycle_s
+    to_the_grid = cycle_s - math.fmod(daemon.clock.wall(), cycle_s)
+    return min(to_the_grid, DEGRADED_RETRY_S) if daemon.degraded else to_the_grid

@@ -1,0 +1,200 @@
+"""The daemon process on the machine's clock: signals, watchdog, broker and cable lost and found, reload."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tiny_site import Ears, Tank, command
+
+from hil.broker import Broker
+from runtime.bundle import open_bundle, write_bundle
+from runtime.keys import SigningKey
+
+
+@dataclass
+class Running:
+    process: subprocess.Popen[str]
+    notifications: socket.socket
+
+    def notified(self, timeout_s: float = 5.0) -> list[str]:
+        """What the service manager was told, up to a pause of timeout_s or the first ten messages."""
+        self.notifications.settimeout(timeout_s)
+        heard: list[str] = []
+        with contextlib.suppress(TimeoutError):
+            while len(heard) < 10:
+                heard.append(self.notifications.recv(4096).decode())
+        return heard
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
+        self.process.send_signal(number)
+        _, errors = self.process.communicate(timeout=15.0)
+        return self.process.returncode, errors
+
+
+@pytest.fixture
+def start(tank: Tank) -> Iterator[Callable[..., Running]]:
+    """start(cycle_s=...) -> the daemon process, with a socket that plays systemd."""
+    running: list[Running] = []
+    folder = tempfile.TemporaryDirectory(prefix="nisse")
+
+    def run(cycle_s: float = 1.0, *arguments: str) -> Running:
+        text = tank.site.read_text().replace("cycle_s = 60.0", f"cycle_s = {cycle_s}\ndwell_s = 0.0")
+        tank.site.write_text(text)
+        address = Path(folder.name) / f"notify{len(running)}"
+        notifications = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        notifications.bind(str(address))
+        process = subprocess.Popen(
+            command("run", tank.site, *arguments),
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "NOTIFY_SOCKET": str(address)},
+        )
+        running.append(Running(process, notifications))
+        return running[-1]
+
+    yield run
+    for one in running:
+        one.process.kill()
+        one.process.communicate()
+        one.notifications.close()
+    folder.cleanup()
+
+
+def forecast(ears: Ears, watts: float = 100.0) -> None:
+    document = {"start": time.time() - 60, "step_s": 60, "values": [watts] * 240}
+    ears.say("plant/demand", json.dumps(document), retain=True)
+
+
+def level_is(level: str) -> Callable[[bytes], bool]:
+    return lambda message: f'"level":"{level}"'.encode() in message
+
+
+def test_sigterm_leaves_the_device_safe_and_exits_0(start: Callable[..., Running], tank: Tank, ears: Ears) -> None:
+    forecast(ears)
+    daemon = start(60.0)
+    ears.wait_for("nisse/tank/state", level_is("mpc"))
+    assert tank.inflow == 0.3
+    heard = daemon.notified(2.0)
+    assert heard[0] == "READY=1" and "WATCHDOG=1" in heard
+    code, errors = daemon.end()
+    assert code == 0 and "Traceback" not in errors
+    assert tank.inflow == 0.0
+    assert ears.wait_for("nisse/tank/availability") == b"offline"
+    assert "STOPPING=1" in daemon.notified(0.2)
+
+
+def test_watchdog_starves_while_a_cycle_hangs(start: Callable[..., Running], tank: Tank, ears: Ears) -> None:
+    forecast(ears)
+    daemon = start(60.0)
+    ears.wait_for("nisse/tank/state", level_is("mpc"))
+    os.kill(daemon.process.pid, signal.SIGSTOP)
+    daemon.notified(1.5)
+    assert daemon.notified(2.5) == []
+    os.kill(daemon.process.pid, signal.SIGCONT)
+    assert "WATCHDOG=1" in daemon.notified(2.5)
+    code, errors = daemon.end()
+    assert code == 0, errors
+
+
+def test_kill_9_is_announced_by_the_broker_and_ends_the_solver(start: Callable[..., Running], ears: Ears) -> None:
+    forecast(ears)
+    daemon = start(60.0)
+    ears.wait_for("nisse/tank/state", level_is("mpc"))
+    children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text().split()
+    assert len(children) == 1
+    daemon.process.kill()
+    assert ears.wait_for("nisse/tank/availability", lambda m: m == b"offline") == b"offline"
+    deadline = time.monotonic() + 5.0
+    while Path(f"/proc/{children[0]}").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not Path(f"/proc/{children[0]}").exists()
+
+
+def test_broker_restart_brings_state_back(
+    start: Callable[..., Running], tank: Tank, ears: Ears, broker: Broker
+) -> None:
+    forecast(ears)
+    daemon = start(60.0)
+    ears.wait_for("nisse/tank/state", level_is("mpc"))
+    broker.kill()
+    tank.registers.holding[10] = 0
+    time.sleep(0.5)
+    ears.heard.clear()
+    broker.start()  # without memory: nothing is retained any more
+    assert ears.wait_for("nisse/tank/availability", timeout_s=20.0) == b"online"
+    ears.wait_for("nisse/tank/state", level_is("mpc"))
+    ears.wait_for("nisse/tank/plan")
+    code, errors = daemon.end()
+    assert code == 0, errors
+
+
+def test_broker_absent_at_start_and_cable_pulled(
+    start: Callable[..., Running], tank: Tank, ears: Ears, broker: Broker
+) -> None:
+    """No broker: the rule works by serial. Cable out: no blocked cycle. Cable back under another name: re-asserted."""
+    broker.kill()
+    daemon = start(0.5)
+    deadline = time.monotonic() + 10.0
+    while tank.inflow != 0.125 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert tank.inflow == 0.125
+    broker.start()
+    ears.wait_for("nisse/tank/state", level_is("rule"), 20.0)
+    forecast(ears)
+    ears.wait_for("nisse/tank/state", level_is("mpc"))
+    with tank.device.line_held():
+        tank.line.unplug()
+    ears.wait_for("nisse/tank/state", lambda m: b"is not there" in m)
+    tank.registers.holding[10] = 0
+    with tank.device.line_held():
+        tank.line.plug()
+    ears.wait_for("nisse/tank/state", lambda m: b'"outputs":{"inflow":{"value":0.3,"problem":""}}' in m, 15.0)
+    assert tank.inflow == 0.3
+    code, errors = daemon.end()
+    assert code == 0 and "Traceback" not in errors
+
+
+def test_dry_run_moves_nothing(start: Callable[..., Running], tank: Tank, ears: Ears) -> None:
+    forecast(ears)
+    daemon = start(1.0, "--dry-run", "--cycles", "2")
+    _, errors = daemon.process.communicate(timeout=15.0)
+    assert daemon.process.returncode == 0 and "Traceback" not in errors
+    assert tank.registers.writes == []
+    assert json.loads(ears.wait_for("nisse/tank/state"))["action"] == {"inflow": pytest.approx(0.3)}
+
+
+def test_sighup_swaps_a_good_bundle_and_refuses_a_bad_one(
+    start: Callable[..., Running], tank: Tank, ears: Ears, bundle_directory: Path, key: SigningKey, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(bundle_directory, tmp_path / "bundle")
+    tank.site.write_text(tank.site.read_text().replace(str(bundle_directory), str(copy)))
+    forecast(ears)
+    daemon = start(60.0)
+    before = json.loads(ears.wait_for("nisse/tank/state", level_is("mpc")))
+    old = open_bundle(copy, [key.public])
+    assert old.library_path is not None
+    files = {str(old.library_path.relative_to(copy)): old.library_path.read_bytes()}
+    write_bundle(copy, old.manifest.model_copy(update={"name": "retuned"}), files, {"gain": 2.0}, {}, key)
+    begun = time.monotonic()
+    daemon.process.send_signal(signal.SIGHUP)
+    after = json.loads(ears.wait_for("nisse/tank/state", lambda m: m and json.loads(m)["bundle"] != before["bundle"]))
+    assert time.monotonic() - begun < 10.0
+    assert after["level"] == "mpc" and after["action"] == {"inflow": pytest.approx(0.2 / 2 + 0.1)}
+    (copy / "theta.json").write_text("{}")
+    daemon.process.send_signal(signal.SIGHUP)
+    refused = json.loads(ears.wait_for("nisse/tank/state", lambda m: b"not reloaded" in m))
+    assert refused["bundle"] == after["bundle"] and refused["level"] == "mpc"
+    code, errors = daemon.end()
+    assert code == 0, errors
