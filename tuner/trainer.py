@@ -3,10 +3,11 @@
 One iteration, with x = theta in units of each parameter's bound width:
 
     g = method's gradient + regularisation * (x - x_data_fitted)        (eq. 30: support of the data fit)
-    x <- project(x - radius * M^-1 g / |M^-1 g|_inf),   M = method's metric + damping
-    a step that raises the mean cost of the held-in periods is halved a few times, then dropped; the radius follows.
+    x <- project(x - radius * mean(g) / rms(g)),    radius and exploration shrink by `decay` per iteration
 
-Every random number derives from (seed, iteration, episode), so the result does not depend on the number of processes.
+A step that makes the held-in periods significantly worse (paired, two standard errors) is halved a few times, then
+dropped. The result is the best theta that the held-in periods have seen. Every random number derives from (seed,
+iteration, episode), so the result does not depend on the number of processes.
 Source of eq. 30: "All AI Models are Wrong, but Some are Optimal".
 """
 
@@ -22,10 +23,10 @@ from joblib import Parallel, delayed
 
 from tuner.critics import CRITICS
 from tuner.methods import METHODS
-from tuner.methods.face import Improvement, Method
+from tuner.methods.face import Method
 from tuner.policy import Array, MpcPolicy
 from tuner.policy_check import GradientReport, check_gradients
-from tuner.trainer_state import IterationRecord, TrainerState, load_state, save_state
+from tuner.trainer_state import IterationRecord, Moments, TrainerState, load_state, save_state
 from tuner.transitions import (
     Episode,
     Gathered,
@@ -38,6 +39,10 @@ from tuner.transitions import (
 )
 
 CHECK_SEED, ROLLOUT_SEED = 1, 2
+MEAN_MEMORY, SQUARE_MEMORY = 0.7, 0.7
+"""Of the running means of the gradient and of its square."""
+EXPLORATION_FLOOR = 0.2
+"""Exploration shrinks to this fraction of its first value and no further: the critic needs some."""
 
 
 class TrainingError(ValueError):
@@ -60,19 +65,17 @@ class TrainingSpec:
     steps: int = 192
     """Transitions per episode."""
     exploration: float = 0.1
-    """Standard deviation of the action noise, as a fraction of half the action range."""
+    """First standard deviation of the action noise, as a fraction of half the action range."""
     replay: int = 1
     """Iterations whose experience is kept; on-policy methods keep one."""
-    radius: float = 0.1
+    radius: float = 0.05
     """First trust radius: the largest change of a parameter in one step, as a fraction of its bound width."""
-    radius_min: float = 1e-3
-    """Below this the run stops: it has converged, or the gradient is noise."""
-    damping: float = 1e-2
-    """Added to the metric, relative to its mean diagonal."""
+    decay: float = 0.95
+    """Of radius and exploration, per iteration."""
     regularisation: float = 0.0
     """Cost of moving every parameter by its bound width from the data fit is half of this."""
     backtracks: int = 2
-    """Halvings of a step that the held-in periods reject."""
+    """Halvings of a step that the held-in periods reject, before it is dropped."""
     gradient_points: int = 4
     """Observations of the gradient self-check at start."""
     seed: int = 0
@@ -86,8 +89,15 @@ class TrainingSpec:
         for name in ("iterations", "episodes", "steps", "replay", "gradient_points"):
             if getattr(self, name) < 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if not 0 < self.radius <= 1 or not 0 < self.exploration <= 1:
-            raise TrainingError("radius and exploration are fractions: choose them in (0, 1]")
+        for name in ("radius", "exploration", "decay"):
+            if not 0 < getattr(self, name) <= 1:
+                raise TrainingError(f"{name} is {getattr(self, name)}; it is a fraction, choose it in (0, 1]")
+
+    def exploration_at(self, iteration: int) -> float:
+        return self.exploration * max(self.decay**iteration, EXPLORATION_FLOOR)
+
+    def radius_at(self, iteration: int) -> float:
+        return self.radius * self.decay**iteration
 
 
 @dataclass(frozen=True)
@@ -176,7 +186,6 @@ def train(
     start = np.array([p.default for p in system.parameters]) if theta_start is None else np.array(theta_start, float)
     if np.any(start < lower) or np.any(start > upper):
         raise TrainingError("theta_start lies outside its bounds; fit or clip it first")
-    method = METHODS[spec.method](exploration_std(_rollout_spec(spec, False), system.actions))
     names = tuple(p.name for p in system.parameters)
     clock = time.monotonic
     began = clock()
@@ -185,10 +194,11 @@ def train(
     else:
         check = self_check(system, start, spec.gradient_points, spec.seed)
         costs = system.evaluate(start, jobs)
-        state = TrainerState(0, start, start, costs, costs, costs, spec.radius, (), ())
+        zero = np.zeros_like(start)
+        state = TrainerState(0, start, start, costs, costs, costs, Moments(zero, zero, 0), (), ())
     first = state.iteration
-    while state.iteration < spec.iterations and state.radius >= spec.radius_min:
-        state, solves, solve_time_s = _iterate(system, spec, method, state, (start, lower, upper), jobs)
+    while state.iteration < spec.iterations:
+        state, solves, solve_time_s = _iterate(system, spec, state, (start, lower, upper), jobs)
         if checkpoint is not None:
             save_state(checkpoint, state, spec, names)
         elapsed = clock() - began
@@ -205,53 +215,50 @@ def train(
     )  # fmt: skip
 
 
-def _rollout_spec(spec: TrainingSpec, with_q: bool) -> RolloutSpec:
-    return RolloutSpec(spec.episodes, spec.steps, spec.exploration, with_q)
-
-
 def _gather(
-    system: TunableSystem, spec: TrainingSpec, method: Method, state: TrainerState, jobs: int
-) -> tuple[list[Gathered], list[Gathered]]:
-    """(replayed, new) experience labelled by the current theta."""
-    rollout_spec = _rollout_spec(spec, method.needs_q)
-    kept: Sequence[Episode] = () if method.on_policy else state.replay
-    calls = [delayed(relabel)(system, state.theta, rollout_spec, episode) for episode in kept]
-    seeds = [(spec.seed, ROLLOUT_SEED, state.iteration, k) for k in range(spec.episodes)]
-    calls += [delayed(rollout)(system, state.theta, rollout_spec, seed) for seed in seeds]
-    results = list(Parallel(n_jobs=jobs)(calls))
-    return results[: len(kept)], results[len(kept) :]
+    system: TunableSystem,
+    spec: TrainingSpec,
+    rollout_spec: RolloutSpec,
+    kept: Sequence[Episode],
+    theta: Array,
+    n: int,
+    jobs: int,
+) -> list[Gathered]:
+    """Kept episodes relabelled by theta, then the new ones of iteration n."""
+    calls = [delayed(relabel)(system, theta, rollout_spec, episode) for episode in kept]
+    seeds = [(spec.seed, ROLLOUT_SEED, n, k) for k in range(spec.episodes)]
+    calls += [delayed(rollout)(system, theta, rollout_spec, seed) for seed in seeds]
+    return list(Parallel(n_jobs=jobs)(calls))
 
 
 def _iterate(
-    system: TunableSystem,
-    spec: TrainingSpec,
-    method: Method,
-    state: TrainerState,
-    box: tuple[Array, Array, Array],
-    jobs: int,
+    system: TunableSystem, spec: TrainingSpec, state: TrainerState, box: tuple[Array, Array, Array], jobs: int
 ) -> tuple[TrainerState, int, float]:
     """One iteration: (next state, solves, seconds inside the solver)."""
     start, lower, upper = box
     width = upper - lower
-    old, new = _gather(system, spec, method, state, jobs)
-    batch = stack([g.episode for g in old + new], with_q=method.needs_q)
+    needs_q = METHODS[spec.method](np.ones(1)).needs_q
+    rollout_spec = RolloutSpec(spec.episodes, spec.steps, spec.exploration_at(state.iteration), needs_q)
+    method: Method = METHODS[spec.method](exploration_std(rollout_spec, system.actions))
+    kept: Sequence[Episode] = () if method.on_policy else state.replay
+    gathered = _gather(system, rollout_spec, kept, state.theta, (spec.seed, ROLLOUT_SEED, state.iteration), jobs)
+    batch = stack([g.episode for g in gathered], with_q=needs_q)
     critic = CRITICS[spec.critic](spec.seed).fit(batch, system.discount, width)
-    gamma = system.model_discount if method.needs_q else system.discount
-    improvement = method.improve(batch, critic, gamma)
-    direction = step_direction(improvement, width, (state.theta - start) / width, spec)
+    improvement = method.improve(batch, critic, system.model_discount if needs_q else system.discount)
+    gradient = improvement.gradient * width + spec.regularisation * (state.theta - start) / width
+    direction, moments = step_direction(gradient, state.moments)
 
-    theta, costs, radius, accepted = state.theta, state.costs, state.radius, False
-    for _ in range(spec.backtracks + 1):
+    theta, costs, accepted = state.theta, state.costs, False
+    for backtrack in range(spec.backtracks + 1):
+        radius = spec.radius_at(state.iteration) / 2**backtrack
         candidate = np.clip(state.theta + radius * width * direction, lower, upper)
         candidate_costs = system.evaluate(candidate, jobs)
-        if candidate_costs.mean() <= state.costs.mean():
+        if not significantly_worse(candidate_costs, state.costs):
             theta, costs, accepted = candidate, candidate_costs, True
             break
-        radius /= 2
-    radius = min(radius * 1.5, spec.radius) if accepted else radius
     better = costs.mean() < state.best_costs.mean()
     keep = 0 if method.on_policy else spec.episodes * (spec.replay - 1)
-    everything = [g.episode for g in old + new]
+    everything = [g.episode for g in gathered]
     record = IterationRecord(
         iteration=state.iteration + 1,
         cost=float(costs.mean()),
@@ -260,8 +267,8 @@ def _iterate(
         radius=radius,
         transitions=len(batch),
         masked=batch.masked,
-        failures=sum(g.failures for g in old + new),
-        solves=sum(g.solves for g in old + new),
+        failures=sum(g.failures for g in gathered),
+        solves=sum(g.solves for g in gathered),
         at_bounds=int(np.sum((theta <= lower) | (theta >= upper))),
         theta=tuple(map(float, theta)),
     )
@@ -272,25 +279,31 @@ def _iterate(
         costs=costs,
         best_theta=theta if better else state.best_theta,
         best_costs=costs if better else state.best_costs,
-        radius=radius,
+        moments=moments,
         replay=tuple(everything[len(everything) - keep :]) if keep else (),
         history=(*state.history, record),
     )
-    return following, record.solves, sum(g.solve_time_s for g in old + new)
+    return following, record.solves, sum(g.solve_time_s for g in gathered)
 
 
-def step_direction(improvement: Improvement, width: Array, displacement: Array, spec: TrainingSpec) -> Array:
-    """-M^-1 g (p) in units of the bound widths, scaled to a largest entry of 1; zero for a zero gradient.
+def significantly_worse(costs: Array, reference: Array) -> bool:
+    """Is the mean paired increase of the costs (n_periods,) above two standard errors? One period: above zero."""
+    increase = costs - reference
+    if len(increase) < 2:
+        return bool(increase.mean() > 0)
+    return bool(increase.mean() > 2 * increase.std(ddof=1) / np.sqrt(len(increase)))
 
-    `displacement` (p) is (theta - data fit) / width.
+
+def step_direction(gradient: Array, moments: Moments) -> tuple[Array, Moments]:
+    """-mean(g) / rms(g) per parameter (p,), each entry within [-1, 1]; zero where the gradient has always been zero.
+
+    The mean is short, so that the first, huge gradients are soon forgotten; a parameter whose gradient keeps its sign
+    moves by the whole radius, one whose gradient is noise hardly at all.
+    Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization".
     """
-    gradient = improvement.gradient * width + spec.regularisation * displacement
-    metric = improvement.metric * np.outer(width, width)
-    size = float(np.trace(metric)) / len(metric)
-    if size == 0.0:
-        metric, size = np.eye(len(metric)), 1.0
-    # The penalty has curvature of its own; a parameter without influence must not turn its slope into a huge step.
-    metric = metric + (spec.damping * size + spec.regularisation) * np.eye(len(metric))
-    direction = -np.linalg.solve(metric, gradient)
-    largest = float(np.max(np.abs(direction)))
-    return direction / largest if largest > 0 else direction
+    count = moments.count + 1
+    mean = MEAN_MEMORY * moments.mean + (1 - MEAN_MEMORY) * gradient
+    square = SQUARE_MEMORY * moments.square + (1 - SQUARE_MEMORY) * gradient**2
+    rms = np.sqrt(square / (1 - SQUARE_MEMORY**count))
+    direction = -np.divide(mean / (1 - MEAN_MEMORY**count), rms, out=np.zeros_like(rms), where=rms > 0)
+    return np.clip(direction, -1.0, 1.0), Moments(mean, square, count)

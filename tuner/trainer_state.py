@@ -48,6 +48,15 @@ class IterationRecord:
 
 
 @dataclass(frozen=True)
+class Moments:
+    """Running means (p,) of the gradient and of its square, and how many gradients they have seen."""
+
+    mean: Array
+    square: Array
+    count: int
+
+
+@dataclass(frozen=True)
 class TrainerState:
     """Costs are per held-in period (n_periods,); replay holds the episodes that the next iteration sees again."""
 
@@ -57,7 +66,7 @@ class TrainerState:
     start_costs: Array
     costs: Array
     best_costs: Array
-    radius: float
+    moments: Moments
     replay: tuple[Episode, ...]
     history: tuple[IterationRecord, ...]
 
@@ -73,11 +82,12 @@ def save_state(path: Path, state: TrainerState, spec: Any, names: tuple[str, ...
     """Write the checkpoint; a reader sees the old file or the new one, never half of it."""
     head = _identity(spec, names) | {
         "iteration": state.iteration,
-        "radius": state.radius,
+        "gradients": state.moments.count,
         "replay": len(state.replay),
         "history": [record.as_json() for record in state.history],
     }
     arrays = {name: getattr(state, name) for name in ("theta", "best_theta", "start_costs", "costs", "best_costs")}
+    arrays |= {"gradient_mean": state.moments.mean, "gradient_square": state.moments.square}
     for k, episode in enumerate(state.replay):
         arrays |= {f"episode{k}_{name}": value for name, value in episode_arrays(episode).items()}
     text = np.frombuffer(json.dumps(head, sort_keys=True).encode(), dtype=np.uint8)
@@ -110,7 +120,8 @@ def load_state(path: Path, spec: Any, names: tuple[str, ...]) -> TrainerState:
         Episode(**{f.name: arrays[f"episode{k}_{f.name}"] for f in fields(Episode)}) for k in range(head["replay"])
     )
     history = tuple(IterationRecord(**(r | {"theta": tuple(r["theta"])})) for r in head["history"])
+    moments = Moments(arrays["gradient_mean"], arrays["gradient_square"], head["gradients"])
     return TrainerState(
         head["iteration"], arrays["theta"], arrays["best_theta"], arrays["start_costs"], arrays["costs"],
-        arrays["best_costs"], head["radius"], replay, history,
+        arrays["best_costs"], moments, replay, history,
     )  # fmt: skip

@@ -38,7 +38,11 @@ class TunableSystem(Protocol):
     """gamma inside V_theta and Q_theta; Q-learning uses this one. World and model may differ."""
 
     def controller(self) -> MpcController:
-        """A solver of its own for this process."""
+        """The compiled solver, one per process; the gradient self-check looks at this one."""
+        ...
+
+    def rollout_controller(self) -> MpcController:
+        """What rollouts ask: the solver, or the same policy tabulated."""
         ...
 
     def training_world(self, rng: np.random.Generator) -> World:
@@ -138,7 +142,7 @@ def rollout(system: TunableSystem, theta: Array, spec: RolloutSpec, seed: Sequen
     """One exploring episode. Depends on its arguments alone, whichever process runs it: the warm start begins cold."""
     rng = np.random.default_rng(list(seed))
     world = system.training_world(rng)
-    policy = MpcPolicy(system.controller(), system.actions, theta)
+    policy = MpcPolicy(system.rollout_controller(), system.actions, theta)
     policy.reset()
     std = exploration_std(spec, system.actions)
     observations, actions, raws, costs, decisions, values = [world.observe()], [], [], [], [], []
@@ -172,7 +176,7 @@ def rollout(system: TunableSystem, theta: Array, spec: RolloutSpec, seed: Sequen
 
 def relabel(system: TunableSystem, theta: Array, spec: RolloutSpec, episode: Episode) -> Gathered:
     """The same experience seen by pi_theta."""
-    policy = MpcPolicy(system.controller(), system.actions, theta)
+    policy = MpcPolicy(system.rollout_controller(), system.actions, theta)
     policy.reset()
     observations = [Observation(s, d) for s, d in zip(episode.state, episode.forecast, strict=True)]
     decisions, values = [], []

@@ -109,6 +109,8 @@ class LinearQuadraticSystem:
     def controller(self):
         return OneStepController(self.gradient_error, self.fail_above)
 
+    rollout_controller = controller
+
     def training_world(self, rng):
         return LinearWorld(rng)
 

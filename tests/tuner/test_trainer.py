@@ -7,8 +7,8 @@ import pytest
 from linear_quadratic import LinearQuadraticSystem, best_gain, cost_of_gain, gain
 
 from tuner.policy_check import GradientCheckError
-from tuner.trainer import TrainingError, TrainingSpec, self_check, step_direction, train
-from tuner.trainer_state import CheckpointError
+from tuner.trainer import TrainingError, TrainingSpec, self_check, significantly_worse, step_direction, train
+from tuner.trainer_state import CheckpointError, Moments
 
 SYSTEM = LinearQuadraticSystem()
 SPEC = TrainingSpec(iterations=12, episodes=4, steps=250, seed=0)
@@ -99,8 +99,19 @@ def test_unknown_choices_are_refused_with_the_known_ones():
 
 
 def test_a_parameter_without_influence_is_not_moved():
-    from tuner.methods.face import Improvement
-
-    improvement = Improvement(np.array([1.0, 0.0]), np.diag([1.0, 0.0]), 0.0)
-    direction = step_direction(improvement, np.ones(2), np.zeros(2), SPEC)
+    direction, _ = step_direction(np.array([1.0, 0.0]), Moments(np.zeros(2), np.zeros(2), 0))
     assert direction.tolist() == [-1.0, 0.0]
+
+
+def test_a_gradient_that_keeps_changing_sign_moves_its_parameter_less():
+    moments = Moments(np.zeros(2), np.zeros(2), 0)
+    for k in range(20):
+        direction, moments = step_direction(np.array([1.0, (-1.0) ** k]), moments)
+    assert direction[0] == pytest.approx(-1.0)
+    assert abs(direction[1]) < 0.3
+
+
+def test_only_a_significant_increase_of_the_paired_costs_is_worse():
+    reference = np.array([10.0, 20.0, 30.0])
+    assert significantly_worse(reference + np.array([0.9, 1.0, 1.1]), reference)
+    assert not significantly_worse(reference + np.array([-1.0, 0.0, 1.1]), reference)

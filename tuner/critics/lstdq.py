@@ -1,10 +1,13 @@
 """LSTDQ: a critic linear in features that are compatible with the policy, by least-squares temporal differences.
 
-    Q_w(s, a) = psi(s, a)' w + phi(s)' v,     psi(s, a) = (d pi/d theta)' (a - pi(s))                      (compatible)
-    v:  sum phi (phi - gamma phi+)' v = sum phi L                                                         (LSTD)
-    w:  min sum (psi' w + phi' v - L - gamma phi+' v)^2 + ridge |w|^2
+    Q(s, a) = psi(s, a)' w + kappa(s, a)' u + phi(s)' v,     x = (psi, kappa, phi),   x+ = (0, 0, phi(s+))
+    psi   = (d pi/d theta)' (a - pi(s))              compatible: carries grad_a Q at a = pi
+    kappa = |a - pi(s)|^2 (phi(s), psi(s, a))        what exploration itself costs; no slope at a = pi
+    sum x (x - gamma x+)' (w, u, v) = sum x L        next action pi(s+), so Q is that of pi, not of the exploring policy
 
-With such features the deterministic policy gradient of the fitted Q is that of the true one. A parameter without
+With psi the deterministic policy gradient of the fitted Q is that of the true one. Without kappa's even part the price
+of exploring (trading to and fro where it does not pay) would be booked on the states in which it happens; without its
+odd part a Q that rises faster on one side (towards a constraint) would tilt the slope at a = pi. A parameter without
 influence on the move has psi = 0; the ridge keeps its weight at zero.
 Sources: Silver et al., "Deterministic Policy Gradient Algorithms" (compatible features); Lagoudakis and Parr,
 "Least-Squares Policy Iteration" (LSTDQ); "All AI Models are Wrong, but Some are Optimal" (their use with MPC).
@@ -28,11 +31,14 @@ def compatible_features(batch: Batch, theta_scale: Array) -> Array:
 
 @dataclass(frozen=True)
 class LinearCritic:
-    """A fitted LSTDQ critic; v (1 + f) on standardised state features, w (p) on compatible features."""
+    """A fitted LSTDQ critic; w (p) on psi, u (1 + f + p) on kappa, v (1 + f) on standardised phi."""
 
     standardise: Standardiser
-    v: Array
     w: Array
+    u: Array
+    v: Array
+    deviation_scale: float
+    """Root mean square of |a - pi| in the batch; kappa is in units of its square."""
     gamma: float
     theta_scale: Array
 
@@ -43,41 +49,50 @@ class LinearCritic:
         return np.einsum("nmp,p->nm", batch.policy_jacobian * self.theta_scale, self.w)
 
     def td_error(self, batch: Batch) -> Array:
-        q = compatible_features(batch, self.theta_scale) @ self.w + self.value(batch.features)
+        phi = self.standardise(batch.features)
+        psi = compatible_features(batch, self.theta_scale)
+        q = psi @ self.w + phi @ self.v + exploration_features(batch, phi, psi, self.deviation_scale) @ self.u
         return batch.cost + self.gamma * self.value(batch.next_features) - q
+
+
+def exploration_features(batch: Batch, phi: Array, psi: Array, scale: float) -> Array:
+    """kappa (n, 1 + f + p)."""
+    return np.sum((batch.action - batch.policy_action) ** 2, axis=1)[:, None] / scale**2 * np.hstack([phi, psi])
 
 
 @dataclass(frozen=True)
 class Lstdq:
-    """Ridges are relative: to the mean diagonal of each normal matrix."""
+    """Ridges, relative to the mean diagonal of the block of the matrix they are added to."""
 
     ridge_value: float = 1e-6
-    ridge_advantage: float = 1e-3
+    ridge_advantage: float = 1e-4
 
     def fit(self, batch: Batch, gamma: float, theta_scale: Array) -> LinearCritic:
         check_fit_inputs(batch, gamma)
         standardise = Standardiser.of(batch.features)
         phi, phi_next = standardise(batch.features), standardise(batch.next_features)
-        n = len(batch)
-        a_matrix = phi.T @ (phi - gamma * phi_next) / n
-        a_matrix += self.ridge_value * np.eye(len(a_matrix))
-        v = _solve(a_matrix, phi.T @ batch.cost / n, "the values of the states")
-        advantage = batch.cost + gamma * phi_next @ v - phi @ v
         psi = compatible_features(batch, theta_scale)
-        gram = psi.T @ psi / n
-        size = float(np.trace(gram)) / len(gram)
-        if size == 0.0:
-            w = np.zeros(len(gram))
-        else:
-            w = _solve(gram + self.ridge_advantage * size * np.eye(len(gram)), psi.T @ advantage / n, "the advantages")
-        return LinearCritic(standardise, v, w, gamma, theta_scale)
+        deviation = float(np.sqrt(np.mean(np.sum((batch.action - batch.policy_action) ** 2, axis=1)))) or 1.0
+        x = np.hstack([psi, exploration_features(batch, phi, psi, deviation), phi])
+        x_next = np.hstack([np.zeros((len(batch), x.shape[1] - phi.shape[1])), phi_next])
+        p, f = psi.shape[1], phi.shape[1]
+        matrix = x.T @ (x - gamma * x_next) / len(batch)
+        ridge = np.concatenate([self._ridge(block) for block in np.split(x, [p, p + f, 2 * p + f], axis=1)[:3]])
+        ridge = np.concatenate([ridge, np.full(f, self.ridge_value)])
+        weights = _solve(matrix + np.diag(ridge), x.T @ batch.cost / len(batch))
+        w, u, v = np.split(weights, [p, 2 * p + f])
+        return LinearCritic(standardise, w, u, v, deviation, gamma, theta_scale)
+
+    def _ridge(self, block: Array) -> Array:
+        """Of a block of advantage features (n, k): (k,). A block that is all zero still gets an invertible diagonal."""
+        return np.full(block.shape[1], self.ridge_advantage * float(np.mean(block**2)) or 1.0)
 
 
-def _solve(matrix: Array, right: Array, what: str) -> Array:
+def _solve(matrix: Array, right: Array) -> Array:
     try:
         solution = np.linalg.solve(matrix, right)
     except np.linalg.LinAlgError as error:
-        raise CriticError(f"LSTDQ cannot determine {what}: gather more transitions or raise the ridge") from error
+        raise CriticError("LSTDQ has no unique solution: gather more transitions or raise the ridge") from error
     if not np.all(np.isfinite(solution)):
-        raise CriticError(f"LSTDQ found no finite weights for {what}: a cost or feature in the batch is not finite")
+        raise CriticError("LSTDQ found no finite weights: a cost or feature in the batch is not finite")
     return solution

@@ -2,8 +2,7 @@
 
     grad_theta J = E[ (d pi_theta / d theta)' grad_a Q(s, a) |_{a = pi_theta(s)} ]
 
-d pi/d theta comes from the implicit function theorem on the program's optimality system, grad_a Q from a critic; with
-the compatible critic of LSTDQ the natural gradient, metric E[(d pi/d theta)' (d pi/d theta)], is its weight vector.
+d pi/d theta comes from the implicit function theorem on the program's optimality system, grad_a Q from a critic.
 Sources: Silver et al., "Deterministic Policy Gradient Algorithms"; "All AI Models are Wrong, but Some are Optimal",
 Section IV; "AI for Operational Decisions".
 """
@@ -28,5 +27,4 @@ class DeterministicPolicyGradient:
     def improve(self, batch: Batch, critic: Critic, gamma: float) -> Improvement:
         jacobian = batch.policy_jacobian
         gradient = np.einsum("nmp,nm->p", jacobian, critic.q_gradient_a(batch)) / len(batch)
-        metric = np.einsum("nmp,nmq->pq", jacobian, jacobian) / len(batch)
-        return Improvement(gradient, metric, float(np.sqrt(np.mean(critic.td_error(batch) ** 2))))
+        return Improvement(gradient, float(np.sqrt(np.mean(critic.td_error(batch) ** 2))))

@@ -16,8 +16,6 @@ class Improvement:
 
     gradient: Array
     """(p,) of the method's objective, which is to be lowered."""
-    metric: Array
-    """(p, p) positive semi-definite: the method's own measure of distance between thetas."""
     td_error: float
     """Root mean square."""
 

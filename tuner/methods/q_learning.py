@@ -5,7 +5,7 @@
 
 grad_theta Q is the envelope theorem: the partial derivative of the Lagrangian at the solution. c is the mean of
 L + gamma V - Q over the batch: a constant in the stage cost changes no decision, but without it theta would be bent to
-explain the level of a finite-horizon value. The metric is the Gauss-Newton matrix of the squared error.
+explain the level of a finite-horizon value.
 Sources: "All AI Models are Wrong, but Some are Optimal", Section IV; Gros and Zanon, "Data-Driven Economic NMPC Using
 Reinforcement Learning" (semi-gradient and its sensitivities).
 """
@@ -32,5 +32,4 @@ class QLearning:
         delta = delta - delta.mean()
         centred = batch.q_gradient - batch.q_gradient.mean(axis=0)
         gradient = -centred.T @ delta / len(batch)
-        metric = centred.T @ centred / len(batch)
-        return Improvement(gradient, metric, float(np.sqrt(np.mean(delta**2))))
+        return Improvement(gradient, float(np.sqrt(np.mean(delta**2))))

@@ -5,7 +5,7 @@
     A_t = sum_k (gamma lambda)^k delta_{t+k},   delta_t = L_t + gamma V(s_{t+1}) - V(s_t)
 
 V is the critic's value of the state: the baseline, and the tail of an episode that was cut. The plant projects the
-action to its bounds, so the score is that of the action before projection. The metric is the Fisher matrix.
+action to its bounds, so the score is that of the action before projection.
 Sources: Williams, "Simple statistical gradient-following algorithms"; Schulman et al., "High-dimensional continuous
 control using generalized advantage estimation"; "All AI Models are Wrong, but Some are Optimal" names the method.
 """
@@ -38,7 +38,7 @@ class StochasticPolicyGradient:
         scaled = (batch.raw_action - batch.policy_action) / self.exploration_std**2
         score = np.einsum("nmp,nm->np", batch.policy_jacobian, scaled)
         gradient = score.T @ (advantage - advantage.mean()) / len(batch)
-        return Improvement(gradient, score.T @ score / len(batch), float(np.sqrt(np.mean(delta**2))))
+        return Improvement(gradient, float(np.sqrt(np.mean(delta**2))))
 
 
 def generalised_advantage(delta: Array, segment: Array, decay: float) -> Array:
