@@ -1,0 +1,56 @@
+"""`nisse tune`: learn theta so that decisions get better."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from pathlib import Path
+
+from tuner.critics import CRITICS
+from tuner.methods import METHODS
+
+# Each module offers `run(args) -> exit code`, and `add_arguments(parser)` where it has options of its own.
+SYSTEMS: dict[str, str] = {
+    "battery": "tuner.commands.tune_battery",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "The learner sees the training part of the data only. Every step is tried on held-in weeks of that part and\n"
+        "taken back when it makes them significantly worse; the best theta of those weeks is the result, and the data\n"
+        "fit stays when nothing was better. Held-out weeks then give the verdict.\n\n"
+        "examples:\n"
+        "  nisse tune --system battery --output theta.json\n"
+        "  nisse tune --system battery --prices prices.csv --train-until 2021-01-01 --output theta.json"
+    )
+    parser.add_argument("--system", choices=sorted(SYSTEMS), default="battery", help="(default: %(default)s)")
+    parser.add_argument("--method", choices=sorted(METHODS), default="dpg", help="(default: %(default)s)")
+    parser.add_argument("--critic", choices=sorted(CRITICS), default="lstdq", help="(default: %(default)s)")
+    parser.add_argument("--iterations", type=_positive, metavar="N", help="(default: the system's own)")
+    parser.add_argument("--theta", type=Path, metavar="FILE", help="start here, not from a fit to a simulated log")
+    parser.add_argument(
+        "--output", type=Path, default=Path("theta.json"), metavar="FILE", help="(default: %(default)s)"
+    )
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE.npz", help="(default: OUTPUT.checkpoint.npz)")
+    parser.add_argument("--resume", action="store_true", help="continue from the checkpoint, bit for bit")
+    parser.add_argument("--jobs", type=_positive, default=2, metavar="N", help="processes (default: %(default)s)")
+    parser.add_argument("--time-limit", type=float, metavar="S", help="stop after the iteration that passes this")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write the result for machines")
+    for module in SYSTEMS.values():
+        extra = getattr(importlib.import_module(module), "add_arguments", None)
+        if extra is not None:
+            extra(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.checkpoint is None:
+        args.checkpoint = args.output.with_suffix(".checkpoint.npz")
+    return int(importlib.import_module(SYSTEMS[args.system]).run(args))
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value

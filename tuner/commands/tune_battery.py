@@ -1,0 +1,105 @@
+"""`nisse tune --system battery`: learn on the training weeks, judge on the held-out ones."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+
+from rich.console import Console
+from rich.table import Table
+
+from systems.battery.problem import home_battery
+from systems.problem import Problem
+from systems.theta import read_theta, write_theta
+from tuner.commands.battery_data import add_data_arguments, split_from
+from tuner.commands.tune_display import LiveTable
+from tuner.evaluate.battery import Evaluation, evaluate_battery
+from tuner.tune_battery import BATTERY_TRAINING, BatteryTuning, tune_battery
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_data_arguments(parser)
+    group = parser.add_argument_group("battery")
+    group.add_argument("--held-in-weeks", type=int, default=4, metavar="N", help="(default: %(default)s)")
+    group.add_argument(
+        "--held-out-weeks", type=int, default=8, metavar="N", help="for the verdict; 0 leaves it to `nisse evaluate`"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    problem = home_battery()
+    split = split_from(args)
+    spec = replace(BATTERY_TRAINING, method=args.method, critic=args.critic, seed=args.seed)
+    if args.iterations is not None:
+        spec = replace(spec, iterations=args.iterations)
+    start = read_theta(args.theta, problem) if args.theta is not None else None
+    console = Console()
+    with LiveTable(console, f"tuning {problem.name} by {spec.method}, {split.exogenous.source}") as live:
+        tuning = tune_battery(
+            split,
+            data_fitted=start,
+            spec=spec,
+            problem=problem,
+            held_in_weeks=args.held_in_weeks,
+            jobs=args.jobs,
+            time_limit_s=args.time_limit,
+            checkpoint=args.checkpoint,
+            resume=args.resume,
+            report=live.update,
+        )
+        evaluation = None
+        if args.held_out_weeks > 0 and tuning.result.improved:
+            evaluation = evaluate_battery(
+                split,
+                data_fitted=tuning.data_fitted,
+                tuned=tuning.theta,
+                problem=problem,
+                weeks=min(args.held_out_weeks, len(split.held_out_weeks())),
+                seeds=1,
+                seed=args.seed,
+                workers=args.jobs,
+                progress=live.held_out,
+            )
+    console.print(_theta_table(problem, tuning))
+    console.print(_summary(tuning, evaluation), highlight=False)
+    provenance = {
+        "method": spec.method, "critic": spec.critic, "seed": spec.seed, "prices": split.exogenous.source,
+        "trained_until": split.boundary_time.isoformat(),
+    }  # fmt: skip
+    write_theta(args.output, problem, tuning.theta, provenance)
+    console.print(f"written: {args.output}", highlight=False)
+    if args.json is not None:
+        document = tuning.result.as_json() | {"data_fitted": tuning.data_fitted, "output": str(args.output)}
+        document["held_out"] = evaluation.to_json() if evaluation is not None else None
+        args.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def _theta_table(problem: Problem, tuning: BatteryTuning) -> Table:
+    table = Table(title="theta")
+    for heading in ("parameter", "unit", "data-fitted", "tuned", "bounds"):
+        table.add_column(heading, justify="left" if heading in ("parameter", "unit") else "right")
+    for p in problem.theta:
+        value = tuning.theta[p.name]
+        bound = " (at its bound)" if value in (p.lower, p.upper) else ""
+        table.add_row(
+            p.name, p.unit, f"{tuning.data_fitted[p.name]:.4f}", f"{value:.4f}{bound}", f"{p.lower:g}..{p.upper:g}"
+        )
+    return table
+
+
+def _summary(tuning: BatteryTuning, evaluation: Evaluation | None) -> str:
+    result = tuning.result
+    lines = [result.gradient_check.summary()] if result.gradient_check else []
+    failures = sum(record.failures for record in result.history)
+    masked = sum(record.masked for record in result.history)
+    lines.append(f"{failures} failed solves, {masked} transitions left out for them")
+    lines.append(f"held-in weeks: {result.cost_start:.3f} EUR per week data-fitted, {result.cost:.3f} tuned")
+    if not result.improved:
+        lines.append("no improvement on the held-in weeks: the data-fitted theta is kept")
+    elif evaluation is not None:
+        lines.append(f"held-out weeks: {evaluation.verdict}")
+    else:
+        lines.append("run `nisse evaluate` on held-out weeks before using it")
+    return "\n".join(lines)
