@@ -15,8 +15,8 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
+from codegen.controller import Controller
 from codegen.solver import compiled_controller
-from runtime.abi.controller import Controller
 from systems.battery.exogenous import Exogenous
 from systems.battery.plant import BatteryPlant, PlantSpec
 from systems.battery.problem import home_battery

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.abi.controller import Controller, Solution
+from codegen.controller import Controller, Solution
 from systems.battery.plant import BatteryPlant
 
 IDLE = np.zeros(2)

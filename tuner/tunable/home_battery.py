@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from joblib import Parallel, delayed
 
+from codegen.controller import Controller
 from codegen.solver import compiled_controller
-from runtime.abi.controller import Controller
 from systems.battery.exogenous import Exogenous
 from systems.battery.plant import BatteryPlant, PlantSpec
 from systems.problem import Parameter, Problem

@@ -1,0 +1,7 @@
+"""The compiled controller, for those who reach the runtime through codegen only."""
+
+from __future__ import annotations
+
+from runtime.abi.controller import Controller, ControllerError, Solution, Status, ThetaError
+
+__all__ = ["Controller", "ControllerError", "Solution", "Status", "ThetaError"]
