@@ -5,8 +5,8 @@ the cost modification is from the slides "MDP equivalence". In costs: the disadv
 the paper's advantage with the sign changed, and its minimisers are the optimal actions. A hat marks the model.
 
 Two slips of the paper, corrected here: Lambda (17) takes the expectation under the model, not under the world (else
-(18) is not the modified MDP); and in the proof of Corollary 1 the offset between Q and Q_hat is Delta gamma/(1 - gamma),
-the discounted sum of Delta over all steps, not gamma Delta, which is that of one step.
+(18) is not the modified MDP); and in the proof of Corollary 1 the offset of Q_hat is Delta gamma / (1 - gamma), the
+discounted sum of Delta over all steps, not gamma Delta, which is that of one step.
 """
 
 from __future__ import annotations

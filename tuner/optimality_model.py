@@ -121,9 +121,10 @@ class OptimalModel:
     def jumps(self) -> list[Jump]:
         """Discontinuities of f where it exists: steps that do not shrink with the interval around them."""
         m, f = self.sample()
-        step = np.abs(np.diff(f))
+        step = np.nan_to_num(np.abs(np.diff(f)))
+        beside = np.maximum(np.append(step[1:], 0.0), np.insert(step[:-1], 0, 0.0))
         found = []
-        for i in np.flatnonzero(np.isfinite(step) & (step > 4.0 * np.nanmedian(step) + JUMP)):
+        for i in np.flatnonzero(step > 5.0 * beside + JUMP):
             a, b, fa, fb = m[i], m[i + 1], f[i], f[i + 1]
             while b - a > 1e-9 and np.abs(fb - fa) > JUMP:
                 middle = (a + b) / 2.0

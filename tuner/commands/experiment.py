@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment: its module offers `add_arguments(parser)` and `run(args) -> exit code`; args.experiment is its name."""
+    """Its module offers `add_arguments(parser)` and `run(args) -> exit code`; args.experiment is its name."""
 
     module: str
     help: str
@@ -20,7 +20,7 @@ class Experiment:
 EXPERIMENTS: dict[str, Experiment] = {
     "battery-case1": Experiment(
         "tuner.experiments.battery_cases",
-        "the scalar battery that sells: optimal against model-based decisions, exactly",
+        "the scalar battery that sells: optimal and model-based decisions, exactly",
     ),
     "battery-case2": Experiment(
         "tuner.experiments.battery_cases", "the scalar battery with a kink at 1/2, and its optimal models"

@@ -1,7 +1,7 @@
 """`nisse experiment battery-case1 | battery-case2`: optimal and model-based decisions of the scalar battery, exactly.
 
-"All AI Models are Wrong, but Some are Optimal", Example V-A, figures 4 and 5. Results are returns, as in the paper: V is
-minus the cost-to-go.
+"All AI Models are Wrong, but Some are Optimal", Example V-A, figures 4 and 5. Results are returns, as in the paper:
+V is minus the cost-to-go.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def as_json(
     reason = None
     if study.j_hat is None:
         reason = (
-            f"-infinity: the model's policy breaks the hard bound in {100 * study.forbidden_share:.1f} % of the states; "
+            f"-infinity: the model's policy breaks the hard bound in {100 * study.forbidden_share:.1f} % of states; "
             "J_hat_policy_projected_on_world moves each such action to the nearest allowed one"
         )
     return {
@@ -148,10 +148,10 @@ def summary(options: ScalarOptions, study: BatteryStudy) -> str:
     used = study.j_hat_projected if study.j_hat is None else study.j_hat
     label = "with its forbidden actions moved to the nearest allowed ones" if study.j_hat is None else "in the world"
     return (
-        f"Planning with the expected-value model s+ = s + a instead of the real s+ = s + a + w changes the action by up to "
-        f"{gap['max']:.3f} (at s = {gap['at_s']:.3f}). The optimal policy returns "
-        f"{rounded(float(study.j_star.value), study.j_star.error)} from uniformly distributed initial states; the model's "
-        f"policy {label} returns {rounded(float(used.value), used.error)}"
+        f"Planning with the expected-value model s+ = s + a instead of the real s+ = s + a + w changes the action by "
+        f"up to {gap['max']:.3f} (at s = {gap['at_s']:.3f}). The optimal policy returns "
+        f"{rounded(float(study.j_star.value), study.j_star.error)} from uniformly distributed initial states; "
+        f"the model's policy {label} returns {rounded(float(used.value), used.error)}"
         + ("." if study.j_hat is not None else "; as it stands it leaves [0, 1], which is forbidden.")
     )
 
@@ -160,7 +160,7 @@ def numbers_table(study: BatteryStudy) -> tuple[str, list[str], list[list[str]]]
     def row(label: str, value: Any) -> list[str]:
         return [label, rounded(float(value.value), value.error), f"{value.error:.0e}"]
 
-    middle = len(study.nodes) // 2
+    v, middle = study.v_star, len(study.nodes) // 2
     rows = [row("J of the optimal policy in the world", study.j_star)]
     if study.j_hat is None:
         rows.append(["J of the model's policy in the world", "−∞", f"{100 * study.forbidden_share:.1f} % forbidden"])
@@ -169,9 +169,7 @@ def numbers_table(study: BatteryStudy) -> tuple[str, list[str], list[list[str]]]
     rows.append(row("the same, forbidden actions projected", study.j_hat_projected))
     rows.append(row("J that the model promises itself", study.j_hat_in_model))
     for label, index in (("V*(0)", 0), ("V*(1/2)", middle), ("V*(1)", -1)):
-        rows.append(
-            [label, rounded(-float(study.v_star.value[index]), study.v_star.error), f"{study.v_star.error:.0e}"]
-        )
+        rows.append([label, rounded(-float(v.value[index]), v.error), f"{v.error:.0e}"])
     return "Numbers", ["quantity", "value, in the digits that refinement supports", "estimated error"], rows
 
 
@@ -194,12 +192,12 @@ def statements_1(study: BatteryStudy, critical: tuple[float, float], models: lis
         Statement(
             "V* appears close to linear.",
             f"The slope of V* falls from {slope.max():.3f} (s near 0) to {slope.min():.3f} (s near 1).",
-            "Energy is worth its selling price 1 where it can be sold soon, its buying price 2 where it must be bought.",
+            "Energy is worth its selling price 1 where it can be sold, its buying price 2 where it must be bought.",
         ),
         Statement(
             "The model-based policy differs significantly, because the bound s = 0 is activated.",
-            f"Largest difference {gap['max']:.4f}, at s = {gap['at_s']:.3f}. The model sells down to s = 0 and holds there "
-            f"(action {empty:.3f} at s = 0); the optimal policy keeps s + a at least the noise limit away from 0.",
+            f"Largest difference {gap['max']:.4f}, at s = {gap['at_s']:.3f}. The model sells down to s = 0 and "
+            f"holds there (action {empty:.3f} at s = 0); the optimal policy keeps s + a the noise limit away from 0.",
             "Without noise in the model, s = 0 looks safe.",
         ),
         Statement(
@@ -222,15 +220,16 @@ def statements_2(study: BatteryStudy, critical: tuple[float, float], models: lis
         ),
         Statement(
             "The model-based policy differs significantly.",
-            f"Largest difference {gap['max']:.4f}, at s = {gap['at_s']:.3f}: the model goes to 1/2 at once, the optimal "
-            "policy leaves a band around 1/2 alone.",
+            f"Largest difference {gap['max']:.4f}, at s = {gap['at_s']:.3f}: the model goes to 1/2 at once, the "
+            "optimal policy leaves a band around 1/2 alone.",
             "Moving costs as much as the deviation it removes, and the noise soon undoes the move.",
         ),
     ]
     for model in models:
         jumps, missing = model.jumps(), model.missing()
         if missing:
-            here = f"No f for s + a in [{missing[0][0]:.4f}, {missing[-1][1]:.4f}]; covered {100 * model.coverage():.2f} %."
+            covered = f"{100 * model.coverage():.2f} % of (s, a) covered"
+            here = f"No f for s + a from {missing[0][0]:.4f} to {missing[-1][1]:.4f}; {covered}."
         elif jumps:
             jump = jumps[0]
             here = f"f exists everywhere and jumps at s + a = {jump.at:.4f} from {jump.before:.4f} to {jump.after:.4f}."

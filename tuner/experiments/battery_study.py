@@ -99,7 +99,7 @@ def _lifted(coarser: list[Solution], problem: ScalarProblem) -> Array | None:
 
 
 def _quadrature_error(options: ScalarOptions, world: ScalarProblem, real: list[Solution]) -> float:
-    """Of the exact integral: against an independent one. Of a rule with nodes: against the exact solution, coarsest grid."""
+    """The exact integral against an independent one; a rule with nodes against the exact solution, coarsest grid."""
     if options.noise_nodes is None:
         return integration_error(world, options.gaussian, real[-1].cost_to_go)
     exact = options.world(options.intervals // 4, exact=True).solve(real[0].cost_to_go)

@@ -33,7 +33,7 @@ WORLD, MODEL, ACCENT = "#1d6f8a", "#c2571a", "#6a4c93"
 
 @dataclass(frozen=True)
 class Statement:
-    """One line of the comparison: what the paper says, what is computed here, and why they differ (or that they do not)."""
+    """One line of the comparison: what the paper says, what is computed here, and why they differ if they do."""
 
     paper: str
     here: str
@@ -67,7 +67,7 @@ def write_outputs(
     images = {}
     for stem, figure in page.figures.items():
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", bbox_inches="tight", metadata={"Software": None})
+        figure.savefig(buffer, format="png", metadata={"Software": None})
         write_atomically(folder / f"{stem}.png", buffer.getvalue())
         images[stem] = base64.b64encode(buffer.getvalue()).decode("ascii")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)

@@ -64,7 +64,7 @@ def add_scalar_arguments(parser: argparse.ArgumentParser, *, grid: int = DEFAULT
         "--noise-nodes",
         type=int,
         metavar="N",
-        help="Gauss-Legendre nodes for the disturbance (default: exact integral)",
+        help="Gauss-Legendre nodes for the noise (default: exact integral)",
     )
     parser.add_argument("--noise-std", type=float, metavar="X", help="standard deviation of w before truncation")
     parser.add_argument("--noise-limit", type=float, metavar="X", help="largest |w|")
