@@ -168,6 +168,15 @@ class Scenario(Section):
         return (self.directory / relative).expanduser()
 
 
+def shipped_scenario(name: str) -> Path:
+    """A scenario that comes with nisse: in the wheel beside this module, in a checkout at the top. Raises ScenarioError."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "scenarios", here.parent / "scenarios"):
+        if (folder / name).is_file():
+            return folder / name
+    raise ScenarioError(f"{name}: no scenario of this name comes with nisse; give a path to your own file")
+
+
 def load_scenario(path: Path) -> Scenario:
     """Read and validate a scenario file.
 

@@ -26,7 +26,9 @@ COMMANDS: dict[str, Command] = {
     "identify": Command("tuner.commands.identify", "fit a model to a log", "tune"),
     "tune": Command("tuner.commands.tune", "learn theta so that decisions get better", "tune"),
     "evaluate": Command("tuner.commands.evaluate", "compare policies on held-out periods", "tune"),
-    "experiment": Command("tuner.commands.experiment", "the experiments of the literature, by one command each", "tune"),
+    "experiment": Command(
+        "tuner.commands.experiment", "the experiments of the literature, by one command each", "tune"
+    ),
     "build": Command("codegen.commands.build", "emit, compile, verify, pack and sign a controller bundle", "build"),
     "verify": Command("codegen.commands.verify", "check a bundle against an independent solver", "build"),
     "key": Command("runtime.commands.key", "make and show signing keys"),
