@@ -1,12 +1,14 @@
-"""Problem -> compiled controller: generate, compile, cache by content, load."""
+"""Problem -> compiled controller: generate, compile, keep in the cache, load."""
 
 from __future__ import annotations
 
 import hashlib
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+
+import casadi as ca
 
 from codegen import acados
 from codegen.compilers import Compiler, find_compiler
@@ -44,7 +46,7 @@ def compiled_controller(problem: Problem, cache_dir: Path | None = None) -> Cont
 
 
 def build_solver(problem: Problem, arch: str, cache_dir: Path | None = None) -> BuiltSolver:
-    """Generate and compile `problem` for `arch`, or take it from the cache when the same sources were built before."""
+    """Generate and compile `problem` for `arch`, or take it from the cache when the same was built before."""
     cache = cache_dir or cache_directory()
     with acados.environment_kept():
         tree = acados_tree(arch, cache)
@@ -53,21 +55,33 @@ def build_solver(problem: Problem, arch: str, cache_dir: Path | None = None) -> 
     compiler = find_compiler(arch, cache)
     solvers = cache / "solvers"
     solvers.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=solvers, prefix=".partial-") as name:
-        work = Path(name)
-        generate_sources(problem, templates_tree, work / "src")
-        key = content_hash(work / "src", f"{arch} {tree.version} {compiler.name} {' '.join(flags())}")
-        destination = solvers / f"{problem.name}-{arch}-{key[:16]}"
-        if not destination.is_dir():
+    destination = solvers / f"{problem.name}-{arch}-{cache_key(problem, tree, compiler)[:16]}"
+    if not destination.is_dir():
+        with tempfile.TemporaryDirectory(dir=solvers, prefix=".partial-") as name:
+            work = Path(name) / "solver"
+            work.mkdir()
+            generate_sources(problem, templates_tree, work / "src")
             compile_controller(work, tree, compiler)
             try:
                 work.rename(destination)
             except OSError:
+                # Another process built the same solver meanwhile.
                 if not destination.is_dir():
                     raise
-            destination.chmod(0o755)
-            work.mkdir(exist_ok=True)
-        return BuiltSolver(destination, arch)
+    return BuiltSolver(destination, arch)
+
+
+def cache_key(problem: Problem, tree: AcadosTree, compiler: Compiler) -> str:
+    """sha256 over everything the library is a function of: problem, generator, acados and compiler."""
+    digest = hashlib.sha256()
+    for field in fields(problem):
+        value = getattr(problem, field.name)
+        digest.update(f"{field.name}={value.serialize() if isinstance(value, ca.Function) else value!r};".encode())
+    generator = [Path(__file__).with_name(f"{name}.py") for name in ("acados", "functions", "ocp", "solver")]
+    for path in (*sorted(SHIM.glob("*.[ch]")), ABI_HEADER, *generator):
+        digest.update(path.read_bytes())
+    digest.update(f"{tree.arch} {tree.version} {tree.root} {compiler.name} {ca.CasadiMeta.version()}".encode())
+    return digest.hexdigest()
 
 
 def generate_sources(problem: Problem, tree: AcadosTree, directory: Path) -> None:
@@ -108,11 +122,3 @@ def compile_controller(work: Path, tree: AcadosTree, compiler: Compiler) -> None
     includes = [f"-I{tree.include / part}" for part in INCLUDES]
     links = ["-L../lib", "-Wl,--no-as-needed", *(f"-l:{library.name}" for library in shipped), "-lm"]
     compiler.run([*flags(), "-I.", *includes, *source_list(source), "-o", f"../lib/{LIBRARY}", *links], source)
-
-
-def content_hash(directory: Path, extra: str) -> str:
-    """sha256 over names and bytes of all files below `directory`, and `extra`."""
-    digest = hashlib.sha256(extra.encode())
-    for path in sorted(p for p in directory.rglob("*") if p.is_file()):
-        digest.update(str(path.relative_to(directory)).encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
