@@ -27,8 +27,18 @@ from hil.lockstep import LockstepDaemon
 from hil.modbus_plant import ModbusDevice
 from hil.mqtt_side import MqttSide
 from hil.plants import Plant, make_plant
-from hil.record import FORMAT_VERSION, Cycle, Record, Timing, canonical
-from hil.scenario import Scenario
+from hil.predicates import Predicate
+from hil.record import (
+    FORMAT_VERSION,
+    Cycle,
+    Record,
+    RecordError,
+    Timing,
+    read_record,
+    read_timing,
+    write_timing,
+)
+from hil.scenario import Expect, Scenario
 from hil.serial_line import SerialLine
 from hil.verdict import Verdict, judge, parse_expectations
 from runtime.bundle import Bundle, open_bundle
@@ -37,6 +47,7 @@ Progress = Callable[[int, int, str], None]
 """Called with (cycles done, cycles in all, level of the last cycle)."""
 PLAN_EVERY = 24
 """Cycles between two plans in the record: enough for a plot."""
+TIMING_FILE = "timing.jsonl"
 BEST_LEVEL = kpi.LEVELS[0]
 
 
@@ -84,6 +95,41 @@ def run_scenario(
     began = time.perf_counter()
     record, timing = _run(scenario, plant, path, bundle, output_dir, progress)
     wall_s = time.perf_counter() - began
+    return write_results(scenario, plant, expectations, record, timing, wall_s, output_dir)
+
+
+def replay_scenario(scenario: Scenario, record_path: Path, output_dir: Path) -> Result:
+    """Judge a recorded run again, without the daemon: the plant, driven by the recorded set-points, must do the same.
+
+    Raises:
+        RecordError: the file is no record, or not one of this scenario and this plant.
+        ScenarioError: as `run_scenario`.
+    """
+    plant = make_plant(scenario)
+    expectations = parse_expectations(scenario, plant)
+    record = read_record(record_path)
+    began = time.perf_counter()
+    for number, cycle in enumerate(record.cycles):
+        if plant.time_s() != cycle.time_s or plant.advance(cycle.applied) != cycle.plant:
+            raise RecordError(
+                f"{record_path}:{number + 2}: the plant does not do this under {scenario.head.name}: replay with the "
+                "scenario and the version that made the record, or run the scenario again"
+            )
+    output_dir.mkdir(parents=True, exist_ok=True)
+    timing = read_timing(record_path.with_name(TIMING_FILE))
+    return write_results(scenario, plant, expectations, record, timing, time.perf_counter() - began, output_dir)
+
+
+def write_results(
+    scenario: Scenario,
+    plant: Plant,
+    expectations: Sequence[tuple[Expect, Predicate]],
+    record: Record,
+    timing: tuple[Timing, ...],
+    wall_s: float,
+    output_dir: Path,
+) -> Result:
+    """Judge a record and write it with its JUnit XML and HTML page."""
     kpis = kpi.indicators(record, timing)
     result = Result(
         scenario=scenario,
@@ -98,7 +144,7 @@ def run_scenario(
         junit_path=output_dir / "junit.xml",
     )
     record.write(result.record_path)
-    (output_dir / "timing.jsonl").write_text("".join(canonical(vars(t)) + "\n" for t in timing))
+    write_timing(output_dir / TIMING_FILE, timing)
     write_junit(result.junit_path, scenario.head.name, result.verdict, wall_s)
     from hil.report import write_report  # matplotlib takes a second to import: not before the run
 
@@ -192,7 +238,8 @@ class _Loop:
         report, cycle_s = self._cycle(now_s, time_s)
         self._device.collect_writes()
         held = self._device.held()
-        quantities = self._plant.advance(self._device.mean(self._plant.step_s))
+        applied = self._device.mean(self._plant.step_s)
+        quantities = self._plant.advance(applied)
         spent = report.get("timing", {})
         self.cycles.append(
             Cycle(
@@ -203,6 +250,7 @@ class _Loop:
                 plant=quantities,
                 seen=seen(displays),
                 set_point=held,
+                applied=applied,
                 action=report.get("action", {}),
                 plan=self._plan(report, time_s),
                 faults=active(self._scenario.faults, now_s, self._plant.step_s),

@@ -47,7 +47,8 @@ class Cycle:
 
     `plant` holds the true quantities over the step that follows (name -> value, units in the names), `seen` what the
     daemon could read (measured values after faults), `action` and `plan` what the daemon reported, `set_point` what the
-    device holds, `applied` what the plant did. `level` is "off" when the daemon did not run.
+    device holds, `applied` the mean of that over the step, in which its time-out may strike. `level` is "off" when the
+    daemon did not run.
     """
 
     elapsed_s: float
@@ -57,6 +58,7 @@ class Cycle:
     plant: Mapping[str, float]
     seen: Mapping[str, float | None]
     set_point: Mapping[str, float]
+    applied: Mapping[str, float]
     action: Mapping[str, float]
     plan: Mapping[str, Sequence[float]]
     faults: tuple[str, ...]
@@ -121,3 +123,17 @@ def read_record(path: Path) -> Record:
     except (IndexError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise RecordError(f"{path}:{number}: not a bench record ({error}): run the scenario again") from error
     return Record(header, tuple(cycles))
+
+
+def write_timing(path: Path, timing: Sequence[Timing]) -> None:
+    path.write_text("".join(canonical(vars(t)) + "\n" for t in timing), encoding="utf-8")
+
+
+def read_timing(path: Path) -> tuple[Timing, ...]:
+    """What `write_timing` wrote; nothing when there is no such file. Raises RecordError for a damaged one."""
+    if not path.exists():
+        return ()
+    try:
+        return tuple(Timing(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines())
+    except (ValueError, TypeError) as error:
+        raise RecordError(f"{path}: not the timing of a run ({error}): remove it or run the scenario again") from error

@@ -28,7 +28,7 @@ WIDTH_IN = 9.6
 LEFT = 0.13
 """The same left edge in every plot, so that the days stand below one another."""
 LINES = ("#1f6f8b", "#d1495b", "#7a8b99", "#edae49")
-PLAN_COLOUR = "#b8c4cc"
+PLAN_COLOUR = "#93a7b5"
 FAULT_COLOUR = "#d1495b"
 LEVEL_COLOURS = dict(zip(LEVELS, ("#4c956c", "#a3b18a", "#edae49", "#d1495b", "#343a40"), strict=True))
 STYLE = {
@@ -110,7 +110,7 @@ def timing_rows(timing: Sequence[Timing]) -> list[tuple[str, float, float, float
 def _panel_svg(record: Record, panel: Panel, plan_state: str | None, zone: tzinfo | None) -> str:
     figure = Figure(figsize=(WIDTH_IN, 2.3), layout="none")
     axes = figure.subplots()
-    figure.subplots_adjust(left=LEFT, right=0.99, top=0.86, bottom=0.13)
+    figure.subplots_adjust(left=LEFT, right=0.97, top=0.86, bottom=0.13)
     times = _times(record, zone)
     for limit in panel.limits:
         axes.axhline(limit, color="#9aa5ad", linewidth=0.8, linestyle=(0, (4, 3)))
@@ -145,7 +145,7 @@ def _levels_svg(record: Record, zone: tzinfo | None) -> str:
     figure = Figure(figsize=(WIDTH_IN, 0.9 + 0.24 * len(faults)), layout="none")
     axes = figure.subplots()
     height = figure.get_figheight()
-    figure.subplots_adjust(left=LEFT, right=0.99, top=1 - 0.08 / height, bottom=0.28 / height)
+    figure.subplots_adjust(left=LEFT, right=0.97, top=1 - 0.08 / height, bottom=0.28 / height)
     begin = 0
     for i in range(1, len(record.cycles) + 1):
         if i == len(record.cycles) or record.cycles[i].level != record.cycles[begin].level:

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from hil.bench import Result, run_scenario
+from hil.bench import Result, replay_scenario, run_scenario
 from hil.kpi import LEVELS
 from hil.report import number, timing_rows, unit
-from hil.scenario import load_scenario
+from hil.scenario import Scenario, load_scenario
 
 EXIT_OK, EXIT_CHECK_FAILED = 0, 1
 SHOWN = ("cost_tot", "ener_tot", "pele_tot", "time_rat", "recovery_s", "level_changes", "actuator_travel")
@@ -25,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", type=Path, metavar="PATH", help="controller bundle; overrides the scenario's own")
     parser.add_argument(
         "--trusted-key", metavar="KEY", help="public key that must have signed the bundle (default: its own signer)"
+    )
+    parser.add_argument(
+        "--replay", type=Path, metavar="RECORD", help="judge a recorded run again instead of running the daemon"
     )
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder of the results (default: out/hil/NAME)")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write verdict and indicators as JSON")
@@ -38,6 +41,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     scenario = load_scenario(args.scenario)
     output = args.output or Path("out") / "hil" / scenario.head.name
+    result = replay_scenario(scenario, args.replay, output) if args.replay else _run(scenario, args, output)
+    if args.json is not None:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(as_json(result), indent=2) + "\n", encoding="utf-8")
+    if args.junit is not None:
+        args.junit.parent.mkdir(parents=True, exist_ok=True)
+        args.junit.write_bytes(result.junit_path.read_bytes())
+    show(result, Console())
+    return EXIT_OK if result.verdict.passed else EXIT_CHECK_FAILED
+
+
+def _run(scenario: Scenario, args: argparse.Namespace, output: Path) -> Result:
+    """With a progress bar."""
     console = Console(stderr=True)
     with Progress(
         TextColumn(scenario.head.name),
@@ -51,21 +67,13 @@ def run(args: argparse.Namespace) -> int:
         disable=not console.is_terminal,  # a log file wants no bars
     ) as bar:
         task = bar.add_task(scenario.head.name, total=None, level="-")
-        result = run_scenario(
+        return run_scenario(
             scenario,
             args.bundle,
             args.trusted_key,
             output,
             progress=lambda done, total, level: bar.update(task, completed=done, total=total, level=level),
         )
-    if args.json is not None:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(as_json(result), indent=2) + "\n", encoding="utf-8")
-    if args.junit is not None:
-        args.junit.parent.mkdir(parents=True, exist_ok=True)
-        args.junit.write_bytes(result.junit_path.read_bytes())
-    show(result, Console())
-    return EXIT_OK if result.verdict.passed else EXIT_CHECK_FAILED
 
 
 def show(result: Result, console: Console) -> None:
@@ -86,9 +94,8 @@ def show(result: Result, console: Console) -> None:
     for title, median, high, _ in timing_rows(result.timing):
         console.print(f"{title}: median {number(median)} ms, 99 % {number(high)} ms", style="dim")
     days = len(result.record.cycles) * result.record.step_s / 86400.0
-    console.print(
-        f"{number(days)} days in {result.wall_s:.1f} s; record sha256 {result.record.sha256()[:16]}", style="dim"
-    )
+    span = f"{number(days)} day{'' if days == 1 else 's'} in {result.wall_s:.1f} s"
+    console.print(f"{span}; record sha256 {result.record.sha256()[:16]}", style="dim")
     console.print(f"report: {result.html_path}", soft_wrap=True)
 
 

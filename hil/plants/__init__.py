@@ -84,7 +84,7 @@ class Plant(Protocol):
         ...
 
 
-PLANTS: dict[str, str] = {"battery": "hil.plants.battery"}
+PLANTS: dict[str, str] = {"battery": "hil.plants.battery", "house": "hil.plants.house"}
 """System name -> module with `make(scenario) -> Plant`."""
 
 

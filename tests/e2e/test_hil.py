@@ -12,10 +12,11 @@ from xml.etree import ElementTree
 import pytest
 from conftest import BuiltBundle
 
-from hil.bench import run_scenario
+from hil.bench import replay_scenario, run_scenario
 from hil.broker import find_mosquitto
 from hil.errors import BenchUsageError
-from hil.record import read_record
+from hil.lockstep import DaemonError
+from hil.record import RecordError, read_record
 from hil.scenario import Scenario, load_scenario, parse_scenario
 from runtime.errors import BundleUntrustedError
 from runtime.keys import new_key
@@ -75,6 +76,27 @@ def test_the_same_scenario_gives_the_same_bytes_even_with_faults(battery_bundle:
     runs = [run_scenario(scenario, battery_bundle.path, None, tmp_path / str(n)) for n in range(2)]
     assert runs[0].record_path.read_bytes() == runs[1].record_path.read_bytes()
     assert {c.level for c in runs[0].record.cycles} >= {"mpc", "shifted_plan", "off"}, "the faults must have been felt"
+
+
+def test_a_record_replays_and_a_changed_one_does_not(battery_bundle: BuiltBundle, tmp_path: Path) -> None:
+    scenario = short(duration="3 h")
+    run = run_scenario(scenario, battery_bundle.path, None, tmp_path / "run")
+    again = replay_scenario(scenario, run.record_path, tmp_path / "again")
+    assert again.record_path.read_bytes() == run.record_path.read_bytes()
+    assert again.kpis["cost_tot"] == run.kpis["cost_tot"]
+    lines = run.record_path.read_text().splitlines(keepends=True)
+    lines[5] = lines[5].replace('"applied":{"power":', '"applied":{"power":1')
+    run.record_path.write_text("".join(lines))
+    with pytest.raises(RecordError, match=r"record\.jsonl:6: the plant does not do this"):
+        replay_scenario(scenario, run.record_path, tmp_path / "again")
+
+
+def test_a_daemon_that_does_not_start_is_told_with_its_own_words(battery_bundle: BuiltBundle, tmp_path: Path) -> None:
+    (tmp_path / "week.toml").write_text((SCENARIOS / "battery-week.toml").read_text())
+    site = (SCENARIOS / "battery-site.toml").read_text().replace("max_age_s", "max_aeg_s", 1)
+    (tmp_path / "battery-site.toml").write_text(site)
+    with pytest.raises(DaemonError, match=r"exit code 78 at its start: .*did you mean 'max_age_s'"):
+        run_scenario(load_scenario(tmp_path / "week.toml"), battery_bundle.path, None, tmp_path / "out")
 
 
 def test_another_seed_is_another_week(battery_bundle: BuiltBundle, tmp_path: Path) -> None:

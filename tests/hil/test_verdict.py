@@ -71,6 +71,7 @@ def record() -> Record:
             },
             seen={"soc": soc},
             set_point={"power": power},
+            applied={"power": power},
             action={},
             plan={"soc": [soc, soc]} if k == 0 else {},
             faults=(),

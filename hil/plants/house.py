@@ -1,0 +1,135 @@
+"""The physical house behind one gateway: thermometers, meters and set-points by register, forecasts by MQTT."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import numpy as np
+
+from hil.errors import ScenarioError
+from hil.plants import Forecast, Panel, Register
+from hil.scenario import Scenario
+from runtime.toml_lines import did_you_mean
+from systems.house.plant import ForecastError, PhysicalHouse
+from systems.house.weather import DAY_S, HOUR_S, Conditions, generate_conditions
+from systems.series import TimeSeries, load_csv
+
+STEP_S = 300.0
+AHEAD_DAYS = 3
+"""Days beyond the scenario's end: the horizon and the prices of the day ahead."""
+ROOMS = (1, 2, 3, 4)
+OPTIONS = ("initial_c", "forecast_std_k")
+
+
+class HouseOnBench:
+    """`systems.house.plant.PhysicalHouse` with a register map of two words per room."""
+
+    step_s = STEP_S
+    sensors = (
+        *(Register(f"room_{i}", "degC", i - 1, 0.01, signed=True) for i in ROOMS),
+        *(Register(f"meter_{i}", "kW", 3 + i, 0.001) for i in ROOMS),
+        Register("outdoor", "degC", 8, 0.01, signed=True),
+    )
+    set_points = tuple(Register(f"power_{i}", "kW", 9 + i, 0.001) for i in ROOMS)
+    quantities = (
+        *(f"room_{i}" for i in ROOMS),
+        *(f"power_{i}_kw" for i in ROOMS),
+        "outdoor",
+        "price",
+        "grid_kw",
+        *(f"discomfort_k.room_{i}" for i in ROOMS),
+        "cost_eur",
+    )
+    plan_state: str | None = None  # the plan's states are those of the observer, not temperatures
+
+    def __init__(self, plant: PhysicalHouse, *, first: int, seed: int, initial_c: float) -> None:
+        self._plant = plant
+        self._measured, self._info = plant.reset(seed=seed, options={"first": first, "initial_c": initial_c})
+        band = (plant.cost.lower_c, plant.cost.upper_c)
+        self.panels = (
+            Panel("Price", "EUR/kWh", ("price",)),
+            Panel("Rooms", "degC", tuple(f"room_{i}" for i in ROOMS), stairs=False, limits=band),
+            Panel("Heat pumps", "kW", tuple(f"power_{i}_kw" for i in ROOMS)),
+            Panel("Outdoors", "degC", ("outdoor",), stairs=False),
+        )
+
+    def time_s(self) -> float:
+        return self._plant.time_s
+
+    def measured(self) -> Mapping[str, float]:
+        plant = self._plant
+        k = min(plant.k, len(plant.conditions) - 1)
+        return {
+            **{f"room_{i}": float(self._measured[i - 1]) for i in ROOMS},
+            **{f"meter_{i}": float(self._info["power_kw"][i - 1]) for i in ROOMS},
+            "outdoor": float(plant.conditions.outdoor_c[k]),
+        }
+
+    def forecasts(self, horizon: int) -> Mapping[str, Forecast]:
+        """Values every five minutes over at least the day that a half-hourly horizon of 24 to 48 steps looks ahead."""
+        rows = self._plant.forecast(max(horizon, round(DAY_S / STEP_S)))
+        return {
+            name: Forecast(f"forecast/{name}", self.time_s(), STEP_S, tuple(rows[:, i].tolist()))
+            for i, name in enumerate(("outdoor", "price"))
+        }
+
+    def advance(self, set_points: Mapping[str, float]) -> Mapping[str, float]:
+        plant = self._plant
+        rooms, k = self._info["temperature_c"], plant.k
+        outside = plant.cost.outside_band_k(rooms)
+        self._measured, _, _, _, self._info = plant.step(np.array([set_points[f"power_{i}"] for i in ROOMS]))
+        return {
+            **{f"room_{i}": float(rooms[i - 1]) for i in ROOMS},
+            **{f"power_{i}_kw": float(self._info["power_kw"][i - 1]) for i in ROOMS},
+            "outdoor": float(plant.conditions.outdoor_c[k]),
+            "price": float(plant.conditions.price_eur_kwh[k]),
+            "grid_kw": float(self._info["power_kw"].sum()),
+            **{f"discomfort_k.room_{i}": float(outside[i - 1]) for i in ROOMS},
+            "cost_eur": float(self._info["cost_eur"]),
+        }
+
+
+def make(scenario: Scenario) -> HouseOnBench:
+    """The plant of a house scenario. Raises ScenarioError for an unknown option or prices that do not cover it."""
+    head = scenario.head
+    for name in scenario.plant:
+        if name not in OPTIONS:
+            raise ScenarioError(f"{head.name}: [plant] has an unknown option {name!r}{did_you_mean(name, OPTIONS)}")
+    conditions, first = _conditions(scenario)
+    plant = PhysicalHouse(
+        conditions,
+        steps=math.ceil(head.duration / STEP_S),
+        forecast_error=ForecastError(std_k=float(scenario.plant.get("forecast_std_k", 1.0))),
+    )
+    return HouseOnBench(plant, first=first, seed=head.seed, initial_c=float(scenario.plant.get("initial_c", 21.0)))
+
+
+def _conditions(scenario: Scenario) -> tuple[Conditions, int]:
+    """Generated weather, prices generated or from the file, and the sample at which the scenario starts."""
+    head, tariff = scenario.head, scenario.tariff
+    start_s = head.start.timestamp()
+    if start_s % STEP_S:
+        raise ScenarioError(f"{head.name}: start {head.start} is not on a step of five minutes; move it there")
+    # A day before the start, for the yesterday that price forecasts fall back on.
+    begin = datetime.fromtimestamp(start_s // HOUR_S * HOUR_S - DAY_S, UTC)
+    days = head.duration / DAY_S + 1 + AHEAD_DAYS
+    conditions = generate_conditions(head.seed, start=begin, days=days)
+    if tariff.prices is not None:
+        path = scenario.path(tariff.prices)
+        series = load_csv(path, [tariff.price_column], time_column=tariff.time_column)
+        prices = _held(series, tariff.price_column, conditions, head.name)
+        conditions = dataclasses.replace(conditions, price_eur_kwh=prices)
+    return conditions, round((start_s - conditions.start_s) / STEP_S)
+
+
+def _held(series: TimeSeries, column: str, conditions: Conditions, name: str) -> np.ndarray:
+    index = np.floor((conditions.time_s - series.start.timestamp()) / series.dt_s).astype(int)
+    if index[0] < 0 or index[-1] >= len(series):
+        raise ScenarioError(
+            f"{name}: the prices ({series.source}, {series.start:%Y-%m-%d} to {series.end:%Y-%m-%d}) do not cover the "
+            f"scenario with a day before and {AHEAD_DAYS} after it: change start, duration or prices"
+        )
+    return series[column][index]
