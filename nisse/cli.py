@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         parser = build_parser(name)
     except ModuleNotFoundError as error:
-        command = COMMANDS[name] if name in COMMANDS else None
+        command = COMMANDS.get(name or "")
         root = (error.name or "").split(".")[0]
         if command is None or root in {"nisse", "tuner", "codegen", "runtime", "hil", "systems"}:
             raise

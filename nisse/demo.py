@@ -1,4 +1,4 @@
-"""`nisse demo`: the whole path on one battery week - identify, tune, evaluate, build, verify, run on the bench, report."""
+"""`nisse demo`: one battery week end to end - identify, tune, evaluate, build, verify, run on the bench, report."""
 
 from __future__ import annotations
 
