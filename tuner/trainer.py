@@ -216,18 +216,11 @@ def train(
 
 
 def _gather(
-    system: TunableSystem,
-    spec: TrainingSpec,
-    rollout_spec: RolloutSpec,
-    kept: Sequence[Episode],
-    theta: Array,
-    n: int,
-    jobs: int,
+    system: TunableSystem, spec: RolloutSpec, kept: Sequence[Episode], theta: Array, key: tuple[int, ...], jobs: int
 ) -> list[Gathered]:
-    """Kept episodes relabelled by theta, then the new ones of iteration n."""
-    calls = [delayed(relabel)(system, theta, rollout_spec, episode) for episode in kept]
-    seeds = [(spec.seed, ROLLOUT_SEED, n, k) for k in range(spec.episodes)]
-    calls += [delayed(rollout)(system, theta, rollout_spec, seed) for seed in seeds]
+    """Kept episodes relabelled by theta, then new ones seeded by `key` and their number."""
+    calls = [delayed(relabel)(system, theta, spec, episode) for episode in kept]
+    calls += [delayed(rollout)(system, theta, spec, (*key, k)) for k in range(spec.episodes)]
     return list(Parallel(n_jobs=jobs)(calls))
 
 
