@@ -1,4 +1,4 @@
-"""How fast is the bench: simulated days per minute through real daemon, broker and serial line, and where the time goes.
+"""How fast the bench is: simulated days per minute through real daemon, broker and serial line, and what limits it.
 
 python benchmarks/bench.py --bundle battery.nisse [--days 7] [--json PATH]
 """

@@ -20,7 +20,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from hil.errors import ScenarioError
 from hil.toml_source import TomlSource
+from runtime.toml_lines import did_you_mean
 
+SHIPPED = (Path(__file__).parents[1] / "scenarios", Path(__file__).parent / "scenarios")
+"""Where scenarios are in a checkout, and in an installed wheel."""
 SIGNAL_KINDS = ("off", "stuck", "garbage", "nan", "wrong", "slow", "delayed", "intermittent")
 LINK_KINDS: dict[str, tuple[str, ...]] = {
     "serial": ("off", "garbage", "bad_crc", "exception", "slow", "cable_pull"),
@@ -86,12 +89,10 @@ class Head(Section):
 
 
 class TariffSection(Section):
-    """Where prices come from: the generator (`nordic`, `continental`) or a CSV with an hourly or finer spot price."""
+    """Where prices come from: the generator (`nordic`, `continental`) or a CSV file (`time`, `price_eur_per_kwh`)."""
 
     generator: str = "nordic"
     prices: str | None = None
-    price_column: str = "price"
-    time_column: str = "time"
 
 
 class Fault(Section):
@@ -169,12 +170,17 @@ class Scenario(Section):
 
 
 def shipped_scenario(name: str) -> Path:
-    """A scenario that comes with nisse: in the wheel beside this module, in a checkout at the top. Raises ScenarioError."""
-    here = Path(__file__).resolve().parent
-    for folder in (here / "scenarios", here.parent / "scenarios"):
-        if (folder / name).is_file():
-            return folder / name
-    raise ScenarioError(f"{name}: no scenario of this name comes with nisse; give a path to your own file")
+    """The file of a scenario that comes with nisse, `battery-week` or `battery-week.toml`.
+
+    Raises:
+        ScenarioError: there is none of this name; the message lists those there are.
+    """
+    folder = next(folder for folder in SHIPPED if folder.is_dir())
+    path = folder / f"{name.removesuffix('.toml')}.toml"
+    if not path.is_file():
+        names = sorted(p.stem for p in folder.glob("*.toml") if not p.stem.endswith("-site"))
+        raise ScenarioError(f"{name}: no such scenario{did_you_mean(name, names)}")
+    return path
 
 
 def load_scenario(path: Path) -> Scenario:

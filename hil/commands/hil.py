@@ -14,14 +14,14 @@ from rich.table import Table
 from hil.bench import Result, replay_scenario, run_scenario
 from hil.kpi import LEVELS
 from hil.report import number, timing_rows, unit
-from hil.scenario import Scenario, load_scenario
+from hil.scenario import Scenario, load_scenario, shipped_scenario
 
 EXIT_OK, EXIT_CHECK_FAILED = 0, 1
 SHOWN = ("cost_tot", "ener_tot", "pele_tot", "time_rat", "recovery_s", "level_changes", "actuator_travel")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("scenario", type=Path, metavar="SCENARIO", help="scenario file (TOML)")
+    parser.add_argument("scenario", metavar="SCENARIO", help="scenario file (TOML), or the name of a shipped one")
     parser.add_argument("--bundle", type=Path, metavar="PATH", help="controller bundle; overrides the scenario's own")
     parser.add_argument(
         "--trusted-key", metavar="KEY", help="public key that must have signed the bundle (default: its own signer)"
@@ -33,13 +33,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="PATH", help="write verdict and indicators as JSON")
     parser.add_argument("--junit", type=Path, metavar="PATH", help="write the JUnit XML here as well")
     parser.epilog = (
-        "example:\n  nisse hil scenarios/battery-week.toml --bundle battery.nisse --output out/week\n\n"
+        "example:\n  nisse hil battery-week --bundle battery.nisse --output out/week\n\n"
         "exit codes: 0 all predicates hold, 1 one does not, 2 usage, 65 bad bundle or data, 78 bad scenario"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    scenario = load_scenario(args.scenario)
+    given = Path(args.scenario)
+    is_name = given.suffix == "" and not given.exists()
+    scenario = load_scenario(shipped_scenario(args.scenario) if is_name else given)
     output = args.output or Path("out") / "hil" / scenario.head.name
     result = replay_scenario(scenario, args.replay, output) if args.replay else _run(scenario, args, output)
     if args.json is not None:

@@ -14,11 +14,10 @@ from hil.errors import ScenarioError
 from hil.plants import Forecast, Panel, Register
 from hil.scenario import Scenario
 from runtime.toml_lines import did_you_mean
-from systems.battery.exogenous import DAY_S, Exogenous, from_spot, generated
+from systems.battery.exogenous import DAY_S, Exogenous, from_price_file, generated
 from systems.battery.generator import PRICE_SHAPES
 from systems.battery.plant import BatteryPlant, PlantSpec
 from systems.battery.spec import BatterySpec
-from systems.series import load_csv, resample
 
 STEP_S = 900.0
 AHEAD_DAYS = 9
@@ -102,9 +101,7 @@ def _exogenous(scenario: Scenario) -> tuple[Exogenous, int]:
     """Prices and net-load forecast, and the step at which the scenario starts."""
     head, tariff = scenario.head, scenario.tariff
     if tariff.prices is not None:
-        path = scenario.path(tariff.prices)
-        series = resample(load_csv(path, [tariff.price_column], time_column=tariff.time_column), STEP_S)
-        exogenous = from_spot(series[tariff.price_column], series.start, STEP_S, seed=head.seed, source=path.name)
+        exogenous = from_price_file(scenario.path(tariff.prices), dt_s=STEP_S, seed=head.seed)
         return exogenous, exogenous.step_at(head.start)
     if tariff.generator not in PRICE_SHAPES:
         raise ScenarioError(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hil.errors import ScenarioError
-from hil.scenario import load_scenario, parse_duration, parse_scenario
+from hil.scenario import load_scenario, parse_duration, parse_scenario, shipped_scenario
 
 GOOD = """\
 [scenario]
@@ -83,6 +83,16 @@ def test_errors_name_line_and_remedy(old: str, new: str, line: int, message: str
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match="name a scenario file"):
         load_scenario(tmp_path / "none.toml")
+
+
+def test_shipped_scenarios_are_found_by_name_and_all_valid() -> None:
+    path = shipped_scenario("battery-week")
+    assert load_scenario(path).head.name == "battery-week"
+    for other in path.parent.glob("*.toml"):
+        if not other.stem.endswith("-site"):
+            assert load_scenario(other).head.name == other.stem
+    with pytest.raises(ScenarioError, match="did you mean 'battery-week'"):
+        shipped_scenario("battery-weak")
 
 
 @pytest.mark.parametrize(
