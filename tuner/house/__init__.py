@@ -1,0 +1,1 @@
+"""Tuning the house MPC for decisions, and the smart-home experiment of the literature."""
