@@ -201,7 +201,18 @@ class ThermostatRule(Section):
     off: Finite = 0.0
 
 
-Rule = Annotated[HoldRule | SelfConsumptionRule | ThermostatRule, Field(discriminator="kind")]
+class ThermostatsRule(Section):
+    """One thermostat per room: `zones` names the measurement that switches each action. A room unheard of stays off."""
+
+    kind: Literal["thermostats"]
+    zones: dict[str, str] = Field(min_length=1)
+    set_point: Finite
+    band: NonNegative = 1.0
+    on: Finite
+    off: Finite = 0.0
+
+
+Rule = Annotated[HoldRule | SelfConsumptionRule | ThermostatRule | ThermostatsRule, Field(discriminator="kind")]
 
 
 class SiteFile(Section):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from runtime.config import HoldRule, SelfConsumptionRule, ThermostatRule
+from runtime.config import HoldRule, SelfConsumptionRule, ThermostatRule, ThermostatsRule
 from runtime.manifest import Manifest, SignalSpec
 
-AnyRule = HoldRule | SelfConsumptionRule | ThermostatRule
+AnyRule = HoldRule | SelfConsumptionRule | ThermostatRule | ThermostatsRule
 
 
 class RuleUnavailableError(Exception):
@@ -25,7 +25,13 @@ def rule_action(
             net_load = _value(rule.net_load, values)
             wanted = {rule.charge: max(0.0, -net_load), rule.discharge: max(0.0, net_load)}
         case ThermostatRule():
-            wanted = {rule.action: _thermostat(rule, _value(rule.measurement, values), last, manifest)}
+            wanted = {rule.action: _thermostat(rule, rule.action, _value(rule.measurement, values), last, manifest)}
+        case ThermostatsRule():
+            heard = {action: values[name] for action, name in rule.zones.items() if name in values}
+            if not heard:
+                raise RuleUnavailableError(f"rule needs one of {', '.join(rule.zones.values())}")
+            wanted = dict.fromkeys(rule.zones, rule.off)
+            wanted |= {action: _thermostat(rule, action, value, last, manifest) for action, value in heard.items()}
     return tuple(_clipped(spec, wanted.get(spec.name, 0.0)) for spec in manifest.actions)
 
 
@@ -38,15 +44,22 @@ def rule_signals(rule: AnyRule) -> tuple[tuple[str, ...], tuple[str, ...]]:
             return (rule.charge, rule.discharge), (rule.net_load,)
         case ThermostatRule():
             return (rule.action,), (rule.measurement,)
+        case ThermostatsRule():
+            return tuple(rule.zones), tuple(rule.zones.values())
 
 
-def _thermostat(rule: ThermostatRule, measured: float, last: tuple[float, ...] | None, manifest: Manifest) -> float:
+def _thermostat(
+    rule: ThermostatRule | ThermostatsRule,
+    action: str,
+    measured: float,
+    last: tuple[float, ...] | None,
+    manifest: Manifest,
+) -> float:
     if measured < rule.set_point - rule.band / 2:
         return rule.on
     if measured > rule.set_point + rule.band / 2 or last is None:
         return rule.off
-    index = [a.name for a in manifest.actions].index(rule.action)
-    return last[index]
+    return last[[a.name for a in manifest.actions].index(action)]
 
 
 def _value(name: str, values: Mapping[str, float]) -> float:

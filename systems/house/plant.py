@@ -79,8 +79,8 @@ class HousePlant(gymnasium.Env[Array, Array]):
         return self.conditions.start_s + self.k * self.conditions.dt_s
 
     @abstractmethod
-    def _begin(self, temperature_c: Array) -> Array:
-        """Start at rest at these temperatures; returns the measured ones."""
+    def _begin(self, temperature_c: Array) -> tuple[Array, Array]:
+        """Start at rest at these temperatures; (measured °C, true °C), each (rooms,)."""
 
     @abstractmethod
     def _advance(self, power_kw: Array) -> tuple[Array, Array, Array]:
@@ -101,11 +101,11 @@ class HousePlant(gymnasium.Env[Array, Array]):
         )
         self._forecast_seed = int(self.np_random.integers(2**63))
         self.energy_kwh = self.cost_eur = 0.0
-        y = self._begin(initial.copy())
+        y, true = self._begin(initial.copy())
         idle = np.array([self.conditions.outdoor_c[self.k], *self._rest_power])
         self._outputs = deque([y.copy() for _ in range(HISTORY)], HISTORY)
         self._inputs = deque([idle.copy() for _ in range(HISTORY - 1)], HISTORY - 1)
-        return y, self._info(np.zeros(self.rooms), y, 0.0)
+        return y, self._info(np.zeros(self.rooms), true, 0.0)
 
     def step(self, action: ArrayLike) -> tuple[Array, float, bool, bool, dict[str, Any]]:
         asked = np.clip(np.asarray(action, dtype=float), 0.0, self.max_power_kw)
@@ -183,11 +183,11 @@ class ArxHouse(HousePlant):
         )
         self.model = model
 
-    def _begin(self, temperature_c: Array) -> Array:
+    def _begin(self, temperature_c: Array) -> tuple[Array, Array]:
         self._rest_power = rest_power(self.model, temperature_c, self.conditions.outdoor_c[self.k], self.max_power_kw)
         self.state = self.model.resting_state(temperature_c, [self.conditions.outdoor_c[self.k], *self._rest_power])
         self._innovations = self.model.sample_innovations(self.np_random, (self.steps,))
-        return temperature_c
+        return temperature_c, temperature_c
 
     def _advance(self, power_kw: Array) -> tuple[Array, Array, Array]:
         inputs = np.concatenate([[self.conditions.outdoor_c[self.k]], power_kw])
@@ -224,7 +224,7 @@ class PhysicalHouse(HousePlant):
         )
         self._rc = discretise(self.house, conditions.dt_s)
 
-    def _begin(self, temperature_c: Array) -> Array:
+    def _begin(self, temperature_c: Array) -> tuple[Array, Array]:
         n, outdoor = self.rooms, self.conditions.outdoor_c[self.k]
         window = self.conditions.window(self.first, self.steps)
         sun = solar_gain_kw(self.house, window)
@@ -239,7 +239,7 @@ class PhysicalHouse(HousePlant):
         self.nodes_c = np.concatenate([temperature_c, (to_mass * temperature_c + out * outdoor) / (to_mass + out)])
         loss = out * to_mass / (out + to_mass) + np.array(self.house.windows_kw_per_k)
         self._rest_power = np.clip(loss * (temperature_c - outdoor) / 3.0, 0.0, self.max_power_kw)
-        return self._measure(self._noise[0])
+        return self._measure(self._noise[0]), temperature_c
 
     def _measure(self, noise_k: Array) -> Array:
         step = self.house.sensor_step_k

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog, minimize
 from tiny_site import tiny_manifest
 
-from runtime.config import HoldRule, SelfConsumptionRule, ThermostatRule
+from runtime.config import HoldRule, SelfConsumptionRule, ThermostatRule, ThermostatsRule
 from runtime.gate import LastAction, limit, refusal, remember
 from runtime.ladder import Ladder, Level, step
 from runtime.manifest import ActionLimit, SafetySet, SignalSpec, StateLimit
@@ -214,3 +214,16 @@ def test_rules() -> None:
     assert rule_action(heat, {"level": 0.5}, (0.9,), tank) == (0.9,)
     assert rule_action(heat, {"level": 0.5}, (0.0,), tank) == (0.0,)
     assert rule_action(heat, {"level": 0.7}, (0.9,), tank) == (0.0,)
+
+
+def test_every_room_has_its_own_thermostat_and_an_unheard_room_stays_off() -> None:
+    manifest = tiny_manifest(
+        actions=tuple(SignalSpec(name=n, unit="kW", lower=0, upper=1.5) for n in ("one", "two", "three")),
+        limits=(), safety=None,
+    )  # fmt: skip
+    zones = {"one": "room_1", "two": "room_2", "three": "room_3"}
+    rule = ThermostatsRule(kind="thermostats", zones=zones, set_point=21.0, band=1.0, on=1.0)
+    assert rule_action(rule, {"room_1": 20.0, "room_2": 21.2, "room_3": 22.0}, (0.0, 0.7, 0.7), manifest) == (1.0, 0.7, 0.0)
+    assert rule_action(rule, {"room_1": 20.0}, (1.0, 1.0, 1.0), manifest) == (1.0, 0.0, 0.0)
+    with pytest.raises(RuleUnavailableError, match="one of room_1, room_2, room_3"):
+        rule_action(rule, {}, None, manifest)
