@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         data_fitted = read_theta(args.data_fitted, problem)
     else:
         data_fitted = fit_from_plant(split, seed=args.seed).theta
-    console = Console()
+    console = Console(highlight=False)
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
     ) as bar:
@@ -53,7 +54,10 @@ def run(args: argparse.Namespace) -> int:
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     console.print(table_of(evaluation))
-    console.print(evaluation.verdict)
+    console.print(evaluation.verdict, soft_wrap=True)
+    failed = sum(result.solves_failed for result in evaluation.policies.values())
+    if failed:
+        console.print(f"{failed} solves failed; the battery stayed idle in those steps", style="yellow")
     if args.json is not None:
         args.json.write_text(json.dumps(evaluation.to_json(), indent=2) + "\n", encoding="utf-8")
     if args.html is not None:
@@ -63,35 +67,27 @@ def run(args: argparse.Namespace) -> int:
 
 
 def table_of(evaluation: Evaluation) -> Table:
-    """The table that `nisse evaluate` and `nisse demo` print."""
+    """The table that `nisse evaluate` and `nisse demo` print; fits 80 columns."""
+    seeds = "1 seed" if evaluation.seeds == 1 else f"{evaluation.seeds} seeds"
     table = Table(
-        title="Bill in EUR per week (final stored energy credited) and saving against no battery, paired",
-        caption=f"{evaluation.split.exogenous.source}; {len(evaluation.weeks)} held-out weeks, {evaluation.seeds} "
-        f"seeds each, from {evaluation.split.boundary_time:%Y-%m-%d}",
+        title="EUR per week, final stored energy credited; intervals are 95 %",
+        caption=f"{evaluation.split.exogenous.source}\n{len(evaluation.weeks)} held-out weeks from "
+        f"{evaluation.split.boundary_time:%Y-%m-%d}, {seeds} each; savings against no battery are paired by week",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
     )
-    table.add_column("policy")
-    for heading in (
-        "mean",
-        "95 % interval",
-        "saving",
-        "95 % interval",
-        "import kWh",
-        "export kWh",
-        "ms/solve",
-        "failed",
-    ):
-        table.add_column(heading, justify="right")
+    table.add_column("policy", no_wrap=True)
+    for heading in ("bill", "interval", "saving", "interval", "ms/solve"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for name, result in evaluation.policies.items():
         cost, saving = result.cost_eur_per_week, result.saving_eur_per_week
+        paired = name != NO_BATTERY
         table.add_row(
             LABELS[name],
-            f"{cost.mean:.3f}",
-            f"{cost.low:.2f} to {cost.high:.2f}",
-            f"{saving.mean:.3f}" if name != NO_BATTERY else "",
-            f"{saving.low:.2f} to {saving.high:.2f}" if name != NO_BATTERY else "",
-            f"{result.import_kwh_per_week:.1f}",
-            f"{result.export_kwh_per_week:.1f}",
-            f"{result.solve_ms_mean:.2f}" if result.solve_ms_mean else "",
-            str(result.solves_failed) if result.solve_ms_mean else "",
+            f"{cost.mean:.2f}",
+            f"{cost.low:.2f}, {cost.high:.2f}",
+            f"{saving.mean:.2f}" if paired else "",
+            f"{saving.low:.2f}, {saving.high:.2f}" if paired else "",
+            f"{result.solve_ms_mean:.1f}" if result.solve_ms_mean else "",
         )
     return table

@@ -75,6 +75,8 @@ class Improvement:
     @property
     def verdict(self) -> str:
         e, p = self.eur_per_week, self.percent
+        if e.low == e.high == 0.0:
+            return "no improvement: the tuned theta decides as the data-fitted one; keep the old theta"
         numbers = f"{e.mean:.3f} EUR per week ({p.mean:.2f} %, 95 % interval {p.low:.2f} to {p.high:.2f} %)"
         if self.better:
             return f"improvement: the tuned theta saves {numbers}; use it"
