@@ -223,7 +223,8 @@ def test_every_room_has_its_own_thermostat_and_an_unheard_room_stays_off() -> No
     )  # fmt: skip
     zones = {"one": "room_1", "two": "room_2", "three": "room_3"}
     rule = ThermostatsRule(kind="thermostats", zones=zones, set_point=21.0, band=1.0, on=1.0)
-    assert rule_action(rule, {"room_1": 20.0, "room_2": 21.2, "room_3": 22.0}, (0.0, 0.7, 0.7), manifest) == (1.0, 0.7, 0.0)
+    rooms = {"room_1": 20.0, "room_2": 21.2, "room_3": 22.0}
+    assert rule_action(rule, rooms, (0.0, 0.7, 0.7), manifest) == (1.0, 0.7, 0.0)
     assert rule_action(rule, {"room_1": 20.0}, (1.0, 1.0, 1.0), manifest) == (1.0, 0.0, 0.0)
     with pytest.raises(RuleUnavailableError, match="one of room_1, room_2, room_3"):
         rule_action(rule, {}, None, manifest)
