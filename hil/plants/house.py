@@ -13,6 +13,7 @@ from hil.errors import ScenarioError
 from hil.plants import Forecast, Panel, Register
 from hil.scenario import Scenario
 from runtime.toml_lines import did_you_mean
+from systems.house.files import PRICE
 from systems.house.plant import ForecastError, PhysicalHouse
 from systems.house.weather import DAY_S, HOUR_S, Conditions, generate_conditions
 from systems.series import TimeSeries, load_csv
@@ -119,17 +120,17 @@ def _conditions(scenario: Scenario) -> tuple[Conditions, int]:
     conditions = generate_conditions(head.seed, start=begin, days=days)
     if tariff.prices is not None:
         path = scenario.path(tariff.prices)
-        series = load_csv(path, [tariff.price_column], time_column=tariff.time_column)
-        prices = _held(series, tariff.price_column, conditions, head.name)
+        series = load_csv(path, [PRICE])
+        prices = _held(series, conditions, head.name)
         conditions = dataclasses.replace(conditions, price_eur_kwh=prices)
     return conditions, round((start_s - conditions.start_s) / STEP_S)
 
 
-def _held(series: TimeSeries, column: str, conditions: Conditions, name: str) -> np.ndarray:
+def _held(series: TimeSeries, conditions: Conditions, name: str) -> np.ndarray:
     index = np.floor((conditions.time_s - series.start.timestamp()) / series.dt_s).astype(int)
     if index[0] < 0 or index[-1] >= len(series):
         raise ScenarioError(
             f"{name}: the prices ({series.source}, {series.start:%Y-%m-%d} to {series.end:%Y-%m-%d}) do not cover the "
             f"scenario with a day before and {AHEAD_DAYS} after it: change start, duration or prices"
         )
-    return series[column][index]
+    return series[PRICE][index]

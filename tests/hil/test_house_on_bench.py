@@ -84,7 +84,7 @@ def test_what_does_not_fit_is_one_line(tmp_path: Path) -> None:
         make_plant(scenario(tmp_path, ("T00:00:00+01:00", "T00:01:00+01:00")))
     prices = tmp_path / "prices.csv"
     rows = "\n".join(f"2024-01-{d:02d}T{h:02d}:00:00+00:00,0.{h:02d}" for d in range(10, 18) for h in range(24))
-    prices.write_text(f"time,price\n{rows}\n", encoding="utf-8")
+    prices.write_text(f"time,price_eur_per_kwh\n{rows}\n", encoding="utf-8")
     tariff = ("[plant]", f'[tariff]\nprices = "{prices}"\n\n[plant]')
     with pytest.raises(ScenarioError, match="do not cover"):
         make_plant(scenario(tmp_path, tariff))
