@@ -75,7 +75,7 @@ class TrainingSpec:
     regularisation: float = 0.0
     """Cost of moving every parameter by its bound width from the data fit is half of this."""
     backtracks: int = 2
-    """Halvings of a step that the held-in periods reject, before it is dropped."""
+    """Halvings of a step that the held-in periods reject, before it is dropped; 0 takes every step, unjudged."""
     gradient_points: int = 4
     """Observations of the gradient self-check at start."""
     seed: int = 0
@@ -246,7 +246,7 @@ def _iterate(
         radius = spec.radius_at(state.iteration) / 2**backtrack
         candidate = np.clip(state.theta + radius * width * direction, lower, upper)
         candidate_costs = system.evaluate(candidate, jobs)
-        if not significantly_worse(candidate_costs, state.costs):
+        if spec.backtracks == 0 or not significantly_worse(candidate_costs, state.costs):
             theta, costs, accepted = candidate, candidate_costs, True
             break
     better = costs.mean() < state.best_costs.mean()

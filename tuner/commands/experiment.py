@@ -28,6 +28,9 @@ EXPERIMENTS: dict[str, Experiment] = {
     "optimal-model": Experiment(
         "tuner.experiments.optimal_model", "the deterministic model that gives optimal decisions, where there is one"
     ),
+    "battery-tuning": Experiment(
+        "tuner.experiments.battery_tuning", "the claim by learning: a wrong model tuned until it decides optimally"
+    ),
     "equivalence": Experiment(
         "tuner.experiments.equivalence", "how far a model is from the conditions for optimal decisions"
     ),
