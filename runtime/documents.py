@@ -13,7 +13,8 @@ from runtime.manifest import Manifest
 from runtime.signals import Profile, Sample
 from runtime.store import Transition
 
-SIGNIFICANT_DIGITS = 10
+# Enough for any sensor, few enough to read; the log keeps states and actions in full.
+DECIMALS = 6
 
 
 def state_document(cycle: Cycle, bundle: Bundle, site: SiteFile, notices: dict[str, str]) -> dict[str, Any]:
@@ -41,9 +42,11 @@ def plan_document(cycle: Cycle, bundle: Bundle, site: SiteFile) -> dict[str, Any
         "start": _iso(plan.time_s, zone(site.site.timezone)),
         "step_s": plan.dt_s,
         "level": cycle.level.label,
-        "signals": {s.name: {"unit": s.unit, "values": [_short(row[k]) for row in rows]} for s, k, rows in columns},
+        "signals": {
+            s.name: {"unit": s.unit, "values": [round(row[k], DECIMALS) for row in rows]} for s, k, rows in columns
+        },
         "forecasts": {
-            s.name: {"unit": s.unit, "values": [_short(row[k]) for row in cycle.forecast]}
+            s.name: {"unit": s.unit, "values": [round(row[k], DECIMALS) for row in cycle.forecast]}
             for k, s in enumerate(manifest.forecasts)
         }
         if cycle.forecast is not None
@@ -108,7 +111,7 @@ def _details(cycle: Cycle) -> dict[str, Any]:
         "solver": solver,
         "limits": [] if cycle.limited is None else list(cycle.limited.limits),
         "filter": safety,
-        "outputs": {n: {"value": _short(w.value), "problem": w.problem} for n, w in cycle.outputs.items()},
+        "outputs": {n: {"value": round(w.value, DECIMALS), "problem": w.problem} for n, w in cycle.outputs.items()},
     }
 
 
@@ -123,7 +126,7 @@ def _input(sample: Sample, unit: str, cycle: Cycle) -> dict[str, Any]:
         column = cycle.image.columns.get(sample.name)
         value = None if column is None else column[0]
     return {
-        "value": None if value is None else _short(value),
+        "value": None if value is None else round(value, DECIMALS),
         "unit": unit,
         "age_s": None if sample.age_s is None else round(sample.age_s, 3),
         "validity": sample.validity.value,
@@ -137,11 +140,6 @@ def _named(manifest: Manifest, action: tuple[float, ...]) -> dict[str, float]:
 
 def _iso(time_s: float, where: tzinfo) -> str:
     return datetime.fromtimestamp(time_s, where).isoformat().replace("+00:00", "Z")
-
-
-def _short(value: float) -> float:
-    """Enough digits for any sensor, few enough to read."""
-    return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
 
 
 def _finite(value: float) -> float | None:

@@ -25,6 +25,8 @@ def resample(value: Value, now_s: float, dt_s: float, rows: int) -> tuple[float,
 def _mean(profile: Profile, begin: float, end: float) -> float:
     """Mean of the piecewise constant profile over [begin, end)."""
     first = math.floor((begin - profile.start_s) / profile.step_s)
+    if end <= profile.start_s + (first + 1) * profile.step_s:  # the usual case: a stage inside one cell
+        return _at(profile, first)
     last = math.ceil((end - profile.start_s) / profile.step_s)
     total = 0.0
     for index in range(first, last + 1):

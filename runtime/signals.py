@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from runtime.manifest import SignalSpec
-from runtime.units import Conversion
+from runtime.units import IDENTITY, Conversion
 
 MAX_PAYLOAD_BYTES = 256 << 10
 MAX_VALUES = 20_000
@@ -84,8 +84,9 @@ def sample(spec: SignalSpec, arrival: Arrival | None, convert: Conversion, max_a
     if age > max_age_s:
         problem = arrival.problem or f"older than {max_age_s:g} s"
         return Sample(spec.name, value, age, Validity.STALE, problem)
-    worst = value if isinstance(value, float) else max(value.values, key=lambda v: max(spec.lower - v, v - spec.upper))
-    if not spec.lower <= worst <= spec.upper:
+    least, most = (value, value) if isinstance(value, float) else (min(value.values), max(value.values))
+    if least < spec.lower or most > spec.upper:
+        worst = least if least < spec.lower else most
         problem = f"{worst:g} {spec.unit} is outside [{spec.lower:g}, {spec.upper:g}]"
         return Sample(spec.name, value, age, Validity.OUT_OF_RANGE, problem)
     return Sample(spec.name, value, age, Validity.OK, arrival.problem)
@@ -166,6 +167,8 @@ def _resolve(document: Any, pointer: str) -> tuple[Any, Any]:
 
 
 def _converted(value: Value, convert: Conversion) -> Value:
+    if convert == IDENTITY:
+        return value
     if isinstance(value, float):
         return convert(value)
     return Profile(value.start_s, value.step_s, tuple(convert(v) for v in value.values))

@@ -198,3 +198,24 @@ def test_sighup_swaps_a_good_bundle_and_refuses_a_bad_one(
     assert refused["bundle"] == after["bundle"] and refused["level"] == "mpc"
     code, errors = daemon.end()
     assert code == 0, errors
+
+
+def test_a_site_without_a_broker_and_with_a_broken_log(start: Callable[..., Running], tank: Tank) -> None:
+    """All inputs by serial; the log is garbage: control goes on, the file is left as it is."""
+    text = tank.site.read_text()
+    mqtt, demand = text.index("[mqtt]"), text.index("[inputs.demand]")
+    text = text[:mqtt] + text[text.index("[serial.pump]") : demand] + (
+        "[inputs.demand]\nsource = 'pump'\nunit = 'W'\nmax_age_s = 60\n"
+        "register = { kind = 'input', address = 1, type = 'int16' }\n\n"
+    ) + text[text.index("[outputs.inflow]") :]  # fmt: skip
+    tank.site.write_text(text)
+    tank.registers.set_input({1: 100})
+    log = tank.site.parent / "nisse.db"
+    log.write_bytes(b"garbage" * 1000)
+    daemon = start(60.0)
+    daemon.notifications.settimeout(20.0)
+    assert daemon.notifications.recv(4096) == b"READY=1"
+    assert tank.inflow == 0.3
+    code, errors = daemon.end()
+    assert code == 0 and "nisse.db: file is not a database" in errors and "Traceback" not in errors
+    assert log.read_bytes() == b"garbage" * 1000
