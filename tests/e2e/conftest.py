@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from codegen.solver import build_solver
+from codegen.build import BuildRequest, build_bundle
 from codegen.toolchain import host_arch
-from runtime.bundle import Manifest, ParameterSpec, SignalSpec, write_bundle
 from runtime.keys import new_key
 from systems.battery.problem import home_battery
+from systems.catalogue import Shape
 
 
 @dataclass(frozen=True)
@@ -23,23 +23,13 @@ class BuiltBundle:
 @pytest.fixture(scope="session")
 def battery_bundle(tmp_path_factory: pytest.TempPathFactory) -> BuiltBundle:
     directory = tmp_path_factory.mktemp("bundle")
-    problem, key = home_battery(), new_key(directory / "key.pem")
-    solver = build_solver(problem, host_arch())
-    manifest = Manifest(
-        name="battery",
-        system="battery",
-        dt_s=problem.dt_s,
-        horizon=problem.horizon,
-        discount=problem.discount,
-        states=_signals(problem.states),
-        actions=_signals(problem.actions),
-        forecasts=_signals(problem.forecasts),
-        theta=tuple(ParameterSpec(name=p.name, unit=p.unit, lower=p.lower, upper=p.upper) for p in problem.theta),
+    key = new_key(directory / "key.pem")
+    request = BuildRequest(
+        shape=Shape("battery", {}),
+        targets=(host_arch(),),
+        theta={p.name: p.default for p in home_battery().theta},
+        created="2024-01-01T00:00:00+00:00",
+        provenance={"theta": {"from": "defaults"}},
+        problems=10,
     )
-    files = {f"lib/{solver.arch}/{f.name}": f for f in (solver.directory / "lib").iterdir()}
-    theta = {p.name: p.default for p in problem.theta}
-    return BuiltBundle(write_bundle(directory / "battery", manifest, files, theta, {}, key), key.public)
-
-
-def _signals(signals) -> tuple[SignalSpec, ...]:
-    return tuple(SignalSpec(name=s.name, unit=s.unit, lower=s.lower, upper=s.upper) for s in signals)
+    return BuiltBundle(build_bundle(request, key, directory / "battery.nisse").path, key.public)
