@@ -48,17 +48,18 @@ def level(model: ArxModel) -> np.ndarray:
 
 
 def test_a_known_arx_is_recovered_with_its_innovations_as_the_log_grows() -> None:
-    model = reference_model()
-    errors = []
-    for days in (20, 320):
+    model, stds = reference_model(), []
+    for days in (20, 160):
         y, u = arx_data(model, 288 * days, 0)
-        fit = fit_arx(y, u, options=ArxOptions(strengths=(1e-9,), blocks=4))
+        fit = fit_arx(y, u, options=ArxOptions(strengths=(1e-9,)))
         spread = np.abs(model.innovation_covariance).max() * np.sqrt(2.0 / len(y))
         assert np.abs(fit.model.innovation_covariance - model.innovation_covariance).max() < 4.0 * spread
-        errors.append(np.abs(fit.model.response_gain(12.0) - model.response_gain(12.0)).max())
-    assert errors[1] < 0.5 * errors[0]
-    assert errors[1] < 0.4  # K/kW, of 11 to 18
-    assert level(fit.model) == pytest.approx(level(model), abs=0.15)
+        std = fit.jackknife_std([m.response_gain(12.0) for m in fit.leave_one_out])
+        score = (fit.model.response_gain(12.0) - model.response_gain(12.0)) / std
+        assert np.sqrt(np.mean(score**2)) < 2.0  # the standard errors tell the truth about the truth
+        stds.append(std.mean())
+    assert stds[1] < 0.6 * stds[0]
+    assert level(fit.model) == pytest.approx(level(model), abs=0.2)
 
 
 def test_ridge_is_the_normal_equations_of_the_penalised_problem() -> None:
@@ -202,3 +203,13 @@ def test_a_model_with_problems_is_not_written_unless_forced(tmp_path: Path, caps
     assert "cannot tell what the heat pump does" in capsys.readouterr().err
     assert main([*command, "--force"]) == 0
     assert (tmp_path / "arx.json").exists()
+
+
+@pytest.mark.slow
+def test_the_shipped_reference_is_what_the_command_writes(tmp_path: Path) -> None:
+    path = tmp_path / "arx.json"
+    assert main(["identify", "--system", "house", "--days", "242", "--seed", "0", "--output", str(path)]) == 0
+    again, shipped = ArxModel.load(path), reference_model()
+    # Rounding differs between computers; the coefficients feel it, being ill-conditioned, and the gains do not.
+    assert again.response_gain(12.0) == pytest.approx(shipped.response_gain(12.0), rel=1e-4)
+    assert again.innovation_covariance == pytest.approx(shipped.innovation_covariance, rel=1e-4)
