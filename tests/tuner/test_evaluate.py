@@ -226,3 +226,28 @@ def test_impossible_requests_are_refused_in_one_line_before_any_work(
     assert main(["evaluate", "--system", "battery", *arguments]) == code
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+def test_the_command_prints_the_table_and_writes_json_and_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], fitted: dict[str, float]
+) -> None:
+    theta, result, page = tmp_path / "theta.json", tmp_path / "result.json", tmp_path / "page.html"
+    write_theta(theta, PROBLEM, fitted)
+    options = ["--horizon", "24", "--weeks", "2", "--seeds", "1", "--workers", "1", "--theta", str(theta)]
+    options += ["--data-fitted", str(theta), "--json", str(result), "--html", str(page)]
+    assert main(["evaluate", "--system", "battery", *options]) == 0
+    printed = capsys.readouterr().out
+    assert "self-consumption rule" in printed and "keep the old theta" in printed
+    document = json.loads(result.read_text())
+    assert document["improvement_of_tuned_over_data_fitted"]["mean_percent"] == 0.0
+    assert document["verdict"] in page.read_text().replace("No improvement", "no improvement")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["page.html", "result.json", "theta.json"]
+
+
+def test_a_result_that_could_not_be_written_is_told_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["evaluate", "--json", str(tmp_path / "absent" / "result.json")])
+    assert caught.value.code == 2
+    assert "does not exist; create it first" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import importlib
 from pathlib import Path
 
 from tuner.commands.battery_data import add_data_arguments
+from tuner.commands.output import output_path
 
 # Each module offers `run(args) -> exit code`.
 SYSTEMS: dict[str, str] = {"battery": "tuner.commands.evaluate_battery"}
@@ -29,9 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--weeks", type=int, default=12, help="held-out weeks, evenly spread (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=2, help="disturbances per week (default: %(default)s)")
+    parser.add_argument(
+        "--horizon", type=int, default=96, metavar="N", help="MPC steps of 15 min (default: %(default)s)"
+    )
     parser.add_argument("--workers", type=int, default=-1, help="processes (default: one per core)")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write the result for machines")
-    parser.add_argument("--html", type=Path, metavar="PATH", help="write a page with table and plots")
+    parser.add_argument("--json", type=output_path, metavar="PATH", help="write the result for machines")
+    parser.add_argument("--html", type=output_path, metavar="PATH", help="write a page with table and plots")
     add_data_arguments(parser)
 
 

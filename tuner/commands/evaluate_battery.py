@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from rich import box
 from rich.console import Console
@@ -13,6 +12,7 @@ from rich.table import Table
 from systems.battery.problem import home_battery
 from systems.theta import read_theta
 from tuner.commands.battery_data import split_from
+from tuner.commands.output import write_json
 from tuner.evaluate.battery import LABELS, NO_BATTERY, Evaluation, evaluate_battery, fit_from_plant
 from tuner.evaluate.periods import check_theta_provenance
 from tuner.report.page import write_report
@@ -25,10 +25,11 @@ class EvaluateUsageError(ValueError):
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.weeks < 2 or args.seeds < 1:
-        raise EvaluateUsageError(f"--weeks {args.weeks} --seeds {args.seeds}: at least 2 weeks and 1 seed are needed")
+    if args.weeks < 2 or args.seeds < 1 or args.horizon < 2:
+        asked = f"--weeks {args.weeks} --seeds {args.seeds} --horizon {args.horizon}"
+        raise EvaluateUsageError(f"{asked}: at least 2 weeks, 1 seed and 2 steps are needed")
     split = split_from(args)
-    problem = home_battery()
+    problem = home_battery(horizon=args.horizon)
     tuned = None
     if args.theta is not None:
         tuned = read_theta(args.theta, problem)
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     if failed:
         console.print(f"{failed} solves failed; the battery stayed idle in those steps", style="yellow")
     if args.json is not None:
-        args.json.write_text(json.dumps(evaluation.to_json(), indent=2) + "\n", encoding="utf-8")
+        write_json(args.json, evaluation.to_json())
     if args.html is not None:
         write_report(args.html, evaluation)
         console.print(f"report: {args.html}")
@@ -72,12 +73,13 @@ def table_of(evaluation: Evaluation) -> Table:
     table = Table(
         title="EUR per week, final stored energy credited; intervals are 95 %",
         caption=f"{evaluation.split.exogenous.source}\n{len(evaluation.weeks)} held-out weeks from "
-        f"{evaluation.split.boundary_time:%Y-%m-%d}, {seeds} each; savings against no battery are paired by week",
+        f"{evaluation.split.boundary_time:%Y-%m-%d}, {seeds} each\n"
+        "savings: against no battery, paired by week; ms: per solve",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )
     table.add_column("policy", no_wrap=True)
-    for heading in ("bill", "interval", "saving", "interval", "ms/solve"):
+    for heading in ("bill", "interval", "saving", "interval", "ms"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, result in evaluation.policies.items():
         cost, saving = result.cost_eur_per_week, result.saving_eur_per_week

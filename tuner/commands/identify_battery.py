@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from typing import Any
 
@@ -16,6 +15,7 @@ from systems.battery.spec import BatterySpec
 from systems.series import TimeSeries
 from systems.theta import write_theta
 from tuner.commands.battery_data import report_gaps
+from tuner.commands.output import write_json
 from tuner.identify.battery import IDENTIFICATION_DAYS, BatteryFit, fit_battery, load_log, simulate_log, write_log
 
 
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output is not None:
         write_theta(args.output, home_battery(spec), fit.theta, {"method": "least squares", "log": log.source})
     if args.json is not None:
-        args.json.write_text(json.dumps(_document(fit, log), indent=2) + "\n", encoding="utf-8")
+        write_json(args.json, _document(fit, log))
     return 0
 
 

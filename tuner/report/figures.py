@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import timedelta, tzinfo
+from typing import Any
 
 import matplotlib
 import matplotlib.dates
@@ -13,12 +14,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from tuner.evaluate.battery import DATA_FITTED, LABELS, NO_BATTERY, PERFECT, RULE, TUNED, Evaluation
 
 COLOURS = {NO_BATTERY: "#8a8f98", RULE: "#c58b2a", DATA_FITTED: "#3b6fb6", TUNED: "#1d8a5b", PERFECT: "#a05195"}
 WIDTH_IN = 5.0
-STYLE = {
+STYLE: dict[str, Any] = {
     "font.size": 9.0,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -174,11 +176,11 @@ def learning_figure(history: Sequence[LearningPoint]) -> Figure:
         ax.legend(loc="upper right")
         ax.set_xlabel("iteration")
         ax.set_ylabel("EUR per training week")
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         return figure
 
 
-def _date_axis(ax: Axes, zone: object) -> None:
-    ax.xaxis.set_major_locator(matplotlib.dates.DayLocator(tz=zone))  # type: ignore[arg-type]
-    ax.xaxis.set_major_formatter(matplotlib.dates.DateFormatter("%a %d", tz=zone))  # type: ignore[arg-type]
+def _date_axis(ax: Axes, zone: tzinfo | None) -> None:
+    ax.xaxis.set_major_locator(matplotlib.dates.DayLocator(tz=zone))
+    ax.xaxis.set_major_formatter(matplotlib.dates.DateFormatter("%a %d", tz=zone))
     ax.margins(x=0.0)
