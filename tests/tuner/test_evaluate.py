@@ -75,10 +75,10 @@ def test_a_split_without_weeks_on_both_sides_is_refused_with_the_dates_that_work
 def test_a_theta_tuned_on_later_data_of_the_same_source_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "theta.json"
     late = (SPLIT.boundary_time + timedelta(days=7)).isoformat()
-    write_theta(path, PROBLEM, {}, {"source": SPLIT.exogenous.source, "trained_until": late})
+    write_theta(path, PROBLEM, {}, {"prices": SPLIT.exogenous.source, "trained_until": late})
     with pytest.raises(PeriodError, match="--train-until"):
         check_theta_provenance(path, SPLIT)
-    write_theta(path, PROBLEM, {}, {"source": SPLIT.exogenous.source, "trained_until": SPLIT.boundary_time.isoformat()})
+    write_theta(path, PROBLEM, {}, {"prices": SPLIT.exogenous.source, "trained_until": SPLIT.boundary_time.isoformat()})
     check_theta_provenance(path, SPLIT)
 
 

@@ -96,10 +96,10 @@ def _spread(starts: range, count: int | None, kind: str) -> tuple[int, ...]:
 def check_theta_provenance(path: Path, split: Split) -> None:
     """Raises PeriodError when a theta file says that it was tuned on data at or after the boundary of `split`.
 
-    Only files with `provenance.trained_until` and the same `provenance.source` can be judged.
+    Only files whose provenance names `trained_until` and the same `prices` can be judged.
     """
     provenance = json.loads(path.read_text(encoding="utf-8")).get("provenance", {})
-    until, source = provenance.get("trained_until"), provenance.get("source")
+    until, source = provenance.get("trained_until"), provenance.get("prices")
     if until is None or source != split.exogenous.source:
         return
     if datetime.fromisoformat(until) > split.boundary_time:
