@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import difflib
+import math
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 DAY_HOURS = (6, 22)
+
+
+class TariffError(ValueError):
+    """A tariff file that cannot be used; the message names file, key and remedy."""
+
+    exit_code = 78
 
 
 @dataclass(frozen=True)
@@ -35,3 +45,22 @@ class Tariff:
     def sell_price(self, spot: NDArray[np.float64], buy: NDArray[np.float64]) -> NDArray[np.float64]:
         """EUR/kWh (n,). Never above the buy price: the MPC would be unbounded, and a meter would be a money pump."""
         return np.minimum(spot - self.sell_fee, buy)
+
+
+def load_tariff(path: Path | str) -> Tariff:
+    """A TOML file with any of the fields of Tariff, e.g. `vat = 0.19`. Raises TariffError."""
+    try:
+        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TariffError(f"{path}: {error.strerror}; name a TOML file that can be read") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise TariffError(f"{path}: not a TOML file ({error}); write lines like: vat = 0.25") from error
+    names = [field.name for field in fields(Tariff)]
+    for key, value in content.items():
+        if key not in names:
+            close = difflib.get_close_matches(key, names, n=1)
+            remedy = f"did you mean {close[0]!r}?" if close else f"a tariff has {', '.join(names)}"
+            raise TariffError(f"{path}: unknown key {key!r}; {remedy}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise TariffError(f"{path}: {key} = {value!r} is not a finite number; write EUR/kWh (vat as a fraction)")
+    return Tariff(**{key: float(value) for key, value in content.items()})

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from systems.battery.exogenous import Exogenous, from_price_file, from_spot, generated
 from systems.battery.generator import PRICE_SHAPES, Household
 from systems.battery.plant import BatteryPlant, PlantSpec, cell_power, inverter_loss
-from systems.battery.tariff import Tariff
+from systems.battery.tariff import Tariff, TariffError, load_tariff
 
 CET = timezone(timedelta(hours=1))
 SERIES = generated(3, seed=0)
@@ -174,6 +174,33 @@ def test_selling_never_pays_more_than_buying_even_at_negative_prices() -> None:
     spot = np.array([-1.0, -0.05, 0.0, 0.05, 3.0] * 96)
     series = from_spot(spot, datetime(2024, 1, 1, tzinfo=CET), tariff=Tariff(grid_fee_night=-0.2))
     assert (series.sell_price <= series.buy_price).all()
+
+
+def test_a_tariff_file_changes_what_it_names_and_a_bad_one_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tariff.toml"
+    path.write_text("vat = 0.19\ntax = 0\n")
+    assert load_tariff(path) == Tariff(vat=0.19, tax=0.0)
+    for text, remedy in {
+        "grid_fee_nigth = 0.1": "did you mean 'grid_fee_night'",
+        'vat = "19 %"': "not a finite number",
+        "vat = nan": "not a finite number",
+        "vat: 0.19": "not a TOML file",
+    }.items():
+        path.write_text(text)
+        with pytest.raises(TariffError, match="tariff.toml") as caught:
+            load_tariff(path)
+        assert remedy in str(caught.value) and caught.value.exit_code == 78
+
+
+def test_a_part_of_a_series_tells_what_the_whole_tells() -> None:
+    series = generated(6, seed=3)
+    whole, part = BatteryPlant(exogenous=series), BatteryPlant(exogenous=series.slice(1000, 2600))
+    for step in (1100, 1153, 1300):
+        whole.reset(seed=1, options={"step": step})
+        part.reset(seed=1, options={"step": step - 1000})
+        assert whole.time == part.time
+        np.testing.assert_array_equal(whole.forecast(192), part.forecast(192))
+        np.testing.assert_array_equal(whole.true_forecast(192), part.true_forecast(192))
 
 
 def test_the_day_fee_holds_on_working_days_from_six_to_ten_in_the_evening() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from systems.battery.exogenous import Exogenous, from_price_file, generated
 from systems.battery.generator import PRICE_SHAPES
+from systems.battery.tariff import Tariff, load_tariff
 from systems.series import DEFAULT_MAX_GAP_S, TimeSeries
 from tuner.evaluate.periods import Split, split_at
 
@@ -16,7 +17,7 @@ GENERATED_WEEKS = 52
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """--prices, --generator, --train-until, --max-gap-hours, --seed."""
+    """--prices, --generator, --tariff, --train-until, --max-gap-hours, --seed."""
     group = parser.add_argument_group("prices and periods")
     source = group.add_mutually_exclusive_group()
     source.add_argument(
@@ -24,6 +25,9 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     )
     source.add_argument(
         "--generator", choices=sorted(PRICE_SHAPES), default="nordic", help="built-in prices (default: %(default)s)"
+    )
+    group.add_argument(
+        "--tariff", type=Path, metavar="FILE.toml", help="vat, grid_fee_day, grid_fee_night, tax, ... in EUR/kWh"
     )
     group.add_argument(
         "--train-until",
@@ -44,13 +48,15 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
 def split_from(args: argparse.Namespace) -> Split:
     """The series and the split that the options mean; filled gaps are told on stderr.
 
-    Raises SeriesError for the file and PeriodError for the dates.
+    Raises SeriesError and TariffError for the files and PeriodError for the dates.
     """
+    tariff = load_tariff(args.tariff) if args.tariff is not None else Tariff()
     if args.prices is not None:
-        exogenous = from_price_file(args.prices, seed=args.seed, max_gap_s=args.max_gap_hours * 3600.0)
+        gap_s = args.max_gap_hours * 3600.0
+        exogenous = from_price_file(args.prices, tariff=tariff, seed=args.seed, max_gap_s=gap_s)
         report_gaps(exogenous)
     else:
-        exogenous = generated(GENERATED_WEEKS, kind=args.generator, seed=args.seed)
+        exogenous = generated(GENERATED_WEEKS, kind=args.generator, seed=args.seed, tariff=tariff)
     until: datetime | None = args.train_until
     if until is not None and until.tzinfo is None:
         until = until.replace(tzinfo=exogenous.start.tzinfo)
