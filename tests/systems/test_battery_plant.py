@@ -187,7 +187,7 @@ def test_a_tariff_file_changes_what_it_names_and_a_bad_one_is_refused(tmp_path: 
         "vat: 0.19": "not a TOML file",
     }.items():
         path.write_text(text)
-        with pytest.raises(TariffError, match="tariff.toml") as caught:
+        with pytest.raises(TariffError, match=r"tariff\.toml") as caught:
             load_tariff(path)
         assert remedy in str(caught.value) and caught.value.exit_code == 78
 
