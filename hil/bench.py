@@ -19,7 +19,7 @@ from typing import Any
 from hil import kpi
 from hil.broker import Broker
 from hil.device import Device
-from hil.errors import BenchUsageError, ScenarioError
+from hil.errors import BenchError, BenchUsageError, ScenarioError
 from hil.faults import SignalFaults, active, seen
 from hil.junit import write_junit
 from hil.link_faults import LinkFaults, Links
@@ -48,6 +48,7 @@ Progress = Callable[[int, int, str], None]
 PLAN_EVERY = 24
 """Cycles between two plans in the record: enough for a plot."""
 TIMING_FILE = "timing.jsonl"
+SETTLE_TIMEOUT_S = 30.0
 BEST_LEVEL = kpi.LEVELS[0]
 
 
@@ -236,6 +237,10 @@ class _Loop:
         self._link_faults.advance(now_s)
         displays = self._show(now_s)
         report, cycle_s = self._cycle(now_s, time_s)
+        if not self._links.device.settle(SETTLE_TIMEOUT_S):
+            raise BenchError(
+                f"the device did not get through its requests in {SETTLE_TIMEOUT_S:g} s: shorten its delay"
+            )
         self._device.collect_writes()
         held = self._device.held()
         applied = self._device.mean(self._plant.step_s)

@@ -117,6 +117,7 @@ class ModbusDevice:
         self._wake_read, self._wake_write = os.pipe()
         self._running = True
         self._line_lock = threading.Lock()
+        self._received = b""
         self._thread = threading.Thread(target=self._serve, name="modbus-device", daemon=True)
         self._thread.start()
 
@@ -134,30 +135,40 @@ class ModbusDevice:
         os.close(self._wake_read)
         os.close(self._wake_write)
 
+    def settle(self, timeout_s: float) -> bool:
+        """Wait until every request on the line has been dealt with, late answers included; False when it takes longer.
+
+        In lockstep the plant must not move on before: on a real clock seconds are nothing in a step of minutes.
+        """
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            with self._line_lock:
+                fd = self.line.plant_fd
+                if fd is None or (not self._received and not select.select([fd], [], [], 0.0)[0]):
+                    return True
+            time.sleep(0.001)  # the thread needs the lock to read what is waiting
+        return False
+
     def _serve(self) -> None:
-        received = b""
         while self._running:
             fd = self.line.plant_fd
             watched = [self._wake_read] if fd is None else [self._wake_read, fd]
             try:
-                ready, _, _ = select.select(watched, [], [], SILENCE_S if received else 0.5)
+                ready, _, _ = select.select(watched, [], [], SILENCE_S if self._received else 0.5)
             except OSError:  # the cable was pulled between the two lines above
                 continue
             if self._wake_read in ready:
                 os.read(self._wake_read, 4096)
-            if fd is None or fd not in ready:
-                received = b""
-                continue
             with self._line_lock:
-                if self.line.plant_fd != fd:
-                    received = b""
+                if fd is None or fd not in ready or self.line.plant_fd != fd:
+                    self._received = b""
                     continue
                 try:
-                    received += os.read(fd, 512)
+                    self._received += os.read(fd, 512)
                 except OSError:
-                    received = b""
+                    self._received = b""
                     continue
-                received = self._handle(fd, received)
+                self._received = self._handle(fd, self._received)
 
     def _handle(self, fd: int, received: bytes) -> bytes:
         """Answer the request in `received` if there is a whole one; returns the bytes that are left."""

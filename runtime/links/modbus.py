@@ -188,6 +188,9 @@ class ModbusLink:
                 answer = client.read_holding_registers(address, count=words_of(register), device_id=device)
         except (ModbusException, OSError) as error:
             raise DeviceError(f"no valid answer from device {device} at register {address}") from error
+        if answer.function_code & 0x7F != _function_code(register, words):
+            # An RTU frame does not say which request it answers: after a time-out the next answer may be the last one's.
+            raise DeviceError(f"device {device} answers an earlier request; it may need a longer timeout_s")
         if answer.isError():
             code = getattr(answer, "exception_code", "?")
             raise DeviceRefusedError(f"device {device} refused register {address} (exception {code})")
@@ -211,3 +214,10 @@ class ModbusLink:
         if self.problem and self._backoff_s:
             log.warning("%s: answers again", self.name)
         self.problem, self._backoff_s, self._retry_at = "", 0.0, float("-inf")
+
+
+def _function_code(register: Register, words: Sequence[int] | None) -> int:
+    """Modbus function of reading the register, or of writing `words` to it."""
+    if words is not None:
+        return 6 if len(words) == 1 else 16
+    return 4 if register.kind == "input" else 3

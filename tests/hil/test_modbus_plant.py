@@ -99,6 +99,15 @@ def test_a_broken_device_gives_no_value_and_recovers(rig: Rig, answer: str) -> N
     assert rig.client.read_input_registers(0, count=1, device_id=1).registers == [500]
 
 
+def test_the_bench_waits_for_a_slow_device(rig: Rig) -> None:
+    rig.server.answer, rig.server.delay_s = "slow", 0.4
+    with pytest.raises(ModbusException):  # it gives up after 0.2 s ...
+        rig.client.write_register(10, SET_POINT.encode(2.0), device_id=1)
+    assert rig.device.registers.holding == {10: 0}
+    assert rig.server.settle(5.0)
+    assert rig.device.registers.holding == {10: 2000}, "... but the device has done it all the same"
+
+
 def test_missing_and_garbage_sensors(rig: Rig) -> None:
     rig.device.show({"soc": MISSING, "power": Garbage(b"\x12\x34")})
     assert rig.client.read_input_registers(0, count=1, device_id=1).exception_code == 2
