@@ -189,7 +189,7 @@ class ModbusLink:
         except (ModbusException, OSError) as error:
             raise DeviceError(f"no valid answer from device {device} at register {address}") from error
         if answer.function_code & 0x7F != _function_code(register, words):
-            # An RTU frame does not say which request it answers: after a time-out the next answer may be the last one's.
+            # An RTU frame does not say what it answers: after a time-out it may well be the request before.
             raise DeviceError(f"device {device} answers an earlier request; it may need a longer timeout_s")
         if answer.isError():
             code = getattr(answer, "exception_code", "?")
