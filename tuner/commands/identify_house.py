@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,20 +15,38 @@ from rich.table import Table
 from systems.house.plant import PhysicalHouse
 from systems.house.rules import Exciting
 from systems.house.weather import generate_conditions
+from tuner.commands.output import output_path, write_json
 from tuner.identify.arx_fit import ArxOptions
 from tuner.identify.house import GAIN_HOURS, HouseIdentification, identify_house
 from tuner.identify.house_log import HouseLog, load_house_log, simulate_house_log, write_house_log
 
 SHOWN_FAULTS = 12
+PLOT_SUFFIXES = (".html", ".png", ".svg", ".pdf")
 
 
 def add_arguments(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--days", type=float, default=60.0, help="length of the simulated log (default: %(default)g)")
-    group.add_argument("--plot", type=Path, metavar="FILE.html|.png", help="draw errors, gains and residuals")
+    group.add_argument("--days", type=days, default=60.0, help="length of the simulated log (default: %(default)g)")
+    group.add_argument("--plot", type=plot_path, metavar="FILE.html|.png", help="draw errors, gains and residuals")
     group.add_argument(
         "--no-constant", action="store_true", help="no constant term: eq. 37 of the source to the letter"
     )
     group.add_argument("--force", action="store_true", help="write --output in spite of the problems found")
+
+
+def days(text: str) -> float:
+    """For `type=` of --days."""
+    value = float(text)
+    if not 1.0 <= value <= 3660.0:
+        raise argparse.ArgumentTypeError(f"{text} is not between 1 and 3660 days")
+    return value
+
+
+def plot_path(text: str) -> Path:
+    """For `type=` of --plot."""
+    path = output_path(text)
+    if path.suffix.lower() not in PLOT_SUFFIXES:
+        raise argparse.ArgumentTypeError(f"{text}: end the name in one of {', '.join(PLOT_SUFFIXES)}")
+    return path
 
 
 def run(args: argparse.Namespace) -> int:
@@ -50,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
         write_plot(result, args.plot)
     if args.json is not None:
-        args.json.write_text(json.dumps(result.document(), indent=2) + "\n", encoding="utf-8")
+        write_json(args.json, result.document())
     for problem in result.problems:
         print(f"nisse identify: {problem}", file=sys.stderr)
     if result.problems and not args.force:
