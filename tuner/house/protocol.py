@@ -175,7 +175,7 @@ def closed_loop(
 
 def initial_state(agent: Agent, setting: Setting) -> AgentState:
     outputs, inputs = np.zeros((LAGS, ROOMS)), np.zeros((LAGS - 1, INPUTS))
-    return AgentState(agent.theta, Sums.empty(len(setting.entries)), outputs, inputs, 0)
+    return AgentState(agent.theta, Sums.empty(len(setting.entries), setting.mpc.decision * ROOMS), outputs, inputs, 0)
 
 
 def learn_interval(
@@ -210,18 +210,10 @@ def _learning_episode(agent: Agent, state: AgentState, setting: Setting) -> Epis
 
 def _update(agent: Agent, state: AgentState, episode: Episode, rollout: Rollout, setting: Setting) -> AgentState:
     spec, mpc = setting.spec, setting.mpc
-    at_decisions = np.vstack([episode.outputs[-1], rollout.temperature])[: -1 : mpc.apply]
-    new = sums_of(
-        rollout,
-        at_decisions,
-        set_point_c=mpc.cost.setpoint_c,
-        gamma=mpc.interval_discount,
-        entries=setting.entries,
-        scale=setting.scale,
-    )
+    new = sums_of(rollout, gamma=mpc.interval_discount, entries=setting.entries, scale=setting.scale)
     sums = state.sums.after(new, float(np.exp(-spec.interval_days / spec.memory_days)))
     theta, td_error = state.theta, state.td_error
-    if sums.weight >= 2 * len(setting.entries) + 40:
+    if sums.count >= 2 * len(setting.entries) + 40:
         distance = (theta - agent.theta)[setting.entries] / setting.scale
         step = propose(sums, distance, spec.step)
         # No update goes further than a whole scale in any entry would, at the full step.
