@@ -113,11 +113,11 @@ def compare(world: Mdp, model: Mdp, *, tolerance: float = DEFAULT_TOLERANCE) -> 
         sandwich=sandwich(d, d_hat, zero),
         storage=storage,
         theorem1_value_residual=float(np.max(np.abs(restored.value - v))),
-        theorem1_advantage_residual=_largest(disadvantage(restored) - d_hat, np.isfinite(d_hat)),
+        theorem1_advantage_residual=_gap(disadvantage(restored), d_hat, np.isfinite(d_hat)),
         theorem1_value_residual_as_printed=float(np.max(np.abs(printed.value - v))),
         difference=difference,
         modified_cost=modified_cost,
-        modification_residual=_largest(remade.action_value - solved.action_value, finite),
+        modification_residual=_gap(remade.action_value, solved.action_value, finite),
         regret=regret(world, solved, believed.policy),
     )
 
@@ -167,5 +167,5 @@ def regret(world: Mdp, solved: TabularSolution, policy: NDArray[np.int64]) -> fl
     return max(0.0, float(np.max(value - solved.value)))
 
 
-def _largest(x: Array, where: NDArray[np.bool_]) -> float:
-    return float(np.max(np.abs(x[where]))) if where.any() else 0.0
+def _gap(x: Array, y: Array, where: NDArray[np.bool_]) -> float:
+    return float(np.max(np.abs(x[where] - y[where]), initial=0.0))

@@ -1,0 +1,132 @@
+"""The commands battery-case1, battery-case2, optimal-model and equivalence, from the command line to their files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nisse.cli import main
+
+
+def run(tmp_path: Path, *arguments: str) -> dict[str, Any]:
+    path = tmp_path / "result.json"
+    assert main(["experiment", *arguments, "--output", str(tmp_path / "out"), "--json", str(path)]) == 0
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "data:image/png;base64," in page and "http" not in page
+    return dict(json.loads(path.read_text()))
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_battery_cases(tmp_path: Path, number: int) -> None:
+    result = run(tmp_path, f"battery-case{number}", "--grid", "480")
+    grid, v_star = np.array(result["grid"]), np.array(result["V_star"])
+    assert {len(result[name]) for name in ("V_star", "pi_star", "V_hat", "pi_hat")} == {len(grid)}
+    assert result["J_star"] == pytest.approx(np.trapezoid(v_star, grid), abs=1e-5)
+    assert result["digits"]["V_star"] >= 5
+    assert result["J_hat_policy_projected_on_world"] < result["J_star"] - 0.5
+    if number == 1:
+        assert result["J_hat_policy_on_world"] is None and "-infinity" in result["J_hat_policy_on_world_reason"]
+    else:
+        assert result["J_hat_policy_on_world"] == pytest.approx(-15.79527, abs=1e-4)
+    assert (tmp_path / "out" / "figure4.png").stat().st_size > 10_000
+    assert (tmp_path / "out" / "figure5.png").stat().st_size > 10_000
+
+
+def test_penalised_leaving_makes_the_loss_finite_and_huge(tmp_path: Path) -> None:
+    result = run(tmp_path, "battery-case1", "--grid", "64", "--leaving", "penalty=100")
+    assert result["J_hat_policy_on_world"] == pytest.approx(-111.675, abs=0.02)
+
+
+def test_quadrature_nodes_cost_what_is_reported(tmp_path: Path) -> None:
+    exact = run(tmp_path, "battery-case2", "--grid", "64")
+    rough = run(tmp_path, "battery-case2", "--grid", "64", "--noise-nodes", "7")
+    worst = np.max(np.abs(np.array(exact["V_star"]) - np.array(rough["V_star"])))
+    assert 1e-3 < worst <= 1.5 * rough["errors"]["V_star"]
+
+
+def test_optimal_model_scan(tmp_path: Path) -> None:
+    result = run(tmp_path, "optimal-model", "--case", "2", "--delta", "0.11", "--scan", "--grid", "160")
+    assert result["covered_fraction"] == 1.0 and len(result["jumps"]) == 1
+    assert result["largest_policy_difference"] < 1e-6
+    assert result["delta_exists_everywhere"]["high"] == pytest.approx(0.126929, abs=2e-6)
+    low, high = result["delta_continuous"]["low"], result["delta_continuous"]["high"]
+    assert 0.11 < low <= high < 0.15 and high - low < 1e-5
+
+
+def test_equivalence_is_reproducible_with_seed_0(tmp_path: Path) -> None:
+    arguments = ("equivalence", "--mdps", "4", "--seed", "0")
+    first = run(tmp_path, *arguments)
+    assert first == run(tmp_path, *arguments)
+    assert first["random"] != run(tmp_path, "equivalence", "--mdps", "4", "--seed", "1")["random"]
+    by_name = {case["name"]: case for case in first["cases"]}
+    assert by_name["battery case 1, expected-value model"]["world_forbids_model_policy"]
+    assert not by_name["battery case 2, expected-value model"]["same_policy"]
+    built = [case for case in [*first["cases"], *first["random"]] if "sufficient" in case["name"]]
+    assert len(built) == 6 and all(case["same_policy"] and case["corollary1_spread"] < 1e-9 for case in built)
+
+
+def arrays() -> dict[str, Any]:
+    p = np.zeros((2, 2, 2))
+    p[0, 0, 0] = p[0, 1, 1] = p[1, :, 1] = 1.0
+    model = p.copy()
+    model[0, 1] = [1.0, 0.0]
+    return {"P": p, "L": np.array([[1.0, 1.5], [0.0, 3.0]]), "gamma": 0.5, "P_hat": model}
+
+
+def test_equivalence_of_ones_own_arrays(tmp_path: Path) -> None:
+    np.savez(tmp_path / "mine.npz", **arrays())
+    result = run(tmp_path, "equivalence", "--problem", str(tmp_path / "mine.npz"))
+    assert result["cases"][0]["regret"] == pytest.approx(0.5)
+    assert result["modified_cost"][0][1] == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["battery-case1", "--discount", "1"], 65, "gamma must lie strictly between 0 and 1, got 1.0"),
+        (["battery-case2", "--noise-limit", "0.3"], 65, "|w| <= 0.3"),
+        (["battery-case2", "--delta", "7", "--grid", "64"], 65, "--delta 7"),
+        (["optimal-model", "--delta", "-9", "--grid", "64"], 65, "Delta = -9"),
+        (["battery-case1", "--leaving", "softly"], 2, "--leaving softly"),
+        (["battery-case1", "--leaving", "penalty=-1"], 2, "penalty=-1"),
+        (["battery-case1", "--grid", "100"], 2, "--grid 100"),
+        (["battery-case1", "--noise-nodes", "0", "--grid", "64"], 2, "got 0"),
+        (["equivalence", "--discount", "1.2"], 65, "got 1.2"),
+        (["equivalence", "--problem", "absent.npz"], 65, "absent.npz"),
+    ],
+)
+def test_bad_input_is_one_line_with_the_offending_value(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, said: str
+) -> None:
+    assert main(["experiment", *arguments, "--output", str(tmp_path / "out")]) == code
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"gamma": 1.0}, "got 1.0"),
+        ({"P": arrays()["P"] * 1.1}, "sums to 1.1"),
+        ({"P_hat": np.ones((2, 2, 3))}, "(2, 2, 3)"),
+        ({"L": np.array([["a", "b"], ["c", "d"]])}, "arrays of numbers"),
+    ],
+)
+def test_bad_arrays_name_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any], said: str
+) -> None:
+    np.savez(tmp_path / "mine.npz", **{**arrays(), **change})
+    assert main(["experiment", "equivalence", "--problem", str(tmp_path / "mine.npz")]) == 65
+    error = capsys.readouterr().err
+    assert "mine.npz" in error and said in error
+
+
+def test_a_missing_array_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "mine.npz", **{k: v for k, v in arrays().items() if k != "P_hat"})
+    assert main(["experiment", "equivalence", "--problem", str(tmp_path / "mine.npz")]) == 65
+    assert "no P_hat" in capsys.readouterr().err
