@@ -12,6 +12,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -54,7 +55,7 @@ def draw(result: HouseIdentification) -> Figure:
     return figure
 
 
-def _draw_lead_time(axis: plt.Axes, result: HouseIdentification) -> None:
+def _draw_lead_time(axis: Axes, result: HouseIdentification) -> None:
     hours, model, still = errors_by_lead_time(result)
     for room in range(model.shape[1]):
         axis.plot(hours, model[:, room], color=COLOURS[room % 4], label=f"room {room + 1}")
@@ -65,7 +66,7 @@ def _draw_lead_time(axis: plt.Axes, result: HouseIdentification) -> None:
     axis.legend(frameon=False, fontsize=8)
 
 
-def _draw_steps(axis: plt.Axes, result: HouseIdentification) -> None:
+def _draw_steps(axis: Axes, result: HouseIdentification) -> None:
     model = result.model
     steps = round(24 * 3600 / model.dt_s)
     unit = np.broadcast_to(np.eye(model.nu)[:, None, :], (model.nu, steps, model.nu))
@@ -78,7 +79,7 @@ def _draw_steps(axis: plt.Axes, result: HouseIdentification) -> None:
     axis.legend(frameon=False, fontsize=8)
 
 
-def _draw_stretch(axis: plt.Axes, result: HouseIdentification) -> None:
+def _draw_stretch(axis: Axes, result: HouseIdentification) -> None:
     """The window whose error is the median one: neither the best nor the worst."""
     log, model = result.clean.log, result.model
     horizon = round(result.ahead.hours * 3600 / log.dt_s)
@@ -93,7 +94,7 @@ def _draw_stretch(axis: plt.Axes, result: HouseIdentification) -> None:
     axis.set(xlabel="hours ahead", ylabel="°C", title="A typical window: measured (solid), predicted (dashed)")
 
 
-def _draw_residuals(axis: plt.Axes, result: HouseIdentification) -> None:
+def _draw_residuals(axis: Axes, result: HouseIdentification) -> None:
     residuals = result.fit.residuals
     span = 4.0 * residuals.std()
     for room in range(residuals.shape[1]):
