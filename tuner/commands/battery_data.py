@@ -42,7 +42,9 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="H",
         help="fill gaps up to this long (default: %(default)g)",
     )
-    group.add_argument("--seed", type=int, default=0, help="of everything that is random (default: %(default)s)")
+    group.add_argument(
+        "--seed", type=seed_number, default=0, help="of everything that is random (default: %(default)s)"
+    )
 
 
 def split_from(args: argparse.Namespace) -> Split:
@@ -68,6 +70,13 @@ def report_gaps(series: Exogenous | TimeSeries) -> None:
     line = series.describe_gaps()
     if line:
         print(line, file=sys.stderr)
+
+
+def seed_number(text: str) -> int:
+    """For `type=` of --seed; 0 is a seed like any other."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a seed; give a whole number from 0 up")
+    return int(text)
 
 
 def _date(text: str) -> datetime:

@@ -6,6 +6,7 @@ import argparse
 import importlib
 from pathlib import Path
 
+from tuner.commands.battery_data import seed_number
 from tuner.commands.output import output_path
 
 # Each module offers `run(args) -> exit code`, and `add_arguments(group)` where it has options of its own.
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=output_path, metavar="FILE", help="write the fitted parameters here")
     parser.add_argument("--save-log", type=output_path, metavar="FILE.csv", help="write the simulated log here")
     parser.add_argument("--max-gap-hours", type=float, default=3.0, metavar="H", help="fill gaps up to this long")
-    parser.add_argument("--seed", type=int, default=0, help="of the simulated log (default: %(default)s)")
+    parser.add_argument("--seed", type=seed_number, default=0, help="of the simulated log (default: %(default)s)")
     parser.add_argument("--json", type=output_path, metavar="PATH", help="write the result for machines")
     for name, module in SYSTEMS.items():
         extra = getattr(importlib.import_module(module), "add_arguments", None)
