@@ -169,4 +169,4 @@ class MpcPolicy:
 def explore(action: Array, std: Array, actions: ActionMap, rng: np.random.Generator) -> tuple[Array, Array]:
     """Gaussian exploration: (action that is applied, action before the projection to the bounds), both (m)."""
     raw = action + std * rng.standard_normal(len(action))
-    return np.clip(raw, actions.lower, actions.upper), raw
+    return np.minimum(np.maximum(raw, actions.lower), actions.upper), raw

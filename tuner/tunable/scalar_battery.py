@@ -23,6 +23,7 @@ from tuner.tabular.noise import TruncatedGaussian
 HORIZON = 20
 """Stages of the MPC: its first move is that of the infinite-horizon expected-value plan from about ten on."""
 TABLE = np.linspace(0.0, 1.0, 161)
+NOISE_BLOCK = 256
 HATS = 24
 """Intervals of the piecewise-linear state features of the critic."""
 
@@ -122,16 +123,21 @@ class ScalarWorld:
         self.case, self.penalty, self.forecast, self.rng = case, penalty, forecast, rng
         self.noise = TruncatedGaussian(case.noise_std, case.noise_limit)
         self.s = float(rng.uniform())
+        self._drawn: list[float] = []
 
     def observe(self) -> Observation:
         return Observation(np.array([self.s]), self.forecast)
 
     def step(self, action: Array) -> float:
         a = float(action[0])
-        target = self.s + a + float(self.noise.sample(self.rng, 1)[0])
-        cost = stage_cost(self.case, self.s, a) + self.penalty * max(-target, target - 1.0, 0.0)
+        if not self._drawn:
+            # In blocks: a draw of one costs as much as a draw of hundreds.
+            self._drawn = self.noise.sample(self.rng, NOISE_BLOCK).tolist()
+        target = self.s + a + self._drawn.pop()
+        cost = self.case.deviation_weight * abs(self.s - 0.5) + self.penalty * max(-target, target - 1.0, 0.0)
+        cost += (self.case.buy_price if a > 0.0 else self.case.sell_price) * a
         self.s = min(max(target, 0.0), 1.0)
-        return float(cost)
+        return cost
 
 
 def stage_cost(case: ScalarCase, s: Any, a: Any) -> Any:
