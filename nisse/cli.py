@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = next((a for a in arguments if not a.startswith("-")), None)
     try:
-        parser = build_parser(name)
+        args = build_parser(name).parse_args(arguments)
     except ModuleNotFoundError as error:
         command = COMMANDS.get(name or "")
         root = (error.name or "").split(".")[0]
@@ -73,7 +73,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return EXIT_USAGE
-    args = parser.parse_args(arguments)
     module = importlib.import_module(COMMANDS[args.command].module)
     return run_command(args.command, module.run, args)
 

@@ -144,7 +144,7 @@ def _build(
     key_path = args.output / "demo-key.pem"
     key = load_key(key_path) if key_path.exists() else new_key(key_path)
     request = BuildRequest(
-        shape=Shape("battery"),
+        shape=Shape("battery", {}),
         targets=(host_arch(),),
         theta=theta,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
