@@ -19,7 +19,7 @@ class LiveTable:
     """A context manager with two callbacks: `update` per iteration, `held_out` per judged week."""
 
     def __init__(self, console: Console, title: str) -> None:
-        self.title = title
+        self.console, self.title = console, title
         self.rows: list[TrainingProgress] = []
         self.bar = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"),
@@ -42,6 +42,11 @@ class LiveTable:
 
     def update(self, progress: TrainingProgress) -> None:
         self.rows.append(progress)
+        if not self.console.is_terminal:
+            # A log file shows no live table; a line per iteration says that it goes on.
+            r = progress.record
+            left = f"{progress.remaining_s:.0f} s left"
+            self.console.print(f"iteration {r.iteration}: held-in cost {r.cost:.4f}, {r.failures} failures, {left}")
         self.bar.update(self.wait, visible=False)
         self.live.update(self._view())
 
