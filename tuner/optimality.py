@@ -130,7 +130,7 @@ def _with_storage(model: Mdp, storage: Array, transition: Array) -> Mdp:
 
 def disadvantage(solution: TabularSolution) -> Array:
     """D (ns, na) = Q - min_a Q, exactly 0 at the minimiser, inf where an action is not available."""
-    return solution.action_value - solution.action_value.min(axis=1, keepdims=True)
+    return np.asarray(solution.action_value - solution.action_value.min(axis=1, keepdims=True))
 
 
 def sandwich(d: Array, d_hat: Array, zero: float = 0.0) -> Sandwich:

@@ -23,7 +23,7 @@ from scipy.interpolate import CubicSpline
 from systems.battery.scalar import MAX_MOVE
 from tuner.tabular.errors import BadOption, NoModel
 from tuner.tabular.scalar import ScalarProblem, Solution, golden_section
-from tuner.tabular.transitions import Deterministic
+from tuner.tabular.transitions import Additive, Deterministic
 
 Array = NDArray[np.float64]
 Branch = Literal["nearest", "lower", "upper"]
@@ -61,7 +61,7 @@ class OptimalModel:
 
     def target(self, m: Array) -> Array:
         """E[V*(m + w)] - Delta, the value that V* must take at f(m)."""
-        return self._expectation(m) - self.delta
+        return np.asarray(self._expectation(m) - self.delta)
 
     @cached_property
     def _expectation(self) -> CubicSpline:
@@ -138,8 +138,10 @@ class OptimalModel:
 
     def outside_support(self) -> float:
         """Largest distance by which f(m) leaves the support of the real transition; Proposition 1 asks for 0."""
+        transition = self.world.transition
+        assert isinstance(transition, Additive), "only a world with a disturbance has a support"
         m, f = self.sample()
-        return float(np.nanmax(np.maximum(np.abs(f - m) - self.world.transition.noise.limit, 0.0)))
+        return float(np.nanmax(np.maximum(np.abs(f - m) - transition.noise.limit, 0.0)))
 
     def plan(self, start: Array | None = None) -> Solution:
         """Solve the decision problem with f in the place of the world: costs, discount and actions as in the world."""

@@ -21,6 +21,11 @@ from tuner.tabular.errors import NoModel
 
 PLOTTED_DELTAS = (0.10, 0.15)
 """Printed in the paper, beside the critical value, which is computed."""
+SAID_OF_DELTA = {
+    0.10: "Δ = 0.10: f exists, but is not continuous.",
+    0.11: "Δ = 0.11: f exists everywhere and is continuous.",
+    0.15: "Δ = 0.15: f is not defined everywhere.",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -216,7 +221,7 @@ def statements_2(study: BatteryStudy, critical: tuple[float, float], models: lis
         Statement(
             "V* is non-smooth at s = 0.5.",
             f"The slope of V* jumps from {slope[middle - 1]:+.4f} to {slope[middle]:+.4f} there.",
-            "Near 1/2 the best action is 0, so the kink of the reward −|s − 1/2| appears in V* unchanged: ∓1.",
+            "Near 1/2 the best action is 0, so the kink of the reward −|s − 1/2| appears in V* unchanged: ±1 at the kink.",
         ),
         Statement(
             "The model-based policy differs significantly.",
@@ -235,9 +240,10 @@ def statements_2(study: BatteryStudy, critical: tuple[float, float], models: lis
             here = f"f exists everywhere and jumps at s + a = {jump.at:.4f} from {jump.before:.4f} to {jump.after:.4f}."
         else:
             here = "f exists everywhere and is continuous."
-        paper = {0.1: "Δ = 0.10: exists, not continuous.", 0.15: "Δ = 0.15: not defined everywhere."}
-        said = paper.get(round(model.delta, 9), "Δ = 0.11: exists everywhere and is continuous.")
-        lines.append(Statement(said, f"Δ = {model.delta:.6f}: {here}", ""))
+        is_critical = abs(model.delta - critical[1]) < 1e-12
+        said = SAID_OF_DELTA.get(0.11 if is_critical else round(model.delta, 9), "(not in the paper)")
+        why = "Grids without a node at the kink s = 1/2 give less; see optimal-model." if is_critical else ""
+        lines.append(Statement(said, f"Δ = {model.delta:.6f}: {here}", why))
     return lines
 
 

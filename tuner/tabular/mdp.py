@@ -87,8 +87,7 @@ def evaluate_policy(mdp: Mdp, policy: NDArray[np.int64]) -> Array:
     if np.isinf(cost).any():
         state = int(np.flatnonzero(np.isinf(cost))[0])
         raise NoFeasibleAction(f"the policy takes action {policy[state]}, not available in state {state}")
-    value: Array = np.linalg.solve(np.eye(mdp.n_states) - mdp.discount * p, cost)
-    return value
+    return np.asarray(np.linalg.solve(np.eye(mdp.n_states) - mdp.discount * p, cost), dtype=np.float64)
 
 
 def value_iteration(mdp: Mdp, *, tolerance: float = 1e-10, max_iterations: int = 1_000_000) -> TabularSolution:
