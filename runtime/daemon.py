@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections import Counter
@@ -17,12 +16,11 @@ from runtime.documents import plan_document, state_document, transition
 from runtime.errors import ConfigError, NisseError, SolverProcessError, StoreError
 from runtime.ladder import Level
 from runtime.plan import Plan
+from runtime.remote import MODES, Order, answer, parse_order
 from runtime.site_check import open_site_bundle, warnings
 from runtime.solver_process import SolverProcess
 from runtime.store import Store
 from runtime.wiring import Links, open_links
-
-MODES = {"auto": Level.MPC, "rule": Level.RULE, "safe": Level.SAFE}
 
 log = logging.getLogger("nisse.daemon")
 
@@ -48,6 +46,8 @@ class Daemon:
             log.warning("%s", warning)
         self.notices: dict[str, str] = {}
         self.tally = Tally()
+        self.cycle_wanted = False
+        """A command asks for a cycle now."""
         self.links: Links = open_links(site, clock, lockstep=lockstep)
         self.solver = SolverProcess(self.bundle.library_or_fail(), tuple(self.bundle.theta.values()))
         # Started before anything connects: the child loads its solver meanwhile.
@@ -64,6 +64,7 @@ class Daemon:
     def cycle(self) -> tuple[Cycle, Timing]:
         """Read, decide, actuate; then say and log it. The timing covers all of it."""
         begun = time.perf_counter()
+        self.cycle_wanted = False
         loop = self._control_loop()
         cycle = loop.run()
         if self.tally.first_action_s is None:
@@ -89,13 +90,14 @@ class Daemon:
         self.obey_commands()
 
     def obey_commands(self) -> None:
-        """Commands that came by MQTT since the last call."""
+        """Commands that came by MQTT since the last call, each answered."""
         mqtt = self.links.mqtt
         for command in mqtt.take_commands() if mqtt is not None else ():
-            if command.topic == "set/mode":
-                self._set_mode(command.payload)
-            else:
-                self._respond(command.topic.partition("/")[2], "error", f"unknown command {command.topic[:60]}")
+            order = parse_order(command.topic, command.payload)
+            error = self._obey(command.topic, order)
+            log.warning("command %s %s%s", order.name, order.value, f": {error}" if error else "")
+            if mqtt is not None:
+                mqtt.answer(f"{mqtt.prefix}/response/{order.name}", answer(order, error))
 
     def reload(self) -> None:
         """Read the site file again and swap in its bundle; whatever is wrong with it, the old one stays in force."""
@@ -183,20 +185,16 @@ class Daemon:
         if plan is not None:
             mqtt.say(f"{mqtt.prefix}/plan", plan)
 
-    def _set_mode(self, payload: bytes) -> None:
-        word = payload[:16].decode("utf-8", errors="replace").strip().strip('"')
-        if word not in MODES:
-            self._respond("mode", "error", f"mode is one of {', '.join(MODES)}")
-            return
-        self._control_loop().ceiling = MODES[word]
-        log.warning("mode %s by command", word)
-        self._respond("mode", "ok", "")
-
-    def _respond(self, verb: str, status: str, error: str) -> None:
-        mqtt = self.links.mqtt
-        if mqtt is not None:
-            name = "".join(c for c in verb if c.isalnum() or c in "_-")[:40] or "unknown"
-            mqtt.answer(f"{mqtt.prefix}/response/{name}", json.dumps({"status": status, "error": error}))
+    def _obey(self, topic: str, order: Order) -> str:
+        """Do it; the error, or an empty string."""
+        if topic == "set/mode":
+            if order.value not in MODES:
+                return f"mode is one of {', '.join(MODES)}"
+            self._control_loop().ceiling = MODES[order.value]
+        elif topic != "request/cycle":
+            return "known commands: set/mode, request/cycle"
+        self.cycle_wanted = True
+        return ""
 
     def _notice(self, subject: str, text: str) -> None:
         if self.notices.get(subject) != text:

@@ -91,6 +91,8 @@ def run_on_the_wall_clock(daemon: Daemon, notifier: Notifier, cycles: int | None
                 if signals.take_reload():
                     daemon.reload()
                     break
+                if daemon.cycle_wanted:
+                    break
         notifier.stopping()
 
 

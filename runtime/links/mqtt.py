@@ -86,7 +86,8 @@ class MqttLink:
         self._arrivals: dict[str, Arrival] = {}
         self._said: dict[str, tuple[bytes, bool]] = {}
         self._unacknowledged: list[paho.MQTTMessageInfo] = []
-        self._subscribed = self._absence_told = False
+        self._subscribed = False
+        self._trouble_told = ""
         self._barrier = -1
         self._section = section
         self._client = self._build_client(site, password)
@@ -218,16 +219,14 @@ class MqttLink:
         self, client: paho.Client, data: object, flags: paho.ConnectFlags, reason: ReasonCode, props: Properties | None
     ) -> None:
         if reason.is_failure:
-            log.error("broker %s refuses: %s; check username, password_file and tls", self._section.host, reason)
+            self._tell_trouble(f"refuses: {reason}; check username, password_file and tls")
             return
-        self._absence_told = False
+        self._trouble_told = ""
         log.info("connected to broker %s:%d", self._section.host, self._section.port)
         client.subscribe([(topic, QOS) for topic in self._topics()])
 
     def _on_connect_fail(self, client: paho.Client, data: object) -> None:
-        if not self._absence_told:
-            log.warning("broker %s:%d not reachable; trying on", self._section.host, self._section.port)
-        self._absence_told = True
+        self._tell_trouble("not reachable, or its certificate is not trusted; trying on")
 
     def _on_disconnect(
         self,
@@ -240,6 +239,12 @@ class MqttLink:
         self._subscribed = False
         if reason.is_failure:
             log.warning("connection to the broker lost: %s", reason)
+
+    def _tell_trouble(self, trouble: str) -> None:
+        """Once, not at every attempt."""
+        if trouble != self._trouble_told:
+            log.warning("broker %s:%d %s", self._section.host, self._section.port, trouble)
+        self._trouble_told = trouble
 
     def _on_subscribe(
         self, client: paho.Client, data: object, mid: int, reasons: list[ReasonCode], props: Properties | None

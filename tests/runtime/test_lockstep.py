@@ -115,14 +115,16 @@ def test_mode_command_is_obeyed_acknowledged_and_not_replayed(start_bench: Start
     bench = start_bench()
     bench.demand()
     assert bench.cycle()["level"] == "mpc"
-    ears.say("nisse/tank/set/mode", "rule")
+    ears.say("nisse/tank/set/mode", '{"value": "rule", "transaction": "t1"}')
     event = bench.cycle()
     assert (event["level"], event["reason"]) == ("rule", "limited to rule by command")
-    assert json.loads(ears.wait_for("nisse/tank/response/mode")) == {"status": "ok", "error": ""}
+    assert json.loads(ears.wait_for("nisse/tank/response/mode")) == {"status": "ok", "error": "", "transaction": "t1"}
     ears.say("nisse/tank/set/mode", "\x00" * 1000)
     ears.say("nisse/tank/request/" + "x" * 300, "?")
     bench.cycle()
-    assert json.loads(ears.wait_for("nisse/tank/response/mode", lambda m: b"error" in m[:20]))["status"] == "error"
+    assert json.loads(ears.wait_for("nisse/tank/response/mode", lambda m: b'"error",' in m))["error"].startswith(
+        "mode is one of"
+    )
     assert bench.stop() == 0
     ears.say("nisse/tank/set/mode", b"", retain=True)
 

@@ -15,6 +15,7 @@ from runtime.config import Register
 from runtime.errors import ConfigError
 from runtime.forecast import resample
 from runtime.links.registers import decode, encode, words_of
+from runtime.remote import answer, parse_order
 from runtime.signals import Arrival, PayloadError, Profile, Validity, parse_payload, sample
 from runtime.units import IDENTITY, conversion
 
@@ -167,3 +168,13 @@ def test_register_words_by_hand() -> None:
         decode([0x7FC0, 0], Register(kind="input", address=0, type="float32"))
     with pytest.raises(ValueError, match="words"):
         decode([1], register)
+
+
+@settings(deadline=None)
+@given(st.text(max_size=30) | st.sampled_from(["set/mode", "request/cycle"]), st.binary(max_size=200))
+@example("set/mode", b"[" * 1024)
+@example("set/mode", b'{"value": {"a": 1}, "transaction": 7}')
+def test_any_command_has_a_bounded_order_and_an_answer(topic: str, payload: bytes) -> None:
+    order = parse_order(topic, payload)
+    assert order.name.isidentifier() and len(order.name) <= 40 and len(order.value) <= 64
+    assert json.loads(answer(order, "no"))["transaction"] == order.transaction
