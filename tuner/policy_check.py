@@ -82,7 +82,7 @@ def check_gradients(
                     forward, backward = one_sided_differences(function, theta, i, relative_step * width[i])
                     difference, derivative = (forward + backward) / 2 * width[i], analytic[:, i] * width[i]
                     scale = 1 + np.abs(difference)
-                    smooth = np.abs(forward - backward) * width[i] <= 10 * tolerance * scale
+                    smooth = np.abs(forward - backward) * width[i] <= tolerance * scale
                     smooth &= np.isfinite(difference)
                     skipped += int(np.sum(~smooth))
                     compared += int(np.sum(smooth))

@@ -1,0 +1,142 @@
+"""The systems behind the trainer: the compiled MPC as a policy, in worlds that are its own cases."""
+
+import json
+
+import numpy as np
+import pytest
+
+from codegen.solver import compiled_controller
+from systems.battery.exogenous import generated
+from systems.battery.problem import home_battery
+from systems.battery.scalar import CASES
+from tuner.evaluate.periods import split_at
+from tuner.policy import MpcPolicy, Observation
+from tuner.tabular.scalar import expected_value_model, scalar_world
+from tuner.trainer import TrainingSpec, self_check, train
+from tuner.transitions import RolloutSpec, rollout
+from tuner.tunable.home_battery import home_battery_system
+from tuner.tunable.scalar_battery import TABLE, ScalarBatterySystem
+
+PENALTY = 10.0
+
+
+def defaults(system) -> np.ndarray:
+    return np.array([p.default for p in system.parameters])
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_default_mpc_is_the_expected_value_policy(number):
+    """Its exact return in the world is that of dynamic programming on the expected-value model."""
+    system = ScalarBatterySystem(number, PENALTY)
+    world = scalar_world(CASES[number], penalty=PENALTY, intervals=400)
+    planned = expected_value_model(CASES[number], penalty=PENALTY, intervals=400).solve()
+    j_mpc, j_model = world.evaluate(system.policy(defaults(system)), TABLE), world.evaluate(planned.policy)
+    assert j_mpc == pytest.approx(j_model, rel=2e-3)
+
+
+def test_theta_can_express_the_optimal_policy_of_both_cases():
+    """Nearly: a band whose ends are those of dynamic programming loses under one part in a thousand."""
+    ends = {1: {"backoff_low": 0.0472, "reserve": 0.2235}, 2: {"deviation_band": 0.0697}}
+    for number, values in ends.items():
+        system = ScalarBatterySystem(number, PENALTY)
+        world = scalar_world(CASES[number], penalty=PENALTY, intervals=400)
+        theta = np.array([values.get(p.name, p.default) for p in system.parameters])
+        best = world.solve().mean_return
+        assert world.evaluate(system.policy(theta), TABLE) > best - 1e-2 * abs(best)
+
+
+def test_the_held_in_simulation_agrees_with_the_exact_return():
+    system = ScalarBatterySystem(2, PENALTY, held_in=2000)
+    costs = system.evaluate(defaults(system), 1)
+    world = scalar_world(CASES[2], penalty=PENALTY, intervals=400)
+    exact = world.evaluate(system.policy(defaults(system)), TABLE)
+    tail = system.discount**system.held_in_steps * abs(exact)
+    assert abs(costs.mean() + exact) < 4 * costs.std() / np.sqrt(len(costs)) + tail
+
+
+def test_gradients_of_the_compiled_scalar_mpc_pass_the_self_check():
+    system = ScalarBatterySystem(2, PENALTY)
+    values = {"deviation_band": 0.05, "backoff_low": 0.05, "reserve": 0.1}
+    theta = np.array([values.get(p.name, p.default) for p in system.parameters])
+    report = self_check(system, theta, 3, seed=0)
+    assert report.worst < 1e-4
+    assert report.compared > report.skipped
+
+
+@pytest.mark.slow
+def test_policy_gradient_closes_most_of_the_gap_of_case_2():
+    system = ScalarBatterySystem(2, PENALTY)
+    world = scalar_world(CASES[2], penalty=PENALTY, intervals=400)
+    spec = TrainingSpec(
+        iterations=8, episodes=20, steps=100, exploration=0.2, radius=0.08, learn=("deviation_band",), backtracks=0
+    )
+    result = train(system, spec)
+    best, before, after = (
+        world.solve().mean_return,
+        world.evaluate(system.policy(result.theta_start), TABLE),
+        world.evaluate(system.policy(result.theta), TABLE),
+    )
+    assert (after - before) / (best - before) > 0.9
+
+
+@pytest.fixture(scope="module")
+def home():
+    split = split_at(generated(6))
+    return home_battery_system(home_battery(horizon=24), split, held_in_weeks=1, episode_steps=12)
+
+
+def test_gradients_of_the_compiled_home_battery_pass_the_self_check(home):
+    assert self_check(home, defaults(home), 3, seed=0).worst < 1e-4
+
+
+def test_a_rollout_depends_on_its_seed_alone(home):
+    spec = RolloutSpec(1, 12, 0.1, True)
+    first, again, other = (rollout(home, defaults(home), spec, (seed,)).episode for seed in (0, 0, 1))
+    assert first.cost.tobytes() == again.cost.tobytes()
+    assert first.policy_jacobian.tobytes() == again.policy_jacobian.tobytes()
+    assert first.cost.tobytes() != other.cost.tobytes()
+
+
+def test_q_at_the_policys_own_action_is_v(home):
+    world = home.training_world(np.random.default_rng(0))
+    policy = MpcPolicy(home.controller(), home.actions, defaults(home))
+    for _ in range(5):
+        observation = world.observe()
+        decision = policy.decide(observation)
+        value = policy.q(observation, decision.action).value
+        assert value == pytest.approx(decision.value, abs=1e-5)
+        assert policy.q(observation, decision.action + 0.3).value >= decision.value - 1e-7
+        world.step(decision.action)
+
+
+def test_training_worlds_never_see_the_held_out_part(home):
+    boundary = split_at(generated(6)).boundary
+    assert len(home.training) == boundary
+    assert max(home.weeks) + home.training.steps_per_week <= boundary
+
+
+def test_a_failed_solve_is_an_admissible_action_and_not_ok():
+    problem = home_battery(horizon=24)
+    with compiled_controller(problem) as controller:
+        home_actions = home_battery_system(problem, split_at(generated(6)), held_in_weeks=1).actions
+        policy = MpcPolicy(controller, home_actions, problem.theta_default())
+        decision = policy.decide(Observation(np.array([np.nan]), np.zeros((25, 3))))
+    assert not decision.ok
+    assert np.all(decision.action == 0.0)
+    assert policy.failures == 1
+
+
+@pytest.mark.slow
+def test_the_tune_command_writes_theta_and_says_what_it_found(tmp_path, capsys):
+    from nisse.cli import main
+
+    arguments = ["tune", "--system", "battery", "--iterations", "1", "--held-in-weeks", "1", "--held-out-weeks", "0"]
+    arguments += ["--output", str(tmp_path / "theta.json"), "--json", str(tmp_path / "result.json"), "--jobs", "1"]
+    assert main(arguments) == 0
+    theta = json.loads((tmp_path / "theta.json").read_text())
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert theta["theta"] == result["theta"]
+    assert result["held_in_cost"] <= result["held_in_cost_start"]
+    assert len(result["history"]) == 1
+    assert "held-in weeks" in capsys.readouterr().out
+    assert main([*arguments, "--resume", "--learn", "wings"]) == 2
