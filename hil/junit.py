@@ -12,7 +12,7 @@ def write_junit(path: Path, scenario: str, verdict: Verdict, wall_s: float) -> N
     """Write one `testsuite`; a predicate that does not hold is a `failure` with the values seen."""
     failures = sum(not check.outcome.holds for check in verdict.checks)
     counts = {"tests": str(len(verdict.checks)), "failures": str(failures), "errors": "0", "time": f"{wall_s:.3f}"}
-    suite = ElementTree.Element("testsuite", name=f"nisse hil {scenario}", **counts)
+    suite = ElementTree.Element("testsuite", {"name": f"nisse hil {scenario}", **counts})
     for check in verdict.checks:
         name = " ".join(filter(None, (check.outcome.text, check.window)))
         case = ElementTree.SubElement(suite, "testcase", classname=scenario, name=name)

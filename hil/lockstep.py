@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from io import BufferedRWPair
 from pathlib import Path
 from typing import IO, Any
 
@@ -44,7 +45,7 @@ class LockstepDaemon:
         self._listener.bind(str(self._socket_directory / "lockstep"))
         self._listener.listen(1)
         self._process: subprocess.Popen[bytes] | None = None
-        self._stream: IO[bytes] | None = None
+        self._stream: BufferedRWPair | None = None
         self._connection: socket.socket | None = None
         self.starts = 0
 

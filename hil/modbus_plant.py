@@ -77,6 +77,7 @@ class Registers:
 
 def respond(request: ModbusPDU, registers: Registers, time_s: float) -> ModbusPDU:
     """The device's answer to one request: function codes 3, 4, 6 and 16; anything else is an illegal function."""
+    answer: ModbusPDU | None
     match request:
         case ReadInputRegistersRequest():  # a subclass of the holding request, so it comes first
             words = registers.read(registers.input, request.address, request.count)

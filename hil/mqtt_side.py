@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 from hil.errors import BenchError
 from hil.faults import Display, Garbage, Shown
@@ -29,7 +30,7 @@ class MqttSide:
         self._changed = threading.Condition()
         self._messages: dict[str, bytes] = {}
         self._subscribed = False
-        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="plant-side")
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="plant-side")
         self._client.reconnect_delay_set(min_delay=1, max_delay=1)
         self._client.max_queued_messages_set(0)
         self._client.on_connect = lambda client, *_: client.subscribe(f"nisse/{site}/#", qos=1)
@@ -37,9 +38,7 @@ class MqttSide:
         self._client.on_disconnect = self._on_disconnect
         self._client.on_message = self._on_message
         # Several small messages in a row: with Nagle's algorithm they would wait 40 ms for the broker's delayed ACK.
-        self._client.on_socket_open = lambda _client, _user, link: link.setsockopt(
-            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
-        )
+        self._client.on_socket_open = _no_delay
         self._client.connect("127.0.0.1", port, keepalive=30)
         self._client.loop_start()
         self.wait_connected()
@@ -126,5 +125,9 @@ class MqttSide:
 
     def _on_message(self, _client: mqtt.Client, _user: Any, message: mqtt.MQTTMessage) -> None:
         with self._changed:
-            self._messages[message.topic] = message.payload
+            self._messages[message.topic] = bytes(message.payload)
             self._changed.notify_all()
+
+
+def _no_delay(_client: mqtt.Client, _user: Any, link: Any) -> None:
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

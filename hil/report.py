@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 import matplotlib as mpl
@@ -31,7 +31,7 @@ LINES = ("#1f6f8b", "#d1495b", "#7a8b99", "#edae49")
 PLAN_COLOUR = "#93a7b5"
 FAULT_COLOUR = "#d1495b"
 LEVEL_COLOURS = dict(zip(LEVELS, ("#4c956c", "#a3b18a", "#edae49", "#d1495b", "#343a40"), strict=True))
-STYLE = {
+STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "nisse",  # stable ids: equal runs, equal pages
     "font.family": "sans-serif",
@@ -108,7 +108,7 @@ def timing_rows(timing: Sequence[Timing]) -> list[tuple[str, float, float, float
 
 
 def _panel_svg(record: Record, panel: Panel, plan_state: str | None, zone: tzinfo | None) -> str:
-    figure = Figure(figsize=(WIDTH_IN, 2.3), layout="none")
+    figure = Figure(figsize=(WIDTH_IN, 2.3))
     axes = figure.subplots()
     figure.subplots_adjust(left=LEFT, right=0.97, top=0.86, bottom=0.13)
     times = _times(record, zone)
@@ -142,7 +142,7 @@ def _plans(axes: Axes, record: Record, zone: tzinfo | None) -> None:
 def _levels_svg(record: Record, zone: tzinfo | None) -> str:
     """One strip for the level of every cycle, one row for each fault."""
     faults = record.header["faults"]
-    figure = Figure(figsize=(WIDTH_IN, 0.9 + 0.24 * len(faults)), layout="none")
+    figure = Figure(figsize=(WIDTH_IN, 0.9 + 0.24 * len(faults)))
     axes = figure.subplots()
     height = figure.get_figheight()
     figure.subplots_adjust(left=LEFT, right=0.97, top=1 - 0.08 / height, bottom=0.28 / height)
@@ -150,13 +150,13 @@ def _levels_svg(record: Record, zone: tzinfo | None) -> str:
     for i in range(1, len(record.cycles) + 1):
         if i == len(record.cycles) or record.cycles[i].level != record.cycles[begin].level:
             first, last = record.cycles[begin], record.cycles[i - 1]
-            left = mdates.date2num(_time(first.time_s, zone))
+            left = _time(first.time_s, zone)
             width = (last.time_s + record.step_s - first.time_s) / 86400.0
             axes.barh(0, width, left=left, height=0.8, color=LEVEL_COLOURS.get(first.level, "#6c757d"))
             begin = i
     start_s = record.cycles[0].time_s
     for row, fault in enumerate(faults, start=1):
-        left = mdates.date2num(_time(start_s + fault["at_s"], zone))
+        left = _time(start_s + fault["at_s"], zone)
         width = max((fault["end_s"] - fault["at_s"]) / 86400.0, record.step_s / 86400.0)
         axes.barh(row, width, left=left, height=0.6, color=FAULT_COLOUR)
     axes.set_yticks(range(len(faults) + 1), ["level", *(f["label"] for f in faults)])
@@ -178,18 +178,20 @@ def _mark_faults(axes: Axes, record: Record, zone: tzinfo | None) -> None:
 
 def _time_axis(axes: Axes, record: Record, zone: tzinfo | None) -> None:
     end = record.cycles[-1].time_s + record.step_s
+    axes.xaxis_date(zone)
     axes.set_xlim(_time(record.cycles[0].time_s, zone), _time(end, zone))
     locator = mdates.AutoDateLocator(minticks=4, maxticks=9, tz=zone)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator, tz=zone, show_offset=False))
 
 
-def _times(record: Record, zone: tzinfo | None) -> list[datetime]:
+def _times(record: Record, zone: tzinfo | None) -> list[float]:
     return [_time(c.time_s, zone) for c in record.cycles]
 
 
-def _time(unix_s: float, zone: tzinfo | None) -> datetime:
-    return datetime.fromtimestamp(unix_s, zone)
+def _time(unix_s: float, zone: tzinfo | None) -> float:
+    """Matplotlib's days."""
+    return float(mdates.date2num(datetime.fromtimestamp(unix_s, zone)))
 
 
 def _words(name: str) -> str:

@@ -1,0 +1,123 @@
+"""The cycles of a run: plant -> faults -> links -> one cycle of the daemon -> what the device holds -> plant."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hil.device import Device
+from hil.errors import BenchError
+from hil.faults import SignalFaults, active, seen
+from hil.kpi import LEVELS
+from hil.link_faults import LinkFaults, Links
+from hil.plants import Plant
+from hil.record import Cycle, Timing
+from hil.scenario import Scenario
+
+PLAN_EVERY = 24
+"""Cycles between two plans in the record: enough for a plot."""
+SETTLE_TIMEOUT_S = 30.0
+
+
+@dataclass
+class Elapsed:
+    """The bench's clock, seconds since the scenario began."""
+
+    seconds: float = 0.0
+
+    def get(self) -> float:
+        return self.seconds
+
+
+class Loop:
+    """The cycles of one run."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        plant: Plant,
+        device: Device,
+        links: Links,
+        horizon: int,
+        elapsed: Elapsed,
+        here: Mapping[str, str],
+    ) -> None:
+        self._scenario, self._plant, self._device, self._links = scenario, plant, device, links
+        self._horizon, self._elapsed, self._here = horizon, elapsed, here
+        self._signal_faults = SignalFaults(scenario.faults, scenario.head.seed)
+        self._link_faults = LinkFaults(scenario.faults, links)
+        self._last_cycle_s = 0.0
+        self.cycles: list[Cycle] = []
+        self.timing: list[Timing] = []
+
+    def step(self) -> None:
+        """One cycle, and one step of the plant."""
+        began = time.perf_counter()
+        now_s, time_s = self._elapsed.seconds, self._plant.time_s()
+        self._link_faults.advance(now_s)
+        displays = self._show(now_s)
+        report, cycle_s = self._cycle(now_s, time_s)
+        if not self._links.device.settle(SETTLE_TIMEOUT_S):
+            raise BenchError(
+                f"the device did not get through its requests in {SETTLE_TIMEOUT_S:g} s: shorten its delay"
+            )
+        self._device.collect_writes()
+        held = self._device.held()
+        applied = self._device.mean(self._plant.step_s)
+        quantities = self._plant.advance(applied)
+        spent = report.get("timing", {})
+        self.cycles.append(
+            Cycle(
+                elapsed_s=now_s,
+                time_s=time_s,
+                level=report["level"],
+                reason=self._nowhere(report["reason"]),
+                plant=quantities,
+                seen=seen(displays),
+                set_point=held,
+                applied=applied,
+                action=report.get("action", {}),
+                plan=self._plan(report, time_s),
+                faults=active(self._scenario.faults, now_s, self._plant.step_s),
+            )
+        )
+        bench_s = time.perf_counter() - began - (cycle_s or 0.0)
+        self.timing.append(Timing(cycle_s, spent.get("solve_s"), spent.get("link_s"), spent.get("overhead_s"), bench_s))
+        self._elapsed.seconds += self._plant.step_s
+
+    def _show(self, now_s: float) -> dict[str, Any]:
+        """Plant -> faults -> registers and messages."""
+        values: dict[str, Any] = dict(self._plant.measured())
+        forecasts = self._plant.forecasts(self._horizon)
+        values.update({name: forecast.values for name, forecast in forecasts.items()})
+        displays = {name: self._signal_faults.show(name, value, now_s) for name, value in values.items()}
+        self._device.show(displays)
+        if self._links.broker.running:
+            self._links.mqtt.publish(forecasts, displays)
+        return displays
+
+    def _cycle(self, now_s: float, time_s: float) -> tuple[dict[str, Any], float | None]:
+        """The daemon's report and how long it took; level "off" without a daemon."""
+        links = self._links
+        if not links.daemon.running:
+            return {"level": "off", "reason": "the daemon does not run"}, None
+        barrier = links.mqtt.barrier() if links.broker.running else None
+        began = time.perf_counter()
+        report = links.daemon.cycle(time_s + links.clock_offset_s, now_s - self._last_cycle_s, barrier)
+        self._last_cycle_s = now_s
+        return report, time.perf_counter() - began
+
+    def _nowhere(self, text: str) -> str:
+        """A path or port of this run, by its name in the site template: the record must not say where it was made."""
+        for name, value in self._here.items():
+            text = text.replace(value, f"${name}")
+        return text
+
+    def _plan(self, report: Mapping[str, Any], time_s: float) -> Mapping[str, Sequence[float]]:
+        """Now and then, what the controller means to do, as published."""
+        links = self._links
+        if len(self.cycles) % PLAN_EVERY or report["level"] != LEVELS[0] or not links.broker.running:
+            return {}
+        return links.mqtt.plan(time_s + links.clock_offset_s)
