@@ -114,8 +114,8 @@ def _panel_svg(record: Record, panel: Panel, plan_state: str | None, zone: tzinf
     times = _times(record, zone)
     for limit in panel.limits:
         axes.axhline(limit, color="#9aa5ad", linewidth=0.8, linestyle=(0, (4, 3)))
-    if plan_state in panel.quantities:
-        _plans(axes, record, zone)
+    if plan_state is not None and plan_state in panel.quantities:
+        _plans(axes, record, plan_state, zone)
     for name, colour in zip(panel.quantities, LINES, strict=False):
         values = [c.plant[name] for c in record.cycles]
         if panel.stairs:
@@ -129,11 +129,12 @@ def _panel_svg(record: Record, panel: Panel, plan_state: str | None, zone: tzinf
     return _svg(figure)
 
 
-def _plans(axes: Axes, record: Record, zone: tzinfo | None) -> None:
-    """What the controller meant to do, from time to time."""
+def _plans(axes: Axes, record: Record, state: str, zone: tzinfo | None) -> None:
+    """What the controller expected of a state, from time to time."""
     label: str | None = "plan"
     for cycle in record.cycles:
-        for values in list(cycle.plan.values())[:1]:
+        values = cycle.plan.get(state)
+        if values is not None:
             times = [_time(cycle.time_s + k * record.step_s, zone) for k in range(len(values))]
             axes.plot(times, values, color=PLAN_COLOUR, linewidth=0.9, label=label)
             label = None
