@@ -84,6 +84,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _tune_and_evaluate(args: argparse.Namespace, console: Console) -> tuple[TuningResult, Evaluation, list[Any]]:
     """Identify on the training weeks, tune on them, compare on the held-out ones."""
+    import numpy as np
+
     from systems.battery.exogenous import from_price_file, generated
     from systems.battery.problem import home_battery
     from tuner.evaluate.battery import evaluate_battery, fit_from_plant
@@ -100,7 +102,7 @@ def _tune_and_evaluate(args: argparse.Namespace, console: Console) -> tuple[Tuni
     split = split_at(series)
     with _step(console, "identify: least squares on a log of the plant"):
         fitted = fit_from_plant(split, seed=args.seed).theta
-        problem = home_battery().with_theta(fitted)
+        problem = home_battery()
     with _step(console, "compile: the controller that is tuned is the one that is deployed"):
         system = home_battery_system(problem, split, seed=args.seed)
     with _bar(console) as bar:
@@ -114,13 +116,15 @@ def _tune_and_evaluate(args: argparse.Namespace, console: Console) -> tuple[Tuni
             )
 
         spec = TrainingSpec(iterations=args.iterations, seed=args.seed)
-        tuning = train(system, spec, jobs=args.workers, report=on_iteration)
+        start = np.array([fitted[p.name] for p in problem.theta])
+        tuning = train(system, spec, theta_start=start, jobs=args.workers, report=on_iteration)
     with _bar(console) as bar:
         task = bar.add_task("evaluate: five policies on held-out weeks", total=args.weeks * DemoSize.seeds)
         evaluation = evaluate_battery(
             split,
             data_fitted=fitted,
             tuned=tuning.theta_by_name(),
+            problem=problem,
             weeks=args.weeks,
             seeds=DemoSize.seeds,
             seed=args.seed,
