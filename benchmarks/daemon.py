@@ -157,6 +157,8 @@ def lockstep(house: House, folder: Path, cycles: int) -> dict[str, Any]:
         "cycles": cycles,
         "levels": {name: sum(e["level"] == name for e in events) for name in sorted({e["level"] for e in events})},
         "overhead": asdict(Distribution.of([t["overhead_s"] for t in timing])),
+        "overhead_without_disk": asdict(Distribution.of([t["overhead_s"] - t["log_s"] for t in timing])),
+        "processor_time": asdict(Distribution.of([t["cpu_s"] for t in timing])),
         "serial": asdict(Distribution.of([t["link_s"] for t in timing])),
         "solve": asdict(Distribution.of([t["solve_s"] for t in timing])),
         "simulated_days_per_minute": cycles / 96 / (elapsed / 60),

@@ -30,11 +30,17 @@ Vector = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Timing:
-    """Where the time of a cycle went, in seconds: the solver, the wires, and the rest, which is ours."""
+    """Where the time of a cycle went, in seconds: the solver, the wires, and the rest, which is ours.
+
+    Of the rest, `log_s` was spent on committing to the disk. `cpu_s` is the processor time of the cycle's thread, which
+    does not depend on what else the machine does.
+    """
 
     solve_s: float
     link_s: float
     overhead_s: float
+    log_s: float = 0.0
+    cpu_s: float = 0.0
 
 
 @dataclass(frozen=True)

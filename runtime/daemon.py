@@ -63,7 +63,7 @@ class Daemon:
 
     def cycle(self) -> tuple[Cycle, Timing]:
         """Read, decide, actuate; then say and log it. The timing covers all of it."""
-        begun = time.perf_counter()
+        begun, cpu_begun = time.perf_counter(), time.thread_time()
         self.cycle_wanted = False
         loop = self._control_loop()
         cycle = loop.run()
@@ -74,10 +74,16 @@ class Daemon:
         if cycle.level is not self._level:
             log.warning("level %s%s", cycle.level.label, f": {cycle.reason}" if cycle.reason else "")
             self._level = cycle.level
-        self._append(cycle)
         self._say(cycle)
-        spent = time.perf_counter() - begun
-        return cycle, replace(cycle.timing, overhead_s=spent - cycle.timing.solve_s - cycle.timing.link_s)
+        log_begun = time.perf_counter()
+        self._append(cycle)
+        ended = time.perf_counter()
+        return cycle, replace(
+            cycle.timing,
+            overhead_s=ended - begun - cycle.timing.solve_s - cycle.timing.link_s,
+            log_s=ended - log_begun,
+            cpu_s=time.thread_time() - cpu_begun,
+        )
 
     @property
     def degraded(self) -> bool:

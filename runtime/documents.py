@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime, tzinfo
 from typing import Any
 
@@ -65,7 +66,7 @@ def event_document(cycle: Cycle, bundle: Bundle, timing: Timing) -> dict[str, An
         "action": action_document(cycle, bundle.manifest),
         **_details(cycle),
         "overhead_s": timing.overhead_s,
-        "timing": {"solve_s": timing.solve_s, "link_s": timing.link_s, "overhead_s": timing.overhead_s},
+        "timing": asdict(timing),
     }
 
 
