@@ -23,6 +23,9 @@ Array = NDArray[np.float64]
 DEFAULT_TOLERANCE = 1e-9
 """Disadvantages below this (relative to the largest |V*|) count as zero: that action is optimal."""
 
+MARGIN = 0.02
+"""How far the class-K functions keep from the envelopes, to be strictly increasing."""
+
 
 @dataclass(frozen=True)
 class Sandwich:
@@ -136,8 +139,8 @@ def disadvantage(solution: TabularSolution) -> Array:
 def sandwich(d: Array, d_hat: Array, zero: float = 0.0) -> Sandwich:
     """Envelopes of the points (D, D_hat), both (ns, na): the tightest class-K functions up to a strictness margin.
 
-    alpha(x) = x / (1 + x) * inf{D_hat : D >= x},  beta(x) = x + sup{D_hat : D <= x}: the infimum and the supremum are
-    monotone, the factor and the summand make them strictly so; between data points they are joined linearly.
+    alpha(x) = (1 - MARGIN / (1 + x)) inf{D_hat : D >= x},  beta(x) = MARGIN x + sup{D_hat : D <= x}: infimum and
+    supremum are monotone, factor and summand make them strictly so; between data points they are joined linearly.
     """
     flat, flat_hat = np.where(d <= zero, 0.0, d).ravel(), np.where(d_hat <= zero, 0.0, d_hat).ravel()
     upper = float(flat_hat[flat == 0.0].max(initial=0.0))
@@ -150,8 +153,8 @@ def sandwich(d: Array, d_hat: Array, zero: float = 0.0) -> Sandwich:
     last = np.append(first[1:], len(x)) - 1
     kept = np.isfinite(at)
     at = at[kept]
-    alpha = at / (1.0 + at) * above[first][kept]
-    beta = np.where(at > 0.0, at + below[last][kept], 0.0)
+    alpha = np.where(at > 0.0, (1.0 - MARGIN / (1.0 + at)) * above[first][kept], 0.0)
+    beta = np.where(at > 0.0, MARGIN * at + below[last][kept], 0.0)
     both = np.isfinite(flat) & np.isfinite(flat_hat)
     low, high = np.interp(flat[both], at, alpha), np.interp(flat[both], at, beta)
     violation = float(np.maximum(low - flat_hat[both], flat_hat[both] - high).max(initial=0.0))

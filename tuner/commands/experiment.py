@@ -34,6 +34,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "equivalence": Experiment(
         "tuner.experiments.equivalence", "how far a model is from the conditions for optimal decisions"
     ),
+    "lqr": Experiment("tuner.experiments.lqr", "the linear-quadratic regulator from data, three ways"),
 }
 
 

@@ -221,7 +221,7 @@ def statements_2(study: BatteryStudy, critical: tuple[float, float], models: lis
         Statement(
             "V* is non-smooth at s = 0.5.",
             f"The slope of V* jumps from {slope[middle - 1]:+.4f} to {slope[middle]:+.4f} there.",
-            "Near 1/2 the best action is 0, so the kink of the reward −|s − 1/2| appears in V* unchanged: ±1 at the kink.",
+            "Near 1/2 the best action is 0, so the kink of the reward −|s − 1/2| appears in V* unchanged.",
         ),
         Statement(
             "The model-based policy differs significantly.",

@@ -51,6 +51,7 @@ class Page:
     """File name stem -> figure."""
     tables: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]]]] = ()
     notes: Sequence[str] = ()
+    source: str = PAPER
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +72,7 @@ def write_outputs(
         write_atomically(folder / f"{stem}.png", buffer.getvalue())
         images[stem] = base64.b64encode(buffer.getvalue()).decode("ascii")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    html = environment.from_string(TEMPLATE).render(page=page, images=images, paper=PAPER)
+    html = environment.from_string(TEMPLATE).render(page=page, images=images)
     write_atomically(folder / "index.html", html.encode())
     text = json.dumps(plain(result), indent=1, allow_nan=False).encode()
     write_atomically(folder / "result.json", text)
@@ -161,6 +162,6 @@ img { max-width: 100%; } h2 { margin-top: 2rem; } .note { color: #545c64; }
 {% endfor %}
 {% for note in page.notes %}<p class="note">{{ note }}</p>
 {% endfor %}
-<p class="note">Source: {{ paper }}.</p>
+<p class="note">Source: {{ page.source }}.</p>
 </body></html>
 """
