@@ -9,16 +9,21 @@ from pathlib import Path
 from tuner.commands.battery_data import add_data_arguments
 from tuner.commands.output import output_path
 
-# Each module offers `run(args) -> exit code`.
-SYSTEMS: dict[str, str] = {"battery": "tuner.commands.evaluate_battery"}
+# Each module offers `run(args) -> exit code`, and `add_arguments(group)` where it has options of its own.
+SYSTEMS: dict[str, str] = {
+    "battery": "tuner.commands.evaluate_battery",
+    "house": "tuner.commands.evaluate_house",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "Policies: no battery, self-consumption rule, data-fitted MPC, tuned MPC (with --theta), and an MPC with a\n"
-        "perfect forecast. All meet the same weeks and the same disturbances.\n\n"
-        "example:\n"
-        "  nisse evaluate --system battery --prices prices.csv --train-until 2021-01-01 --theta theta.json"
+        "perfect forecast; for the house thermostat, heating curve and the MPCs, in the physical house.\n"
+        "All meet the same weeks and the same disturbances.\n\n"
+        "examples:\n"
+        "  nisse evaluate --system battery --prices prices.csv --train-until 2021-01-01 --theta theta.json\n"
+        "  nisse evaluate --system house --weeks 8 --html house.html"
     )
     parser.add_argument("--system", choices=sorted(SYSTEMS), default="battery", help="(default: %(default)s)")
     parser.add_argument("--theta", type=Path, metavar="FILE", help="the tuned parameters")
@@ -37,6 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=output_path, metavar="PATH", help="write the result for machines")
     parser.add_argument("--html", type=output_path, metavar="PATH", help="write a page with table and plots")
     add_data_arguments(parser)
+    for name, module in SYSTEMS.items():
+        extra = getattr(importlib.import_module(module), "add_arguments", None)
+        if extra is not None:
+            extra(parser.add_argument_group(f"with --system {name}"))
 
 
 def run(args: argparse.Namespace) -> int:

@@ -165,6 +165,9 @@ class HouseEvaluation:
             "policies": policies,
             "weeks": len(self.starts),
         }
+        document["saving_over_thermostat_percent"] = {
+            name: numbers(self.saving_percent(name, THERMOSTAT)) for name in self.results if name != THERMOSTAT
+        }
         document["beta_eur_per_k2_h"] = self.spec.cost.beta
         if TUNED in self.results:
             saving = self.saving_percent(TUNED, FITTED)

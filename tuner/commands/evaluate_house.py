@@ -1,0 +1,120 @@
+"""`nisse evaluate --system house`: thermostat, heating curve and MPCs on held-out weeks of the physical house."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from systems.house.arx import ArxModel, reference_model
+from systems.house.cost import HouseCost
+from systems.house.theta import HouseMpc, house_theta, theta_values
+from systems.house.weather import Conditions, generate_conditions
+from systems.problem import Parameter
+from systems.theta import read_theta
+from tuner.commands.output import write_json
+from tuner.evaluate.house import HouseEvaluation, evaluate_house, policies, spread_weeks
+from tuner.house.data import data_from_files
+from tuner.identify.arx_fit import fit_arx
+from tuner.report.house import saving, write_house_report
+
+HELD_OUT_SEASON = datetime(2018, 9, 1, tzinfo=UTC)
+"""The season after the one from which the reference model was identified."""
+
+
+class HouseEvaluateUsageError(ValueError):
+    """Options that ask for something impossible."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class ThetaTable:
+    """What `read_theta` needs to know of the house: the names and bounds of theta, around a given model."""
+
+    theta: tuple[Parameter, ...]
+    name: str = "house"
+
+
+def add_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--weather", type=Path, metavar="FILE.csv", help="outdoor temperature and irradiance")
+    group.add_argument("--model", type=Path, metavar="ARX.json", help="written by `nisse identify --system house`")
+    group.add_argument(
+        "--beta", type=float, default=HouseCost().beta, help="EUR/(K^2 h) of discomfort (default: %(default)g)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.weeks < 2 or not args.beta > 0.0:
+        raise HouseEvaluateUsageError(f"--weeks {args.weeks} --beta {args.beta:g}: at least 2 weeks, and beta above 0")
+    model, conditions, source = _data(args)
+    spec = HouseMpc(cost=HouseCost(beta=args.beta))
+    tuned = None
+    if args.theta is not None:
+        tuned = np.array(list(read_theta(args.theta, ThetaTable(house_theta(model))).values()))
+    # The strongest baseline that the fit allows: the expected-value model, mean of the innovations included.
+    makers = policies(spec, theta_values(model, bias=model.innovation_mean), tuned)
+    try:
+        starts = spread_weeks(conditions, args.weeks, spec.horizon)
+    except ValueError as error:
+        raise HouseEvaluateUsageError(f"--weeks {args.weeks}: {error}") from error
+    console = Console(highlight=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("weeks of all policies", total=len(starts) * len(makers))
+        evaluation = evaluate_house(
+            conditions,
+            spec,
+            makers,
+            starts,
+            seed=args.seed,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    console.print(_table(evaluation, source))
+    console.print(evaluation.verdict, soft_wrap=True)
+    failures = {name: sum(w.failures for w in weeks) for name, weeks in evaluation.results.items()}
+    if any(failures.values()):
+        told = ", ".join(f"{name} {count}" for name, count in failures.items() if count)
+        console.print(f"failed solves, bridged by the last plan: {told}", soft_wrap=True)
+    if args.json is not None:
+        write_json(args.json, evaluation.document() | {"source": source})
+    if args.html is not None:
+        write_house_report(args.html, evaluation, source)
+    return 0
+
+
+def _data(args: argparse.Namespace) -> tuple[ArxModel, Conditions, str]:
+    """The data-fitted model, and conditions that it has not seen."""
+    if args.prices is None and args.weather is None:
+        model = reference_model() if args.model is None else ArxModel.load(args.model)
+        conditions = generate_conditions(args.seed + 1_000_003, start=HELD_OUT_SEASON)
+        return model, conditions, f"a generated season (from {HELD_OUT_SEASON:%Y-%m-%d}, seed {args.seed})"
+    data = data_from_files(args.prices, args.weather, seed=args.seed)
+    model = fit_arx(data.log.outputs, data.log.inputs).model if args.model is None else ArxModel.load(args.model)
+    first = datetime.fromtimestamp(data.evaluation.start_s, UTC)
+    return model, data.evaluation, f"{data.source} from {first:%Y-%m-%d}"
+
+
+def _table(evaluation: HouseEvaluation, source: str) -> Table:
+    table = Table(title=f"Per week in the physical house; {len(evaluation.starts)} weeks of {source}", box=box.SIMPLE)
+    table.add_column("policy")
+    for heading in ("EUR", "comfort", "total", "saving of total, %", "K h outside", "worst K"):
+        table.add_column(heading, justify="right")
+    for name, weeks in evaluation.results.items():
+        table.add_row(
+            name.replace("_", " "),
+            f"{evaluation.interval(name, lambda week: week.cost_eur).mean:.2f}",
+            f"{evaluation.interval(name, lambda week: week.comfort_eur).mean:.2f}",
+            f"{evaluation.interval(name, lambda week: week.total_eur).mean:.2f}",
+            saving(evaluation, name),
+            " ".join(f"{v:.1f}" for v in np.mean([week.outside_kh for week in weeks], axis=0)),
+            f"{max(week.worst_k for week in weeks):.1f}",
+        )
+    return table
