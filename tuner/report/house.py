@@ -138,8 +138,8 @@ def _page(evaluation: HouseEvaluation, source: str, picture: str) -> str:
         f"<p>{len(evaluation.starts)} weeks of {html.escape(source)}, the same for every policy, in the physical "
         "house. EUR/week: electricity, less the worth of the heat left in the house. Comfort: "
         f"{cost.beta:g} EUR per K² and hour from {cost.setpoint_c:g} °C in every room, and what leaving "
-        f"{cost.lower_c:g}..{cost.upper_c:g} °C costs, as in the MPC. Savings are of the total, week by week, with a 95 % "
-        "interval (bootstrap over weeks).</p>"
+        f"{cost.lower_c:g}..{cost.upper_c:g} °C costs, as in the MPC. Savings are of the total, week by week, with "
+        "a 95 % interval (bootstrap over weeks).</p>"
         "<img alt='rooms, powers and prices of a typical and of the worst day' "
         f"src='data:image/png;base64,{picture}'></html>\n"
     )
