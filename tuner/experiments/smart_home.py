@@ -1,0 +1,150 @@
+"""`nisse experiment smart-home`: ten house MPCs tuned by reinforcement learning, judged after every iteration."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tuner.house.data import ExperimentData, data_from_files, generated_data
+from tuner.house.experiment import Outcome, Progress, run_experiment
+from tuner.house.figure import draw_curves
+from tuner.house.protocol import MOVES, QUICK, SmartHomeSpec
+from tuner.house.summary import summarise
+
+PROTOCOLS = {"paper": SmartHomeSpec(), "quick": QUICK}
+CONFIRM_PERIODS = {"paper": 20, "quick": 0}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "Example: nisse experiment smart-home --protocol quick --output smart-home --json smart-home.json"
+    parser.add_argument("--protocol", choices=sorted(PROTOCOLS), default="quick", help="default: %(default)s")
+    parser.add_argument("--output", type=Path, default=Path("smart-home"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write all results there")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="default: %(default)s")
+    parser.add_argument("--fresh", action="store_true", help="begin anew instead of resuming the run in --output")
+    data = parser.add_argument_group("data", "generated unless files are named")
+    data.add_argument("--prices", type=Path, metavar="FILE.csv", help="columns time, price_eur_per_kwh")
+    data.add_argument(
+        "--weather",
+        type=Path,
+        metavar="FILE.csv",
+        help="columns time, outdoor_temperature_celsius, global_irradiance_w_per_m2",
+    )
+    data.add_argument("--evaluate-from", type=datetime.fromisoformat, metavar="DATE", help="what is before, teaches")
+    readings = parser.add_argument_group("readings", "where the paper leaves room, and sizes; defaults: the protocol's")
+    readings.add_argument("--model-reading", choices=["exact", "sampled"], help="what the data-fitted model is")
+    readings.add_argument("--days-per-iteration", type=int, metavar="N", help="learning days per iteration")
+    readings.add_argument("--learning-days", type=int, metavar="N", help="length of each seed's learning period")
+    readings.add_argument("--interval-days", type=int, metavar="N", help="days between updates of theta")
+    readings.add_argument("--comfort-share", type=float, metavar="X", help="of the data-fitted cost; sets beta")
+    readings.add_argument("--beta", type=float, metavar="X", help="weight of comfort, EUR/(K^2 h)")
+    readings.add_argument("--moves", choices=sorted(MOVES), help="held half an hour, free (144), or coarsening")
+    readings.add_argument("--groups", metavar="NAMES", help="of theta that learn: arx,bias,set_point,backoff,cost,terminal")
+    readings.add_argument("--rate", type=float, metavar="X", help="share of the Gauss-Newton step per iteration")
+    for name in ("models", "iterations", "periods", "period-days", "seed"):
+        readings.add_argument(f"--{name}", type=int, metavar="N")
+    readings.add_argument("--confirm-periods", type=int, metavar="N", help="fresh periods that judge the end result")
+
+
+def spec_from(args: argparse.Namespace) -> SmartHomeSpec:
+    """The protocol with what the command line changes."""
+    names = (
+        "model_reading", "days_per_iteration", "learning_days", "interval_days", "comfort_share", "beta", "moves",
+        "rate", "models", "iterations", "periods", "period_days", "seed",
+    )  # fmt: skip
+    changes: dict[str, Any] = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if args.groups:
+        changes["groups"] = tuple(args.groups.split(","))
+    return replace(PROTOCOLS[args.protocol], **changes)
+
+
+def data_from(args: argparse.Namespace, spec: SmartHomeSpec) -> ExperimentData:
+    if args.prices is None and args.weather is None:
+        return generated_data(spec.seed)
+    return data_from_files(args.prices, args.weather, evaluate_from=args.evaluate_from, seed=spec.seed)
+
+
+def run(args: argparse.Namespace) -> int:
+    spec = spec_from(args)
+    checkpoint = args.output / "record.npz"
+    if args.fresh:
+        checkpoint.unlink(missing_ok=True)
+    confirm = CONFIRM_PERIODS[args.protocol] if args.confirm_periods is None else args.confirm_periods
+    with _progress() as tell:
+        outcome = run_experiment(
+            spec, data_from(args, spec), checkpoint, threads=args.threads, confirm_periods=confirm, tell=tell
+        )
+    document = summarise(outcome) | {"versions": _versions(), "threads": args.threads}
+    draw_curves(outcome.record.costs, args.output / "smart-home.png", title=_title(outcome))
+    text = json.dumps(document, indent=1)
+    (args.output / "smart-home.json").write_text(text + "\n", encoding="utf-8")
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(text + "\n", encoding="utf-8")
+    print(report(document, args.output))
+    return 0
+
+
+def report(document: dict[str, Any], output: Path) -> str:
+    """The result in a few lines."""
+    first, last = document["iterations"][0], document["iterations"][-1]
+    gain = document["improvement_percent"]
+    lines = [
+        f"{'':14}{'price':>10}{'comfort':>10}{'total':>10}   EUR per period",
+        f"{'data-fitted':14}{first['price_eur']:10.2f}{first['comfort_eur']:10.2f}{first['total_eur']:10.2f}",
+        f"{'tuned':14}{last['price_eur']:10.2f}{last['comfort_eur']:10.2f}{last['total_eur']:10.2f}",
+        f"improvement {gain['mean']:.1f} % (95 % interval {gain['low']:.1f} .. {gain['high']:.1f})",
+    ]
+    if gain["low"] <= 0.0:
+        lines.append("the interval holds zero: on these data tuning is not shown to help; keep the data-fitted theta")
+    for name, reference in document["references_improvement_percent"].items():
+        lines.append(f"for comparison, {name.replace('_', ' ')}: {reference['mean']:.1f} %")
+    if "confirmation" in document:
+        more = document["confirmation"]
+        gain = more["improvement_percent"]
+        lines.append(f"on {more['periods']} fresh periods: {gain['mean']:.1f} % ({gain['low']:.1f} .. {gain['high']:.1f})")
+    spent = ", ".join(f"{name.replace('_', ' ')} {value:.0f} s" for name, value in document["seconds"].items())
+    lines.append(f"failed solves {document['failed_solves']}; time: {spent}")
+    lines.append(f"figure: {output / 'smart-home.png'}")
+    return "\n".join(lines)
+
+
+def _title(outcome: Outcome) -> str:
+    spec = outcome.spec
+    return f"Smart home: {spec.models} models, {spec.periods} periods of {spec.period_days} days ({outcome.setting.data.source})"
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("nisse", "numpy", "scipy")} | {"python": platform.python_version()}
+
+
+class _progress:
+    """A rich progress bar as the callback of the run; nothing when rich is not installed."""
+
+    def __enter__(self) -> Any:
+        try:
+            from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+        except ModuleNotFoundError:
+            self.bar: Any = nullcontext()
+            return None
+        self.bar = Bar(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+        self.bar.__enter__()
+        task = self.bar.add_task("preparing", total=1.0)
+
+        def tell(progress: Progress) -> None:
+            total = progress.record.costs.sum(3).mean((1, 2))
+            text = f"iteration {progress.iteration}, total {total[-1] / total[0]:.3f}"
+            self.bar.update(task, completed=progress.share, description=text)
+
+        return tell
+
+    def __exit__(self, *failure: Any) -> None:
+        self.bar.__exit__(*failure)
