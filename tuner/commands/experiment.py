@@ -35,6 +35,9 @@ EXPERIMENTS: dict[str, Experiment] = {
         "tuner.experiments.equivalence", "how far a model is from the conditions for optimal decisions"
     ),
     "lqr": Experiment("tuner.experiments.lqr", "the linear-quadratic regulator from data, three ways"),
+    "smart-home": Experiment(
+        "tuner.experiments.smart_home", "four heat pumps: ten models tuned for decisions, judged after every iteration"
+    ),
 }
 
 
