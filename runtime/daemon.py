@@ -75,9 +75,11 @@ class Daemon:
             log.warning("level %s%s", cycle.level.label, f": {cycle.reason}" if cycle.reason else "")
             self._level = cycle.level
         self._say(cycle)
-        log_begun = time.perf_counter()
+        told, log_begun = dict(self.notices), time.perf_counter()
         self._append(cycle)
         ended = time.perf_counter()
+        if self.notices != told:
+            self._say(cycle)
         return cycle, replace(
             cycle.timing,
             overhead_s=ended - begun - cycle.timing.solve_s - cycle.timing.link_s,

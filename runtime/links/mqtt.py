@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import ssl
 import threading
 import time
@@ -186,6 +187,7 @@ class MqttLink:
                 raise ConfigError(f"{section.ca_file}: no certificates ({error}); name a PEM file") from error
         client.reconnect_delay_set(min_delay=1, max_delay=30)
         client.max_queued_messages_set(64)
+        client.on_socket_open = _without_delay
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
@@ -273,6 +275,12 @@ class MqttLink:
                     self._commands.append(Command(topic.removeprefix(f"{self.prefix}/"), payload))
             else:
                 self._mailbox[topic] = _Message(payload, stamp, message.retain)
+
+
+def _without_delay(client: paho.Client, data: object, connection: paho.SocketLike) -> None:
+    """Small messages go out at once: state and plan would otherwise wait for each other's acknowledgement (Nagle)."""
+    if isinstance(connection, socket.socket):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def read_password(file: Path | None) -> str | None:
