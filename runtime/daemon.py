@@ -120,7 +120,7 @@ class Daemon:
                 raise ConfigError(f"{site.path}: [{changed[0]}] changed; that takes a restart")
             solver = SolverProcess(bundle.library_or_fail(), tuple(bundle.theta.values()))
             try:
-                solver.dimensions()  # it loads, speaks our ABI and takes its theta
+                check_dimensions(solver, bundle)
             except SolverProcessError:
                 solver.close()
                 raise
@@ -208,3 +208,13 @@ class Daemon:
         if self.notices.get(subject) != text:
             log.error("%s", text)
         self.notices[subject] = text
+
+
+def check_dimensions(solver: SolverProcess, bundle: Bundle) -> None:
+    """The library loads, takes its theta and is of the sizes that the manifest says. Raises SolverProcessError."""
+    m = bundle.manifest
+    expected = (len(m.states), len(m.actions), len(m.forecasts), m.horizon)
+    if solver.dimensions() != expected:
+        raise SolverProcessError(
+            f"library has sizes {solver.dimensions()}, manifest {expected}; build the bundle again"
+        )

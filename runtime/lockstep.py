@@ -40,19 +40,32 @@ def connect(path: Path) -> socket.socket:
 
 
 def run_lockstep(daemon: Daemon, clock: LockstepClock, channel: socket.socket) -> None:
-    """Obey the bench until it says stop or goes away. Raises LinkError for a line that cannot be understood."""
+    """Obey the bench until it says stop. Raises LinkError when it dies or says what cannot be understood."""
     with channel, channel.makefile("r", encoding="utf-8") as lines, channel.makefile("w", encoding="utf-8") as out:
         mqtt = daemon.links.mqtt
         if mqtt is not None:
             mqtt.wait_connected(BROKER_WAIT_S)  # a bench may well start us without a broker
         _send(out, {"event": "ready"})
+        try:
+            asked = _obey(daemon, clock, lines, out)
+        finally:
+            daemon.stop()
+        if not asked:
+            raise LinkError("the bench went away without a stop; the devices were left safe")
+        _send(out, {"event": "stopped"})
+
+
+def _obey(daemon: Daemon, clock: LockstepClock, lines: TextIO, out: TextIO) -> bool:
+    """Cycles until the bench says stop; False when it is gone."""
+    try:
         for line in lines:
             order = _parse(line)
             if order["do"] == "stop":
-                break
+                return True
             _send(out, _cycle(daemon, clock, order))
-        daemon.stop()
-        _send(out, {"event": "stopped"})
+    except ConnectionError:
+        return False
+    return False
 
 
 def _cycle(daemon: Daemon, clock: LockstepClock, order: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -183,3 +184,15 @@ def test_a_disk_that_is_full_stops_the_log_and_not_the_control(start_bench: Star
     bench.cycle()
     assert json.loads(ears.wait_for("nisse/tank/state", lambda m: b'"log"' not in m))["notices"] == {}
     assert bench.stop() == 0
+
+
+def test_a_bench_that_dies_leaves_the_device_safe(start_bench: Start, tank: Tank) -> None:
+    bench = start_bench()
+    bench.demand()
+    bench.cycle()
+    assert tank.inflow == 0.3
+    bench.channel.shutdown(socket.SHUT_RDWR)
+    assert bench.process.wait(10.0) == 1
+    assert tank.inflow == 0.0
+    assert bench.process.stderr is not None
+    assert b"the bench went away" in bench.process.stderr.read().splitlines()[-1]
