@@ -14,6 +14,8 @@ import numpy as np
 from tuner.policy import Array, MpcPolicy, Observation
 
 TOLERANCE = 1e-4
+MARGIN = 0.02
+"""Distance from the bounds at which the check is made, as a fraction of their width."""
 MINIMUM_COMPARED = 0.25
 """Share of the differences that must be comparable, or the check says nothing."""
 
@@ -66,13 +68,14 @@ def check_gradients(
 ) -> GradientReport:
     """Compare dV, dQ and d pi with finite differences at the observations; actions are the `a` of Q(s, a).
 
-    Theta is moved inside its bounds by 3 steps first, so that both sides exist. Raises GradientCheckError with the
+    Theta is moved inside its bounds by MARGIN first: both sides must exist, and many a default sits at a bound because
+    a feature of the program begins there, with a kink. Raises GradientCheckError with the
     numbers when a derivative is off by more than the tolerance, or too few points are comparable.
     """
     lower, upper = bounds
     width = upper - lower
     theta0 = policy.theta.copy()
-    margin = 3 * relative_step * width
+    margin = MARGIN * width
     theta = np.clip(theta0, lower + margin, upper - margin)
     worst, where, compared, skipped = 0.0, "nowhere", 0, 0
     try:

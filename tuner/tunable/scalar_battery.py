@@ -24,7 +24,7 @@ HORIZON = 20
 """Stages of the MPC: its first move is that of the infinite-horizon expected-value plan from about ten on."""
 TABLE = np.linspace(0.0, 1.0, 161)
 NOISE_BLOCK = 256
-HATS = 24
+HATS = 40
 """Intervals of the piecewise-linear state features of the critic."""
 
 
