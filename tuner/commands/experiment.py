@@ -34,6 +34,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "equivalence": Experiment(
         "tuner.experiments.equivalence", "how far a model is from the conditions for optimal decisions"
     ),
+    "in-sim": Experiment("tuner.experiments.in_sim", "a simulator tuned so that the policy trained in it does better"),
     "lqr": Experiment("tuner.experiments.lqr", "the linear-quadratic regulator from data, three ways"),
     "smart-home": Experiment(
         "tuner.experiments.smart_home", "four heat pumps: ten models tuned for decisions, judged after every iteration"
