@@ -82,7 +82,7 @@ def run_scenario(
         BenchError: the bench or the daemon failed outside of what the scenario breaks.
         runtime.errors.BundleError: the bundle must not be run.
     """
-    path = _bundle_path(scenario, bundle_path)
+    path = bundle_of(scenario, bundle_path)
     bundle = open_bundle(path, None if trusted_key is None else [trusted_key])
     plant = make_plant(scenario)
     expectations = parse_expectations(scenario, plant)
@@ -194,14 +194,15 @@ def _run(
     return Record(_header(scenario, plant, bundle), tuple(loop.cycles)), tuple(loop.timing)
 
 
-def _bundle_path(scenario: Scenario, given: Path | None) -> Path:
+def bundle_of(scenario: Scenario, given: Path | None) -> Path:
+    """The bundle given, or the scenario's own. Raises BenchUsageError when there is neither."""
     if given is not None:
         return given
     if scenario.head.bundle is not None:
         return scenario.path(scenario.head.bundle)
     raise BenchUsageError(
-        f"{scenario.head.name} names no bundle: build one with `nisse build --system {scenario.head.system} "
-        f"--output {scenario.head.system}.nisse` and pass it with --bundle {scenario.head.system}.nisse"
+        f"{scenario.head.name} names no bundle: build one with `nisse key new signing.pem` and `nisse build --system "
+        f"{scenario.head.system} --key signing.pem --output {scenario.head.system}.nisse`, and pass it with --bundle"
     )
 
 

@@ -61,15 +61,23 @@ class LinkFaults:
         due = [(number, fault) for number, fault in enumerate(self.faults) if fault.link is not None]
         for number, fault in due:
             if number in self._begun and number not in self._ended and elapsed_s >= fault.end:
-                self._ended.add(number)
-                ACTIONS[fault.kind][1](self.links, fault)
+                self._end(number, fault)
         for number, fault in due:
             if number not in self._begun and elapsed_s >= fault.at:
                 self._begun.add(number)
                 ACTIONS[fault.kind][0](self.links, fault)
                 if elapsed_s >= fault.end:
-                    self._ended.add(number)
-                    ACTIONS[fault.kind][1](self.links, fault)
+                    self._end(number, fault)
+
+    def _end(self, number: int, fault: Fault) -> None:
+        """Repair, unless another fault still keeps it broken."""
+        self._ended.add(number)
+        others = [self.faults[n] for n in self._begun - self._ended if self.faults[n].link == fault.link]
+        if fault.kind == "clock_jump" or all(other.kind != fault.kind for other in others):
+            ACTIONS[fault.kind][1](self.links, fault)
+        for other in others:
+            if other.kind in ANSWERS and fault.kind in ANSWERS:
+                ACTIONS[other.kind][0](self.links, other)
 
 
 def _misbehave(links: Links, fault: Fault) -> None:

@@ -1,17 +1,23 @@
-"""`nisse hil`: run one scenario and give a verdict."""
+"""`nisse hil`: run one scenario, or a campaign of random faults, and give a verdict."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import math
+import time
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from hil.bench import Result, replay_scenario, run_scenario
+from hil.bench import Result, bundle_of, replay_scenario, run_scenario
+from hil.campaign import as_toml, run_campaign
+from hil.campaign_report import as_json as campaign_json
+from hil.campaign_report import write_junit as write_campaign_junit
+from hil.campaign_report import write_page
+from hil.errors import BenchUsageError
 from hil.kpi import LEVELS
 from hil.report import number, timing_rows, unit
 from hil.scenario import Scenario, load_scenario, shipped_scenario
@@ -29,11 +35,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--replay", type=Path, metavar="RECORD", help="judge a recorded run again instead of running the daemon"
     )
+    parser.add_argument(
+        "--campaign", type=int, metavar="N", help="run N random fault schedules and report the smallest that fails"
+    )
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="runs at a time in a campaign (default: 2)")
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder of the results (default: out/hil/NAME)")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write verdict and indicators as JSON")
     parser.add_argument("--junit", type=Path, metavar="PATH", help="write the JUnit XML here as well")
     parser.epilog = (
-        "example:\n  nisse hil battery-week --bundle battery.nisse --output out/week\n\n"
+        "example:\n  nisse hil battery-week --bundle battery.nisse --output out/week\n"
+        "  nisse hil battery-campaign --bundle battery.nisse --campaign 20 --output out/campaign\n\n"
         "exit codes: 0 all predicates hold, 1 one does not, 2 usage, 65 bad bundle or data, 78 bad scenario"
     )
 
@@ -43,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
     is_name = given.suffix == "" and not given.exists()
     scenario = load_scenario(shipped_scenario(args.scenario) if is_name else given)
     output = args.output or Path("out") / "hil" / scenario.head.name
+    if args.campaign is not None:
+        return _campaign(scenario, args, output)
     result = replay_scenario(scenario, args.replay, output) if args.replay else _run(scenario, args, output)
     if args.json is not None:
         args.json.parent.mkdir(parents=True, exist_ok=True)
@@ -54,20 +67,46 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_OK if result.verdict.passed else EXIT_CHECK_FAILED
 
 
+def _campaign(scenario: Scenario, args: argparse.Namespace, output: Path) -> int:
+    if args.campaign < 1 or args.jobs < 1:
+        raise BenchUsageError("--campaign and --jobs need a number of at least 1")
+    console, began = Console(), time.perf_counter()
+    with _bar("schedules, {task.fields[failed]} failed") as bar:
+        task = bar.add_task(scenario.head.name, total=args.campaign, failed=0)
+        trials = run_campaign(
+            scenario,
+            bundle_of(scenario, args.bundle),
+            args.trusted_key,
+            output,
+            runs=args.campaign,
+            jobs=args.jobs,
+            progress=lambda done, total, failed: bar.update(task, completed=done, total=total, failed=failed),
+        )
+    write_page(output / "campaign.html", scenario, trials, time.perf_counter() - began)
+    write_campaign_junit(args.junit or output / "junit.xml", scenario, trials)
+    if args.json is not None:
+        args.json.write_text(json.dumps(campaign_json(scenario, trials), indent=2) + "\n", encoding="utf-8")
+    failed = [trial for trial in trials if not trial.passed]
+    for trial in failed:
+        console.print(f"[bold red]run {trial.number:03d} fails[/]", "; ".join(trial.failures), soft_wrap=True)
+        console.print(as_toml(trial.smallest), markup=False, highlight=False)
+    console.print(f"{len(trials) - len(failed)} of {len(trials)} fault schedules survived")
+    console.print(f"report: {output / 'campaign.html'}", soft_wrap=True)
+    return EXIT_CHECK_FAILED if failed else EXIT_OK
+
+
+def _bar(text: str) -> Progress:
+    """A progress bar on a terminal; a log file wants none."""
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn(text), TimeElapsedColumn(), TimeRemainingColumn())
+    return Progress(
+        TextColumn("{task.description}"), *columns, console=console, transient=True, disable=not console.is_terminal
+    )
+
+
 def _run(scenario: Scenario, args: argparse.Namespace, output: Path) -> Result:
     """With a progress bar."""
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn(scenario.head.name),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("cycles, level {task.fields[level]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,  # a log file wants no bars
-    ) as bar:
+    with _bar("cycles, level {task.fields[level]}") as bar:
         task = bar.add_task(scenario.head.name, total=None, level="-")
         return run_scenario(
             scenario,

@@ -135,13 +135,32 @@ def test_either_broker_serves(battery_bundle: BuiltBundle, tmp_path: Path, broke
 
 @pytest.mark.parametrize(
     "name",
-    sorted(path.stem for path in SCENARIOS.glob("battery-*.toml") if path.stem not in ("battery-site", "battery-week")),
+    sorted(path.stem for path in SCENARIOS.glob("battery-*.toml") if "[[fault]]" in path.read_text()),
 )
 def test_what_is_broken_on_purpose_is_survived(battery_bundle: BuiltBundle, tmp_path: Path, name: str) -> None:
     result = run_scenario(load_scenario(SCENARIOS / f"{name}.toml"), battery_bundle.path, None, tmp_path)
     failed = [(check.outcome.text, check.outcome.detail) for check in result.verdict.checks if not check.outcome.holds]
     assert not failed
     assert result.record.header["faults"], "a scenario of this name breaks something"
+
+
+def test_a_campaign_reports_the_smallest_schedule_that_fails(battery_bundle: BuiltBundle, tmp_path: Path) -> None:
+    text = (SCENARIOS / "battery-campaign.toml").read_text().replace('"1 d"', '"3 h"')
+    only_without_kill = text.replace("level_seconds.mpc > 0", "missed_cycles == 0").replace("seed = 0", "seed = 3")
+    (tmp_path / "hours.toml").write_text(only_without_kill)
+    (tmp_path / "battery-site.toml").write_text((SCENARIOS / "battery-site.toml").read_text())
+    done = nisse(
+        "hil", tmp_path / "hours.toml", "--bundle", battery_bundle.path, "--campaign", 4, "--output", tmp_path / "out",
+        "--json", tmp_path / "campaign.json",
+    )  # fmt: skip
+    report = json.loads((tmp_path / "campaign.json").read_text())
+    assert report["runs"] == 4 and 0 < report["failed"] < 4, report
+    assert done.returncode == 1, done.stdout + done.stderr
+    for failure in report["failures"]:
+        assert failure["smallest"].count("[[fault]]") == 1 and 'kind = "kill_9"' in failure["smallest"]
+    suite = ElementTree.parse(tmp_path / "out" / "junit.xml").getroot()
+    assert suite.get("failures") == str(report["failed"])
+    assert "The smallest schedule that still does" in (tmp_path / "out" / "campaign.html").read_text()
 
 
 def test_without_a_bundle_the_command_to_build_one_is_told(tmp_path: Path) -> None:

@@ -1,0 +1,149 @@
+"""A campaign: many runs of one scenario, each under a random schedule of faults; and the smallest that still fails.
+
+Schedules come from the seed alone: run k of seed s is the same on every machine and for any number of jobs. A failing
+schedule is shrunk by leaving out one fault after the other for as long as the run still fails.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from hil.bench import run_scenario
+from hil.errors import BenchError
+from hil.plants import make_plant
+from hil.scenario import LINK_KINDS, SIGNAL_KINDS, Fault, Scenario
+
+MAX_FAULTS = 4
+SHORTEST_S, LONGEST_S = 900.0, 10_800.0
+QUIET_END_S = 3600.0
+"""Nothing is broken in the last part of a run, so that there is something to recover in."""
+
+Progress = Callable[[int, int, int], None]
+"""Called with (runs done, runs in all, failures)."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run: its faults and which predicates failed (or the bench's error); `smallest` only where it failed."""
+
+    number: int
+    faults: tuple[Fault, ...]
+    failures: tuple[str, ...]
+    smallest: tuple[Fault, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return not self.failures
+
+
+def draw(rng: np.random.Generator, signals: Sequence[str], duration_s: float) -> tuple[Fault, ...]:
+    """One to MAX_FAULTS faults of any signal or link, each over before the quiet end. Times are whole minutes."""
+    return tuple(_draw_one(rng, signals, duration_s) for _ in range(int(rng.integers(1, MAX_FAULTS + 1))))
+
+
+def _draw_one(rng: np.random.Generator, signals: Sequence[str], duration_s: float) -> Fault:
+    places = [("signal", name, kind) for name in signals for kind in SIGNAL_KINDS]
+    # Links are fewer than signals: weighted so that half of all faults are theirs.
+    links = [("link", name, kind) for name, kinds in LINK_KINDS.items() for kind in kinds]
+    pool = links if rng.random() < 0.5 else places
+    place, name, kind = pool[int(rng.integers(len(pool)))]
+    begin = float(rng.integers(0, round((duration_s - QUIET_END_S - SHORTEST_S) / 60.0))) * 60.0
+    longest = min(LONGEST_S, duration_s - QUIET_END_S - begin)
+    options: dict[str, dict[str, float]] = {
+        "wrong": {"factor": float(rng.choice([-1.0, 0.5, 2.0, 1000.0]))},
+        "slow": {"delay": 0.5} if place == "link" else {"every": 1800.0},
+        "delayed": {"delay": 3600.0},
+        "intermittent": {"probability": float(rng.choice([0.2, 0.5, 0.8]))},
+        "clock_jump": {"by": float(rng.choice([-86400.0, -3600.0, 3600.0, 86400.0]))},
+    }
+    lasts = float(rng.integers(round(SHORTEST_S / 60.0), round(longest / 60.0) + 1)) * 60.0
+    values = {place: name, "kind": kind, "at": begin, "for": lasts, **options.get(kind, {})}
+    return Fault.model_validate(values)
+
+
+def run_campaign(
+    scenario: Scenario,
+    bundle_path: Path,
+    trusted_key: str | None,
+    output_dir: Path,
+    *,
+    runs: int,
+    jobs: int,
+    progress: Progress | None = None,
+) -> list[Trial]:
+    """Run `runs` schedules drawn from the scenario's seed. What failed keeps its folder `run-NNN`.
+
+    Raises:
+        ScenarioError, BundleError: as `run_scenario`.
+    """
+    plant = make_plant(scenario)
+    signals = sorted({*plant.measured(), *plant.forecasts(1)})
+    schedules = [
+        draw(np.random.default_rng([scenario.head.seed, number]), signals, scenario.head.duration)
+        for number in range(runs)
+    ]
+    trials: list[Trial] = []
+    # Spawned, not forked: the bench runs threads (broker client, device) that a fork would tear.
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        futures = [
+            pool.submit(_trial, scenario, bundle_path, trusted_key, output_dir / f"run-{number:03d}", number, faults)
+            for number, faults in enumerate(schedules)
+        ]
+        for future in as_completed(futures):
+            trials.append(future.result())
+            if progress is not None:
+                progress(len(trials), runs, sum(not t.passed for t in trials))
+    return sorted(trials, key=lambda t: t.number)
+
+
+def _trial(
+    scenario: Scenario, bundle: Path, key: str | None, folder: Path, number: int, faults: tuple[Fault, ...]
+) -> Trial:
+    """One run; shrunk when it fails, and cleaned up when it does not."""
+
+    def failures_of(some: tuple[Fault, ...], where: Path) -> tuple[str, ...]:
+        return _failures(scenario, some, bundle, key, where)
+
+    trial = Trial(number, faults, failures_of(faults, folder))
+    if trial.passed:
+        shutil.rmtree(folder)
+        return trial
+    smallest = shrink(faults, lambda fewer: bool(failures_of(fewer, folder / "smallest")))
+    return replace(trial, smallest=smallest)
+
+
+def _failures(
+    scenario: Scenario, faults: tuple[Fault, ...], bundle: Path, key: str | None, folder: Path
+) -> tuple[str, ...]:
+    """The predicates that do not hold under these faults, or the bench's error: a dead daemon is a failure as well."""
+    try:
+        result = run_scenario(scenario.model_copy(update={"faults": faults}), bundle, key, folder)
+    except BenchError as error:
+        return (str(error),)
+    return tuple(f"{c.outcome.text}: {c.outcome.detail}" for c in result.verdict.checks if not c.outcome.holds)
+
+
+def shrink(faults: tuple[Fault, ...], fails: Callable[[tuple[Fault, ...]], bool]) -> tuple[Fault, ...]:
+    """A subset that still fails and of which no fault can be left out."""
+    for i in range(len(faults)):
+        fewer = faults[:i] + faults[i + 1 :]
+        if fewer and fails(fewer):
+            return shrink(fewer, fails)
+    return faults
+
+
+def as_toml(faults: Sequence[Fault]) -> str:
+    """The schedule as [[fault]] tables, to be put into a scenario file."""
+    tables = []
+    for fault in faults:
+        fields = fault.model_dump(by_alias=True, exclude_defaults=True)
+        lines = [f'{k} = "{v}"' if isinstance(v, str) else f"{k} = {v}" for k, v in fields.items()]
+        tables.append("\n".join(["[[fault]]", *lines]))
+    return "\n\n".join(tables) + "\n"
