@@ -78,6 +78,8 @@ class TrainingSpec:
     """Halvings of a step that the held-in periods reject, before it is dropped; 0 takes every step, unjudged."""
     gradient_points: int = 4
     """Observations of the gradient self-check at start."""
+    learn: tuple[str, ...] = ()
+    """Names of the parameters that may move; empty for all. What does not matter only adds a random walk."""
     seed: int = 0
 
     def validate(self) -> None:
@@ -187,6 +189,9 @@ def train(
     if np.any(start < lower) or np.any(start > upper):
         raise TrainingError("theta_start lies outside its bounds; fit or clip it first")
     names = tuple(p.name for p in system.parameters)
+    unknown = sorted(set(spec.learn) - set(names))
+    if unknown:
+        raise TrainingError(f"{system.name} has no parameter {unknown[0]!r} to learn; it has {', '.join(names)}")
     clock = time.monotonic
     began = clock()
     if resume and checkpoint is not None:
@@ -239,6 +244,8 @@ def _iterate(
     critic = CRITICS[spec.critic](spec.seed).fit(batch, system.discount, width)
     improvement = method.improve(batch, critic, system.model_discount if needs_q else system.discount)
     gradient = improvement.gradient * width + spec.regularisation * (state.theta - start) / width
+    if spec.learn:
+        gradient = np.where([p.name in spec.learn for p in system.parameters], gradient, 0.0)
     direction, moments = step_direction(gradient, state.moments)
 
     theta, costs, accepted = state.theta, state.costs, False

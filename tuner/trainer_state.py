@@ -75,7 +75,7 @@ def _identity(spec: Any, names: tuple[str, ...]) -> dict[str, Any]:
     """What must agree between a checkpoint and the run that continues it. More iterations may be asked for."""
     chosen = asdict(spec)
     chosen.pop("iterations")
-    return {"format": FORMAT, "spec": chosen, "names": list(names)}
+    return {"format": FORMAT, "spec": json.loads(json.dumps(chosen)), "names": list(names)}
 
 
 def save_state(path: Path, state: TrainerState, spec: Any, names: tuple[str, ...]) -> None:

@@ -6,6 +6,7 @@ import argparse
 import importlib
 from pathlib import Path
 
+from tuner.commands.output import output_path
 from tuner.critics import CRITICS
 from tuner.methods import METHODS
 
@@ -28,15 +29,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", choices=sorted(METHODS), default="dpg", help="(default: %(default)s)")
     parser.add_argument("--critic", choices=sorted(CRITICS), default="lstdq", help="(default: %(default)s)")
     parser.add_argument("--iterations", type=_positive, metavar="N", help="(default: the system's own)")
+    parser.add_argument(
+        "--learn", nargs="+", metavar="NAME", help="parameters that may move (default: the system's own)"
+    )
     parser.add_argument("--theta", type=Path, metavar="FILE", help="start here, not from a fit to a simulated log")
     parser.add_argument(
-        "--output", type=Path, default=Path("theta.json"), metavar="FILE", help="(default: %(default)s)"
+        "--output", type=output_path, default=Path("theta.json"), metavar="FILE", help="(default: %(default)s)"
     )
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE.npz", help="(default: OUTPUT.checkpoint.npz)")
+    parser.add_argument("--checkpoint", type=output_path, metavar="FILE.npz", help="(default: OUTPUT.checkpoint.npz)")
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint, bit for bit")
     parser.add_argument("--jobs", type=_positive, default=2, metavar="N", help="processes (default: %(default)s)")
     parser.add_argument("--time-limit", type=float, metavar="S", help="stop after the iteration that passes this")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write the result for machines")
+    parser.add_argument("--json", type=output_path, metavar="PATH", help="write the result for machines")
     for module in SYSTEMS.values():
         extra = getattr(importlib.import_module(module), "add_arguments", None)
         if extra is not None:

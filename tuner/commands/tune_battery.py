@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import replace
 
 from rich.console import Console
@@ -13,6 +12,7 @@ from systems.battery.problem import home_battery
 from systems.problem import Problem
 from systems.theta import read_theta, write_theta
 from tuner.commands.battery_data import add_data_arguments, split_from
+from tuner.commands.output import write_json
 from tuner.commands.tune_display import LiveTable
 from tuner.evaluate.battery import Evaluation, evaluate_battery
 from tuner.tune_battery import BATTERY_TRAINING, BatteryTuning, tune_battery
@@ -33,6 +33,8 @@ def run(args: argparse.Namespace) -> int:
     spec = replace(BATTERY_TRAINING, method=args.method, critic=args.critic, seed=args.seed)
     if args.iterations is not None:
         spec = replace(spec, iterations=args.iterations)
+    if args.learn is not None:
+        spec = replace(spec, learn=tuple(args.learn))
     start = read_theta(args.theta, problem) if args.theta is not None else None
     console = Console()
     with LiveTable(console, f"tuning {problem.name} by {spec.method}, {split.exogenous.source}") as live:
@@ -72,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json is not None:
         document = tuning.result.as_json() | {"data_fitted": tuning.data_fitted, "output": str(args.output)}
         document["held_out"] = evaluation.to_json() if evaluation is not None else None
-        args.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        write_json(args.json, document)
     return 0
 
 
