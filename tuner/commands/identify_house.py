@@ -50,13 +50,16 @@ def plot_path(text: str) -> Path:
 
 
 def run(args: argparse.Namespace) -> int:
+    waiting = Console(stderr=True)
     if args.log is not None:
-        log = load_house_log(args.log)
+        with waiting.status(f"reading {args.log}"):
+            log = load_house_log(args.log)
     else:
         log = simulated_log(args.seed, args.days)
         if args.save_log is not None:
             write_house_log(log, args.save_log)
-    result = identify_house(log, options=ArxOptions(constant=not args.no_constant))
+    with waiting.status("fitting and judging the model"):
+        result = identify_house(log, options=ArxOptions(constant=not args.no_constant))
     console = Console()
     for table in (_faults_table(result), _errors_table(result), _gains_table(result)):
         if table.row_count:
