@@ -131,16 +131,18 @@ def _failures(
 
 
 def shrink(faults: tuple[Fault, ...], fails: Callable[[tuple[Fault, ...]], bool]) -> tuple[Fault, ...]:
-    """A subset that still fails and of which no fault can be left out."""
+    """A subset that still fails and of which no fault can be left out; empty when it fails by itself."""
     for i in range(len(faults)):
         fewer = faults[:i] + faults[i + 1 :]
-        if fewer and fails(fewer):
+        if fails(fewer):
             return shrink(fewer, fails)
     return faults
 
 
 def as_toml(faults: Sequence[Fault]) -> str:
-    """The schedule as [[fault]] tables, to be put into a scenario file."""
+    """The schedule as [[fault]] tables, to be put into a scenario file; a comment when there is none."""
+    if not faults:
+        return "# it fails with nothing broken\n"
     tables = []
     for fault in faults:
         fields = fault.model_dump(by_alias=True, exclude_defaults=True)

@@ -28,6 +28,7 @@ READY_TIMEOUT_S = 30.0
 CYCLE_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
 LOG_TAIL_LINES = 8
+LAST_WORDS_S = 1.0
 
 
 class DaemonError(BenchError):
@@ -47,6 +48,7 @@ class LockstepDaemon:
         self._process: subprocess.Popen[bytes] | None = None
         self._stream: BufferedRWPair | None = None
         self._connection: socket.socket | None = None
+        self._copier: threading.Thread | None = None
         self.starts = 0
 
     @property
@@ -69,7 +71,10 @@ class LockstepDaemon:
         )
         self.starts += 1
         # A pipe, not the file itself: a full disk is to hit the daemon's store, not the bench's copy of its log.
-        threading.Thread(target=_copy_lines, args=(self._process.stdout, self._log_file), daemon=True).start()
+        self._copier = threading.Thread(
+            target=_copy_lines, args=(self._process.stdout, self._log_file), name="daemon-log", daemon=True
+        )
+        self._copier.start()
         self._listener.settimeout(0.1)
         for _ in range(round(READY_TIMEOUT_S / 0.1)):
             try:
@@ -153,6 +158,8 @@ class LockstepDaemon:
         return message
 
     def _failed(self, what: str) -> DaemonError:
+        if self._copier is not None:
+            self._copier.join(LAST_WORDS_S)  # a dying daemon's traceback is worth the wait
         tail = self._log_file.read_text(errors="replace").splitlines() if self._log_file.exists() else []
         last = " | ".join(tail[-LOG_TAIL_LINES:]) or "its log is empty"
         return DaemonError(f"the daemon {what}: {last} (whole log: {self._log_file})")
