@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,8 +92,9 @@ def _tune_and_evaluate(args: argparse.Namespace, console: Console) -> tuple[Tuni
     from tuner.evaluate.periods import split_at
     from tuner.report.figures import LearningPoint
     from tuner.trainer import Progress as TuningProgress
-    from tuner.trainer import TrainingSpec, train
+    from tuner.trainer import train
     from tuner.tunable.home_battery import home_battery_system
+    from tuner.tune_battery import BATTERY_TRAINING
 
     if args.prices is not None:
         series = from_price_file(args.prices, seed=args.seed)
@@ -115,7 +116,7 @@ def _tune_and_evaluate(args: argparse.Namespace, console: Console) -> tuple[Tuni
                 description=f"tune: {progress.initial_cost:.2f} -> {progress.record.cost:.2f} EUR per held-in week",
             )
 
-        spec = TrainingSpec(iterations=args.iterations, seed=args.seed)
+        spec = replace(BATTERY_TRAINING, iterations=args.iterations, seed=args.seed)
         start = np.array([fitted[p.name] for p in problem.theta])
         tuning = train(system, spec, theta_start=start, jobs=args.workers, report=on_iteration)
     with _bar(console) as bar:
