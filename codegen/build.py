@@ -18,7 +18,8 @@ from codegen.solver import LIBRARY, BuiltSolver, build_solver, flags, source_lis
 from codegen.toolchain import acados_tree, target_arch
 from codegen.verify import DEFAULT_PROBLEMS, Progress, VerificationError, certify, failures
 from runtime.bundle import Manifest, ParameterSpec, SafetySet, SignalSpec, pack, write_bundle
-from systems.catalogue import Shape, full_spec, make_problem, make_safety
+from runtime.manifest import ArxObserver, DirectEstimator
+from systems.catalogue import Shape, full_spec, make_observer, make_problem, make_safety
 from systems.problem import Problem, Signal
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def build_bundle(
 def make_manifest(problem: Problem, request: BuildRequest, acados_versions: Mapping[str, str]) -> Manifest:
     """What the bundle says of itself; `files` is filled in by the writer."""
     safety = make_safety(request.shape, request.theta, problem.dt_s)
+    observer = make_observer(request.shape, request.theta)
     grid = {"horizon": problem.horizon, "dt_s": problem.dt_s, "discount": problem.discount}
     return Manifest(
         name=problem.name,
@@ -104,6 +106,7 @@ def make_manifest(problem: Problem, request: BuildRequest, acados_versions: Mapp
             for p in problem.theta
         ),
         safety=None if safety is None else SafetySet.model_validate(safety),
+        estimator=DirectEstimator() if observer is None else ArxObserver.model_validate(observer),
         provenance={
             "problem": {"spec": full_spec(request.shape), **grid},
             "tools": {"nisse": version("nisse"), "casadi": ca.CasadiMeta.version(), "acados": dict(acados_versions)},

@@ -33,11 +33,15 @@ class Shape:
 
 @dataclass(frozen=True)
 class System:
-    """One entry: nameplate values, problem(spec, time grid), safety(spec, theta, dt_s)."""
+    """One entry: nameplate values, problem(spec, time grid), safety(spec, theta, dt_s), observer(theta).
+
+    observer: the state estimator as plain data, or None where every state is measured.
+    """
 
     spec: Mapping[str, float]
     problem: Callable[[Mapping[str, float], Mapping[str, Any]], Problem]
     safety: Callable[[Mapping[str, float], Mapping[str, float], float], dict[str, Any] | None]
+    observer: Callable[[Mapping[str, float]], dict[str, Any] | None] = lambda theta: None
 
 
 SYSTEMS: dict[str, System] = {
@@ -84,3 +88,8 @@ def make_problem(shape: Shape) -> Problem:
 def make_safety(shape: Shape, theta: Mapping[str, float], dt_s: float) -> dict[str, Any] | None:
     """The safety set as plain data, or None for a system without one."""
     return system_named(shape.system).safety(full_spec(shape), theta, dt_s)
+
+
+def make_observer(shape: Shape, theta: Mapping[str, float]) -> dict[str, Any] | None:
+    """The state estimator as plain data, or None for a system whose states are all measured."""
+    return system_named(shape.system).observer(theta)

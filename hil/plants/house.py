@@ -19,6 +19,7 @@ from systems.house.weather import DAY_S, HOUR_S, Conditions, generate_conditions
 from systems.series import TimeSeries, load_csv
 
 STEP_S = 300.0
+STEPS_PER_STAGE = 6
 AHEAD_DAYS = 3
 """Days beyond the scenario's end: the horizon and the prices of the day ahead."""
 ROOMS = (1, 2, 3, 4)
@@ -70,12 +71,16 @@ class HouseOnBench:
         }
 
     def forecasts(self, horizon: int) -> Mapping[str, Forecast]:
-        """Values every five minutes over at least the day that a half-hourly horizon of 24 to 48 steps looks ahead."""
-        rows = self._plant.forecast(max(horizon, round(DAY_S / STEP_S)))
-        return {
-            name: Forecast(f"forecast/{name}", self.time_s(), STEP_S, tuple(rows[:, i].tolist()))
-            for i, name in enumerate(("outdoor", "price"))
+        """Of at least a day. `outdoor_i` is the temperature i steps into each stage of half an hour."""
+        rows, now_s = self._plant.forecast(max(horizon, round(DAY_S / STEP_S))), self.time_s()
+        stage_s = STEPS_PER_STAGE * STEP_S
+        outdoor = {
+            f"outdoor_{i}": Forecast(
+                f"forecast/outdoor_{i}", now_s, stage_s, tuple(rows[i::STEPS_PER_STAGE, 0].tolist())
+            )
+            for i in range(STEPS_PER_STAGE)
         }
+        return {**outdoor, "price": Forecast("forecast/price", now_s, STEP_S, tuple(rows[:, 1].tolist()))}
 
     def advance(self, set_points: Mapping[str, float]) -> Mapping[str, float]:
         plant = self._plant

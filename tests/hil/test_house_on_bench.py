@@ -63,7 +63,9 @@ def test_every_reading_fits_its_register(tmp_path: Path) -> None:
 def test_the_forecast_reaches_a_day_ahead_whatever_the_step_of_the_controller(tmp_path: Path) -> None:
     plant = make_plant(scenario(tmp_path))
     forecasts = plant.forecasts(24)
-    assert set(forecasts) == {"outdoor", "price"}
+    assert set(forecasts) == {"price", *(f"outdoor_{i}" for i in range(6))}
+    table = plant._plant.forecast(288)  # type: ignore[attr-defined]
+    assert forecasts["outdoor_2"].values[:3] == tuple(table[[2, 8, 14], 0])
     for forecast in forecasts.values():
         assert forecast.start_s == plant.time_s()
         assert len(forecast.values) * forecast.step_s >= 86400.0
