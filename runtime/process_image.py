@@ -62,10 +62,11 @@ def take_image(
 
 def forecast_rows(image: ProcessImage, manifest: Manifest) -> tuple[tuple[float, ...], ...] | None:
     """The forecast for the solver, (N + 1, nd); None while one of the forecasts is not valid."""
+    if not manifest.forecasts:
+        return ((),) * (manifest.horizon + 1)
     if any(spec.name not in image.columns for spec in manifest.forecasts):
         return None
-    rows = range(manifest.horizon + 1)
-    return tuple(tuple(image.columns[spec.name][k] for spec in manifest.forecasts) for k in rows)
+    return tuple(zip(*(image.columns[spec.name] for spec in manifest.forecasts), strict=True))
 
 
 def forecast_now(image: ProcessImage, manifest: Manifest) -> tuple[float, ...]:
