@@ -95,6 +95,12 @@ def test_shipped_scenarios_are_found_by_name_and_all_valid() -> None:
         shipped_scenario("battery-weak")
 
 
+def test_the_example_of_the_documentation_is_a_scenario() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "bench.md").read_text()
+    example = page.split("```toml\n")[1].split("```")[0]
+    assert parse_scenario(example, Path("docs/bench.md")).head.name == "my-house"
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"), [(90, 90.0), ("90 s", 90.0), ("1.5h", 5400.0), ("2 d 6 h", 194400.0), ("1 week", 604800.0)]
 )
