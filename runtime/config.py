@@ -83,13 +83,46 @@ class MqttSection(Section):
     port: Annotated[int, Field(gt=0, lt=65536, strict=True)] = 1883
     username: str | None = None
     password_file: Path | None = None
+    password_credential: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9_.-]{1,128}$")] = None
+    """Name of a systemd credential that holds the password; instead of password_file."""
     tls: StrictBool = False
     ca_file: Path | None = None
+    cert_file: Path | None = None
+    """A client certificate, PEM, where the broker asks for one; its key in key_file."""
+    key_file: Path | None = None
     keepalive_s: Annotated[int, Field(ge=5, le=3600, strict=True)] = 30
+
+    @model_validator(mode="after")
+    def _consistent(self) -> MqttSection:
+        if self.password_file is not None and self.password_credential is not None:
+            raise ValueError("give password_file or password_credential, not both")
+        if (self.password_file or self.password_credential) and self.username is None:
+            raise ValueError("a password needs a username")
+        if not self.tls and (self.ca_file or self.cert_file or self.key_file):
+            raise ValueError("certificates are named but tls is off; add tls = true")
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file come together")
+        return self
 
     @property
     def is_local(self) -> bool:
         return self.host in {"localhost", "127.0.0.1", "::1"}
+
+
+class HomeAssistantSection(Section):
+    """The site as a device of Home Assistant, by MQTT discovery."""
+
+    discovery: StrictBool = True
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$")] = "homeassistant"
+
+
+class StatusSection(Section):
+    """Where the daemon can be looked at without a broker."""
+
+    file: Path | None = None
+    """State and plan after every cycle; under systemd `<runtime directory>/<site>.json` unless named here."""
+    http_port: Annotated[int | None, Field(gt=0, lt=65536, strict=True)] = None
+    """/metrics and /healthz on 127.0.0.1; off unless set."""
 
 
 class SerialSection(Section):
@@ -224,6 +257,8 @@ class SiteFile(Section):
     controller: ControllerSection
     store: StoreSection = StoreSection()
     mqtt: MqttSection | None = None
+    homeassistant: HomeAssistantSection = HomeAssistantSection()
+    status: StatusSection = StatusSection()
     serial: dict[str, SerialSection] = Field(default_factory=dict)
     inputs: dict[str, InputSection]
     outputs: dict[str, OutputSection]

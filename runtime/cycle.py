@@ -20,6 +20,7 @@ from runtime.gate import LastAction, Limited, limit, refusal, remember
 from runtime.ladder import Ladder, Level, step
 from runtime.plan import Plan, PlanStep, shifted
 from runtime.process_image import ProcessImage, forecast_now, forecast_rows, take_image
+from runtime.remote import Wishes, still_valid
 from runtime.rules import RuleUnavailableError, rule_action
 from runtime.safety import Filtered, safety_filter
 from runtime.signals import Arrival
@@ -92,8 +93,8 @@ class ControlLoop:
         self._ladder = Ladder()
         self._last: LastAction | None = None
         self._plan = plan
-        self.ceiling = Level.MPC
-        """The best level that the user allows."""
+        self.wishes = Wishes()
+        """What the operator allows."""
 
     def swap(self, site: SiteFile, bundle: Bundle, solver: SolverProcess) -> None:
         """Go on with another bundle; what belonged to the old one's model and signals is forgotten."""
@@ -101,6 +102,7 @@ class ControlLoop:
             self._last = None
         self._site, self._bundle, self._solver, self._plan = site, bundle, solver, None
         self._estimator = make_estimator(bundle.manifest)
+        self.wishes = still_valid(self.wishes, bundle.manifest)
 
     def run(self) -> Cycle:
         """One cycle at the clock's present time."""
@@ -125,7 +127,7 @@ class ControlLoop:
 
         limited = filtered = None
         if isinstance(chosen, Candidate):
-            limited = limit(chosen.action, self._last, manifest, image.monotonic_s)
+            limited = limit(chosen.action, self._last, manifest, image.monotonic_s, self.wishes.caps)
             filtered = safety_filter(limited.action, chosen.state, forecast_now(image, manifest), manifest)
         write_begun = time.perf_counter()
         outputs = self._actuate(filtered)
@@ -184,8 +186,8 @@ class ControlLoop:
             offers[Level.SHIFTED_PLAN] = planned
         offers[Level.RULE] = self._rule(image, state) if state is not None else estimate.problem
         for level in Level:
-            if level < self.ceiling:
-                offers[level] = f"limited to {self.ceiling.label} by command"
+            if level < self.wishes.ceiling:
+                offers[level] = f"limited to {self.wishes.mode} by command"
         return offers
 
     def _rule(self, image: ProcessImage, state: Vector) -> Candidate | str:

@@ -6,20 +6,22 @@ import logging
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from runtime.actuator import Actuator
 from runtime.bundle import Bundle
 from runtime.clock import Clock
 from runtime.config import SiteFile, load_site
 from runtime.cycle import ControlLoop, Cycle, Timing
-from runtime.documents import plan_document, state_document, transition
+from runtime.documents import transition
 from runtime.errors import ConfigError, NisseError, SolverProcessError, StoreError
 from runtime.ladder import Level
 from runtime.plan import Plan
-from runtime.remote import MODES, Order, answer, parse_order
+from runtime.remote import TOO_MANY, VERBS, Order, RateLimit, RefusedError, answer, parse_order, wished
 from runtime.site_check import open_site_bundle, warnings
 from runtime.solver_process import SolverProcess
 from runtime.store import Store
+from runtime.surface import Places, Surface
 from runtime.wiring import Links, open_links
 
 log = logging.getLogger("nisse.daemon")
@@ -38,8 +40,20 @@ class Tally:
 class Daemon:
     """A running site. `cycle` does one cycle with all that follows from it; when to call it is the caller's."""
 
-    def __init__(self, site: SiteFile, clock: Clock, *, lockstep: bool = False, dry: bool = False) -> None:
-        """Raises BundleError, ConfigError. A log that cannot be used is a notice, not an error."""
+    def __init__(
+        self,
+        site: SiteFile,
+        clock: Clock,
+        *,
+        lockstep: bool = False,
+        dry: bool = False,
+        places: Places | None = None,
+        credentials: Path | None = None,
+    ) -> None:
+        """Raises BundleError, ConfigError. A log that cannot be used is a notice, not an error.
+
+        dry: reads and decides, and neither moves a device nor says or logs anything. credentials: folder of secrets.
+        """
         self.site, self.clock = site, clock
         self.bundle: Bundle = open_site_bundle(site)
         for warning in warnings(site, self.bundle.manifest):
@@ -48,16 +62,19 @@ class Daemon:
         self.tally = Tally()
         self.cycle_wanted = False
         """A command asks for a cycle now."""
-        self.links: Links = open_links(site, clock, lockstep=lockstep)
+        self.links: Links = open_links(site, clock, lockstep=lockstep, dry=dry, credentials=credentials)
         self.solver = SolverProcess(self.bundle.library_or_fail(), tuple(self.bundle.theta.values()))
         # Started before anything connects: the child loads its solver meanwhile.
         self.solver.start()
         self.actuator = Actuator(site.outputs, self.links.sinks(dry=dry), clock)
-        self._store = self._open_store()
+        self._store = None if dry else self._open_store()
+        self._rate = RateLimit()
         self._level: Level | None = None
         self._logged_plan: Plan | None = None
         self._begun = time.perf_counter()
         self._loop: ControlLoop | None = None
+        self.surface = Surface(site, clock, self.links.mqtt, Places() if dry or places is None else places)
+        self.surface.open()
         if self.links.mqtt is not None:
             self.links.mqtt.start()
 
@@ -98,14 +115,25 @@ class Daemon:
         self.obey_commands()
 
     def obey_commands(self) -> None:
-        """Commands that came by MQTT since the last call, each answered."""
+        """Commands that came by MQTT since the last call, each answered; those beyond the rate with one answer."""
         mqtt = self.links.mqtt
-        for command in mqtt.take_commands() if mqtt is not None else ():
+        if mqtt is None:
+            return
+        commands, lost = mqtt.take_commands()
+        refused = Order("", "unknown", "") if lost else None
+        for command in commands:
             order = parse_order(command.topic, command.payload)
-            error = self._obey(command.topic, order)
+            if not self._rate.allows(self.clock.monotonic()):
+                refused, lost = order, lost + 1
+                continue
+            error = order.problem or self._obey(order)
             log.warning("command %s %s%s", order.name, order.value, f": {error}" if error else "")
-            if mqtt is not None:
-                mqtt.answer(f"{mqtt.prefix}/response/{order.name}", answer(order, error))
+            self.surface.commands["error" if error else "ok"] += 1
+            mqtt.answer(f"{mqtt.prefix}/response/{order.name}", answer(order, error))
+        if refused is not None:
+            log.warning("%d commands refused: %s", lost, TOO_MANY)
+            self.surface.commands["error"] += lost
+            mqtt.answer(f"{mqtt.prefix}/response/{refused.name}", answer(refused, TOO_MANY))
 
     def reload(self) -> None:
         """Read the site file again and swap in its bundle; whatever is wrong with it, the old one stays in force."""
@@ -129,6 +157,7 @@ class Daemon:
             return
         self.solver.close()
         self.site, self.bundle, self.solver = site, bundle, solver
+        self.surface.site = site
         self._control_loop().swap(site, bundle, solver)
         self.notices.pop("reload", None)
         log.warning("reloaded: bundle %s %s", bundle.manifest.name, bundle.digest[:16])
@@ -139,6 +168,7 @@ class Daemon:
             if written.problem:
                 log.error("output %s could not be set to its safe value: %s", name, written.problem)
         self.links.close()
+        self.surface.close()
         self.solver.close()
         if self._store is not None:
             self._store.close()
@@ -185,22 +215,25 @@ class Daemon:
             self.notices.pop("log", None)
 
     def _say(self, cycle: Cycle) -> None:
-        mqtt = self.links.mqtt
-        if mqtt is None:
-            return
-        mqtt.say(f"{mqtt.prefix}/state", state_document(cycle, self.bundle, self.site, self.notices))
-        plan = plan_document(cycle, self.bundle, self.site)
-        if plan is not None:
-            mqtt.say(f"{mqtt.prefix}/plan", plan)
+        self.surface.show(cycle, self.bundle, self.notices, self._control_loop().wishes, self.tally.levels)
 
-    def _obey(self, topic: str, order: Order) -> str:
+    def _obey(self, order: Order) -> str:
         """Do it; the error, or an empty string."""
-        if topic == "set/mode":
-            if order.value not in MODES:
-                return f"mode is one of {', '.join(MODES)}"
-            self._control_loop().ceiling = MODES[order.value]
-        elif topic != "request/cycle":
-            return "known commands: set/mode, request/cycle"
+        loop = self._control_loop()
+        match order.kind, order.name:
+            case "set", _:
+                try:
+                    loop.wishes = wished(loop.wishes, order, self.bundle.manifest)
+                except RefusedError as error:
+                    return str(error)
+            case "request", "reload":
+                self.reload()
+                if "reload" in self.notices:
+                    return self.notices["reload"]
+            case "request", "cycle":
+                pass
+            case _:
+                return f"known here: set/..., request/{', request/'.join(VERBS)}"
         self.cycle_wanted = True
         return ""
 

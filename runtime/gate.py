@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from runtime.manifest import Manifest
@@ -47,11 +47,20 @@ class LastAction:
     changed_s: tuple[float, ...]
 
 
-def limit(action: Sequence[float], last: LastAction | None, manifest: Manifest, now_s: float) -> Limited:
-    """Clip to bounds, ramp and dwell, in this order of becoming stricter."""
+def limit(
+    action: Sequence[float],
+    last: LastAction | None,
+    manifest: Manifest,
+    now_s: float,
+    caps: Mapping[str, float] | None = None,
+) -> Limited:
+    """Clip to bounds, the operator's caps (action -> largest value), ramp and dwell, in this order."""
     limited, names = [], []
     for i, spec in enumerate(manifest.actions):
         value = min(max(action[i], spec.lower), spec.upper)
+        if caps is not None and value > caps.get(spec.name, value):
+            value = caps[spec.name]
+            names.append(f"{spec.name}: limited by command")
         bounds = manifest.limit(spec.name)
         if last is not None:
             before = last.action[i]

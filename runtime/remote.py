@@ -1,43 +1,102 @@
-"""Commands by MQTT, `set/<name>` and `request/<verb>`: parsed from any bytes, bounded, and always answered."""
+"""Commands by MQTT, `set/<name>` and `request/<verb>`: parsed from any bytes, bounded, rate-limited, answered."""
 
 from __future__ import annotations
 
 import json
+import math
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runtime.ladder import Level
+from runtime.manifest import Manifest
 
 MODES = {"auto": Level.MPC, "rule": Level.RULE, "safe": Level.SAFE}
+VERBS = ("cycle", "reload")
+CAP_PREFIX = "max_"
 MAX_TEXT = 64
-_NAME = re.compile(r"(?:set|request)/([a-z_]{1,40})")
+MAX_BYTES = 1024
+COMMANDS_PER_S = 2.0
+COMMANDS_BURST = 10
+TOO_MANY = f"too many commands; at most {COMMANDS_PER_S:g} a second"
+_TOPIC = re.compile(r"(set|request)/([a-z][a-z0-9_]{0,71})")
 
 
 @dataclass(frozen=True)
 class Order:
-    """What somebody wants: `name` is the last part of the topic, `value` the payload's text."""
+    """What somebody wants: `kind` is set or request, `name` the last part of the topic, `value` the payload's text."""
 
+    kind: str
     name: str
     value: str
     transaction: str = ""
+    problem: str = ""
+    """Why it cannot be understood; empty otherwise."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the operator allows the controller. A restart forgets it: the site file says what holds for good."""
+
+    mode: str = "auto"
+    caps: Mapping[str, float] = field(default_factory=dict)
+    """Action -> largest value allowed, in the action's unit; actions not named have their own bound."""
+
+    @property
+    def ceiling(self) -> Level:
+        """The best level allowed."""
+        return MODES[self.mode]
+
+
+class RefusedError(ValueError):
+    """A command that must not be obeyed; the text says why and what would be accepted."""
 
 
 def parse_order(topic: str, payload: bytes) -> Order:
-    """The payload is plain text, or JSON {"value": ..., "transaction": "..."}; what is neither has an empty value."""
-    match = _NAME.fullmatch(topic)
-    name = match.group(1) if match else "unknown"
+    """The payload is plain text, a number, or JSON {"value": ..., "transaction": "..."}; never raises."""
+    match = _TOPIC.fullmatch(topic)
+    kind, name = match.groups() if match else ("", "unknown")
+    if len(payload) > MAX_BYTES:
+        return Order(kind, name, "", problem=f"payload larger than {MAX_BYTES} bytes")
     try:
-        text = payload[:1024].decode()
+        text = payload.decode()
     except UnicodeDecodeError:
-        return Order(name, "")
+        return Order(kind, name, "", problem="payload is not UTF-8")
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
-        return Order(name, _bounded(text))
+        return Order(kind, name, _bounded(text))
     if isinstance(document, dict):
-        return Order(name, _bounded(document.get("value", "")), _bounded(document.get("transaction", "")))
-    return Order(name, _bounded(document))
+        return Order(kind, name, _bounded(document.get("value", "")), _bounded(document.get("transaction", "")))
+    return Order(kind, name, _bounded(document))
+
+
+def wished(wishes: Wishes, order: Order, manifest: Manifest) -> Wishes:
+    """The wishes after a `set/...`. Raises RefusedError."""
+    if order.name == "mode":
+        if order.value not in MODES:
+            raise RefusedError(f"mode is one of {', '.join(MODES)}")
+        return replace(wishes, mode=order.value)
+    spec = next((a for a in manifest.actions if CAP_PREFIX + a.name == order.name), None)
+    if spec is None:
+        known = ("mode", *(CAP_PREFIX + a.name for a in manifest.actions))
+        raise RefusedError(f"nothing of that name can be set; known here: {', '.join(known)}")
+    try:
+        value = float(order.value)
+    except ValueError:
+        value = math.nan
+    if not spec.lower <= value <= spec.upper:
+        raise RefusedError(f"{order.name} is a number from {spec.lower:g} to {spec.upper:g} {spec.unit}")
+    caps = {name: cap for name, cap in wishes.caps.items() if name != spec.name}
+    return replace(wishes, caps=caps if value == spec.upper else {**caps, spec.name: value})
+
+
+def still_valid(wishes: Wishes, manifest: Manifest) -> Wishes:
+    """The wishes as they apply to another bundle: caps on actions that it has, inside their bounds."""
+    bounds = {a.name: a for a in manifest.actions}
+    caps = {n: c for n, c in wishes.caps.items() if n in bounds and bounds[n].lower <= c <= bounds[n].upper}
+    return replace(wishes, caps=caps)
 
 
 def answer(order: Order, error: str = "") -> str:
@@ -46,5 +105,26 @@ def answer(order: Order, error: str = "") -> str:
     return json.dumps(document, separators=(",", ":"))
 
 
+class RateLimit:
+    """A token bucket: `burst` at once, `per_s` in the long run."""
+
+    def __init__(self, per_s: float = COMMANDS_PER_S, burst: int = COMMANDS_BURST) -> None:
+        self._per_s, self._burst = per_s, burst
+        self._tokens, self._then_s = float(burst), -math.inf
+
+    def allows(self, now_s: float) -> bool:
+        """Take a token, if there is one; now_s is monotonic."""
+        self._tokens = min(self._burst, self._tokens + self._per_s * max(0.0, now_s - self._then_s))
+        self._then_s = now_s
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True
+
+
 def _bounded(value: Any) -> str:
+    """Text of at most MAX_TEXT characters; a number as Python writes it; empty for anything else."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        # str of a huge int is refused by Python itself, and no set-point is that long
+        value = str(value) if isinstance(value, float) or abs(value) < 1 << 63 else ""
     return value.strip()[:MAX_TEXT] if isinstance(value, str) else ""

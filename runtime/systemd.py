@@ -1,9 +1,12 @@
-"""The service manager's notification protocol (sd_notify), without a library: datagrams on a Unix socket."""
+"""The service manager's side of the daemon: notifications (sd_notify) and what it hands over, without a library."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 
 class Notifier:
@@ -32,3 +35,24 @@ class Notifier:
 
     def status(self, text: str) -> None:
         self.send(f"STATUS={text}")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the service manager hands to a service through its environment; nothing outside systemd."""
+
+    notify_address: str | None = None
+    credentials: Path | None = None
+    """Folder with one file per secret."""
+    runtime_directory: Path | None = None
+    """Folder in memory, readable by everybody, gone when the service ends."""
+
+    @staticmethod
+    def of(environment: Mapping[str, str]) -> Surroundings:
+        folder, credentials = environment.get("RUNTIME_DIRECTORY"), environment.get("CREDENTIALS_DIRECTORY")
+        return Surroundings(
+            notify_address=environment.get("NOTIFY_SOCKET"),
+            credentials=Path(credentials) if credentials else None,
+            # several directories are separated by colons
+            runtime_directory=Path(folder.partition(":")[0]) if folder else None,
+        )

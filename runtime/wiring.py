@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.actuator import Sink
 from runtime.clock import Clock
 from runtime.config import MQTT, OutputSection, Register, SiteFile
+from runtime.credentials import mqtt_password, mqtt_section
 from runtime.signals import Arrival
 
 if TYPE_CHECKING:
@@ -85,23 +87,34 @@ class Links:
             self.mqtt.stop()
 
 
-def open_links(site: SiteFile, clock: Clock, *, lockstep: bool) -> Links:
-    """Open every link; none of them needs to be there yet. Raises ConfigError for a password file that is not."""
-    mqtt = None
-    if site.mqtt is not None:
-        # Each link brings its libraries: only those that the site uses are loaded.
-        from runtime.links.mqtt import MqttLink, Subscription, read_password
+def open_links(
+    site: SiteFile, clock: Clock, *, lockstep: bool, dry: bool = False, credentials: Path | None = None
+) -> Links:
+    """Open every link; none of them needs to be there yet. Raises ConfigError for a password that is not.
 
-        password = None if site.mqtt.password_file is None else read_password(site.relative(site.mqtt.password_file))
+    dry: only read; nothing is said to the broker either. credentials: the service manager's folder of secrets.
+    """
+    mqtt = None
+    section = mqtt_section(site)
+    if section is not None:
+        # Each link brings its libraries: only those that the site uses are loaded.
+        from runtime.links.mqtt import MqttLink, Subscription
+
         subscriptions = {
-            name: Subscription(section.topic, section.pointer, section.accept_retained)
-            for name, section in site.inputs.items()
-            if section.source == MQTT and section.topic is not None
+            name: Subscription(entry.topic, entry.pointer, entry.accept_retained)
+            for name, entry in site.inputs.items()
+            if entry.source == MQTT and entry.topic is not None
         }
-        section = site.mqtt
-        if section.ca_file is not None:
-            section = section.model_copy(update={"ca_file": site.relative(section.ca_file)})
-        mqtt = MqttLink(site.site.name, section, password, subscriptions, clock, lockstep=lockstep)
+        mqtt = MqttLink(
+            site.site.name,
+            section,
+            mqtt_password(site, credentials),
+            subscriptions,
+            clock,
+            lockstep=lockstep,
+            spectator=dry,
+            birth_topic=f"{site.homeassistant.prefix}/status" if site.homeassistant.discovery else None,
+        )
     # The cycle waits for a device at most this long; what it misses, the next cycle finds.
     deadline_s = None if lockstep else min(2.0, site.controller.cycle_s / 2)
     devices = {}

@@ -16,7 +16,6 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -27,9 +26,11 @@ from paho.mqtt.reasoncodes import ReasonCode
 from runtime.clock import Clock
 from runtime.config import MqttSection
 from runtime.errors import ConfigError
+from runtime.remote import MAX_BYTES
 from runtime.signals import MAX_PAYLOAD_BYTES, Arrival, PayloadError, parse_payload
 
 MAX_COMMANDS = 32
+INTRODUCTION_PAUSE_S = 2.0
 BARRIER_TOPIC = "bench/barrier"
 QOS = 1
 
@@ -72,23 +73,30 @@ class MqttLink:
         clock: Clock,
         *,
         lockstep: bool = False,
+        spectator: bool = False,
+        birth_topic: str | None = None,
     ) -> None:
         """subscriptions: input name -> where it comes from.
+
+        spectator: read the inputs and say nothing, beside a daemon that may be running.
+        birth_topic: where Home Assistant says `online`; what was said below its prefix is then said again.
 
         lockstep: listen for the bench's barrier, and date messages when the cycle sees them, since the clock stands
         still between cycles and the moment of arrival has no meaning.
         """
         self.prefix = f"nisse/{site}"
-        self._clock, self._lockstep = clock, lockstep
+        self._clock, self._lockstep, self._spectator, self._birth_topic = clock, lockstep, spectator, birth_topic
         self._subscriptions = dict(subscriptions)
         self._lock = threading.Condition()
         self._mailbox: dict[str, _Message] = {}
-        self._commands: deque[Command] = deque(maxlen=MAX_COMMANDS)
+        self._commands: deque[Command] = deque()
+        self._commands_lost = 0
         self._arrivals: dict[str, Arrival] = {}
         self._said: dict[str, tuple[bytes, bool]] = {}
         self._unacknowledged: list[paho.MQTTMessageInfo] = []
         self._subscribed = False
         self._trouble_told = ""
+        self._introduced_s = -INTRODUCTION_PAUSE_S
         self._barrier = -1
         self._section = section
         self._client = self._build_client(site, password)
@@ -97,7 +105,8 @@ class MqttLink:
 
     def start(self) -> None:
         """Connect in the background and keep trying; the broker may be absent."""
-        self._said[f"{self.prefix}/availability"] = (b"online", True)
+        if not self._spectator:
+            self._said[f"{self.prefix}/availability"] = (b"online", True)
         self._client.connect_async(self._section.host, self._section.port, keepalive=self._section.keepalive_s)
         self._client.loop_start()
 
@@ -134,14 +143,18 @@ class MqttLink:
             waiting = set(self._mailbox)
         return all(name in self._arrivals or s.topic in waiting for name, s in self._subscriptions.items())
 
-    def take_commands(self) -> list[Command]:
+    def take_commands(self) -> tuple[list[Command], int]:
+        """The commands since the last call, oldest first, and how many more there was no room for."""
         with self._lock:
-            taken = list(self._commands)
+            taken, lost = list(self._commands), self._commands_lost
             self._commands.clear()
-        return taken
+            self._commands_lost = 0
+        return taken, lost
 
     def say(self, topic: str, document: Mapping[str, Any] | str, *, retain: bool = True) -> None:
         """Publish, and say it again after a reconnect. Nothing is queued while there is no connection."""
+        if self._spectator:
+            return
         text = document if isinstance(document, str) else json.dumps(document, separators=(",", ":"), allow_nan=False)
         self._said[topic] = (text.encode(), retain)
         if self._subscribed:
@@ -149,7 +162,7 @@ class MqttLink:
 
     def answer(self, topic: str, text: str) -> None:
         """Publish once, not retained: the answer to a command has no meaning later."""
-        if self._subscribed:
+        if self._subscribed and not self._spectator:
             self._publish(topic, text.encode(), False)
 
     def wait_acknowledged(self, timeout_s: float) -> bool:
@@ -174,17 +187,15 @@ class MqttLink:
 
     def _build_client(self, site: str, password: str | None) -> paho.Client:
         section = self._section
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id=f"nisse-{site}", clean_session=True, protocol=paho.MQTTv311
-        )
-        client.will_set(f"{self.prefix}/availability", b"offline", qos=QOS, retain=True)
+        # The broker gives a spectator a name: with the daemon's own it would take the connection from it.
+        name = "" if self._spectator else f"nisse-{site}"
+        client = paho.Client(CallbackAPIVersion.VERSION2, client_id=name, clean_session=True, protocol=paho.MQTTv311)
+        if not self._spectator:
+            client.will_set(f"{self.prefix}/availability", b"offline", qos=QOS, retain=True)
         if section.username is not None:
             client.username_pw_set(section.username, password)
         if section.tls:
-            try:
-                client.tls_set(ca_certs=None if section.ca_file is None else str(section.ca_file))
-            except (OSError, ssl.SSLError) as error:
-                raise ConfigError(f"{section.ca_file}: no certificates ({error}); name a PEM file") from error
+            secure(client, section)
         client.reconnect_delay_set(min_delay=1, max_delay=30)
         client.max_queued_messages_set(64)
         client.on_socket_open = _without_delay
@@ -199,7 +210,10 @@ class MqttLink:
         """The barrier comes last: retained messages are delivered in the order of subscription."""
         inputs = sorted({s.topic for s in self._subscriptions.values()})
         barrier = [BARRIER_TOPIC] if self._lockstep else []
-        return [*inputs, f"{self.prefix}/set/#", f"{self.prefix}/request/#", *barrier]
+        if self._spectator:
+            return [*inputs, *barrier]
+        birth = [] if self._birth_topic is None else [self._birth_topic]
+        return [*inputs, f"{self.prefix}/set/#", f"{self.prefix}/request/#", *birth, *barrier]
 
     def _publish(self, topic: str, payload: bytes, retain: bool) -> None:
         info = self._client.publish(topic, payload, qos=QOS, retain=retain)
@@ -265,16 +279,35 @@ class MqttLink:
     def _on_message(self, client: paho.Client, data: object, message: paho.MQTTMessage) -> None:
         payload, topic = bytes(message.payload[: MAX_PAYLOAD_BYTES + 1]), message.topic
         stamp = None if self._lockstep else self._clock.monotonic()
+        born = False
         with self._lock:
             if topic == BARRIER_TOPIC:
                 self._barrier = max(self._barrier, _sequence(payload))
                 self._lock.notify_all()
             elif topic.startswith(f"{self.prefix}/"):
                 # A retained command is a leftover from before; acting on it now would be a surprise.
-                if not message.retain:
-                    self._commands.append(Command(topic.removeprefix(f"{self.prefix}/"), payload))
+                if message.retain:
+                    pass
+                elif len(self._commands) < MAX_COMMANDS:
+                    self._commands.append(Command(topic.removeprefix(f"{self.prefix}/"), payload[: MAX_BYTES + 1]))
+                else:
+                    self._commands_lost += 1
+            elif topic == self._birth_topic:
+                born = payload == b"online"
             else:
                 self._mailbox[topic] = _Message(payload, stamp, message.retain)
+        if born:
+            self._introduce(client)
+
+    def _introduce(self, client: paho.Client) -> None:
+        """Home Assistant has started: tell it again who we are, then what we know; bounded, whoever says so."""
+        if time.monotonic() - self._introduced_s < INTRODUCTION_PAUSE_S:
+            return
+        self._introduced_s = time.monotonic()
+        prefix = (self._birth_topic or "").removesuffix("/status") + "/"
+        for topic, (payload, retain) in sorted(self._said.items(), key=lambda item: not item[0].startswith(prefix)):
+            if retain:
+                client.publish(topic, payload, qos=QOS, retain=True)
 
 
 def _without_delay(client: paho.Client, data: object, connection: paho.SocketLike) -> None:
@@ -283,14 +316,20 @@ def _without_delay(client: paho.Client, data: object, connection: paho.SocketLik
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def read_password(file: Path | None) -> str | None:
-    """The first line of a password file. Raises ConfigError."""
-    if file is None:
-        return None
+def secure(client: paho.Client, section: MqttSection) -> None:
+    """TLS as the site file says; the broker's certificate and name are always checked. Raises ConfigError."""
+    cert, key = section.cert_file, section.key_file
     try:
-        return file.read_text(encoding="utf-8").splitlines()[0]
-    except (OSError, UnicodeDecodeError, IndexError) as error:
-        raise ConfigError(f"{file}: no password on its first line; make it readable for the service") from error
+        context = ssl.create_default_context(cafile=None if section.ca_file is None else str(section.ca_file))
+        if cert is not None:
+            context.load_cert_chain(str(cert), None if key is None else str(key))
+    except (OSError, ssl.SSLError) as error:
+        named = ", ".join(str(f) for f in (section.ca_file, cert, key) if f is not None)
+        raise ConfigError(
+            f"{named}: no usable certificates ({error}); name PEM files that the service may read"
+        ) from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    client.tls_set_context(context)
 
 
 def _sequence(payload: bytes) -> int:

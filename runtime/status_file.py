@@ -1,0 +1,60 @@
+"""The status file: state and plan after every cycle, for `nisse status` and scripts on the same machine."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import NisseError
+
+DEFAULT_DIRECTORY = Path("/run/nisse")
+MAX_BYTES = 8 << 20
+
+
+class StatusError(NisseError):
+    """No daemon has said anything here."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a daemon last said. `written_s` is Unix time; `plan` and `state` are the documents that it publishes."""
+
+    site: str
+    written_s: float | None
+    state: dict[str, Any]
+    plan: dict[str, Any] | None = None
+    online: bool = True
+
+
+def write_status(path: Path, status: Status) -> None:
+    """Replace the file as a whole: a reader sees the old one or the new one. Raises OSError."""
+    document = {"site": status.site, "written_s": status.written_s, "state": status.state, "plan": status.plan}
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(json.dumps(document, separators=(",", ":"), allow_nan=False) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def read_status(path: Path) -> Status:
+    """Raises StatusError."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise StatusError(f"{path}: larger than {MAX_BYTES >> 20} MB, so no status file; name another with --file")
+        document = json.loads(path.read_text(encoding="utf-8"))
+        plan = document["plan"]
+        return Status(
+            site=str(document["site"]),
+            written_s=float(document["written_s"]),
+            state=dict(document["state"]),
+            plan=None if plan is None else dict(plan),
+        )
+    except OSError as error:
+        raise StatusError(f"{path}: {error.strerror}; is the daemon running? (systemctl status nisse)") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise StatusError(f"{path}: not a status file ({error}); name another with --file") from error

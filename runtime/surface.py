@@ -1,0 +1,171 @@
+"""The operator's view of the daemon: one document per cycle, on MQTT, in the status file and over HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tarfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtime.bundle import Bundle
+from runtime.clock import Clock
+from runtime.config import SiteFile
+from runtime.cycle import Cycle
+from runtime.documents import plan_document, state_document
+from runtime.errors import LinkError
+from runtime.homeassistant import discovery, discovery_topic
+from runtime.metrics import Snapshot
+from runtime.packing import MANIFEST
+from runtime.remote import Wishes
+from runtime.status_file import Status, write_status
+
+if TYPE_CHECKING:
+    from runtime.http_status import StatusServer
+    from runtime.links.mqtt import MqttLink
+
+# What a cycle may take beyond its grid and its solver before the daemon counts as overdue.
+OVERDUE_MARGIN_S = 30.0
+DIGITS = 16
+
+log = logging.getLogger("nisse.surface")
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where to be seen besides MQTT; neither is needed. A dry run is seen nowhere."""
+
+    status_file: Path | None = None
+    http_port: int | None = None
+
+
+@dataclass
+class Surface:
+    """Shows cycles. Trouble with a place is told once in the log and stops nothing."""
+
+    site: SiteFile
+    clock: Clock
+    mqtt: MqttLink | None
+    places: Places
+    commands: Counter[str] = field(default_factory=Counter)
+    """ok, error -> how many."""
+    snapshot: Snapshot | None = None
+    on_show: Callable[[Status], None] | None = None
+    """Called with every cycle; a dry run prints it."""
+    _server: StatusServer | None = None
+    _introduced: str = ""
+    _file_trouble: str = ""
+    _seen: tuple[tuple[int, int], str] = ((0, 0), "")
+
+    def open(self) -> None:
+        """Start to serve HTTP, if that is wanted."""
+        if self.places.http_port is None:
+            return
+        # The base of most sites does without; http.server costs a megabyte of memory.
+        from runtime.http_status import StatusServer
+
+        try:
+            self._server = StatusServer(
+                self.places.http_port, lambda: self.snapshot, self.clock.monotonic, software_version()
+            )
+        except LinkError as error:
+            log.error("%s", error)
+            return
+        self._server.start()
+
+    def show(
+        self, cycle: Cycle, bundle: Bundle, notices: dict[str, str], wishes: Wishes, cycles: Mapping[str, int]
+    ) -> None:
+        """One complete cycle."""
+        state = {
+            **state_document(cycle, bundle, self.site, notices),
+            "control": {
+                "mode": wishes.mode,
+                "caps": {a.name: wishes.caps.get(a.name, a.upper) for a in bundle.manifest.actions},
+            },
+            "timing": {
+                "solve_s": cycle.timing.solve_s,
+                "link_s": cycle.timing.link_s,
+                "overhead_s": cycle.timing.overhead_s,
+            },
+        }
+        state["bundle"]["available"] = self._available(bundle)
+        plan = plan_document(cycle, bundle, self.site)
+        self.snapshot = Snapshot(
+            state=state,
+            monotonic_s=self.clock.monotonic(),
+            healthy_for_s=self.site.controller.cycle_s + self.site.controller.solve_timeout_s + OVERDUE_MARGIN_S,
+            cycles=dict(cycles),
+            commands=dict(self.commands),
+        )
+        if self.mqtt is not None:
+            self._introduce(self.mqtt, bundle)
+            self.mqtt.say(f"{self.mqtt.prefix}/state", state)
+            if plan is not None:
+                self.mqtt.say(f"{self.mqtt.prefix}/plan", plan)
+        status = Status(self.site.site.name, self.clock.wall(), state, plan)
+        self._write(status)
+        if self.on_show is not None:
+            self.on_show(status)
+
+    def close(self) -> None:
+        """No more HTTP, and no file that looks alive."""
+        if self._server is not None:
+            self._server.stop()
+        if self.places.status_file is not None:
+            self.places.status_file.unlink(missing_ok=True)
+
+    def _introduce(self, mqtt: MqttLink, bundle: Bundle) -> None:
+        """To Home Assistant, once per bundle: another one may have other signals."""
+        if self.site.homeassistant.discovery and self._introduced != bundle.digest:
+            mqtt.say(discovery_topic(self.site), discovery(self.site, bundle.manifest, software_version()))
+            self._introduced = bundle.digest
+
+    def _write(self, status: Status) -> None:
+        if self.places.status_file is None:
+            return
+        try:
+            write_status(self.places.status_file, status)
+        except OSError as error:
+            trouble = f"{self.places.status_file}: {error.strerror}; name another under [status] file"
+            if trouble != self._file_trouble:
+                log.warning("%s", trouble)
+            self._file_trouble = trouble
+        else:
+            self._file_trouble = ""
+
+    def _available(self, bundle: Bundle) -> str:
+        """Digest of the bundle that lies where the site file points; read again only when the file changed."""
+        path = self.site.relative(self.site.controller.bundle)
+        try:
+            stat = (path / MANIFEST if path.is_dir() else path).stat()
+        except OSError:
+            return bundle.digest[:DIGITS]
+        if self._seen[0] != (stat.st_mtime_ns, stat.st_size):
+            self._seen = (stat.st_mtime_ns, stat.st_size), peek_digest(path) or bundle.digest
+        return self._seen[1][:DIGITS]
+
+
+def peek_digest(path: Path) -> str | None:
+    """The digest that a bundle claims, unverified: only to say that another one is there. None for no bundle."""
+    try:
+        if path.is_dir():
+            return hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()
+        with tarfile.open(path, "r|gz") as tar:
+            first = tar.next()
+            manifest = tar.extractfile(first) if first is not None and first.name == MANIFEST else None
+            return None if manifest is None else hashlib.sha256(manifest.read(4 << 20)).hexdigest()
+    except (OSError, EOFError, tarfile.TarError, zlib.error):
+        return None
+
+
+def software_version() -> str:
+    try:
+        return version("nisse")
+    except PackageNotFoundError:  # run from a source tree
+        return "0"
