@@ -196,11 +196,13 @@ def off_kinks(system: ScalarBatterySystem, learn: tuple[str, ...]) -> Array:
     return np.clip([p.default for p in system.parameters], lower + margin, upper - margin)
 
 
-def direct_search(system: ScalarBatterySystem, world: ScalarProblem, candidates: list[Array]) -> tuple[Array, float]:
+def direct_search(
+    system: ScalarBatterySystem, world: ScalarProblem, candidates: list[Array], evaluations: int = 120
+) -> tuple[Array, float]:
     """(theta, J) of the best that the MPC can do: Nelder-Mead on the exact return over SEARCHED.
 
-    Two starts: the best candidate, and one with a resting band in the middle of the bounds, which the default's flat
-    surroundings do not lead to.
+    Two starts of `evaluations` each: the best candidate, and a resting band in the middle of the bounds, to which the
+    flat surroundings of the default do not lead.
     """
     lower, upper = bounds_of(system)
     index = [k for k, p in enumerate(system.parameters) if p.name in SEARCHED]
@@ -222,7 +224,7 @@ def direct_search(system: ScalarBatterySystem, world: ScalarProblem, candidates:
             lambda x, base=base: -exact_return(system, world, filled(base, x)),
             x0,
             method="Nelder-Mead",
-            options={"initial_simplex": simplex, "maxfev": 120, "xatol": 2e-4, "fatol": 1e-6},
+            options={"initial_simplex": simplex, "maxfev": evaluations, "xatol": 2e-4, "fatol": 1e-6},
         )
         found.append((filled(base, outcome.x), -float(outcome.fun)))
     return max(found, key=lambda pair: pair[1])
