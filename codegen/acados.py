@@ -7,6 +7,7 @@ import importlib
 import io
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -33,7 +34,9 @@ def load_templates(tree: AcadosTree) -> ModuleType:
         os.environ["ACADOS_PYTHON_INTERFACE_PATH"] = str(folder.joinpath(*name.split(".")))
         sys.path.insert(0, str(folder))
         try:
-            return importlib.import_module(name)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # invalid escapes in acados' docstrings, in newer Pythons
+                return importlib.import_module(name)
         finally:
             sys.path.remove(str(folder))
     raise ToolchainError(f"no acados_template under {tree.root}: reinstall acados with its Python interface")

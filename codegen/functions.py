@@ -14,7 +14,16 @@ from pathlib import Path
 
 import casadi as ca
 
-from codegen.ocp import FAST_ITERATIONS, QP_ITERATIONS, QP_TOLERANCE, TOLERANCE, StageExpressions, is_quadratic_program
+from codegen.ocp import (
+    QP_COMPLEMENTARITY,
+    QP_ITERATIONS,
+    QP_TOLERANCE,
+    RESERVED_ITERATIONS,
+    SQP_ITERATIONS,
+    TOLERANCE,
+    StageExpressions,
+    is_quadratic_program,
+)
 from systems.problem import Problem
 
 FUNCTIONS_NAME = "nisse_functions"
@@ -28,7 +37,8 @@ def shim_functions(problem: Problem, e: StageExpressions) -> list[ca.Function]:
 def _preparations(problem: Problem) -> list[ca.Function]:
     rows = ca.SX.sym("forecast", problem.nd, problem.horizon + 1)  # column-major: what C calls row-major
     z = ca.densify(problem.features(rows.T)) if problem.features is not None else ca.SX(0, 1)
-    theta, v = ca.SX.sym("theta", problem.ntheta), ca.SX.sym("v", problem.np)
+    # Matrix symbols: a `prepare` written in matrix operations stays that small in C.
+    theta, v = ca.MX.sym("theta", problem.ntheta), ca.MX.sym("v", problem.np)
     p = ca.densify(problem.prepare(theta)) if problem.prepare is not None else theta
     return [
         ca.Function("nisse_features", [rows], [z]),
@@ -99,8 +109,10 @@ def write_config(problem: Problem, e: StageExpressions, directory: Path) -> None
         "DISCOUNT": _number(problem.discount),
         "TOLERANCE": _number(TOLERANCE),
         "QP_TOLERANCE": _number(QP_TOLERANCE),
+        "QP_COMPLEMENTARITY": _number(QP_COMPLEMENTARITY),
         "QP_ITERATIONS": QP_ITERATIONS,
-        "FAST_ITERATIONS": FAST_ITERATIONS,
+        "RESERVED_ITERATIONS": RESERVED_ITERATIONS,
+        "SQP_ITERATIONS": SQP_ITERATIONS,
     }
     signals = (*problem.actions, *problem.auxiliaries)
     arrays = {

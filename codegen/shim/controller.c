@@ -154,13 +154,15 @@ static double kkt_residual(const nisse_controller *c) {
 #if !NISSE_QUADRATIC
 static int interior_point_iterations(const nisse_controller *c) {
     nisse_ocp_solver_capsule *s = c->capsule;
-    int sqp = 0, columns = 0, rows = 0, total = 0;
-    double *statistics = NULL;
+    /* Column-major table of acados: one row per SQP iteration, `qp_iter` in column 6. */
+    enum { COLUMNS = 16, QP_ITER = 6 };
+    double table[(NISSE_SQP_ITERATIONS + 1) * COLUMNS];
+    int sqp = 0, rows = 0, total = 0;
     ocp_nlp_get(s->nlp_config, s->nlp_solver, "sqp_iter", &sqp);
-    ocp_nlp_get(s->nlp_config, s->nlp_solver, "stat_n", &columns);
     ocp_nlp_get(s->nlp_config, s->nlp_solver, "stat_m", &rows);
-    ocp_nlp_get(s->nlp_config, s->nlp_solver, "statistics", &statistics);
-    for (int i = 1; statistics && i <= sqp && i < rows; i++) total += (int)statistics[i * columns + 5]; /* qp_iter */
+    ocp_nlp_get(s->nlp_config, s->nlp_solver, "statistics", table);
+    if (sqp + 1 < rows) rows = sqp + 1;
+    for (int i = 0; i < rows; i++) total += (int)table[i + QP_ITER * rows];
     return total;
 }
 #endif
@@ -182,25 +184,47 @@ static void clear_upper_slacks(nisse_controller *c) {
 }
 
 #if NISSE_QUADRATIC
-/* Runs HPIPM on the QP in memory; true when it met the tolerance. SPEED saves the iterative refinement, which only
- * degenerate programs need; BALANCE has it, and its memory was reserved when the solver was created. */
-static bool evaluate_qp(nisse_controller *c, ocp_nlp_opts *opts, ocp_nlp_workspace *work, enum hpipm_mode mode,
-                        int iterations) {
-    ocp_qp_xcond_solver_opts *qp_opts = opts->qp_solver_opts;
-    struct d_ocp_qp_ipm_arg *arg = ((ocp_qp_hpipm_opts *)qp_opts->qp_solver_opts)->hpipm_opts;
-    const ocp_qp_hpipm_memory *qp = c->memory->qp_solver_mem->solver_memory;
-    double tolerance = NISSE_QP_TOLERANCE;
-    int done = 0, status = 0;
-    d_ocp_qp_ipm_arg_set_default(mode, arg);
+/* How the interior-point method is tried, in this order, until it meets the tolerance. Most programs need the first;
+ * degenerate ones (a flat price makes every hour as good as the next) stall now and then, and start again from another
+ * barrier, with multipliers kept further from zero, or with iterative refinement: each fails on different programs. */
+typedef struct {
+    enum hpipm_mode mode;
+    double mu0;
+    double smallest; /* multiplier or distance */
+} attempt;
+static const attempt attempts[] = {{SPEED, 1e1, 1e-16}, {ROBUST, 1e2, 1e-16}, {BALANCE, 1e3, 1e-12}};
+/* What the memory is laid out for. It must stand whenever acados may lay it out anew, as in a reset. */
+static const attempt reserved = {ROBUST, 1e2, 1e-16};
+
+static struct d_ocp_qp_ipm_arg *hpipm_arguments(const nisse_controller *c) {
+    const ocp_nlp_opts *opts = ((ocp_nlp_sqp_rti_opts *)c->capsule->nlp_opts)->nlp_opts;
+    const ocp_qp_xcond_solver_opts *qp_opts = opts->qp_solver_opts;
+    return ((ocp_qp_hpipm_opts *)qp_opts->qp_solver_opts)->hpipm_opts;
+}
+
+static void set_attempt(const nisse_controller *c, const attempt *how, int iterations) {
+    struct d_ocp_qp_ipm_arg *arg = hpipm_arguments(c);
+    double tolerance = NISSE_QP_TOLERANCE, complementarity = NISSE_QP_COMPLEMENTARITY;
+    double mu0 = how->mu0, smallest = how->smallest;
+    d_ocp_qp_ipm_arg_set_default(how->mode, arg);
+    d_ocp_qp_ipm_arg_set_mu0(&mu0, arg);
+    d_ocp_qp_ipm_arg_set_lam_min(&smallest, arg);
+    d_ocp_qp_ipm_arg_set_t_min(&smallest, arg);
     d_ocp_qp_ipm_arg_set_iter_max(&iterations, arg);
     d_ocp_qp_ipm_arg_set_tol_stat(&tolerance, arg);
     d_ocp_qp_ipm_arg_set_tol_eq(&tolerance, arg);
     d_ocp_qp_ipm_arg_set_tol_ineq(&tolerance, arg);
-    d_ocp_qp_ipm_arg_set_tol_comp(&tolerance, arg);
+    d_ocp_qp_ipm_arg_set_tol_comp(&complementarity, arg);
+}
 
+/* Runs HPIPM on the QP in memory; true when it met the tolerance. */
+static bool evaluate_qp(nisse_controller *c, ocp_nlp_opts *opts, ocp_nlp_workspace *work, const attempt *how) {
+    const ocp_qp_hpipm_memory *qp = c->memory->qp_solver_mem->solver_memory;
+    int done = 0, status = 0;
+    set_attempt(c, how, NISSE_QP_ITERATIONS);
     ocp_nlp_config *config = c->capsule->nlp_config;
     config->qp_solver->evaluate(config->qp_solver, c->capsule->nlp_dims->qp_solver, c->memory->qp_in, c->memory->qp_out,
-                                qp_opts, c->memory->qp_solver_mem, work->qp_work);
+                                opts->qp_solver_opts, c->memory->qp_solver_mem, work->qp_work);
     d_ocp_qp_ipm_get_iter(qp->hpipm_workspace, &done);
     d_ocp_qp_ipm_get_status(qp->hpipm_workspace, &status);
     c->iterations += done;
@@ -218,8 +242,9 @@ static void solve_quadratic_program(nisse_controller *c) {
     ocp_nlp_embed_initial_value(s->nlp_config, s->nlp_dims, s->nlp_in, s->nlp_out, opts, c->memory, work);
     ocp_nlp_approximate_qp_vectors_sqp(s->nlp_config, s->nlp_dims, s->nlp_in, s->nlp_out, opts, c->memory, work);
     c->iterations = 0;
-    if (!evaluate_qp(c, opts, work, SPEED, NISSE_FAST_ITERATIONS))
-        evaluate_qp(c, opts, work, BALANCE, NISSE_QP_ITERATIONS);
+    for (size_t i = 0; i < sizeof attempts / sizeof *attempts; i++)
+        if (evaluate_qp(c, opts, work, &attempts[i])) break;
+    set_attempt(c, &reserved, NISSE_RESERVED_ITERATIONS);
     ocp_nlp_update_variables_sqp(s->nlp_config, s->nlp_dims, s->nlp_in, s->nlp_out, opts, c->memory, work, 1.0);
     clear_upper_slacks(c);
 }
