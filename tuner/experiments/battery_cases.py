@@ -255,5 +255,5 @@ def report(study: BatteryStudy, critical: tuple[float, float], path: Any) -> Non
     print(f"  projected on the bounds   {rounded(float(study.j_hat_projected.value), study.j_hat_projected.error)}")
     print(f"largest policy difference   {policy_difference(study)['max']:.4f}")
     print(f"digits of V*                {study.v_star.digits} (error {study.v_star.error:.1e})")
-    print(f"Delta with a model everywhere  [{critical[0]:.6f}, {critical[1]:.6f}]")
+    print(f"Delta with a model everywhere  [{critical[0]:z.6f}, {critical[1]:z.6f}]")
     print(f"page: {path}")

@@ -125,7 +125,7 @@ def rounded(value: float, error: float) -> str:
     if error <= 0.0:
         return f"{value:.9f}"
     decimals = int(np.clip(np.floor(-np.log10(2.0 * error)), 0, 9))
-    return f"{value:.{decimals}f}"
+    return f"{value:z.{decimals}f}"
 
 
 TEMPLATE = """<!doctype html>

@@ -11,8 +11,10 @@ from tuner.tabular.noise import Noise, QuadratureNoise, TruncatedGaussian
 from tuner.tabular.scalar import ScalarProblem, expected_value_model, scalar_world
 
 DEFAULT_GRID = 800
-GRID_MULTIPLE = 16
-"""The grid is halved twice, and s = 1/2 and the move limit 1/4 must be nodes on the coarsest level too."""
+MAX_GRID = 8000
+"""Above, the dense linear system no longer fits the memory of a small machine."""
+GRID_MULTIPLE = 80
+"""The grid is halved twice, and 1/2, 1/4 and 1/20, where V has kinks, are to be nodes on the coarsest level too."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,13 @@ def add_scalar_arguments(parser: argparse.ArgumentParser, *, grid: int = DEFAULT
         metavar="hard|penalty=X",
         help="leaving [0, 1] is forbidden for every disturbance, or costs X per unit of energy that does not fit",
     )
-    parser.add_argument("--grid", type=int, default=grid, metavar="N", help=f"intervals of [0, 1] (default {grid})")
+    parser.add_argument(
+        "--grid",
+        type=int,
+        default=grid,
+        metavar="N",
+        help=f"least number of intervals of [0, 1] (default {grid}), rounded up to a multiple of {GRID_MULTIPLE}",
+    )
     parser.add_argument(
         "--noise-nodes",
         type=int,
@@ -78,9 +86,10 @@ def scalar_options(args: argparse.Namespace, case_number: int) -> ScalarOptions:
         case = replace(case, noise_std=args.noise_std)
     if args.noise_limit is not None:
         case = replace(case, noise_limit=args.noise_limit)
-    if args.grid < 4 * GRID_MULTIPLE or args.grid % GRID_MULTIPLE:
-        raise BadOption(f"--grid {args.grid}: needs a multiple of {GRID_MULTIPLE}, at least {4 * GRID_MULTIPLE}")
-    return ScalarOptions(case, parse_leaving(args.leaving), args.grid, args.noise_nodes, args.discount)
+    if not 1 <= args.grid <= MAX_GRID:
+        raise BadOption(f"--grid {args.grid}: needs between 1 and {MAX_GRID} intervals")
+    intervals = GRID_MULTIPLE * -(-args.grid // GRID_MULTIPLE)
+    return ScalarOptions(case, parse_leaving(args.leaving), intervals, args.noise_nodes, args.discount)
 
 
 def parse_leaving(text: str) -> float | None:
