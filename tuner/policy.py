@@ -162,8 +162,11 @@ class MpcPolicy:
 
     def _count(self, solution: Any) -> None:
         self.solves += 1
-        self.failures += not solution.ok
         self.solve_time_s += solution.time_s
+        if not solution.ok:
+            self.failures += 1
+            # The next solve must not start from where this one got lost.
+            self.controller.reset()
 
 
 def explore(action: Array, std: Array, actions: ActionMap, rng: np.random.Generator) -> tuple[Array, Array]:

@@ -192,6 +192,8 @@ def train(
     unknown = sorted(set(spec.learn) - set(names))
     if unknown:
         raise TrainingError(f"{system.name} has no parameter {unknown[0]!r} to learn; it has {', '.join(names)}")
+    if resume and checkpoint is None:
+        raise TrainingError("there is nothing to resume from: name the checkpoint")
     clock = time.monotonic
     began = clock()
     if resume and checkpoint is not None:

@@ -11,6 +11,7 @@ from tuner.tabular.scalar import scalar_world
 from tuner.tunable.scalar_battery import ScalarBatterySystem
 
 
+@pytest.mark.slow
 def test_direct_search_finds_the_resting_band_of_case_2():
     """Dynamic programming rests within 0.0697 of 1/2; the search knows nothing of that."""
     system = ScalarBatterySystem(2, PENALTY)
