@@ -69,6 +69,12 @@ def test_equivalence_is_reproducible_with_seed_0(tmp_path: Path) -> None:
     assert len(built) == 6 and all(case["same_policy"] and case["corollary1_spread"] < 1e-9 for case in built)
 
 
+def test_a_seed_is_not_negative(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["experiment", "equivalence", "--seed", "-1"])
+    assert caught.value.code == 2 and "-1" in capsys.readouterr().err
+
+
 def arrays() -> dict[str, Any]:
     p = np.zeros((2, 2, 2))
     p[0, 0, 0] = p[0, 1, 1] = p[1, :, 1] = 1.0

@@ -24,6 +24,7 @@ from tuner.experiments.output import (
     Statement,
     add_output_arguments,
     new_figure,
+    seed,
     write_outputs,
 )
 from tuner.experiments.progress import steps
@@ -59,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--states", type=int, default=12)
     parser.add_argument("--actions", type=int, default=4)
     parser.add_argument("--discount", type=float, default=0.9, metavar="GAMMA", help="of the random problems")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed, default=0)
     add_output_arguments(parser)
 
 

@@ -8,6 +8,7 @@ plant, and moves theta by the policy gradient through dnu*/dtheta. The return of
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from tuner.experiments.output import (
     Statement,
     add_output_arguments,
     new_figure,
+    seed,
     write_outputs,
 )
 from tuner.experiments.progress import steps
@@ -67,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rollouts", type=int, default=400, metavar="N", help="real episodes of 40 steps per iteration"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed, default=0)
     add_output_arguments(parser)
 
 
@@ -113,8 +115,8 @@ def sensitivity_mismatch(simulator: Simulator, theta: Array, trained: Trained) -
     return float(np.max(np.abs(np.stack(columns, axis=1) - trained.sensitivity)) / np.max(np.abs(trained.sensitivity)))
 
 
-def tune(  # type: ignore[no-untyped-def]
-    simulator: Simulator, world: ScalarProblem, trained: Trained, args: argparse.Namespace, step
+def tune(
+    simulator: Simulator, world: ScalarProblem, trained: Trained, args: argparse.Namespace, step: Callable[[str], None]
 ) -> list[Iterate]:
     """theta <- theta - step (dnu*/dtheta)' grad_nu J, within bounds and a shrinking trust region."""
     generator = np.random.default_rng(args.seed)

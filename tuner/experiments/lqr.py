@@ -22,6 +22,7 @@ from tuner.experiments.output import (
     Statement,
     add_output_arguments,
     new_figure,
+    seed,
     write_outputs,
 )
 from tuner.experiments.progress import steps
@@ -55,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "Example: nisse experiment lqr --transitions 30000 --seeds 10 --json lqr.json"
     parser.add_argument("--transitions", type=int, default=30_000, metavar="N", help="largest data budget")
     parser.add_argument("--seeds", type=int, default=10, metavar="N")
-    parser.add_argument("--seed", type=int, default=0, help="of the first repetition")
+    parser.add_argument("--seed", type=seed, default=0, help="of the first repetition")
     add_output_arguments(parser)
 
 
