@@ -242,9 +242,13 @@ static void solve_quadratic_program(nisse_controller *c) {
     ocp_nlp_embed_initial_value(s->nlp_config, s->nlp_dims, s->nlp_in, s->nlp_out, opts, c->memory, work);
     ocp_nlp_approximate_qp_vectors_sqp(s->nlp_config, s->nlp_dims, s->nlp_in, s->nlp_out, opts, c->memory, work);
     c->iterations = 0;
-    for (size_t i = 0; i < sizeof attempts / sizeof *attempts; i++)
-        if (evaluate_qp(c, opts, work, &attempts[i])) break;
-    set_attempt(c, &reserved, NISSE_RESERVED_ITERATIONS);
+    for (size_t i = 0; i < sizeof attempts / sizeof *attempts; i++) {
+        /* HPIPM keeps more than a starting point from one run to the next, and a failed one spoils it. */
+        ocp_nlp_solver_reset_qp_memory(s->nlp_solver, s->nlp_in, s->nlp_out);
+        const bool solved = evaluate_qp(c, opts, work, &attempts[i]);
+        set_attempt(c, &reserved, NISSE_RESERVED_ITERATIONS);
+        if (solved) break;
+    }
     ocp_nlp_update_variables_sqp(s->nlp_config, s->nlp_dims, s->nlp_in, s->nlp_out, opts, c->memory, work, 1.0);
     clear_upper_slacks(c);
 }
