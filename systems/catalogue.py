@@ -11,6 +11,11 @@ from systems.battery.problem import home_battery
 from systems.battery.safety import battery_safety
 from systems.battery.scalar import scalar_battery
 from systems.battery.spec import BatterySpec
+from systems.house.arx import reference_model
+from systems.house.cost import HouseCost
+from systems.house.observer import house_observer
+from systems.house.problem import house_problem
+from systems.house.theta import HouseMpc, held_moves
 from systems.problem import Problem
 
 
@@ -44,11 +49,34 @@ class System:
     observer: Callable[[Mapping[str, float]], dict[str, Any] | None] = lambda theta: None
 
 
+def _house_mpc(spec: Mapping[str, float], grid: Mapping[str, Any]) -> HouseMpc:
+    """Nameplate and time grid of stages (half hours) as the decision problem of steps (five minutes)."""
+    own = HouseMpc()
+    stage_s = own.apply * own.dt_s
+    if grid.get("dt_s", stage_s) != stage_s:
+        raise UnknownSystemError(f"the house steps {stage_s:g} s, not {grid['dt_s']:g} s; leave the step out")
+    steps = own.apply * int(grid.get("horizon", own.horizon // own.apply))
+    discount = grid.get("discount", own.interval_discount) ** (1 / own.apply)
+    cost = {name: value for name, value in spec.items() if name in HOUSE_COST}
+    rest = {name: value for name, value in spec.items() if name not in HOUSE_COST}
+    moves = held_moves(steps, own.apply)
+    return HouseMpc(horizon=steps, moves=moves, discount=discount, cost=HouseCost(**cost), **rest)
+
+
+HOUSE_COST = asdict(HouseCost())
+HOUSE_SPEC = {**HOUSE_COST, "max_power_kw": HouseMpc().max_power_kw, "regularisation": HouseMpc().regularisation}
 SYSTEMS: dict[str, System] = {
     "battery": System(
         spec=asdict(BatterySpec()),
         problem=lambda spec, grid: home_battery(BatterySpec(**spec), **grid),
         safety=lambda spec, theta, dt_s: battery_safety(BatterySpec(**spec), theta, dt_s),
+    ),
+    # The model is a matter of theta, all of which a parameter file may replace.
+    "house": System(
+        spec=HOUSE_SPEC,
+        problem=lambda spec, grid: house_problem(reference_model(), _house_mpc(spec, grid)),
+        safety=lambda spec, theta, dt_s: None,
+        observer=lambda theta: house_observer(reference_model(), theta),
     ),
     "scalar_battery": System(
         spec={},

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from runtime.manifest import ArxObserver
+from systems.catalogue import Shape, UnknownSystemError, make_observer, make_problem
 from systems.house.arx import reference_model
 from systems.house.observer import house_observer
 from systems.house.theta import house_theta
@@ -25,3 +27,21 @@ def test_the_observer_is_the_arx_of_theta_with_the_innovations_of_the_data() -> 
     assert observer.measurement_std == (0.1,) * 4
     assert observer.inputs == ("outdoor_0", "power_1", "power_2", "power_3", "power_4")
     assert [s.name for s in observer.outputs] == ["room_1", "room_2", "room_3", "room_4"]
+
+
+def test_the_house_of_the_catalogue_has_the_shape_that_is_asked_for() -> None:
+    default, short = (
+        make_problem(Shape("house", {})),
+        make_problem(Shape("house", {"beta": 0.01}, horizon=12, dt_s=1800.0)),
+    )
+    assert (default.horizon, default.dt_s, default.nx, default.na) == (24, 1800.0, 48, 4)
+    assert short.horizon == 12
+    assert short.discount == pytest.approx(default.discount)
+    assert make_problem(Shape("house", {}, discount=0.9)).discount == pytest.approx(0.9)
+    with pytest.raises(UnknownSystemError, match="steps 1800 s, not 900 s"):
+        make_problem(Shape("house", {}, dt_s=900.0))
+    observer = make_observer(Shape("house", {}), {p.name: p.default for p in default.theta})
+    assert observer is not None
+    assert set(observer["inputs"]) <= {s.name for s in (*default.forecasts, *default.actions)}
+    assert [s["name"] for s in observer["outputs"]] == [s.name for s in default.states[:4]]
+    assert make_observer(Shape("battery", {}), {}) is None
