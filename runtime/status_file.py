@@ -35,6 +35,8 @@ def write_status(path: Path, status: Status) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         partial.write_text(json.dumps(document, separators=(",", ":"), allow_nan=False) + "\n", encoding="utf-8")
+        # It holds no secret, and whoever asks is not the service's user.
+        partial.chmod(0o644)
         partial.replace(path)
     except OSError:
         partial.unlink(missing_ok=True)

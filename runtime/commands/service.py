@@ -1,0 +1,66 @@
+"""`nisse service`: the daemon as a systemd service."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from runtime.config import load_site
+from runtime.service_unit import CREDENTIALS, ServiceError, Unit, install
+
+SITE = Path("/etc/nisse/site.toml")
+STATE = Path("/var/lib/nisse")
+# The service sees neither of them.
+HIDDEN = (Path("/home"), Path("/root"), Path("/run/user"), Path("/tmp"), Path("/var/tmp"))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "example:\n  nisse service show\n  sudo nisse service install --site /etc/nisse/site.toml\n"
+        "  sudo systemctl daemon-reload && sudo systemctl enable --now nisse"
+    )
+    parser.add_argument("verb", choices=("install", "show"), help="write the unit and its folders, or print the unit")
+    parser.add_argument("--site", type=Path, default=SITE, metavar="PATH", help=f"the site file ({SITE})")
+    parser.add_argument("--exec", type=Path, metavar="PATH", help="the command nisse; this one by default")
+    parser.add_argument("--no-serial", action="store_true", help="hide all devices: the site speaks MQTT only")
+    parser.add_argument("--root", type=Path, default=Path("/"), metavar="DIR", help="install under this folder (/)")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write the result as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    executable = (args.exec or Path(sys.argv[0])).absolute()
+    if not executable.is_file():
+        raise ServiceError(f"{executable}: no such command; name it with --exec")
+    unit = Unit(executable, args.site.absolute(), serial=not args.no_serial)
+    written: list[Path] = []
+    if args.verb == "show":
+        print(unit.text(), end="")
+    else:
+        written = install(unit, args.root)
+        for path in written:
+            print(f"wrote {path}")
+        for note in notes(unit, args.root):
+            print(f"note  {note}")
+        print("next: systemctl daemon-reload && systemctl enable --now nisse, then nisse status")
+    if args.json is not None:
+        document = {"verb": args.verb, "written": [str(path) for path in written], "executable": str(executable)}
+        args.json.write_text(json.dumps(document) + "\n", encoding="utf-8")
+    return 0
+
+
+def notes(unit: Unit, root: Path) -> list[str]:
+    """What would keep the installed service from running."""
+    found = []
+    if any(unit.executable.is_relative_to(folder) for folder in HIDDEN):
+        found.append(f"{unit.executable} is hidden from the service; install nisse into /opt/nisse and use --exec")
+    site = root / unit.site.relative_to("/")
+    if not site.exists():
+        return [*found, f"{unit.site} is not there yet: nisse init {unit.site}"]
+    store = load_site(site).store.path
+    if not store.is_absolute() or not store.is_relative_to(STATE):
+        found.append(f'{unit.site}: the service may write under {STATE} only; set [store] path = "{STATE}/nisse.db"')
+    if not any((root / CREDENTIALS).iterdir()):
+        found.append(f"secrets go into /{CREDENTIALS}, one file each; password_credential names them nisse_<file>")
+    return found

@@ -1,0 +1,141 @@
+"""The systemd unit of the daemon and the folders around it: least privilege, in Debian's layout.
+
+Sources: systemd.service(5), systemd.exec(5), systemd.resource-control(5) of systemd 252 (Debian 12).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.errors import NisseError
+
+UNIT = Path("etc/systemd/system/nisse.service")
+CONFIGURATION, CREDENTIALS = Path("etc/nisse"), Path("etc/nisse/credentials")
+# Secrets are for root; the service manager reads them for the daemon.
+CREDENTIALS_MODE = 0o700
+
+
+class ServiceError(NisseError):
+    """The unit cannot be installed here."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """`executable` is the absolute path of the command `nisse`, `site` of the site file."""
+
+    executable: Path
+    site: Path
+    serial: bool = True
+    """Whether the daemon may open serial ports."""
+
+    def text(self) -> str:
+        """The unit file."""
+        return f"""[Unit]
+Description=nisse, model predictive control of heat pumps and batteries
+Wants=network-online.target
+After=network-online.target time-sync.target mosquitto.service
+ConditionPathExists={self.site}
+# Nobody is there to start it again by hand: it is never given up.
+StartLimitIntervalSec=0
+
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart={self.executable} run {self.site}
+ExecReload=kill -HUP $MAINPID
+# Fed only after a cycle that ran to its end.
+WatchdogSec=30
+Restart=on-failure
+# Not faster: registers that are written at every start live in flash.
+RestartSec=10
+# Usage, bad bundle, bad site file: starting again would not help.
+RestartPreventExitStatus=2 65 78
+# SIGTERM leaves the devices safe; a serial line may need its time.
+TimeoutStopSec=30
+KillMode=mixed
+OOMPolicy=continue
+MemoryHigh=192M
+MemoryMax=256M
+TasksMax=64
+Nice=-5
+
+# Who it is and what it may write: its state, its runtime folder, and nothing else.
+DynamicUser=yes
+ConfigurationDirectory=nisse
+StateDirectory=nisse
+StateDirectoryMode=0700
+RuntimeDirectory=nisse
+RuntimeDirectoryMode=0755
+UMask=0077
+WorkingDirectory=/var/lib/nisse
+# Each file of this folder, `mqtt_password` for one, is the credential nisse_<file>.
+LoadCredential=nisse:/{CREDENTIALS}
+
+# What it sees.
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+PrivateIPC=yes
+PrivateMounts=yes
+ProcSubset=pid
+ProtectProc=invisible
+ProtectClock=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectControlGroups=yes
+RemoveIPC=yes
+{self._devices()}
+# What it may do. The broker may be anywhere; the only port to listen on is that of /metrics, on localhost.
+NoNewPrivileges=yes
+CapabilityBoundingSet=
+AmbientCapabilities=
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+KeyringMode=private
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+SystemCallErrorNumber=EPERM
+SocketBindDeny=any
+SocketBindAllow=ipv4:tcp:1024-65535
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+    def _devices(self) -> str:
+        """PrivateDevices would hide the serial ports, so they are allowed by name and all others are not."""
+        if not self.serial:
+            return "PrivateDevices=yes\n"
+        ports = "".join(f"DeviceAllow=char-{driver} rw\n" for driver in ("ttyUSB", "ttyACM", "ttyAMA", "ttyS"))
+        return f"DevicePolicy=closed\n{ports}SupplementaryGroups=dialout\n"
+
+
+def install(unit: Unit, root: Path) -> list[Path]:
+    """Write the unit and make the folders under `root`; what was written or made. Raises ServiceError."""
+    made = []
+    try:
+        for folder, mode in ((CONFIGURATION, 0o755), (CREDENTIALS, CREDENTIALS_MODE)):
+            path = root / folder
+            if not path.is_dir():
+                path.mkdir(parents=True)
+                path.chmod(mode)
+                made.append(path)
+        file = root / UNIT
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(f".{file.name}.{os.getpid()}")
+        partial.write_text(unit.text(), encoding="utf-8")
+        partial.chmod(0o644)
+        partial.replace(file)
+    except OSError as error:
+        raise ServiceError(
+            f"{error.filename}: {error.strerror}; run it as root, or under another folder with --root"
+        ) from error
+    return [*made, file]

@@ -1,0 +1,233 @@
+"""A commented site file from a few answers: what `nisse init` writes, ready for `nisse check`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from runtime.manifest import Manifest, SignalSpec
+
+LINKS = ("serial", "mqtt")
+FORECAST_MAX_AGE_S = 43_200
+# What a device of this kind usually counts in: unit, Modbus type, scale.
+_REGISTERS = {
+    "1": ("%", "uint16", 1.0),
+    "degC": ("degC", "int16", 0.1),
+    "kW": ("W", "int16", 1.0),
+}
+
+
+@dataclass(frozen=True)
+class Signals:
+    """What the controller reads and decides; from its bundle, or usual for its system."""
+
+    system: str
+    measured: tuple[SignalSpec, ...]
+    forecasts: tuple[SignalSpec, ...]
+    actions: tuple[SignalSpec, ...]
+    cycle_s: float
+
+
+@dataclass(frozen=True)
+class Answers:
+    """`bundle` is the path as it shall stand in the file; `link` is how the device is reached, serial or mqtt."""
+
+    name: str
+    timezone: str
+    bundle: str
+    trusted_keys: tuple[str, ...]
+    link: str
+    serial_port: str
+    mqtt_host: str = "127.0.0.1"
+    mqtt_port: int = 1883
+    mqtt_username: str | None = None
+    mqtt_tls: bool = False
+    store: str | None = None
+    """Where the log goes, if not beside the site file."""
+
+
+def _spec(name: str, unit: str, lower: float, upper: float, description: str = "") -> SignalSpec:
+    return SignalSpec(name=name, unit=unit, lower=lower, upper=upper, description=description)
+
+
+_ROOMS = range(1, 5)
+USUAL = {
+    "battery": Signals(
+        system="battery",
+        measured=(_spec("soc", "1", 0, 1, "state of charge"),),
+        forecasts=(
+            _spec("buy_price", "EUR/kWh", -0.5, 3, "what a kWh from the grid costs, all included"),
+            _spec("sell_price", "EUR/kWh", -0.5, 3, "what a kWh to the grid earns"),
+            _spec("net_load", "kW", -10, 10, "consumption minus production"),
+        ),
+        actions=(
+            _spec("charge", "kW", 0, 5, "AC power into the battery"),
+            _spec("discharge", "kW", 0, 5, "AC power out of the battery"),
+        ),
+        cycle_s=900.0,
+    ),
+    "house": Signals(
+        system="house",
+        measured=tuple(_spec(f"room_{i}", "degC", -20, 50) for i in _ROOMS),
+        forecasts=(_spec("outdoor", "degC", -50, 50), _spec("price", "EUR/kWh", -0.5, 3)),
+        actions=tuple(_spec(f"power_{i}", "kW", 0, 1.5, f"electric power of heat pump {i}") for i in _ROOMS),
+        cycle_s=300.0,
+    ),
+}
+
+
+def signals_of(manifest: Manifest) -> Signals:
+    """Those of a bundle."""
+    return Signals(manifest.system, manifest.measured, manifest.forecasts, manifest.actions, manifest.dt_s)
+
+
+def site_text(answers: Answers, signals: Signals) -> str:
+    """The file. Every value that only the owner of the house can know has a comment that says where to find it."""
+    sections = [
+        _head(answers, signals),
+        _mqtt(answers),
+        *([_serial(answers)] if answers.link == "serial" else []),
+        _inputs(answers, signals),
+        _outputs(answers, signals),
+        _rule(signals),
+    ]
+    return "\n".join(sections)
+
+
+def _head(answers: Answers, signals: Signals) -> str:
+    keys = ", ".join(map(json.dumps, answers.trusted_keys))
+    return f"""# The site file of {answers.name}: which controller decides over which devices, and how they are reached.
+# After a change: nisse check <this file>, and systemctl reload nisse (links need a restart).
+
+[site]
+name = {json.dumps(answers.name)}             # part of every MQTT topic: nisse/{answers.name}/...
+timezone = {json.dumps(answers.timezone)}
+
+[controller]
+bundle = {json.dumps(answers.bundle)}   # what nisse build wrote; paths count from this file's folder
+trusted_keys = [{keys}]   # as nisse key show prints them; a bundle signed by another key is refused
+cycle_s = {signals.cycle_s:g}              # time between two decisions
+
+{_store(answers)}
+# [status]
+# http_port = 9410           # /metrics (Prometheus) and /healthz on 127.0.0.1
+"""
+
+
+def _store(answers: Answers) -> str:
+    if answers.store is not None:
+        return f"[store]\npath = {json.dumps(answers.store)}   # the log of every decision\n"
+    return '# [store]                    # the log of every decision\n# path = "nisse.db"\n'
+
+
+def _mqtt(answers: Answers) -> str:
+    user = (
+        f"username = {json.dumps(answers.mqtt_username)}\n"
+        'password_file = "mqtt_password"   # one line, readable by nobody else (chmod 600); or, under systemd:\n'
+        '# password_credential = "nisse_mqtt_password"\n'
+        if answers.mqtt_username is not None
+        else '# username = "nisse"\n# password_file = "mqtt_password"   # one line, chmod 600\n'
+    )
+    tls = 'tls = true\n# ca_file = "ca.pem"         # where the broker\'s certificate is not from a public authority\n'
+    plain = "# tls = true               # for a broker on another machine\n"
+    return f"""[mqtt]
+host = {json.dumps(answers.mqtt_host)}
+port = {answers.mqtt_port}
+{user}{tls if answers.mqtt_tls else plain}
+# [homeassistant]
+# discovery = false          # the site appears in Home Assistant by itself unless this is said
+"""
+
+
+def _serial(answers: Answers) -> str:
+    return f"""[serial.device]
+protocol = "modbus"
+port = {json.dumps(answers.serial_port)}   # use the name under /dev/serial/by-id/: it stays the same after a restart
+baudrate = 19200             # these four are in the device's manual; 9600, "N" is common as well
+parity = "E"
+stopbits = 1
+device_id = 1
+"""
+
+
+def _inputs(answers: Answers, signals: Signals) -> str:
+    lines = ["# What the controller must know. `unit` is the unit in which the value arrives; it is converted."]
+    address = 0
+    for spec in signals.measured:
+        if answers.link == "serial":
+            unit, kind, scale = _REGISTERS.get(spec.unit, (spec.unit, "int16", 1.0))
+            where = (
+                'source = "device"\n'
+                f'register = {{ kind = "input", address = {address}, type = "{kind}", scale = {scale:g} }}'
+                "   # from the device's manual\n"
+            )
+            address += 1
+        else:
+            unit, where = spec.unit, _topic(spec.name)
+        age = max(60.0, 2 * signals.cycle_s)
+        lines.append(f"{_comment(spec)}[inputs.{spec.name}]\n{where}unit = {json.dumps(unit)}\nmax_age_s = {age:g}\n")
+    lines.append(
+        '# A forecast is {"start": "2026-01-15T00:00:00+01:00", "step_s": 3600, "values": [...]}; a number holds on.'
+    )
+    for spec in signals.forecasts:
+        lines.append(
+            f"{_comment(spec)}[inputs.{spec.name}]\n{_topic(spec.name)}unit = {json.dumps(spec.unit)}\n"
+            f"max_age_s = {FORECAST_MAX_AGE_S}\n"
+        )
+    return "\n".join(lines)
+
+
+def _outputs(answers: Answers, signals: Signals) -> str:
+    lines = [
+        "# What the controller moves: the weighted sum of its actions. `safe` is written when nothing else is sure."
+    ]
+    for address, (name, combine, unit) in enumerate(_set_points(signals.actions), start=10):
+        signs = ", ".join(f"{action} = {factor:g}.0" for action, factor in combine)
+        if answers.link == "serial":
+            unit, kind, scale = _REGISTERS.get(unit, (unit, "int16", 1.0))
+            where = (
+                'sink = "device"\n'
+                f'register = {{ kind = "holding", address = {address}, type = "{kind}", scale = {scale:g} }}\n'
+                "refresh_s = 300              # below the device's own time-out, if it has one\n"
+            )
+        else:
+            where = f'sink = "mqtt"\ntopic = "house/{name}/set"\n'
+        lines.append(
+            f"[outputs.{name}]\n{where}unit = {json.dumps(unit)}\n"
+            f"combine = {{ {signs} }}   # which way counts positive\nsafe = 0.0\n"
+        )
+    return "\n".join(lines)
+
+
+def _rule(signals: Signals) -> str:
+    """What fits: a battery serves its own house, heat pumps follow their thermometers, anything else holds."""
+    head = "# What controls while the optimiser cannot.\n[rule]\n"
+    actions = {a.name for a in signals.actions}
+    if {"charge", "discharge"} <= actions and "net_load" in {f.name for f in signals.forecasts}:
+        return head + 'kind = "self_consumption"\n'
+    zones = [(f"power_{n}", f"room_{n}") for n in (m.name.removeprefix("room_") for m in signals.measured)]
+    if {action for action, _ in zones} == actions:
+        pairs = ", ".join(f'{action} = "{room}"' for action, room in zones)
+        most = min(a.upper for a in signals.actions)
+        return (
+            head + f'kind = "thermostats"\nzones = {{ {pairs} }}\nset_point = 21.0\nband = 1.0\non = {float(most)!r}\n'
+        )
+    return head + 'kind = "hold"             # all actions 0, or their nearest bound\n'
+
+
+def _set_points(actions: Sequence[SignalSpec]) -> list[tuple[str, list[tuple[str, int]], str]]:
+    """(output, [(action, sign)], unit): charge and discharge are one power with a sign in every inverter."""
+    if {a.name for a in actions} == {"charge", "discharge"}:
+        return [("power", [("charge", 1), ("discharge", -1)], actions[0].unit)]
+    return [(a.name, [(a.name, 1)], a.unit) for a in actions]
+
+
+def _topic(name: str) -> str:
+    return (
+        f'source = "mqtt"\ntopic = "house/{name}"\n# pointer = "/value"         # where in a JSON message, RFC 6901\n'
+    )
+
+
+def _comment(spec: SignalSpec) -> str:
+    return f"# {spec.description}\n" if spec.description else ""
