@@ -115,7 +115,9 @@ def _trial(
     if trial.passed:
         shutil.rmtree(folder)
         return trial
-    smallest = shrink(faults, lambda fewer: bool(failures_of(fewer, folder / "smallest")))
+    attempt = folder / "shrinking"
+    smallest = shrink(faults, lambda fewer: bool(failures_of(fewer, attempt)))
+    shutil.rmtree(attempt, ignore_errors=True)
     return replace(trial, smallest=smallest)
 
 

@@ -23,6 +23,8 @@ from hil.record import Record, Timing
 
 LEVELS = ("mpc", "shifted_plan", "rule", "safe", "off")
 """The ladder, best first; "off" is a daemon that does not run."""
+RESPITE_CYCLES = 2.0
+"""A controller needs this long to be back, so faults that are closer count as one."""
 INDICATORS = (
     "ener_tot", "cost_tot", "pele_tot", "tdis_tot", "time_rat",
     *(f"level_seconds.{level}" for level in LEVELS),
@@ -70,13 +72,14 @@ def indicators(
 def recoveries(record: Record) -> dict[str, float]:
     """Per fault (label and begin), seconds until the first cycle back at level `mpc`; inf when never.
 
-    Counted from the end of the fault, or of the last one that overlaps with it: nobody recovers under fire.
+    Counted from the end of the fault, or of the last one that overlaps with it or follows within RESPITE_CYCLES: nobody
+    recovers under fire.
     """
     found: dict[str, float] = {}
     faults = record.header.get("faults", ())
     end_of_run = len(record.cycles) * record.step_s
     for fault in faults:
-        end_s = _end_of_episode(fault["end_s"], faults)
+        end_s = _end_of_episode(fault["end_s"], faults, RESPITE_CYCLES * record.step_s)
         if end_s >= end_of_run:
             continue  # lasts to the end: there is nothing to recover in
         back = (c.elapsed_s for c in record.cycles if c.elapsed_s >= end_s and c.level == LEVELS[0])
@@ -84,10 +87,10 @@ def recoveries(record: Record) -> dict[str, float]:
     return found
 
 
-def _end_of_episode(end_s: float, faults: Sequence[Mapping[str, Any]]) -> float:
-    """When the last of the faults ends that is linked to this end by overlaps."""
-    later = max((f["end_s"] for f in faults if f["at_s"] <= end_s < f["end_s"]), default=end_s)
-    return end_s if later == end_s else _end_of_episode(later, faults)
+def _end_of_episode(end_s: float, faults: Sequence[Mapping[str, Any]], respite_s: float) -> float:
+    """When the last of the faults ends that is linked to this end without a respite."""
+    later = max((f["end_s"] for f in faults if f["at_s"] <= end_s + respite_s and f["end_s"] > end_s), default=end_s)
+    return end_s if later == end_s else _end_of_episode(later, faults, respite_s)
 
 
 def discomfort(of: Mapping[str, NDArray[np.float64]], step_h: float) -> float:

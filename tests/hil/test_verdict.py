@@ -111,6 +111,21 @@ def test_overlapping_faults_are_recovered_from_together() -> None:
     assert both == {"soc off at 0 s": 700.0, "soc nan at 450 s": 700.0}
 
 
+def test_faults_without_a_respite_between_them_count_as_one() -> None:
+    def recovery(second_begins_s: float) -> float:
+        header = {**record().header, "step_s": 60.0}
+        header["faults"] = [
+            {"label": "a", "at_s": 0.0, "end_s": 60.0},
+            {"label": "b", "at_s": second_begins_s, "end_s": 300.0},
+        ]
+        levels = ["mpc", "safe", "safe", "safe", "safe", "safe", "mpc", "mpc"]
+        cycles = tuple(replace(record().cycles[0], elapsed_s=60.0 * k, level=v) for k, v in enumerate(levels))
+        return kpi.recoveries(Record(header, cycles))["a at 0 s"]
+
+    assert recovery(180.0) == 60.0  # counted from the end of b
+    assert recovery(200.0) == 300.0  # a had its chance
+
+
 def test_a_controller_that_never_comes_back_recovers_in_infinite_time() -> None:
     lost = replace(record(), cycles=tuple(replace(c, level="off") for c in record().cycles))
     of = kpi.indicators(lost)
