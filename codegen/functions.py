@@ -18,7 +18,6 @@ from codegen.ocp import (
     QP_COMPLEMENTARITY,
     QP_ITERATIONS,
     QP_TOLERANCE,
-    RESERVED_ITERATIONS,
     SQP_ITERATIONS,
     TOLERANCE,
     StageExpressions,
@@ -111,7 +110,6 @@ def write_config(problem: Problem, e: StageExpressions, directory: Path) -> None
         "QP_TOLERANCE": _number(QP_TOLERANCE),
         "QP_COMPLEMENTARITY": _number(QP_COMPLEMENTARITY),
         "QP_ITERATIONS": QP_ITERATIONS,
-        "RESERVED_ITERATIONS": RESERVED_ITERATIONS,
         "SQP_ITERATIONS": SQP_ITERATIONS,
     }
     signals = (*problem.actions, *problem.auxiliaries)

@@ -193,9 +193,6 @@ typedef struct {
     double smallest; /* multiplier or distance */
 } attempt;
 static const attempt attempts[] = {{SPEED, 1e1, 1e-16}, {ROBUST, 1e2, 1e-16}, {BALANCE, 1e3, 1e-12}};
-/* What the memory is laid out for. It must stand whenever acados may lay it out anew, as in a reset. */
-static const attempt reserved = {ROBUST, 1e2, 1e-16};
-
 static struct d_ocp_qp_ipm_arg *hpipm_arguments(const nisse_controller *c) {
     const ocp_nlp_opts *opts = ((ocp_nlp_sqp_rti_opts *)c->capsule->nlp_opts)->nlp_opts;
     const ocp_qp_xcond_solver_opts *qp_opts = opts->qp_solver_opts;
@@ -221,7 +218,9 @@ static void set_attempt(const nisse_controller *c, const attempt *how, int itera
 static bool evaluate_qp(nisse_controller *c, ocp_nlp_opts *opts, ocp_nlp_workspace *work, const attempt *how) {
     const ocp_qp_hpipm_memory *qp = c->memory->qp_solver_mem->solver_memory;
     int done = 0, status = 0;
+    /* Each mode lays out HPIPM's memory in its own way, inside what was reserved for the largest. */
     set_attempt(c, how, NISSE_QP_ITERATIONS);
+    ocp_nlp_solver_reset_qp_memory(c->capsule->nlp_solver, c->capsule->nlp_in, c->capsule->nlp_out);
     ocp_nlp_config *config = c->capsule->nlp_config;
     config->qp_solver->evaluate(config->qp_solver, c->capsule->nlp_dims->qp_solver, c->memory->qp_in, c->memory->qp_out,
                                 opts->qp_solver_opts, c->memory->qp_solver_mem, work->qp_work);
@@ -242,13 +241,8 @@ static void solve_quadratic_program(nisse_controller *c) {
     ocp_nlp_embed_initial_value(s->nlp_config, s->nlp_dims, s->nlp_in, s->nlp_out, opts, c->memory, work);
     ocp_nlp_approximate_qp_vectors_sqp(s->nlp_config, s->nlp_dims, s->nlp_in, s->nlp_out, opts, c->memory, work);
     c->iterations = 0;
-    for (size_t i = 0; i < sizeof attempts / sizeof *attempts; i++) {
-        /* HPIPM keeps more than a starting point from one run to the next, and a failed one spoils it. */
-        ocp_nlp_solver_reset_qp_memory(s->nlp_solver, s->nlp_in, s->nlp_out);
-        const bool solved = evaluate_qp(c, opts, work, &attempts[i]);
-        set_attempt(c, &reserved, NISSE_RESERVED_ITERATIONS);
-        if (solved) break;
-    }
+    for (size_t i = 0; i < sizeof attempts / sizeof *attempts; i++)
+        if (evaluate_qp(c, opts, work, &attempts[i])) break;
     ocp_nlp_update_variables_sqp(s->nlp_config, s->nlp_dims, s->nlp_in, s->nlp_out, opts, c->memory, work, 1.0);
     clear_upper_slacks(c);
 }
