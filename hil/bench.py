@@ -7,7 +7,9 @@ time is the bench's own.
 from __future__ import annotations
 
 import hashlib
+import signal
 import string
+import sys
 import time
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -61,6 +63,11 @@ class Result:
     record_path: Path
     html_path: Path
     junit_path: Path
+
+
+def exit_on_sigterm() -> None:
+    """For the program that runs the bench: a cancelled run takes its broker and daemon with it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def run_scenario(

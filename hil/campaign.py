@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hil.bench import run_scenario
+from hil.bench import exit_on_sigterm, run_scenario
 from hil.errors import BenchError
 from hil.plants import make_plant
 from hil.scenario import LINK_KINDS, SIGNAL_KINDS, Fault, Scenario
@@ -91,7 +91,7 @@ def run_campaign(
     ]
     trials: list[Trial] = []
     # Spawned, not forked: the bench runs threads (broker client, device) that a fork would tear.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=exit_on_sigterm) as pool:
         futures = [
             pool.submit(_trial, scenario, bundle_path, trusted_key, output_dir / f"run-{number:03d}", number, faults)
             for number, faults in enumerate(schedules)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from hil.bench import Result, bundle_of, replay_scenario, run_scenario
+from hil.bench import Result, bundle_of, exit_on_sigterm, replay_scenario, run_scenario
 from hil.campaign import as_toml, run_campaign
 from hil.campaign_report import as_json as campaign_json
 from hil.campaign_report import write_junit as write_campaign_junit
@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    exit_on_sigterm()
     given = Path(args.scenario)
     is_name = given.suffix == "" and not given.exists()
     scenario = load_scenario(shipped_scenario(args.scenario) if is_name else given)

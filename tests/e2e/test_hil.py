@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
+import time
+import tomllib
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -161,6 +165,20 @@ def test_a_campaign_reports_the_smallest_schedule_that_fails(battery_bundle: Bui
     suite = ElementTree.parse(tmp_path / "out" / "junit.xml").getroot()
     assert suite.get("failures") == str(report["failed"])
     assert "The smallest schedule that still does" in (tmp_path / "out" / "campaign.html").read_text()
+
+
+def test_a_cancelled_run_leaves_no_process_behind(battery_bundle: BuiltBundle, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "nisse.cli", "hil", "battery-week", "--bundle", str(battery_bundle.path)]
+    run = subprocess.Popen([*command, "--output", str(tmp_path / "out")], start_new_session=True)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "out" / "nisse.db").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    port = tomllib.loads((tmp_path / "out" / "site.toml").read_text())["mqtt"]["port"]
+    run.terminate()
+    assert run.wait(60) == 128 + signal.SIGTERM
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=5)
+    assert not (tmp_path / "out" / "serial-plant").is_symlink()
 
 
 def test_without_a_bundle_the_command_to_build_one_is_told(tmp_path: Path) -> None:
