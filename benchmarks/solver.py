@@ -1,10 +1,8 @@
-"""How fast is a battery solve? The compiled controller against CasADi with IPOPT, HPIPM alone, and its own derivative.
+"""How fast is a battery solve? The compiled controller against CasADi with IPOPT, and against its own derivative.
 
     python -m benchmarks.solver [--problems 30] [--json PATH]
 
-CPU time of the calling thread, so that a busy machine disturbs less; medians over the same seeded problems. HPIPM alone
-is the same call without the work around it: linearisation, parameters, value and plans (its share is reported by HPIPM's
-caller inside acados).
+CPU time of the calling thread, so that a busy machine disturbs less; medians over the same seeded problems.
 """
 
 from __future__ import annotations

@@ -1,0 +1,101 @@
+"""A bundle from a command line: built, verified, signed, packed, opened, called from C; and what verification catches."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from codegen.reference import ReferenceSolver
+from codegen.solver import build_solver
+from codegen.toolchain import host_arch
+from codegen.verify import certify, compare, failures, reference_values, sample_cases, solve_here
+from nisse.cli import main
+from runtime.abi.controller import Controller, Status
+from runtime.bundle import open_bundle
+from tests.codegen.problems import bare_problem
+
+THETA = {"charge_efficiency": 0.9, "terminal_slope": 0.8}
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    work = tmp_path_factory.mktemp("build")
+    (work / "theta.json").write_text(json.dumps({"system": "battery", "theta": THETA}))
+    assert main(["key", "new", str(work / "key.pem")]) == 0
+    arguments = ["--theta", str(work / "theta.json"), "--key", str(work / "key.pem"), "--spec", "capacity_kwh=13.5"]
+    arguments += ["--horizon", "24", "--problems", "12", "--output", str(work / "battery.nisse")]
+    assert main(["build", *arguments, "--json", str(work / "result.json")]) == 0
+    return work / "battery.nisse"
+
+
+def test_bundle_opens_and_its_controller_has_the_theta_it_was_built_with(bundle: Path, tmp_path: Path) -> None:
+    opened = open_bundle(bundle, None, platform.machine(), tmp_path)
+    assert opened.theta["charge_efficiency"] == 0.9
+    assert opened.manifest.safety is not None and opened.manifest.horizon == 24
+    forecast = np.tile([0.3, 0.1, 1.0], (25, 1))
+    with Controller(opened.library_or_fail()) as controller:
+        fresh = controller.solve([0.5], forecast)
+        controller.set_theta(list(opened.theta.values()))
+        assert controller.solve([0.5], forecast).value == fresh.value
+
+
+def test_verify_repeats_the_certificate(bundle: Path, tmp_path: Path) -> None:
+    assert main(["verify", str(bundle), "--problems", "12", "--json", str(tmp_path / "c.json")]) == 0
+    again = json.loads((tmp_path / "c.json").read_text())
+    before = open_bundle(bundle, None, "any", tmp_path / "u").certificate
+    assert again["arch"][host_arch()] == before["arch"][host_arch()]
+    assert again["arch"][host_arch()]["max_relative_objective_gap"] <= 1e-6
+
+
+def test_example_of_the_documentation_and_the_build_script_work(bundle: Path, tmp_path: Path) -> None:
+    if shutil.which("cc") is None:
+        pytest.skip("no cc on this machine")
+    directory = open_bundle(bundle, None, "any", tmp_path / "u").directory
+    page = (Path(__file__).parents[2] / "docs" / "bundle-from-c.md").read_text()
+    example = re.search(r"```c\n(.*?)```", page, re.DOTALL)
+    assert example is not None
+    (directory / "example.c").write_text(example.group(1))
+    lib = f"lib/{platform.machine()}"
+    subprocess.run(["sh", "src/build.sh", str(directory / lib / "libnisse_controller.so")], cwd=directory, check=True)
+    command = ["cc", "-Isrc", "example.c", f"{lib}/libnisse_controller.so", f"-Wl,-rpath,{directory / lib}"]
+    subprocess.run([*command, f"-Wl,-rpath-link,{lib}", "-o", "example"], cwd=directory, check=True)
+    said = subprocess.run(["./example"], cwd=directory, check=True, capture_output=True, text=True).stdout
+    assert re.match(r"charge \d+\.\d{3} kW, discharge \d+\.\d{3} kW, residual \d", said)
+
+
+def test_nothing_in_a_bundle_names_the_machine_it_was_built_on(bundle: Path, tmp_path: Path) -> None:
+    directory = open_bundle(bundle, None, "any", tmp_path / "u").directory
+    home = str(Path.home()).encode()
+    texts = [p for p in directory.rglob("*") if p.suffix in {".c", ".h", ".json", ".sh", ".txt"}]
+    assert len(texts) > 20 and not [p for p in texts if home in p.read_bytes()]
+
+
+def test_a_controller_of_another_problem_is_caught() -> None:
+    problem = bare_problem()
+    x, u = problem.stage_cost.sx_in(0), problem.stage_cost.sx_in(1)
+    d, z, p = (problem.stage_cost.sx_in(i) for i in (2, 3, 4))
+    import casadi as ca
+
+    dearer = ca.Function("stage_cost", [x, u, d, z, p], [problem.stage_cost(x, u, d, z, p) + 1e-4 * u**2])
+    other = build_solver(replace(problem, stage_cost=dearer), host_arch())
+    certificate = certify(problem, {host_arch(): other.library}, count=12)
+    assert not certificate["arch"][host_arch()]["verified"]
+    assert "objective gap" in failures(certificate)[0]
+
+
+def test_a_solve_that_fails_where_the_reference_succeeds_is_a_failure() -> None:
+    problem = bare_problem()
+    cases = sample_cases(problem, 5, seed=0)
+    expected = reference_values(ReferenceSolver(problem), cases, lambda what, done, total: None)
+    answers = solve_here(build_solver(problem, host_arch()).library, cases)
+    assert compare(answers, expected)["verified"]
+    answers[3] = replace(answers[3], status=Status.MAX_ITERATIONS)
+    assert compare(answers, expected)["failed"] == [3] and not compare(answers, expected)["verified"]
