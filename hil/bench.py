@@ -192,7 +192,7 @@ def _run(
         links = Links(line, server, broker, mqtt, daemon)
         links.start_daemon()
         loop = Loop(scenario, plant, device, links, bundle.manifest.horizon, elapsed, here)
-        count = round(head.duration / plant.step_s)
+        count = max(1, round(head.duration / plant.step_s))
         for number in range(count):
             loop.step()
             if progress is not None:
