@@ -5,13 +5,27 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tiny_site import ABI, HERE, INFLOW_REGISTER, LEVEL_REGISTER, Bench, Ears, Tank, listen, site_text, tiny_manifest
+from tiny_site import (
+    ABI,
+    HERE,
+    INFLOW_REGISTER,
+    LEVEL_REGISTER,
+    Bench,
+    Ears,
+    Running,
+    Tank,
+    command,
+    listen,
+    site_text,
+    tiny_manifest,
+)
 
 from hil.broker import Broker
 from hil.modbus_plant import ModbusDevice, Registers
@@ -90,4 +104,34 @@ def start_bench(tank: Tank, ears: Ears, tmp_path: Path) -> Iterator[Callable[...
     yield start
     for bench in benches:
         bench.close()
+    folder.cleanup()
+
+
+@pytest.fixture
+def start(tank: Tank) -> Iterator[Callable[..., Running]]:
+    """start(cycle_s=...) -> the daemon process, with a socket that plays systemd."""
+    running: list[Running] = []
+    folder = tempfile.TemporaryDirectory(prefix="nisse")
+
+    def run(cycle_s: float = 1.0, *arguments: str, **environment: str) -> Running:
+        text = tank.site.read_text().replace("cycle_s = 60.0", f"cycle_s = {cycle_s}\ndwell_s = 0.0")
+        tank.site.write_text(text)
+        address = Path(folder.name) / f"notify{len(running)}"
+        notifications = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        notifications.bind(str(address))
+        process = subprocess.Popen(
+            command("run", tank.site, *arguments),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "NOTIFY_SOCKET": str(address), **environment},
+        )
+        running.append(Running(process, notifications))
+        return running[-1]
+
+    yield run
+    for one in running:
+        one.process.kill()
+        one.process.communicate()
+        one.notifications.close()
     folder.cleanup()

@@ -2,84 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import signal
-import socket
-import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_site import Ears, Tank, command
+from tiny_site import Ears, Running, Tank, forecast, level_is
 
 from hil.broker import Broker
 from runtime.bundle import open_bundle, write_bundle
 from runtime.keys import SigningKey
-
-
-@dataclass
-class Running:
-    process: subprocess.Popen[str]
-    notifications: socket.socket
-
-    def notified(self, timeout_s: float = 5.0) -> list[str]:
-        """What the service manager was told, up to a pause of timeout_s or the first ten messages."""
-        self.notifications.settimeout(timeout_s)
-        heard: list[str] = []
-        with contextlib.suppress(TimeoutError):
-            while len(heard) < 10:
-                heard.append(self.notifications.recv(4096).decode())
-        return heard
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
-        self.process.send_signal(number)
-        _, errors = self.process.communicate(timeout=15.0)
-        return self.process.returncode, errors
-
-
-@pytest.fixture
-def start(tank: Tank) -> Iterator[Callable[..., Running]]:
-    """start(cycle_s=...) -> the daemon process, with a socket that plays systemd."""
-    running: list[Running] = []
-    folder = tempfile.TemporaryDirectory(prefix="nisse")
-
-    def run(cycle_s: float = 1.0, *arguments: str) -> Running:
-        text = tank.site.read_text().replace("cycle_s = 60.0", f"cycle_s = {cycle_s}\ndwell_s = 0.0")
-        tank.site.write_text(text)
-        address = Path(folder.name) / f"notify{len(running)}"
-        notifications = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        notifications.bind(str(address))
-        process = subprocess.Popen(
-            command("run", tank.site, *arguments),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "NOTIFY_SOCKET": str(address)},
-        )
-        running.append(Running(process, notifications))
-        return running[-1]
-
-    yield run
-    for one in running:
-        one.process.kill()
-        one.process.communicate()
-        one.notifications.close()
-    folder.cleanup()
-
-
-def forecast(ears: Ears, watts: float = 100.0) -> None:
-    document = {"start": time.time() - 60, "step_s": 60, "values": [watts] * 240}
-    ears.say("plant/demand", json.dumps(document), retain=True)
-
-
-def level_is(level: str) -> Callable[[bytes], bool]:
-    return lambda message: f'"level":"{level}"'.encode() in message
 
 
 def test_sigterm_leaves_the_device_safe_and_exits_0(start: Callable[..., Running], tank: Tank, ears: Ears) -> None:

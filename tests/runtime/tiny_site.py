@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -209,3 +212,34 @@ class Bench:
         self.process.communicate()
         self.lines.close()
         self.channel.close()
+
+
+@dataclass
+class Running:
+    """A daemon process on the wall clock, and what it tells the service manager."""
+
+    process: subprocess.Popen[str]
+    notifications: socket.socket
+
+    def notified(self, timeout_s: float = 5.0) -> list[str]:
+        """What the service manager was told, up to a pause of timeout_s or the first ten messages."""
+        self.notifications.settimeout(timeout_s)
+        heard: list[str] = []
+        with contextlib.suppress(TimeoutError):
+            while len(heard) < 10:
+                heard.append(self.notifications.recv(4096).decode())
+        return heard
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
+        self.process.send_signal(number)
+        _, errors = self.process.communicate(timeout=15.0)
+        return self.process.returncode, errors
+
+
+def forecast(ears: Ears, watts: float = 100.0) -> None:
+    document = {"start": time.time() - 60, "step_s": 60, "values": [watts] * 240}
+    ears.say("plant/demand", json.dumps(document), retain=True)
+
+
+def level_is(level: str) -> Callable[[bytes], bool]:
+    return lambda message: f'"level":"{level}"'.encode() in message
