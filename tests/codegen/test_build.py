@@ -1,4 +1,4 @@
-"""A bundle from a command line: built, verified, signed, packed, opened, called from C; and what verification catches."""
+"""A bundle from a command line: built, verified, signed, packed, opened, called from C; what verification catches."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def test_processor_without_avx2_is_told_before_it_dies(tmp_path: Path) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
     old.write_text("processor : 0\nflags : fpu sse2 avx\n")
     new.write_text("processor : 0\nflags : fpu sse2 avx avx2\n")
-    with pytest.raises(ToolchainError, match="no AVX2.*ACADOS_SOURCE_DIR"):
+    with pytest.raises(ToolchainError, match=r"no AVX2.*ACADOS_SOURCE_DIR"):
         require_avx2(old)
     require_avx2(new)
 
@@ -44,7 +44,7 @@ def test_no_network_at_first_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("ACADOS_SOURCE_DIR", raising=False)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    with pytest.raises(ToolchainError, match="could not be downloaded.*connect to a package index") as caught:
+    with pytest.raises(ToolchainError, match=r"could not be downloaded.*connect to a package index") as caught:
         acados_tree("aarch64", tmp_path / "cache")
     assert caught.value.exit_code == 78
     assert list((tmp_path / "cache" / "acados").iterdir()) == []
