@@ -31,7 +31,8 @@ class DemoSize:
 
     generated_weeks: int = 32
     iterations: int = 6
-    held_out_weeks: int = 12
+    held_in_weeks: int = 3
+    held_out_weeks: int = 8
     seeds: int = 1
 
 
@@ -84,28 +85,25 @@ def run(args: argparse.Namespace) -> int:
 
 def _tune_and_evaluate(args: argparse.Namespace, console: Console) -> tuple[TuningResult, Evaluation, list[Any]]:
     """Identify on the training weeks, tune on them, compare on the held-out ones."""
-    import numpy as np
-
+    from codegen.solver import compiled_controller
     from systems.battery.exogenous import from_price_file, generated
     from systems.battery.problem import home_battery
     from tuner.evaluate.battery import evaluate_battery, fit_from_plant
     from tuner.evaluate.periods import split_at
     from tuner.report.figures import LearningPoint
     from tuner.trainer import Progress as TuningProgress
-    from tuner.trainer import train
-    from tuner.tunable.home_battery import home_battery_system
-    from tuner.tune_battery import BATTERY_TRAINING
+    from tuner.tune_battery import BATTERY_TRAINING, tune_battery
 
     if args.prices is not None:
         series = from_price_file(args.prices, seed=args.seed)
     else:
         series = generated(DemoSize.generated_weeks, seed=args.seed)
     split = split_at(series)
+    problem = home_battery()
+    with _step(console, "compile: the controller that is tuned is the one that is deployed"):
+        compiled_controller(problem).close()
     with _step(console, "identify: least squares on a log of the plant"):
         fitted = fit_from_plant(split, seed=args.seed).theta
-        problem = home_battery()
-    with _step(console, "compile: the controller that is tuned is the one that is deployed"):
-        system = home_battery_system(problem, split, seed=args.seed)
     with _bar(console) as bar:
         task = bar.add_task("tune: reinforcement learning over the MPC", total=args.iterations)
 
@@ -117,8 +115,15 @@ def _tune_and_evaluate(args: argparse.Namespace, console: Console) -> tuple[Tuni
             )
 
         spec = replace(BATTERY_TRAINING, iterations=args.iterations, seed=args.seed)
-        start = np.array([fitted[p.name] for p in problem.theta])
-        tuning = train(system, spec, theta_start=start, jobs=args.workers, report=on_iteration)
+        tuning = tune_battery(
+            split,
+            data_fitted=fitted,
+            spec=spec,
+            problem=problem,
+            held_in_weeks=DemoSize.held_in_weeks,
+            jobs=args.workers,
+            report=on_iteration,
+        ).result
     with _bar(console) as bar:
         task = bar.add_task("evaluate: five policies on held-out weeks", total=args.weeks * DemoSize.seeds)
         evaluation = evaluate_battery(
