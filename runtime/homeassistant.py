@@ -7,6 +7,8 @@ where it stands for a signal, while that signal is valid.
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,11 +56,11 @@ def discovery(site: SiteFile, manifest: Manifest, version: str) -> dict[str, Any
     expiry_s = max(LEAST_EXPIRY_S, round(MISSED_STATES * site.controller.cycle_s))
     components = {
         "level": _level(prefix),
-        **{s.name: _input(s, prefix) for s in (*manifest.measured, *manifest.forecasts)},
+        **{f"input_{s.name}": _input(s, prefix) for s in (*manifest.measured, *manifest.forecasts)},
         **{f"action_{a.name}": _action(a) for a in manifest.actions},
-        **{f"output_{name}": _output(name, output, prefix) for name, output in site.outputs.items()},
+        **{f"output_{_key(name)}": _output(name, output, prefix) for name, output in site.outputs.items()},
         "mode": _mode(prefix),
-        **{CAP_PREFIX + a.name: _cap(a, prefix) for a in manifest.actions},
+        **{CAP_PREFIX + a.name: _cap(a, prefix) for a in manifest.actions if a.lower < a.upper},
         "decide_now": _button(prefix),
         "bundle": _update(prefix),
         **_diagnostics(),
@@ -121,12 +123,13 @@ def _action(spec: SignalSpec) -> Component:
 
 
 def _output(name: str, output: OutputSection, prefix: str) -> Component:
-    in_force = f"{{{{ 'online' if value_json.outputs['{name}'].problem == '' else 'offline' }}}}"
+    found = f"value_json.outputs[{json.dumps(name)}]"
+    in_force = f"{{{{ 'online' if {found}.problem == '' else 'offline' }}}}"
     return {
         "p": "sensor",
         "name": f"Set-point {name} ({direction(output)})",
         **_measured_in(_SHOWN.get(output.unit, _Shown(output.unit))),
-        "value_template": f"{{{{ value_json.outputs['{name}'].value }}}}",
+        "value_template": f"{{{{ {found}.value }}}}",
         **_available(prefix, in_force),
     }
 
@@ -233,6 +236,11 @@ def _shown(spec: SignalSpec) -> _Shown:
     if spec.unit == "1" and spec.name.startswith("soc"):
         return _STATE_OF_CHARGE
     return _SHOWN.get(spec.unit, _Shown(spec.unit))
+
+
+def _key(name: str) -> str:
+    """As it may stand in an identifier: outputs are named by the user."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name)
 
 
 def _measured_in(shown: _Shown) -> Component:

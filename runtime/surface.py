@@ -17,7 +17,7 @@ from runtime.bundle import Bundle
 from runtime.clock import Clock
 from runtime.config import SiteFile
 from runtime.cycle import Cycle
-from runtime.documents import plan_document, state_document
+from runtime.documents import DECIMALS, plan_document, state_document
 from runtime.errors import LinkError
 from runtime.homeassistant import discovery, discovery_topic
 from runtime.metrics import Snapshot
@@ -94,6 +94,8 @@ class Surface:
                 "overhead_s": cycle.timing.overhead_s,
             },
         }
+        # The log keeps actions in full.
+        state["action"] = {name: round(value, DECIMALS) for name, value in state["action"].items()}
         state["bundle"]["available"] = self._available(bundle)
         plan = plan_document(cycle, bundle, self.site)
         self.snapshot = Snapshot(

@@ -1,0 +1,166 @@
+"""The site as a device of Home Assistant: the payload against the documentation, and the talk through a real broker."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import jsonschema
+import pytest
+from tiny_site import Ears, Running, Tank, forecast, level_is, tiny_manifest
+
+from hil.broker import Broker
+from runtime.config import load_site
+from runtime.homeassistant import discovery
+from runtime.manifest import SignalSpec
+from runtime.site_template import USUAL, Answers, site_text
+
+SCHEMA = json.loads(Path(__file__).with_name("discovery_schema.json").read_text(encoding="utf-8"))
+CONFIG_TOPIC = "homeassistant/device/nisse_tank/config"
+
+
+def faults(payload: Any) -> list[str]:
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    return [f"{error.json_path}: {error.message[:200]}" for error in validator.iter_errors(payload)]
+
+
+def payload_of(system: str, tmp_path: Path) -> dict[str, Any]:
+    answers = Answers(
+        name="cabin", timezone="UTC", bundle="b", trusted_keys=(), link="serial", serial_port="/dev/ttyUSB0"
+    )
+    path = tmp_path / "site.toml"
+    path.write_text(site_text(answers, USUAL[system]))
+    usual = USUAL[system]
+    manifest = tiny_manifest(
+        system=system, states=usual.measured, actions=usual.actions, forecasts=usual.forecasts, limits=(), safety=None
+    )
+    return discovery(load_site(path), manifest, "1.2.3")
+
+
+@pytest.mark.parametrize("system", sorted(USUAL))
+def test_payload_has_the_documented_shape(system: str, tmp_path: Path) -> None:
+    payload = payload_of(system, tmp_path)
+    assert faults(payload) == []
+    components = payload["cmps"]
+    assert len({c["unique_id"] for c in components.values()}) == len(components)
+    platforms = {c["p"] for c in components.values()}
+    assert platforms == {"sensor", "binary_sensor", "number", "select", "update", "button"}
+    assert all(c["expire_after"] >= 3 * USUAL[system].cycle_s for c in components.values() if c["p"] == "sensor")
+    assert payload["availability_mode"] == "all"
+
+
+def test_the_schema_refuses_what_home_assistant_would(tmp_path: Path) -> None:
+    def broken(change: Callable[[dict[str, Any]], object]) -> list[str]:
+        payload = payload_of("battery", tmp_path)
+        change(payload)
+        return faults(payload)
+
+    assert broken(lambda p: p.pop("o"))
+    assert broken(lambda p: p["dev"].pop("ids"))
+    assert broken(lambda p: p["cmps"]["input_soc"].pop("unique_id"))
+    assert broken(lambda p: p["cmps"]["input_soc"].update(unit_of_measurement="1"))
+    assert broken(lambda p: p["cmps"]["mode"].pop("options"))
+    assert broken(lambda p: p["cmps"]["level"].update(state_class="measurement"))
+    assert broken(lambda p: p["cmps"]["max_charge"].update(retain=True))
+    assert broken(lambda p: p["cmps"]["max_charge"].update(colour="red"))
+
+
+def test_battery_entities_say_what_they_measure_and_which_way_counts_positive(tmp_path: Path) -> None:
+    components = payload_of("battery", tmp_path)["cmps"]
+    soc, power, cap = components["input_soc"], components["output_power"], components["max_charge"]
+    assert (soc["device_class"], soc["unit_of_measurement"]) == ("battery", "%")
+    assert rendered(soc["value_template"], {"inputs": {"soc": {"value": 0.37}}}) == "37.0"
+    assert rendered(soc["value_template"], {"inputs": {"soc": {"value": None}}}) == "None"
+    assert power["name"] == "Set-point power (+ charge, − discharge)"
+    assert (cap["min"], cap["max"], cap["unit_of_measurement"]) == (0, 5, "kW")
+
+
+def test_an_action_that_cannot_be_moved_has_no_number(tmp_path: Path) -> None:
+    path = tmp_path / "site.toml"
+    answers = Answers("cabin", "UTC", "b", (), "mqtt", "")
+    path.write_text(site_text(answers, USUAL["battery"]))
+    fixed = tuple(
+        SignalSpec(name=a.name, unit=a.unit, lower=0, upper=0 if a.name == "charge" else 1)
+        for a in USUAL["battery"].actions
+    )
+    manifest = tiny_manifest(states=USUAL["battery"].measured, actions=fixed, forecasts=(), limits=(), safety=None)
+    assert "max_charge" not in discovery(load_site(path), manifest, "1")["cmps"]
+
+
+def rendered(template: str, state: dict[str, Any]) -> str:
+    # Home Assistant's templates are Jinja's, in a sandbox that refuses names that are not there.
+    return jinja2.Environment(undefined=jinja2.StrictUndefined).from_string(template).render(value_json=state)
+
+
+class Client:
+    """The broker's own command line clients, as a user has them."""
+
+    def __init__(self, port: int) -> None:
+        self._at = ["-h", "127.0.0.1", "-p", str(port)]
+
+    def read(self, topic: str) -> Any:
+        """The retained message."""
+        done = subprocess.run(
+            ["mosquitto_sub", *self._at, "-t", topic, "-C", "1", "-W", "10"], capture_output=True, check=True
+        )
+        return json.loads(done.stdout)
+
+    def say(self, topic: str, text: str) -> None:
+        subprocess.run(["mosquitto_pub", *self._at, "-q", "1", "-t", topic, "-m", text], check=True)
+
+    def forget(self, topic: str) -> None:
+        subprocess.run(["mosquitto_pub", *self._at, "-q", "1", "-t", topic, "-r", "-n"], check=True)
+
+
+@pytest.mark.skipif(
+    shutil.which("mosquitto_sub") is None and os.environ.get("CI") != "true", reason="needs mosquitto-clients"
+)
+def test_home_assistant_sees_commands_and_loses_the_site(
+    start: Callable[..., Running], tank: Tank, ears: Ears, broker: Broker
+) -> None:
+    """As Home Assistant would through the broker: find the device, read every entity, set mode and number, lose it."""
+    forecast(ears)
+    daemon = start(60.0)
+    ears.wait_for("nisse/tank/state", level_is("mpc"))
+    client = Client(broker.port)
+    payload = client.read(CONFIG_TOPIC)
+    assert faults(payload) == []
+
+    state, components = client.read("nisse/tank/state"), payload["cmps"]
+    shown = {k: rendered(c["value_template"], state) for k, c in components.items() if "value_template" in c}
+    assert shown["level"] == "mpc" and shown["mode"] == "auto" and shown["reason"] == "none"
+    assert shown["input_level"] == "0.3" == shown["action_inflow"] == shown["output_inflow"]
+    assert float(shown["solve_time"]) > 0 and shown["problem"] == "OFF"
+    assert float(shown["max_inflow"]) == components["max_inflow"]["max"] == 1.0
+    assert shown["bundle"] == rendered(components["bundle"]["latest_version_template"], state)
+    for component in components.values():
+        for entry in component.get("availability", payload["availability"]):
+            if "value_template" in entry:
+                assert rendered(entry["value_template"], state) == "online"
+
+    client.say(components["max_inflow"]["command_topic"], "0.2")
+    ears.wait_for("nisse/tank/state", lambda m: json.loads(m)["action"] == {"inflow": pytest.approx(0.2)})
+    assert tank.inflow == pytest.approx(0.2)
+    client.say(components["mode"]["command_topic"], "rule")
+    ears.wait_for("nisse/tank/state", level_is("rule"))
+    assert rendered(components["mode"]["value_template"], client.read("nisse/tank/state")) == "rule"
+
+    client.forget(CONFIG_TOPIC)
+    heard = len(ears.heard["nisse/tank/state"])
+    client.say("homeassistant/status", "online")
+    assert client.read(CONFIG_TOPIC) == payload
+    ears.wait_for("nisse/tank/state", lambda m: len(ears.heard["nisse/tank/state"]) > heard)
+
+    broker.kill()
+    broker.start()  # without memory
+    assert ears.wait_for("nisse/tank/availability", lambda m: m == b"online", 20.0)
+    assert client.read(CONFIG_TOPIC) == payload
+
+    daemon.process.kill()
+    assert ears.wait_for("nisse/tank/availability", lambda m: m == b"offline") == b"offline"
