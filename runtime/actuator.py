@@ -64,7 +64,7 @@ class Actuator:
         output, held, now = self._outputs[name], self._held.get(name), self._clock.monotonic()
         value = _to_resolution(output, wanted)
         sink = self._sinks[output.sink]
-        fresh = held is not None and now - held.monotonic_s < output.refresh_s
+        fresh = held is not None and now - held.monotonic_s < output.refresh_due_s
         if fresh and held is not None and (held.value, held.session) == (value, sink.session):
             return Written(value)
         problem = sink.write(name, output, value)
@@ -77,6 +77,8 @@ class Actuator:
 
 def _to_resolution(output: OutputSection, value: float) -> float:
     """What the register can hold: a change below its resolution is no change, and wears out no flash."""
+    if output.channel is not None:
+        return output.channel.value(output.channel.raw(value))
     register = output.register_
     if register is None or register.type == "float32":
         return value

@@ -8,11 +8,12 @@ from __future__ import annotations
 import tomllib
 from datetime import UTC, tzinfo
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, field_validator, model_validator
 
+from runtime.config_errors import describe
 from runtime.errors import ConfigError, KeyFileError
 from runtime.keys import public_key_bytes
 from runtime.toml_lines import did_you_mean, line_of
@@ -22,6 +23,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 MQTT = "mqtt"
+BOARD_HOLD_S = 60.0
 
 
 def zone(name: str) -> tzinfo:
@@ -60,6 +62,8 @@ class ControllerSection(Section):
     """How long a better level must be available before the daemon returns to it; a minute or one cycle by default."""
     plan_max_age_s: NonNegative = 3600.0
     """How long the last good plan may be followed when no new one can be had."""
+    trial_cycles: Annotated[int, Field(ge=0, le=10_000, strict=True)] = 3
+    """Cycles that a new bundle must solve in shadow before it is obeyed, and again before its predecessor is let go."""
 
     @field_validator("trusted_keys")
     @classmethod
@@ -126,12 +130,13 @@ class StatusSection(Section):
 
 
 class SerialSection(Section):
-    protocol: Literal["modbus"]
+    protocol: Literal["modbus", "framed"]
     port: str
     baudrate: Annotated[int, Field(gt=0, strict=True)] = 19200
     parity: Literal["N", "E", "O"] = "E"
     stopbits: Literal[1, 2] = 1
     device_id: Annotated[int, Field(ge=1, le=247, strict=True)] = 1
+    """Modbus only."""
     timeout_s: Positive = 0.5
 
 
@@ -156,6 +161,28 @@ class Register(Section):
         return scale
 
 
+class Channel(Section):
+    """An input or output of a board with the framed protocol: value = scale * raw + offset, raw a whole number."""
+
+    number: Annotated[int, Field(ge=0, le=255, strict=True)]
+    scale: Finite = 1.0
+    offset: Finite = 0.0
+
+    @field_validator("scale")
+    @classmethod
+    def _not_zero(cls, scale: float) -> float:
+        if scale == 0:
+            raise ValueError("scale must not be 0")
+        return scale
+
+    def value(self, raw: int) -> float:
+        return self.scale * raw + self.offset
+
+    def raw(self, value: float) -> int:
+        """The nearest number that the board can be told."""
+        return round((value - self.offset) / self.scale)
+
+
 class InputSection(Section):
     """Where a state or forecast of the bundle comes from; the table's name is the signal's."""
 
@@ -168,13 +195,17 @@ class InputSection(Section):
     accept_retained: StrictBool = True
     """Whether a retained message counts as fresh on arrival; say false for a measurement nobody may have updated."""
     register_: Annotated[Register | None, Field(alias="register")] = None
+    channel: Channel | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> InputSection:
         if self.source == MQTT and (self.topic is None or not _is_plain_topic(self.topic)):
             raise ValueError('an input from mqtt needs topic = "..." without wildcards')
-        if self.source != MQTT and self.register_ is None:
-            raise ValueError("an input from a serial device needs register = {kind, address, type, scale}")
+        if self.source != MQTT and self.register_ is None and self.channel is None:
+            raise ValueError(
+                "an input from a serial device needs register = {kind, address, type, scale} or, from a board with "
+                "the framed protocol, channel = {number, scale}"
+            )
         if self.pointer and not self.pointer.startswith("/"):
             raise ValueError('a pointer starts with "/"')
         return self
@@ -191,19 +222,43 @@ class OutputSection(Section):
     """What is written when nothing else is sure, and at the end."""
     topic: str | None = None
     register_: Annotated[Register | None, Field(alias="register")] = None
+    channel: Channel | None = None
     refresh_s: Positive = 300.0
     """A value that did not change is written again after this; a change is written at once."""
     readback: StrictBool = True
+    device_timeout_s: Annotated[float | None, Field(ge=3, le=65535, strict=True)] = None
+    """How long the device keeps a set-point that is not written again; a board with the framed protocol is told."""
+    timeout_register: Register | None = None
+    """Where a Modbus device wants to be told its time-out."""
 
     @model_validator(mode="after")
     def _complete(self) -> OutputSection:
         if self.sink == MQTT and (self.topic is None or not _is_plain_topic(self.topic)):
             raise ValueError('an output to mqtt needs topic = "..." without wildcards')
-        if self.sink != MQTT and (self.register_ is None or self.register_.kind != "holding"):
-            raise ValueError('an output to a serial device needs register = {kind = "holding", address, type, scale}')
+        if self.sink != MQTT and self.channel is None and (self.register_ is None or self.register_.kind != "holding"):
+            raise ValueError(
+                'an output to a serial device needs register = {kind = "holding", address, type, scale} or, to a board '
+                "with the framed protocol, channel = {number, scale}"
+            )
+        if self.timeout_register is not None:
+            if self.device_timeout_s is None:
+                raise ValueError("timeout_register needs device_timeout_s, the time-out to write there")
+            if self.timeout_register.kind != "holding":
+                raise ValueError('timeout_register must be of kind "holding"')
         if not self.combine:
             raise ValueError("combine names at least one action")
         return self
+
+    @property
+    def hold_s(self) -> float:
+        """How long a board with the framed protocol is asked to hold a set-point."""
+        return BOARD_HOLD_S if self.device_timeout_s is None else self.device_timeout_s
+
+    @property
+    def refresh_due_s(self) -> float:
+        """A set-point is said again after this: three times within the device's own time-out, where it has one."""
+        limited = self.channel is not None or self.device_timeout_s is not None
+        return min(self.refresh_s, self.hold_s / 3) if limited else self.refresh_s
 
 
 class HoldRule(Section):
@@ -273,6 +328,17 @@ class SiteFile(Section):
         return ConfigError(f"{self.path}:{line_of(self.text, path)}: {'.'.join(map(str, path))}: {message}")
 
     @property
+    def theta_file(self) -> Path:
+        """Where a theta update is looked for: beside the bundle."""
+        bundle = self.relative(self.controller.bundle)
+        return bundle.with_name(bundle.name + ".theta")
+
+    @property
+    def solve_deadline_s(self) -> float:
+        """A solver that takes longer has failed: the cycle must not wait for it."""
+        return min(self.controller.solve_timeout_s, 0.8 * self.controller.cycle_s)
+
+    @property
     def dwell_s(self) -> float:
         chosen = self.controller.dwell_s
         return min(60.0, self.controller.cycle_s) if chosen is None else chosen
@@ -293,7 +359,7 @@ def load_site(path: Path) -> SiteFile:
     try:
         site = SiteFile.model_validate({**document, "path": path, "text": text})
     except ValidationError as error:
-        raise ConfigError(_describe(path, text, error)) from error
+        raise ConfigError(describe(SiteFile, path, text, error)) from error
     _check_links(site)
     return site
 
@@ -311,59 +377,20 @@ def _check_links(site: SiteFile) -> None:
             raise site.error(
                 ("outputs", name, "sink"), f"no link is called {output.sink!r}{did_you_mean(output.sink, links)}"
             )
+    places: list[tuple[tuple[str, str], str, InputSection | OutputSection]] = [
+        *((("inputs", name), entry.source, entry) for name, entry in site.inputs.items()),
+        *((("outputs", name), output.sink, output) for name, output in site.outputs.items()),
+    ]
+    for where, link, signal in places:
+        if link == MQTT:
+            continue
+        protocol = site.serial[link].protocol
+        key = "channel" if protocol == "framed" else "register"
+        if (signal.channel if key == "channel" else signal.register_) is None:
+            raise site.error(where, f"[serial.{link}] speaks {protocol}; give a {key} instead")
     if MQTT in site.serial:
         raise site.error(("serial", MQTT), "is the name of the MQTT link; call the serial device something else")
 
 
 def _is_plain_topic(topic: str) -> bool:
     return bool(topic) and not any(mark in topic for mark in "+#\0") and len(topic) < 1024
-
-
-def _describe(path: Path, text: str, error: ValidationError) -> str:
-    """The first mistake as one line."""
-    # A misspelt key is both unknown and missing: unknown says more.
-    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    # A discriminated union puts its tag into the location, which is no key of the file.
-    tags = {"hold", "self_consumption", "thermostat"}
-    where = tuple(
-        part for i, part in enumerate(first["loc"]) if not (i == 1 and first["loc"][0] == "rule" and part in tags)
-    )
-    if first["type"] in {"union_tag_invalid", "union_tag_not_found"}:
-        where = (*where, "kind")
-    line = line_of(text, where)
-    key = ".".join(map(str, where))
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    if first["type"] == "extra_forbidden":
-        message = f"unknown key {where[-1]!r}{did_you_mean(str(where[-1]), _known_keys(where[:-1]))}"
-        return f"{path}:{line}: {message}{more}"
-    if first["type"] == "missing":
-        return f"{path}:{line}: {key} is missing; add it{more}"
-    message = first["msg"].removeprefix("Value error, ")
-    given = first.get("input")
-    shown = f", not {given!r}" if isinstance(given, str | int | float | bool) else ""
-    return f"{path}:{line}: {key}: {message}{shown}{more}"
-
-
-def _known_keys(path: tuple[str | int, ...]) -> list[str]:
-    """The keys that the table at `path` may have."""
-    annotations: list[Any] = [SiteFile]
-    for part in path:
-        annotations = [inner for annotation in annotations for inner in _step_into(annotation, part)]
-    models = [model for annotation in annotations for model in _models(annotation)]
-    keys = {field.alias or name for model in models for name, field in model.model_fields.items()}
-    return sorted(keys - {"path", "text"})
-
-
-def _step_into(annotation: Any, part: str | int) -> list[Any]:
-    """The annotations of what stands under `part` in a value of type `annotation`."""
-    if get_origin(annotation) is dict:
-        return [get_args(annotation)[1]]
-    fields = (item for model in _models(annotation) for item in model.model_fields.items())
-    return [field.annotation for name, field in fields if part == (field.alias or name)]
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    """The tables in a type: itself, or those of a union."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for argument in get_args(annotation) for model in _models(argument)]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.actuator import Sink
 from runtime.clock import Clock
-from runtime.config import MQTT, OutputSection, Register, SiteFile
+from runtime.config import MQTT, OutputSection, SiteFile
 from runtime.credentials import mqtt_password, mqtt_section
 from runtime.signals import Arrival
 
 if TYPE_CHECKING:
+    from runtime.links.framed import FramedLink
     from runtime.links.modbus import ModbusLink
     from runtime.links.mqtt import MqttLink
 
@@ -44,7 +45,25 @@ class ModbusSink:
 
     def write(self, name: str, output: OutputSection, value: float) -> str:
         assert output.register_ is not None  # validated with the site file
-        problem = self.link.write(output.register_, value, readback=output.readback)
+        told = output.timeout_register, output.device_timeout_s
+        timeout = (told[0], told[1]) if told[0] is not None and told[1] is not None else None
+        problem = self.link.write(output.register_, value, readback=output.readback, timeout=timeout)
+        return f"{self.link.name}: {problem}" if problem else ""
+
+
+@dataclass(frozen=True)
+class FramedSink:
+    """Set-points in the outputs of an I/O board, which holds each for a stated time."""
+
+    link: FramedLink
+
+    @property
+    def session(self) -> int:
+        return self.link.session
+
+    def write(self, name: str, output: OutputSection, value: float) -> str:
+        assert output.channel is not None  # validated with the site file
+        problem = self.link.write(output.channel, value, hold_s=output.hold_s)
         return f"{self.link.name}: {problem}" if problem else ""
 
 
@@ -59,30 +78,38 @@ class DrySink:
 
 
 @dataclass(frozen=True)
+class Device:
+    """A serial device as the daemon uses it: `read` delivers its inputs, `sink` takes its set-points."""
+
+    read: Callable[[], dict[str, Arrival]]
+    sink: Sink
+    close: Callable[[], None]
+
+
+@dataclass(frozen=True)
 class Links:
-    """All links of a site. `registers` are the inputs to read from each serial device."""
+    """All links of a site, the serial devices by name."""
 
     mqtt: MqttLink | None
-    devices: Mapping[str, ModbusLink]
-    registers: Mapping[str, Mapping[str, Register]]
+    devices: Mapping[str, Device]
 
     def read(self) -> dict[str, Arrival]:
         """The last arrival of every input that ever had one."""
         arrivals = {} if self.mqtt is None else self.mqtt.read()
-        for name, link in self.devices.items():
-            arrivals.update(link.read(self.registers[name]))
+        for device in self.devices.values():
+            arrivals.update(device.read())
         return arrivals
 
     def sinks(self, *, dry: bool) -> dict[str, Sink]:
         """By link name. A dry run reads everything and moves nothing."""
-        sinks: dict[str, Sink] = {name: DrySink() if dry else ModbusSink(link) for name, link in self.devices.items()}
+        sinks: dict[str, Sink] = {name: DrySink() if dry else device.sink for name, device in self.devices.items()}
         if self.mqtt is not None:
             sinks[MQTT] = DrySink() if dry else MqttSink(self.mqtt)
         return sinks
 
     def close(self) -> None:
-        for link in self.devices.values():
-            link.close()
+        for device in self.devices.values():
+            device.close()
         if self.mqtt is not None:
             self.mqtt.stop()
 
@@ -117,17 +144,22 @@ def open_links(
         )
     # The cycle waits for a device at most this long; what it misses, the next cycle finds.
     deadline_s = None if lockstep else min(2.0, site.controller.cycle_s / 2)
-    devices = {}
-    if site.serial:
-        from runtime.links.modbus import ModbusLink
+    devices = {name: _device(site, name, clock, deadline_s) for name in site.serial}
+    return Links(mqtt, devices)
 
-        devices = {name: ModbusLink(name, serial, clock, deadline_s=deadline_s) for name, serial in site.serial.items()}
-    registers = {
-        name: {
-            signal: section.register_
-            for signal, section in site.inputs.items()
-            if section.source == name and section.register_ is not None
-        }
-        for name in site.serial
-    }
-    return Links(mqtt, devices, registers)
+
+def _device(site: SiteFile, name: str, clock: Clock, deadline_s: float | None) -> Device:
+    """The serial device `name` with the inputs that come from it."""
+    section = site.serial[name]
+    inputs = {signal: entry for signal, entry in site.inputs.items() if entry.source == name}
+    if section.protocol == "framed":
+        from runtime.links.framed import FramedLink
+
+        board = FramedLink(name, section, clock, deadline_s=deadline_s)
+        channels = {signal: entry.channel for signal, entry in inputs.items() if entry.channel is not None}
+        return Device(lambda: board.read(channels), FramedSink(board), board.close)
+    from runtime.links.modbus import ModbusLink
+
+    slave = ModbusLink(name, section, clock, deadline_s=deadline_s)
+    registers = {signal: entry.register_ for signal, entry in inputs.items() if entry.register_ is not None}
+    return Device(lambda: slave.read(registers), ModbusSink(slave), slave.close)

@@ -1,42 +1,22 @@
-"""A Modbus RTU device on a serial port, in a thread of its own: a dead port or a silent device never blocks the cycle.
-
-Reads and writes are jobs with a deadline. After a failure the device is left alone for a time that doubles up to a
-bound; jobs in that time fail at once. In lockstep a job is waited for as long as it takes, so that what a cycle sees
-does not depend on the computer's speed.
-"""
+"""A Modbus RTU device on a serial port. Reads and writes happen in the worker's thread and never block the cycle."""
 
 from __future__ import annotations
 
 import logging
-import queue
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
+import termios
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.clock import Clock
 from runtime.config import Register, SerialSection
+from runtime.links.last_good import LastGood
 from runtime.links.registers import decode, encode, words_of
+from runtime.links.worker import DeviceError, DeviceRefusedError, Worker
 from runtime.signals import Arrival
 
 if TYPE_CHECKING:
     from pymodbus.client import ModbusSerialClient
-
-BACKOFF_FIRST_S = 1.0
-BACKOFF_LAST_S = 60.0
-MAX_JOBS = 8
-
-log = logging.getLogger("nisse.modbus")
-
-
-class DeviceError(Exception):
-    """One exchange with the device failed; the text says how."""
-
-
-class DeviceRefusedError(DeviceError):
-    """The device answered, with a Modbus exception: the line is in order."""
 
 
 class ModbusLink:
@@ -45,129 +25,114 @@ class ModbusLink:
     def __init__(self, name: str, section: SerialSection, clock: Clock, *, deadline_s: float | None) -> None:
         """deadline_s: how long the cycle waits for a job; None waits until it is done (lockstep)."""
         self.name = name
-        self.problem = "not opened yet"
+        self._clock = clock
+        self._port = _Port(section)
+        self._worker = Worker(name, self._port, clock, deadline_s=deadline_s)
+        self._arrivals = LastGood()
+
+    @property
+    def problem(self) -> str:
         """Empty while the device answers."""
-        self.session = 0
-        """Counts the failures: after one, the device may have forgotten what it was told."""
-        self._section, self._clock, self._deadline_s = section, clock, deadline_s
-        self._client: ModbusSerialClient | None = None
-        self._retry_at = float("-inf")
-        self._backoff_s = 0.0
-        self._last: dict[str, Arrival] = {}
-        self._jobs: queue.Queue[tuple[Callable[[], None], Future[None]] | None] = queue.Queue(MAX_JOBS)
-        self._thread = threading.Thread(target=self._work, name=f"modbus-{name}", daemon=True)
-        self._thread.start()
+        return self._worker.problem
+
+    @property
+    def session(self) -> int:
+        """Changes when the device may have forgotten what it was told."""
+        return self._worker.session
 
     def read(self, registers: Mapping[str, Register]) -> dict[str, Arrival]:
         """Read all registers; what could not be read keeps its last value and age, and says why."""
-        fresh: dict[str, Arrival] = {}
 
         def job() -> None:
             for name, register in registers.items():
                 try:
-                    value = decode(self._exchange(register, None), register)
-                    fresh[name] = Arrival(value, self._clock.monotonic())
+                    value = decode(self._port.exchange(register, None), register)
                 except (ValueError, DeviceRefusedError) as error:
-                    fresh[name] = self._stale(name, str(error))
+                    self._arrivals.put(name, Arrival(None, self._clock.monotonic(), str(error)))
+                else:
+                    self._arrivals.put(name, Arrival(value, self._clock.monotonic()))
 
-        problem = self._run(job)
-        for name in registers:
-            self._last[name] = fresh.get(name) or self._stale(name, problem or "no answer in time")
-        return {name: self._last[name] for name in registers}
+        problem = self._worker.run(job)
+        return self._arrivals.take(registers, problem, self._clock.monotonic())
 
-    def write(self, register: Register, value: float, *, readback: bool) -> str:
-        """Write a set-point and, if asked, read it back; the problem, or an empty string when it is in force."""
+    def write(
+        self, register: Register, value: float, *, readback: bool, timeout: tuple[Register, float] | None = None
+    ) -> str:
+        """Write a set-point and, if asked, read it back; the problem, or an empty string when it is in force.
+
+        timeout: where the device keeps its own time-out and what it shall be; told once, and again after a failure.
+        """
         try:
             words = encode(value, register)
+            setting = None if timeout is None else (timeout[0], encode(timeout[1], timeout[0]))
         except ValueError as error:
             return str(error)
         found: list[Sequence[int]] = []
 
         def job() -> None:
-            self._exchange(register, words)
+            if setting is not None:
+                self._port.set_once(*setting)
+            self._port.exchange(register, words)
             if readback:
-                found.append(self._exchange(register, None))
+                found.append(self._port.exchange(register, None))
 
-        problem = self._run(job)
+        problem = self._worker.run(job)
         if not problem and readback and list(found[0]) != words:
-            held = decode(found[0], register) if len(found[0]) == len(words) else "something else"
+            try:
+                held = f"{decode(found[0], register):g}"
+            except ValueError as error:
+                held = str(error)
             return f"read back {held} after writing {value:g}"
         return problem
 
     def close(self) -> None:
         """Stop the thread and free the port."""
-        self._jobs.put(None)
-        self._thread.join(timeout=5.0)
+        self._worker.stop()
 
-    def _stale(self, name: str, problem: str) -> Arrival:
-        last = self._last.get(name)
-        return (
-            Arrival(None, self._clock.monotonic(), problem)
-            if last is None
-            else Arrival(last.value, last.monotonic_s, problem)
-        )
 
-    def _run(self, job: Callable[[], None]) -> str:
-        """Hand the job to the thread and wait; returns the problem."""
-        future: Future[None] = Future()
-        try:
-            self._jobs.put_nowait((job, future))
-            future.result(self._deadline_s)
-        except queue.Full:
-            return "busy with earlier requests"
-        except FutureTimeoutError:
-            future.cancel()
-            return "no answer in time"
-        except DeviceError as error:
-            return str(error)
-        return ""
+class _Port:
+    """The line as pymodbus sees it; used in the worker's thread only."""
 
-    # Below: the worker's thread.
+    def __init__(self, section: SerialSection) -> None:
+        self._section = section
+        self._client: ModbusSerialClient | None = None
+        self._settings: dict[int, Sequence[int]] = {}
 
-    def _work(self) -> None:
+    def open(self) -> None:
+        if self._client is not None:
+            return
         # Here, not on top: a site without serial devices does not pay for it, and the first cycle does not wait for it.
         import pymodbus.client
 
         # What it reports comes back as return values and exceptions.
         logging.getLogger(pymodbus.__name__).setLevel(logging.CRITICAL)
-        while (item := self._jobs.get()) is not None:
-            job, future = item
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                self._open()
-                job()
-            except DeviceRefusedError as error:
-                self._succeeded()
-                future.set_exception(error)
-            except DeviceError as error:
-                self._failed(str(error))
-                future.set_exception(error)
-            except BaseException as error:
-                future.set_exception(error)
-            else:
-                self._succeeded()
-                future.set_result(None)
-        if self._client is not None:
-            self._client.close()  # type: ignore[no-untyped-call]
-
-    def _open(self) -> None:
-        if self._client is not None:
-            return
-        if self._clock.monotonic() < self._retry_at:
-            raise DeviceError(self.problem)
-        from pymodbus.client import ModbusSerialClient
-
         s = self._section
-        client = ModbusSerialClient(
+        client = pymodbus.client.ModbusSerialClient(
             s.port, baudrate=s.baudrate, parity=s.parity, stopbits=s.stopbits, timeout=s.timeout_s, retries=1
         )
-        if not client.connect():
+        try:
+            connected = client.connect()
+        except termios.error as error:
+            raise DeviceError(f"port {s.port} does not take {s.baudrate} {s.parity}: {error.args[-1]}") from error
+        if not connected:
             there = Path(s.port).exists()
             raise DeviceError(f"port {s.port} " + ("is in use or not for us to open" if there else "is not there"))
         self._client = client
 
-    def _exchange(self, register: Register, words: Sequence[int] | None) -> Sequence[int]:
+    def close(self) -> None:
+        self._settings.clear()
+        if self._client is not None:
+            self._client.close()  # type: ignore[no-untyped-call]
+            self._client = None
+
+    def set_once(self, register: Register, words: Sequence[int]) -> None:
+        """Write a setting unless the device was told since the port was opened: such registers live in flash."""
+        if self._settings.get(register.address) != words:
+            if list(self.exchange(register, None)) != list(words):
+                self.exchange(register, words)
+            self._settings[register.address] = words
+
+    def exchange(self, register: Register, words: Sequence[int] | None) -> Sequence[int]:
         """Read the register, or write `words` to it. Raises DeviceError."""
         from pymodbus.exceptions import ModbusException
 
@@ -186,7 +151,7 @@ class ModbusLink:
                 answer = client.read_input_registers(address, count=words_of(register), device_id=device)
             else:
                 answer = client.read_holding_registers(address, count=words_of(register), device_id=device)
-        except (ModbusException, OSError) as error:
+        except (ModbusException, OSError, termios.error) as error:
             raise DeviceError(f"no valid answer from device {device} at register {address}") from error
         if answer.function_code & 0x7F != _function_code(register, words):
             # An RTU frame does not say what it answers: after a time-out it may well be the request before.
@@ -195,25 +160,6 @@ class ModbusLink:
             code = getattr(answer, "exception_code", "?")
             raise DeviceRefusedError(f"device {device} refused register {address} (exception {code})")
         return list(answer.registers)
-
-    def _failed(self, problem: str) -> None:
-        if problem != self.problem:
-            log.warning("%s: %s", self.name, problem)
-        self.problem = problem
-        self.session += 1
-        if self._client is not None:
-            # A new port handle: the old one may belong to an adapter that was unplugged.
-            self._client.close()  # type: ignore[no-untyped-call]
-            self._client = None
-        elif self._clock.monotonic() < self._retry_at:
-            return
-        self._backoff_s = min(BACKOFF_LAST_S, self._backoff_s * 2 or BACKOFF_FIRST_S)
-        self._retry_at = self._clock.monotonic() + self._backoff_s
-
-    def _succeeded(self) -> None:
-        if self.problem and self._backoff_s:
-            log.warning("%s: answers again", self.name)
-        self.problem, self._backoff_s, self._retry_at = "", 0.0, float("-inf")
 
 
 def _function_code(register: Register, words: Sequence[int] | None) -> int:

@@ -1,0 +1,60 @@
+"""What is wrong with a site file, in one line with file, line number and the key that was probably meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from runtime.toml_lines import did_you_mean, line_of
+
+
+def describe(file: type[BaseModel], path: Path, text: str, error: ValidationError) -> str:
+    """The first mistake as one line; `file` is the model of the whole file, `path` and `text` where it came from."""
+    # A misspelt key is both unknown and missing: unknown says more.
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    # A discriminated union puts its tag into the location, which is no key of the file.
+    tags = {"hold", "self_consumption", "thermostat"}
+    where = tuple(
+        part for i, part in enumerate(first["loc"]) if not (i == 1 and first["loc"][0] == "rule" and part in tags)
+    )
+    if first["type"] in {"union_tag_invalid", "union_tag_not_found"}:
+        where = (*where, "kind")
+    line = line_of(text, where)
+    key = ".".join(map(str, where))
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        message = f"unknown key {where[-1]!r}{did_you_mean(str(where[-1]), _known_keys(file, where[:-1]))}"
+        return f"{path}:{line}: {message}{more}"
+    if first["type"] == "missing":
+        return f"{path}:{line}: {key} is missing; add it{more}"
+    message = first["msg"].removeprefix("Value error, ")
+    given = first.get("input")
+    shown = f", not {given!r}" if isinstance(given, str | int | float | bool) else ""
+    return f"{path}:{line}: {key}: {message}{shown}{more}"
+
+
+def _known_keys(file: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
+    """The keys that the table at `path` may have."""
+    annotations: list[Any] = [file]
+    for part in path:
+        annotations = [inner for annotation in annotations for inner in _step_into(annotation, part)]
+    models = [model for annotation in annotations for model in _models(annotation)]
+    keys = {field.alias or name for model in models for name, field in model.model_fields.items()}
+    return sorted(keys - {"path", "text"})
+
+
+def _step_into(annotation: Any, part: str | int) -> list[Any]:
+    """The annotations of what stands under `part` in a value of type `annotation`."""
+    if get_origin(annotation) is dict:
+        return [get_args(annotation)[1]]
+    fields = (item for model in _models(annotation) for item in model.model_fields.items())
+    return [field.annotation for name, field in fields if part == (field.alias or name)]
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The tables in a type: itself, or those of a union."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models(argument)]
