@@ -7,6 +7,7 @@ time is the bench's own.
 from __future__ import annotations
 
 import hashlib
+import shutil
 import signal
 import string
 import sys
@@ -168,6 +169,7 @@ def _run(
     elapsed = Elapsed()
     for leftover in ("nisse.db", "nisse.db-wal", "nisse.db-shm", "daemon.log", "broker.log"):
         (output_dir / leftover).unlink(missing_ok=True)  # a run starts from nothing, or it could not be repeated
+    shutil.rmtree(output_dir / "nisse.bundles", ignore_errors=True)
     with ExitStack() as stack:
         line = SerialLine(output_dir / "serial-plant")
         stack.callback(line.close)

@@ -66,6 +66,7 @@ __all__ = [
     "StateLimit",
     "open_bundle",
     "pack",
+    "take_copy",
     "write_bundle",
 ]
 
@@ -87,7 +88,14 @@ class Bundle:
     signer: str
     """Public key, `ed25519:<base64>`."""
     digest: str
-    """SHA-256 of the manifest, which names every file: the identity of the bundle."""
+    """SHA-256 of the manifest, which names every file."""
+    theta_digest: str = ""
+    """SHA-256 of the theta update in force; empty while theta is the bundle's own."""
+
+    @property
+    def identity(self) -> str:
+        """What decides: the bundle, and the theta update if there is one."""
+        return self.digest[:16] + (f"+{self.theta_digest[:16]}" if self.theta_digest else "")
 
     def library_or_fail(self) -> Path:
         """The library; raises BundleArchError for a bundle that was opened without one."""
@@ -172,6 +180,28 @@ def open_bundle(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return _verify(final, path, trusted_keys, arch)
+
+
+def take_copy(bundle: Bundle, root: Path, trusted_keys: Sequence[str]) -> Bundle:
+    """A copy of an opened bundle under `root`, named by its digest and verified again: nobody else writes there."""
+    final = root / bundle.digest[:16]
+    if not _is_same(final, bundle):
+        try:
+            staging = Path(tempfile.mkdtemp(prefix=".copy.", dir=root))
+        except OSError as error:
+            raise BundleMissingError(
+                f"{root}: no copy of the bundle can be made here ({error.strerror}); make room"
+            ) from error
+        try:
+            staging.chmod(0o755)
+            shutil.copytree(bundle.directory, staging, dirs_exist_ok=True)
+            _verify(staging, bundle.directory, trusted_keys, None)
+            _replace_directory(staging, final)
+        except OSError as error:
+            raise BundleMissingError(f"{root}: no copy of the bundle can be made here ({error}); make room") from error
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    return _verify(final, bundle.directory, trusted_keys, None)
 
 
 def _is_same(directory: Path, bundle: Bundle) -> bool:

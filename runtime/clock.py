@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
+from pathlib import Path
 from typing import Protocol
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+TIME_ERROR = 5  # adjtimex: the clock is not synchronised
 
 
 class Clock(Protocol):
@@ -13,9 +18,31 @@ class Clock(Protocol):
 
     def monotonic(self) -> float: ...
 
+    @property
+    def boot(self) -> str:
+        """What tells one count of the monotonic clock from another; empty where every start begins a new one."""
+
+    def synchronised(self) -> bool:
+        """Whether somebody vouches for wall time."""
+
 
 class SystemClock:
     """The machine's clocks."""
+
+    def __init__(self) -> None:
+        try:
+            self.boot = BOOT_ID.read_text(encoding="ascii").strip()
+        except OSError:
+            self.boot = ""
+
+    def synchronised(self) -> bool:
+        """As the kernel knows it from the time service; False on a machine that has just come up without network."""
+        try:
+            words = (ctypes.c_long * 64)()  # struct timex, zeroed: asks and changes nothing
+            state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(words))
+        except (OSError, AttributeError):
+            return False
+        return bool(state not in {-1, TIME_ERROR})
 
     def wall(self) -> float:
         return time.time()
@@ -26,6 +53,8 @@ class SystemClock:
 
 class LockstepClock:
     """Stands still until it is set; monotonic time starts at 0 and follows wall time forward only."""
+
+    boot = ""
 
     def __init__(self) -> None:
         self._wall = 0.0
@@ -41,6 +70,10 @@ class LockstepClock:
 
     def wall(self) -> float:
         return self._wall
+
+    def synchronised(self) -> bool:
+        """The bench knows what time it is."""
+        return True
 
     def monotonic(self) -> float:
         return self._monotonic

@@ -11,20 +11,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from runtime.actuator import Actuator, Written, set_points
-from runtime.bundle import Bundle
 from runtime.clock import Clock
-from runtime.config import SiteFile
-from runtime.errors import SolverProcessError
-from runtime.estimator import Estimate, make_estimator
-from runtime.gate import LastAction, Limited, limit, refusal, remember
+from runtime.estimator import Estimate
+from runtime.gate import LastAction, Limited, limit, remember
 from runtime.ladder import Ladder, Level, step
 from runtime.plan import Plan, PlanStep, shifted
-from runtime.process_image import ProcessImage, forecast_now, forecast_rows, take_image
+from runtime.policy import Decision, Observation, Policy
+from runtime.process_image import ProcessImage, forecast_now
 from runtime.remote import Wishes, still_valid
 from runtime.rules import RuleUnavailableError, rule_action
 from runtime.safety import Filtered, safety_filter
 from runtime.signals import Arrival
-from runtime.solver_process import Solved, SolverProcess
+from runtime.solver_process import Solved
+from runtime.trial import Outcome, Phase, Trial, after_probation, after_shadow
 
 Vector = tuple[float, ...]
 
@@ -56,6 +55,8 @@ class Candidate:
 class Cycle:
     """All that one cycle knew, decided and did. `action` is None at level `safe`: the devices' defaults apply."""
 
+    policy: Policy
+    """Whose decision it was."""
     image: ProcessImage
     estimate: Estimate
     forecast: tuple[Vector, ...] | None
@@ -71,56 +72,97 @@ class Cycle:
     plan: Plan | None
     """The plan in force: of this cycle at level `mpc`, an older one otherwise."""
     timing: Timing
+    trial: TrialStep | None = None
+
+
+@dataclass(frozen=True)
+class TrialStep:
+    """What a cycle did to the trial that was on: where it stands now, and why where it ended badly."""
+
+    newcomer: Policy
+    phase: Phase
+    passed: int
+    needed: int
+    outcome: Outcome
+    reason: str = ""
 
 
 class ControlLoop:
-    """Runs cycles and carries from one to the next: ladder, last action, last good plan, estimator."""
+    """Runs cycles and carries from one to the next: policy in force, trial, ladder, last action, last good plan."""
 
     def __init__(
         self,
-        site: SiteFile,
-        bundle: Bundle,
+        policy: Policy,
         clock: Clock,
         read: Callable[[], Mapping[str, Arrival]],
         actuator: Actuator,
-        solver: SolverProcess,
         plan: Plan | None = None,
+        last: LastAction | None = None,
     ) -> None:
-        """plan: what was in force when the daemon stopped, if that is known."""
-        self._site, self._bundle, self._clock = site, bundle, clock
-        self._read, self._actuator, self._solver = read, actuator, solver
-        self._estimator = make_estimator(bundle.manifest)
+        """plan, last: what was in force when the daemon stopped, if that is known."""
+        self.policy = policy
+        self.trial: Trial | None = None
+        self._clock, self._read, self._actuator = clock, read, actuator
         self._ladder = Ladder()
-        self._last: LastAction | None = None
+        self._last = last
         self._plan = plan
         self.wishes = Wishes()
         """What the operator allows."""
 
-    def swap(self, site: SiteFile, bundle: Bundle, solver: SolverProcess) -> None:
-        """Go on with another bundle; what belonged to the old one's model and signals is forgotten."""
-        if [a.name for a in bundle.manifest.actions] != [a.name for a in self._bundle.manifest.actions]:
-            self._last = None
-        self._site, self._bundle, self._solver, self._plan = site, bundle, solver, None
-        self._estimator = make_estimator(bundle.manifest)
-        self.wishes = still_valid(self.wishes, bundle.manifest)
+    def propose(self, newcomer: Policy, shadow_cycles: int, trial_cycles: int) -> str:
+        """Put a policy on trial: so many cycles in shadow, then obeyed on probation. Another trial ends with that.
+
+        One that skips the shadow must solve what has arrived by now. Returns why it is refused, or an empty string.
+        """
+        if shadow_cycles == 0 and trial_cycles > 0:
+            seen = newcomer.observe(self._read(), self._clock.wall(), self._clock.monotonic(), self._last_action)
+            decision = newcomer.decide(seen)
+            if decision.at_fault:
+                return decision.problem
+        self.end_trial()
+        old = self.policy
+        if shadow_cycles > 0:
+            self.trial = Trial(newcomer, newcomer, shadow_cycles)
+            return ""
+        self._enforce(newcomer)
+        if trial_cycles > 0:
+            self.trial = Trial(newcomer, old, trial_cycles, Phase.PROBATION)
+        else:
+            self._dismiss(old)
+        return ""
+
+    def end_trial(self) -> None:
+        """Whoever is in force stays in force."""
+        trial, self.trial = self.trial, None
+        if trial is not None:
+            self._dismiss(trial.other)
+
+    def close(self) -> None:
+        self.end_trial()
+        self.policy.solver.close()
 
     def run(self) -> Cycle:
         """One cycle at the clock's present time."""
         begun = time.perf_counter()
         arrivals = self._read()
         read_s = time.perf_counter() - begun
-        manifest = self._bundle.manifest
-        image = take_image(self._site, manifest, arrivals, self._clock.wall(), self._clock.monotonic())
-        estimate = self._estimator.update(image, None if self._last is None else self._last.action)
-        forecast = forecast_rows(image, manifest)
+        time_s, monotonic_s, last_action = self._clock.wall(), self._clock.monotonic(), self._last_action
 
-        solve_begun = time.perf_counter()
-        solved, problem = self._solve(image, estimate, forecast)
-        solve_s = time.perf_counter() - solve_begun
+        def observed(policy: Policy) -> Observation:
+            return policy.observe(arrivals, time_s, monotonic_s, last_action)
+
+        seen = observed(self.policy)
+        decision = self.policy.decide(seen)
+        solve_s, news = decision.solve_s, None
+        if self.trial is not None and self.trial.phase is Phase.PROBATION:
+            seen, decision, news = self._on_probation(seen, decision, observed)
+            solve_s += decision.solve_s if news.outcome is Outcome.ROLLED_BACK else 0.0
+        manifest = self.policy.bundle.manifest
+        image, estimate, solved, problem = seen.image, seen.estimate, decision.solved, decision.problem
 
         offers = self._offers(image, estimate, solved, problem)
         problems = {level: offer for level, offer in offers.items() if isinstance(offer, str)}
-        self._ladder = step(self._ladder, problems, image.monotonic_s, self._site.dwell_s)
+        self._ladder = step(self._ladder, problems, image.monotonic_s, self.policy.site.dwell_s)
         chosen = offers.get(self._ladder.level)
         if self._ladder.level is Level.MPC and solved is not None:
             self._plan = Plan(image.time_s, image.monotonic_s, manifest.dt_s, solved.plan_x, solved.plan_a)
@@ -134,10 +176,16 @@ class ControlLoop:
         write_s = time.perf_counter() - write_begun
         self._last = None if filtered is None else remember(filtered.action, self._last, image.monotonic_s)
         link_s = read_s + write_s
+        policy, plan = self.policy, self._plan
+        if self.trial is not None and self.trial.phase is Phase.SHADOW and news is None:
+            # After the devices have been served: whatever a newcomer does, this cycle does not wait for it.
+            news, shadow_s = self._in_shadow(decision, observed)
+            solve_s += shadow_s
         return Cycle(
+            policy=policy,
             image=image,
             estimate=estimate,
-            forecast=forecast,
+            forecast=seen.forecast,
             solved=solved,
             solver_problem=problem,
             level=self._ladder.level,
@@ -147,25 +195,61 @@ class ControlLoop:
             filtered=filtered,
             action=None if filtered is None else filtered.action,
             outputs=outputs,
-            plan=self._plan,
+            plan=plan,
             timing=Timing(solve_s, link_s, time.perf_counter() - begun - solve_s - link_s),
+            trial=news,
         )
 
-    def _solve(
-        self, image: ProcessImage, estimate: Estimate, forecast: tuple[Vector, ...] | None
-    ) -> tuple[Solved | None, str]:
-        """The solution, and why it must not be used; solved whenever the inputs allow, to know when `mpc` is back."""
-        if estimate.state is None:
-            return None, estimate.problem
-        if forecast is None:
-            missing = [s for s in self._bundle.manifest.forecasts if s.name not in image.columns]
-            found = image.samples[missing[0].name]
-            return None, f"{found.name}: {found.problem or found.validity}"
-        try:
-            solved = self._solver.solve(estimate.state, forecast, self._site.controller.solve_timeout_s)
-        except SolverProcessError as error:
-            return None, str(error)
-        return solved, refusal(solved, self._bundle.manifest)
+    @property
+    def _last_action(self) -> Vector | None:
+        return None if self._last is None else self._last.action
+
+    def _on_probation(
+        self, seen: Observation, decision: Decision, observed: Callable[[Policy], Observation]
+    ) -> tuple[Observation, Decision, TrialStep]:
+        """What counts this cycle: the newcomer's decision, or its predecessor's where that is better."""
+        trial = self.trial
+        assert trial is not None
+        # The predecessor observes every cycle, so that its estimate is good on the day it is needed.
+        seen_before = observed(trial.other)
+        before = trial.other.decide(seen_before) if decision.at_fault else None
+        self.trial, outcome = after_probation(trial, decision, before)
+        reason = decision.problem
+        if outcome is Outcome.ROLLED_BACK and before is not None:
+            self.trial = None
+            self._enforce(trial.other)
+            self._dismiss(trial.newcomer)
+            seen, decision = seen_before, before
+        elif outcome is Outcome.ACCEPTED:
+            self.end_trial()
+        return seen, decision, _news(trial, self.trial, outcome, reason)
+
+    def _in_shadow(self, in_force: Decision, observed: Callable[[Policy], Observation]) -> tuple[TrialStep, float]:
+        """Ask the newcomer; the step, and the seconds that it took to solve."""
+        trial = self.trial
+        assert trial is not None
+        decision = trial.newcomer.decide(observed(trial.newcomer))
+        self.trial, outcome = after_shadow(trial, in_force, decision)
+        step_taken = _news(trial, self.trial, outcome, decision.problem)
+        if outcome is Outcome.REFUSED:
+            self.end_trial()
+        elif outcome is Outcome.SWAPPED:
+            self.trial = Trial(trial.newcomer, self.policy, trial.needed, Phase.PROBATION)
+            self._enforce(trial.newcomer)
+        return step_taken, decision.solve_s
+
+    def _enforce(self, policy: Policy) -> None:
+        """Obey this policy from now on; what belonged to the other one's model and signals is forgotten."""
+        manifest = policy.bundle.manifest
+        if [a.name for a in manifest.actions] != [a.name for a in self.policy.bundle.manifest.actions]:
+            self._last = None
+        self.policy, self._plan = policy, None
+        self.wishes = still_valid(self.wishes, manifest)
+
+    def _dismiss(self, policy: Policy) -> None:
+        """End its solver, unless the policy in force works with the same one."""
+        if policy.solver is not self.policy.solver:
+            policy.solver.close()
 
     def _offers(
         self, image: ProcessImage, estimate: Estimate, solved: Solved | None, problem: str
@@ -177,7 +261,7 @@ class ControlLoop:
             offers[Level.MPC] = Candidate(solved.action, state)
         else:
             offers[Level.MPC] = problem
-        max_age_s = self._site.controller.plan_max_age_s
+        max_age_s = self.policy.site.controller.plan_max_age_s
         planned = shifted(self._plan, image.time_s, image.monotonic_s, max_age_s)
         if isinstance(planned, PlanStep):
             # Where the state cannot be measured, the filter works on the one that the plan expected.
@@ -193,11 +277,21 @@ class ControlLoop:
     def _rule(self, image: ProcessImage, state: Vector) -> Candidate | str:
         last = None if self._last is None else self._last.action
         try:
-            return Candidate(rule_action(self._site.rule, image.values(), last, self._bundle.manifest), state)
+            return Candidate(
+                rule_action(self.policy.site.rule, image.values(), last, self.policy.bundle.manifest), state
+            )
         except RuleUnavailableError as error:
             return str(error)
 
     def _actuate(self, filtered: Filtered | None) -> dict[str, Written]:
         if filtered is None:
             return self._actuator.safe()
-        return self._actuator.apply(set_points(self._site.outputs, self._bundle.manifest.actions, filtered.action))
+        return self._actuator.apply(
+            set_points(self.policy.site.outputs, self.policy.bundle.manifest.actions, filtered.action)
+        )
+
+
+def _news(before: Trial, after: Trial | None, outcome: Outcome, problem: str) -> TrialStep:
+    passed = before.passed if after is None else after.passed
+    bad = outcome in {Outcome.REFUSED, Outcome.ROLLED_BACK}
+    return TrialStep(before.newcomer, before.phase, passed, before.needed, outcome, problem if bad else "")

@@ -11,17 +11,19 @@ from pathlib import Path
 from runtime.actuator import Actuator
 from runtime.bundle import Bundle
 from runtime.clock import Clock
-from runtime.config import SiteFile, load_site
+from runtime.config import SiteFile
 from runtime.cycle import ControlLoop, Cycle, Timing
 from runtime.documents import transition
-from runtime.errors import ConfigError, NisseError, SolverProcessError, StoreError
+from runtime.errors import NisseError
+from runtime.gate import LastAction
+from runtime.journal import Journal
 from runtime.ladder import Level
 from runtime.plan import Plan
 from runtime.remote import TOO_MANY, VERBS, Order, RateLimit, RefusedError, answer, parse_order, wished
-from runtime.site_check import open_site_bundle, warnings
-from runtime.solver_process import SolverProcess
-from runtime.store import Store
+from runtime.site_check import warnings
+from runtime.succession import Succession, started
 from runtime.surface import Places, Surface
+from runtime.trial import Outcome
 from runtime.wiring import Links, open_links
 
 log = logging.getLogger("nisse.daemon")
@@ -54,23 +56,22 @@ class Daemon:
 
         dry: reads and decides, and neither moves a device nor says or logs anything. credentials: folder of secrets.
         """
-        self.site, self.clock = site, clock
-        self.bundle: Bundle = open_site_bundle(site)
-        for warning in warnings(site, self.bundle.manifest):
-            log.warning("%s", warning)
+        self.clock = clock
         self.notices: dict[str, str] = {}
+        self.succession = Succession(site, self._notice, lasting=not dry)
+        bundle, self._newcomer = self.succession.first(site)
+        for warning in warnings(site, bundle.manifest):
+            log.warning("%s", warning)
         self.tally = Tally()
         self.cycle_wanted = False
         """A command asks for a cycle now."""
         self.links: Links = open_links(site, clock, lockstep=lockstep, dry=dry, credentials=credentials)
-        self.solver = SolverProcess(self.bundle.library_or_fail(), tuple(self.bundle.theta.values()))
         # Started before anything connects: the child loads its solver meanwhile.
-        self.solver.start()
+        self._policy = started(site, bundle, first=True)
         self.actuator = Actuator(site.outputs, self.links.sinks(dry=dry), clock)
-        self._store = None if dry else self._open_store()
+        self._journal = None if dry else Journal(site, clock, self._notice)
         self._rate = RateLimit()
         self._level: Level | None = None
-        self._logged_plan: Plan | None = None
         self._begun = time.perf_counter()
         self._loop: ControlLoop | None = None
         self.surface = Surface(site, clock, self.links.mqtt, Places() if dry or places is None else places)
@@ -78,12 +79,29 @@ class Daemon:
         if self.links.mqtt is not None:
             self.links.mqtt.start()
 
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle in force."""
+        return self._policy.bundle if self._loop is None else self._loop.policy.bundle
+
+    @property
+    def site(self) -> SiteFile:
+        """The site file in force: that of the policy in force."""
+        return self._policy.site if self._loop is None else self._loop.policy.site
+
     def cycle(self) -> tuple[Cycle, Timing]:
         """Read, decide, actuate; then say and log it. The timing covers all of it."""
         begun, cpu_begun = time.perf_counter(), time.thread_time()
         self.cycle_wanted = False
         loop = self._control_loop()
         cycle = loop.run()
+        if cycle.trial is not None:
+            self.succession.told(cycle.trial)
+            # The new one is live now, not at the next quarter of an hour.
+            self.cycle_wanted = cycle.trial.outcome is Outcome.SWAPPED
+        elif loop.trial is None:
+            self.succession.stands(cycle)
+        self.surface.site = loop.policy.site
         if self.tally.first_action_s is None:
             self.tally.first_action_s = time.perf_counter() - self._begun
         self.tally.cycles += 1
@@ -136,31 +154,15 @@ class Daemon:
             mqtt.answer(f"{mqtt.prefix}/response/{refused.name}", answer(refused, TOO_MANY))
 
     def reload(self) -> None:
-        """Read the site file again and swap in its bundle; whatever is wrong with it, the old one stays in force."""
+        """Read the site file again and put its bundle on trial; if it cannot be, all stays as it is."""
+        loop = self._control_loop()
         try:
-            site = load_site(self.site.path)
-            bundle = open_site_bundle(site)
-            fixed = {"path", "text", "controller", "rule"}
-            changed = [
-                n for n in type(site).model_fields if n not in fixed and getattr(site, n) != getattr(self.site, n)
-            ]
-            if changed:
-                raise ConfigError(f"{site.path}: [{changed[0]}] changed; that takes a restart")
-            solver = SolverProcess(bundle.library_or_fail(), tuple(bundle.theta.values()))
-            try:
-                check_dimensions(solver, bundle)
-            except SolverProcessError:
-                solver.close()
-                raise
+            self.succession.reload(loop)
         except NisseError as error:
             self._notice("reload", f"not reloaded: {error}")
             return
-        self.solver.close()
-        self.site, self.bundle, self.solver = site, bundle, solver
-        self.surface.site = site
-        self._control_loop().swap(site, bundle, solver)
         self.notices.pop("reload", None)
-        log.warning("reloaded: bundle %s %s", bundle.manifest.name, bundle.digest[:16])
+        self.surface.site = loop.policy.site
 
     def stop(self) -> None:
         """Devices safe, availability offline, everything closed."""
@@ -169,53 +171,41 @@ class Daemon:
                 log.error("output %s could not be set to its safe value: %s", name, written.problem)
         self.links.close()
         self.surface.close()
-        self.solver.close()
-        if self._store is not None:
-            self._store.close()
+        if self._loop is None:
+            self._policy.solver.close()
+        else:
+            self._loop.close()
+        self.succession.close()
+        if self._journal is not None:
+            self._journal.close()
 
     def _control_loop(self) -> ControlLoop:
         """Made at the first cycle: a plan from before a restart is dated by the clock, which lockstep sets late."""
         if self._loop is None:
-            self._loop = ControlLoop(
-                self.site, self.bundle, self.clock, self.links.read, self.actuator, self.solver, self._plan_before()
-            )
+            self._loop = ControlLoop(self._policy, self.clock, self.links.read, self.actuator, *self._before())
+            if self._newcomer is not None:
+                self.succession.propose(self._loop, self._newcomer)
         return self._loop
 
-    def _plan_before(self) -> Plan | None:
-        if self._store is None:
-            return None
-        try:
-            return self._store.last_plan(self.bundle.digest, self.clock.wall(), self.clock.monotonic())
-        except StoreError as error:
-            log.warning("%s", error)
-            return None
-
-    def _open_store(self) -> Store | None:
-        try:
-            return Store(
-                self.site.relative(self.site.store.path),
-                max_transitions=self.site.store.max_transitions,
-                cycle_s=self.site.controller.cycle_s,
-            )
-        except StoreError as error:
-            self._notice("log", str(error))
-            return None
+    def _before(self) -> tuple[Plan | None, LastAction | None]:
+        """What was in force when the daemon last stopped without leaving the devices safe."""
+        if self._journal is None:
+            return None, None
+        bundle, clock = self.bundle, self.clock
+        names = [a.name for a in bundle.manifest.actions]
+        return (
+            self._journal.recall(lambda store: store.last_plan(bundle.digest, clock)),
+            self._journal.recall(lambda store: store.last_action(names, clock)),
+        )
 
     def _append(self, cycle: Cycle) -> None:
-        if self._store is None:
-            return
-        t = cycle.timing
-        new_plan = cycle.plan if cycle.plan is not self._logged_plan else None
-        try:
-            self._store.append(transition(cycle, self.bundle), new_plan, (t.solve_s, t.link_s, t.overhead_s))
-        except StoreError as error:
-            self._notice("log", str(error))
-        else:
-            self._logged_plan = cycle.plan
-            self.notices.pop("log", None)
+        if self._journal is not None:
+            t = cycle.timing
+            row = transition(cycle, cycle.policy.bundle)
+            self._journal.append(row, cycle.plan, (t.solve_s, t.link_s, t.overhead_s))
 
     def _say(self, cycle: Cycle) -> None:
-        self.surface.show(cycle, self.bundle, self.notices, self._control_loop().wishes, self.tally.levels)
+        self.surface.show(cycle, cycle.policy.bundle, self.notices, self._control_loop().wishes, self.tally.levels)
 
     def _obey(self, order: Order) -> str:
         """Do it; the error, or an empty string."""
@@ -238,16 +228,10 @@ class Daemon:
         return ""
 
     def _notice(self, subject: str, text: str) -> None:
+        """Tell the operator, in `state` and in the log; an empty text takes it back."""
+        if not text:
+            self.notices.pop(subject, None)
+            return
         if self.notices.get(subject) != text:
             log.error("%s", text)
         self.notices[subject] = text
-
-
-def check_dimensions(solver: SolverProcess, bundle: Bundle) -> None:
-    """The library loads, takes its theta and is of the sizes that the manifest says. Raises SolverProcessError."""
-    m = bundle.manifest
-    expected = (len(m.states), len(m.actions), len(m.forecasts), m.horizon)
-    if solver.dimensions() != expected:
-        raise SolverProcessError(
-            f"library has sizes {solver.dimensions()}, manifest {expected}; build the bundle again"
-        )

@@ -8,7 +8,7 @@ from typing import Any
 
 from runtime.bundle import Bundle
 from runtime.config import SiteFile, zone
-from runtime.cycle import Cycle, Timing
+from runtime.cycle import Cycle, Timing, TrialStep
 from runtime.gate import STATUS_TEXT
 from runtime.manifest import Manifest
 from runtime.signals import Profile, Sample
@@ -27,7 +27,13 @@ def state_document(cycle: Cycle, bundle: Bundle, site: SiteFile, notices: dict[s
         "inputs": _inputs(cycle, bundle.manifest),
         "action": action_document(cycle, bundle.manifest),
         **_details(cycle),
-        "bundle": {"name": bundle.manifest.name, "system": bundle.manifest.system, "digest": bundle.digest[:16]},
+        "bundle": {
+            "name": bundle.manifest.name,
+            "system": bundle.manifest.system,
+            "digest": bundle.digest[:16],
+            "theta": bundle.theta_digest[:16],
+        },
+        "trial": trial_document(cycle.trial),
         "notices": notices,
     }
 
@@ -82,13 +88,30 @@ def transition(cycle: Cycle, bundle: Bundle) -> Transition:
         action=action_document(cycle, manifest),
         nominal={} if cycle.nominal is None else _named(manifest, cycle.nominal),
         forecast=cycle.forecast,
-        details={"inputs": _inputs(cycle, manifest), **_details(cycle)},
+        details={"inputs": _inputs(cycle, manifest), **_details(cycle), **_theta(bundle)},
     )
 
 
 def action_document(cycle: Cycle, manifest: Manifest) -> dict[str, float]:
     """Name -> value; empty at level `safe`, where no action of the controller is in force."""
     return {} if cycle.action is None else _named(manifest, cycle.action)
+
+
+def trial_document(step: TrialStep | None) -> dict[str, Any] | None:
+    """Where the trial of a newcomer stands after this cycle; None while there is none."""
+    if step is None:
+        return None
+    bundle = step.newcomer.bundle
+    return {
+        "name": bundle.manifest.name,
+        "digest": bundle.digest[:16],
+        "theta": bundle.theta_digest[:16],
+        "phase": step.phase.value,
+        "passed": step.passed,
+        "needed": step.needed,
+        "outcome": step.outcome.value,
+        "reason": step.reason,
+    }
 
 
 def _details(cycle: Cycle) -> dict[str, Any]:
@@ -133,6 +156,11 @@ def _input(sample: Sample, unit: str, cycle: Cycle) -> dict[str, Any]:
         "validity": sample.validity.value,
         "problem": sample.problem,
     }
+
+
+def _theta(bundle: Bundle) -> dict[str, str]:
+    """A log must say with which theta it was written, where that is not the bundle's own."""
+    return {"theta": bundle.theta_digest} if bundle.theta_digest else {}
 
 
 def _named(manifest: Manifest, action: tuple[float, ...]) -> dict[str, float]:

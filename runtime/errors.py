@@ -47,6 +47,10 @@ class BundleArchError(BundleError):
     """The bundle has no library for this machine."""
 
 
+class ThetaMisfitError(BundleError):
+    """A theta update that does not belong to this bundle or leaves its bounds."""
+
+
 class KeyFileError(NisseError):
     """A key that cannot be read or must not be written."""
 
@@ -64,10 +68,18 @@ class LinkError(NisseError):
 
 
 class StoreError(NisseError):
-    """The transition log cannot be opened."""
+    """The transition log cannot be opened or written."""
 
     exit_code = EXIT_DATA
 
 
+class StoreCorruptError(StoreError):
+    """The file is no transition log, or a damaged one."""
+
+
 class SolverProcessError(NisseError):
     """The process that runs the native solver died, hung, or refused the bundle."""
+
+
+class SolverStartingError(SolverProcessError):
+    """The process is there and has not loaded its library yet."""

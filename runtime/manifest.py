@@ -109,6 +109,8 @@ class ArxObserver(Record):
     """Of the sensors, in the unit of each output."""
     input_std: Row
     """Of each input while it is not known."""
+    parameters: tuple[Name, ...] = ()
+    """The entries of theta that the coefficients are; a theta update must leave them as they are."""
 
 
 class Manifest(Record):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from runtime.bundle import Bundle, open_bundle
 from runtime.config import SiteFile
 from runtime.errors import ConfigError
@@ -16,14 +18,17 @@ def open_site_bundle(site: SiteFile) -> Bundle:
 
     A packed bundle is unpacked beside the log, where the daemon may write.
     """
-    store = site.relative(site.store.path)
     bundle = open_bundle(
-        site.relative(site.controller.bundle),
-        site.controller.trusted_keys,
-        unpack_dir=store.parent / f"{store.stem}.bundles",
+        site.relative(site.controller.bundle), site.controller.trusted_keys, unpack_dir=bundle_folder(site)
     )
     check_against(site, bundle.manifest)
     return bundle
+
+
+def bundle_folder(site: SiteFile) -> Path:
+    """Where the daemon keeps its own copies of bundles: beside the log."""
+    store = site.relative(site.store.path)
+    return store.parent / f"{store.stem}.bundles"
 
 
 def check_against(site: SiteFile, manifest: Manifest) -> None:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from runtime.errors import SolverProcessError
+from runtime.errors import SolverProcessError, SolverStartingError
 
 FRAME = struct.Struct("<cI")
 RESULT = struct.Struct("<iiddd")
@@ -30,6 +30,8 @@ HELLO, THETA, SOLVE, ERROR = b"H", b"T", b"S", b"E"
 MAX_BODY = 64 << 20
 PR_SET_PDEATHSIG = 1
 GREETING_TIMEOUT_S = 10.0
+# Matrices may be made from theta once; a short cycle must not be too short for that.
+THETA_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,20 @@ class Solved:
 
 
 class SolverProcess:
-    """Owns the child. Every failure kills it and raises SolverProcessError; the next call starts a new one."""
+    """Owns the child. Every failure kills it and raises SolverProcessError; the next call starts a new one.
 
-    def __init__(self, library: Path, theta: Sequence[float]) -> None:
-        self._library = library
-        self._theta = tuple(theta)
+    theta belongs to the call, not to the process: the same child solves with a new theta and, should that one
+    misbehave, with the old one again.
+    """
+
+    def __init__(self, library: Path, expected: tuple[int, int, int, int] | None = None) -> None:
+        """expected: (nx, na, nd, horizon) that the library must have."""
+        self._library, self._expected = library, expected
+        self._theta: tuple[float, ...] | None = None
+        """What the child has now."""
         self._child: subprocess.Popen[bytes] | None = None
         self._sizes = (0, 0, 0, 0)
+        self._started_s = 0.0
         self.starts = 0
 
     @property
@@ -73,16 +82,30 @@ class SolverProcess:
             env=environment,
             bufsize=0,
         )
-        self._sizes = (0, 0, 0, 0)
+        self._sizes, self._theta, self._started_s = (0, 0, 0, 0), None, time.monotonic()
 
     def dimensions(self) -> tuple[int, int, int, int]:
         """(nx, na, nd, horizon) of the library. Raises SolverProcessError."""
         self._ready()
         return self._sizes
 
-    def solve(self, x0: Sequence[float], forecast: Sequence[Sequence[float]], deadline_s: float) -> Solved:
-        """Solve from a cold start, so that the result depends on the arguments alone. Raises SolverProcessError."""
-        self._ready()
+    def solve(
+        self,
+        x0: Sequence[float],
+        forecast: Sequence[Sequence[float]],
+        theta: tuple[float, ...],
+        deadline_s: float,
+        patience_s: float = GREETING_TIMEOUT_S,
+    ) -> Solved:
+        """Solve from a cold start, so that the result depends on the arguments alone. Raises SolverProcessError.
+
+        patience_s: how long to wait for a child that has just been started; SolverStartingError after that, and the
+        child goes on loading.
+        """
+        self._ready(patience_s)
+        if theta != self._theta:
+            self._ask(THETA, struct.pack(f"<{len(theta)}d", *theta), max(deadline_s, THETA_TIMEOUT_S))
+            self._theta = theta
         nx, na, _, horizon = self._sizes
         numbers = (*x0, *(value for row in forecast for value in row))
         body = self._ask(SOLVE, struct.pack(f"<{len(numbers)}d", *numbers), deadline_s)
@@ -114,14 +137,24 @@ class SolverProcess:
                 with contextlib.suppress(OSError):
                     pipe.close()
 
-    def _ready(self) -> None:
-        """A child that has greeted and has our theta."""
+    def _ready(self, patience_s: float = GREETING_TIMEOUT_S) -> None:
+        """A child that has greeted."""
         self.start()
         if self._sizes[3]:
             return
-        greeting = json.loads(self._receive(HELLO, time.monotonic() + GREETING_TIMEOUT_S))
+        assert self._child is not None and self._child.stdout is not None
+        last_moment_s = self._started_s + GREETING_TIMEOUT_S
+        until_s = min(last_moment_s, time.monotonic() + patience_s)
+        heard, _, _ = select.select([self._child.stdout], [], [], max(0.0, until_s - time.monotonic()))
+        if not heard and until_s < last_moment_s:
+            raise SolverStartingError("solver process is starting")
+        greeting = json.loads(self._receive(HELLO, last_moment_s))
         nx, na, nd, horizon = (int(greeting[key]) for key in ("nx", "na", "nd", "horizon"))
-        self._ask(THETA, struct.pack(f"<{len(self._theta)}d", *self._theta), GREETING_TIMEOUT_S)
+        if self._expected is not None and self._expected != (nx, na, nd, horizon):
+            self.close()
+            raise SolverProcessError(
+                f"library has sizes {(nx, na, nd, horizon)}, manifest {self._expected}; build the bundle again"
+            )
         self._sizes = (nx, na, nd, horizon)
 
     def _ask(self, kind: bytes, body: bytes, deadline_s: float) -> bytes:

@@ -10,16 +10,19 @@ import json
 import sqlite3
 import struct
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from runtime.errors import StoreError
+from runtime.clock import Clock
+from runtime.errors import StoreCorruptError, StoreError
+from runtime.gate import LastAction
 from runtime.plan import Plan
 
 SCHEMA_VERSION = 1
 SLOW_CYCLE_S = 60.0
+LAST_ACTION_MAX_AGE_S = 86400.0
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE transition (
@@ -71,13 +74,17 @@ class Store:
             version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
             if version == 0:
                 self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+            self._db.execute("SELECT count(*) FROM (SELECT id FROM transition ORDER BY id DESC LIMIT 1)")
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"{path}: {error}; move the file away or name another under [store] path") from error
+            raise _kind(error)(f"{path}: {error}; make it writable or name another under [store] path") from error
         if version > SCHEMA_VERSION:
             raise StoreError(f"{path}: written by a newer nisse (schema {version}); update nisse or name another path")
 
-    def append(self, row: Transition, plan: Plan | None, timing: tuple[float, float, float]) -> None:
-        """Commit one transition and the plan in force; timing is (solve_s, link_s, overhead_s). Raises StoreError."""
+    def append(self, row: Transition, plan: Plan | None, timing: tuple[float, float, float], boot: str = "") -> None:
+        """Commit one transition and the plan in force, dated by the monotonic clock of this boot. Raises StoreError.
+
+        timing: (solve_s, link_s, overhead_s).
+        """
         blob = None
         if row.forecast is not None:
             numbers = [value for line in row.forecast for value in line]
@@ -93,38 +100,99 @@ class Store:
             number = cursor.lastrowid or 0
             self._db.execute("INSERT OR REPLACE INTO timing VALUES (?, ?, ?, ?)", (number, *timing))
             if plan is not None:
-                document = {"time_s": plan.time_s, "dt_s": plan.dt_s, "states": plan.states, "actions": plan.actions}
-                self._db.execute(
-                    "INSERT OR REPLACE INTO latest VALUES ('plan', ?)", (_json({"bundle": row.bundle, **document}),)
-                )
+                packed = pack_plan(plan, row.bundle, boot)
+                self._db.execute("INSERT OR REPLACE INTO latest VALUES ('plan', ?)", (packed,))
             self._db.execute("DELETE FROM transition WHERE id <= ?", (number - self._max,))
             self._db.execute("DELETE FROM timing WHERE transition_id <= ?", (number - self._max,))
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            raise StoreError(f"log: {error}") from error
+            raise _kind(error)(f"log: {error}") from error
 
-    def last_plan(self, bundle: str, time_s: float, monotonic_s: float) -> Plan | None:
-        """The plan that was in force when the daemon last ran with this bundle, on the present clocks."""
+    def last_plan(self, bundle: str, clock: Clock) -> Plan | None:
+        """The plan that was in force when the daemon last ran with this bundle, on the present clocks.
+
+        Its age comes from the monotonic clock where the machine has been up since. After a boot it comes from wall
+        time, if somebody vouches for that: a computer without a battery clock boots into yesterday.
+        """
         try:
             row = self._db.execute("SELECT value FROM latest WHERE key = 'plan'").fetchone()
-            document = json.loads(row[0]) if row else {}
-            if document.get("bundle") != bundle:
+            if row is None:
                 return None
-            begun = float(document["time_s"])
-            return Plan(
-                time_s=begun,
-                monotonic_s=monotonic_s - (time_s - begun),
-                dt_s=float(document["dt_s"]),
-                states=tuple(tuple(map(float, line)) for line in document["states"]),
-                actions=tuple(tuple(map(float, line)) for line in document["actions"]),
-            )
-        except (sqlite3.Error, ValueError, KeyError, TypeError) as error:
+            about, plan = unpack_plan(row[0])
+        except (sqlite3.Error, ValueError, KeyError, TypeError, struct.error, zlib.error) as error:
             raise StoreError(f"log: last plan cannot be read ({error})") from error
+        if about["bundle"] != bundle:
+            return None
+        if about["boot"] and about["boot"] == clock.boot:
+            return plan
+        if not clock.synchronised():
+            return None
+        return replace(plan, monotonic_s=clock.monotonic() - (clock.wall() - plan.time_s))
+
+    def last_action(self, names: Sequence[str], clock: Clock) -> LastAction | None:
+        """What the devices were told last; None if the daemon left them safe or it is too long ago to matter."""
+        try:
+            row = self._db.execute(
+                "SELECT time_s, action FROM transition WHERE id = (SELECT max(id) FROM transition) "
+                "AND id > COALESCE((SELECT CAST(value AS INTEGER) FROM latest WHERE key = 'stopped'), 0)"
+            ).fetchone()
+            named = json.loads(row[1]) if row else {}
+            age_s = clock.wall() - float(row[0]) if row else 0.0
+            if set(named) != set(names) or not 0.0 <= age_s <= LAST_ACTION_MAX_AGE_S:
+                return None
+            then_s = clock.monotonic() - age_s
+            return LastAction(tuple(float(named[n]) for n in names), then_s, (then_s,) * len(names))
+        except (sqlite3.Error, ValueError, TypeError) as error:
+            raise StoreError(f"log: last action cannot be read ({error})") from error
+
+    def stopped(self) -> None:
+        """The devices were left safe: the last action is no longer in force. Raises StoreError."""
+        try:
+            self._db.execute(
+                "INSERT OR REPLACE INTO latest SELECT 'stopped', CAST(COALESCE(max(id), 0) AS TEXT) FROM transition"
+            )
+        except sqlite3.Error as error:
+            raise _kind(error)(f"log: {error}") from error
 
     def close(self) -> None:
         self._db.close()
+
+
+def pack_plan(plan: Plan, bundle: str, boot: str) -> bytes:
+    """One line of JSON, then zlib of little-endian doubles: states, then actions, row by row."""
+    about = {
+        "bundle": bundle, "boot": boot, "time_s": plan.time_s, "monotonic_s": plan.monotonic_s, "dt_s": plan.dt_s,
+        "nx": len(plan.states[0]), "na": len(plan.actions[0]), "horizon": len(plan.actions),
+    }  # fmt: skip
+    numbers = [value for rows in (plan.states, plan.actions) for row in rows for value in row]
+    return _json(about).encode() + b"\n" + zlib.compress(struct.pack(f"<{len(numbers)}d", *numbers), 1)
+
+
+def unpack_plan(data: bytes) -> tuple[dict[str, Any], Plan]:
+    """What `pack_plan` was told, and the plan. Raises ValueError, KeyError, TypeError, struct.error or zlib.error."""
+    if not isinstance(data, bytes):
+        raise TypeError("not packed")
+    head, _, body = data.partition(b"\n")
+    about = json.loads(head)
+    nx, na, horizon = (int(about[key]) for key in ("nx", "na", "horizon"))
+    split = (horizon + 1) * nx
+    numbers = struct.unpack(f"<{split + horizon * na}d", zlib.decompress(body))
+    plan = Plan(
+        time_s=float(about["time_s"]),
+        monotonic_s=float(about["monotonic_s"]),
+        dt_s=float(about["dt_s"]),
+        states=tuple(numbers[i : i + nx] for i in range(0, split, nx)),
+        actions=tuple(numbers[i : i + na] for i in range(split, len(numbers), na)),
+    )
+    return about, plan
+
+
+def _kind(error: Exception) -> type[StoreError]:
+    """Damage calls for another file, anything else for patience."""
+    damaged = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+    return StoreCorruptError if getattr(error, "sqlite_errorcode", 0) & 0xFF in damaged else StoreError
 
 
 def unpack_forecast(blob: bytes, columns: int) -> tuple[tuple[float, ...], ...]:

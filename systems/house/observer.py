@@ -41,4 +41,5 @@ def house_observer(
         "innovation_covariance": model.innovation_covariance.tolist(),
         "measurement_std": [sensor_std_k] * ROOMS,
         "input_std": [UNKNOWN_OUTDOOR_STD_K, *[UNKNOWN_POWER_STD_KW] * ROOMS],
+        "parameters": [p.name for p in house_theta(model) if p.group == "arx"],
     }

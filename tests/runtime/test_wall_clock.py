@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -118,7 +120,8 @@ def test_sighup_swaps_a_good_bundle_and_refuses_a_bad_one(
     start: Callable[..., Running], tank: Tank, ears: Ears, bundle_directory: Path, key: SigningKey, tmp_path: Path
 ) -> None:
     copy = shutil.copytree(bundle_directory, tmp_path / "bundle")
-    tank.site.write_text(tank.site.read_text().replace(str(bundle_directory), str(copy)))
+    text = tank.site.read_text().replace(str(bundle_directory), str(copy))
+    tank.site.write_text(text.replace("cycle_s =", "trial_cycles = 0\ncycle_s =", 1))
     forecast(ears)
     daemon = start(60.0)
     before = json.loads(ears.wait_for("nisse/tank/state", level_is("mpc")))
@@ -140,7 +143,7 @@ def test_sighup_swaps_a_good_bundle_and_refuses_a_bad_one(
 
 
 def test_a_site_without_a_broker_and_with_a_broken_log(start: Callable[..., Running], tank: Tank) -> None:
-    """All inputs by serial; the log is garbage: control goes on, the file is left as it is."""
+    """All inputs by serial; the log is garbage: control goes on, the file is moved aside and stays as it is."""
     text = tank.site.read_text()
     mqtt, demand = text.index("[mqtt]"), text.index("[inputs.demand]")
     text = text[:mqtt] + text[text.index("[serial.pump]") : demand] + (
@@ -157,4 +160,7 @@ def test_a_site_without_a_broker_and_with_a_broken_log(start: Callable[..., Runn
     assert tank.inflow == 0.3
     code, errors = daemon.end()
     assert code == 0 and "nisse.db: file is not a database" in errors and "Traceback" not in errors
-    assert log.read_bytes() == b"garbage" * 1000
+    (aside,) = log.parent.glob("nisse.db.damaged-*Z")
+    assert aside.read_bytes() == b"garbage" * 1000
+    with contextlib.closing(sqlite3.connect(log)) as db:
+        assert db.execute("SELECT count(*) FROM transition").fetchone() == (1,)

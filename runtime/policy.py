@@ -1,0 +1,90 @@
+"""A policy: what one bundle, with its theta, would do about what has arrived - observe, estimate, solve, gate.
+
+The daemon asks one policy for its actions. A newcomer is another policy, asked the same questions and not obeyed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from runtime.bundle import Bundle
+from runtime.config import SiteFile
+from runtime.errors import SolverProcessError, SolverStartingError
+from runtime.estimator import Estimate, make_estimator
+from runtime.gate import refusal
+from runtime.process_image import ProcessImage, forecast_rows, take_image
+from runtime.signals import Arrival
+from runtime.solver_process import GREETING_TIMEOUT_S, Solved, SolverProcess
+
+Vector = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a policy makes of the inputs of a cycle; `problem` says why it cannot solve, empty if it can."""
+
+    image: ProcessImage
+    estimate: Estimate
+    forecast: tuple[Vector, ...] | None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """An answer of the solver, and why it must not be used. `at_fault`: the reason is the solver, not the inputs."""
+
+    solved: Solved | None
+    problem: str
+    at_fault: bool
+    solve_s: float
+
+
+class Policy:
+    """One bundle at work. Several policies may share a solver process: theta goes with each question."""
+
+    def __init__(self, site: SiteFile, bundle: Bundle, solver: SolverProcess, *, first: bool = False) -> None:
+        """first: nothing else can decide, so that its solver is waited for."""
+        self.site, self.bundle, self.solver = site, bundle, solver
+        self._in_first_place = first
+        self._theta = tuple(bundle.theta.values())
+        self._estimator = make_estimator(bundle.manifest)
+
+    def observe(
+        self, arrivals: Mapping[str, Arrival], time_s: float, monotonic_s: float, last_action: Vector | None
+    ) -> Observation:
+        """Once per cycle, whether or not a decision is wanted: the estimator needs every step."""
+        manifest = self.bundle.manifest
+        image = take_image(self.site, manifest, arrivals, time_s, monotonic_s)
+        estimate = self._estimator.update(image, last_action)
+        forecast = forecast_rows(image, manifest)
+        problem = ""
+        if estimate.state is None:
+            problem = estimate.problem
+        elif forecast is None:
+            missing = next(image.samples[s.name] for s in manifest.forecasts if s.name not in image.columns)
+            problem = f"{missing.name}: {missing.problem or missing.validity}"
+        return Observation(image, estimate, forecast, problem)
+
+    def decide(self, seen: Observation) -> Decision:
+        """Solve whenever the inputs allow, obeyed or not, to know when `mpc` is back."""
+        if seen.problem or seen.estimate.state is None or seen.forecast is None:
+            return Decision(None, seen.problem, False, 0.0)
+        begun = time.perf_counter()
+        try:
+            solved = self.solver.solve(
+                seen.estimate.state, seen.forecast, self._theta, self.site.solve_deadline_s, self._patience_s()
+            )
+        except SolverStartingError as error:
+            return Decision(None, str(error), False, time.perf_counter() - begun)
+        except SolverProcessError as error:
+            return Decision(None, str(error), True, time.perf_counter() - begun)
+        problem = refusal(solved, self.bundle.manifest)
+        return Decision(solved, problem, bool(problem), time.perf_counter() - begun)
+
+    def _patience_s(self) -> float:
+        """The first action of a daemon may wait for its solver; later cycles come when they are due."""
+        if self._in_first_place and self.solver.starts <= 1:
+            return GREETING_TIMEOUT_S
+        return min(GREETING_TIMEOUT_S, self.site.controller.cycle_s / 2)

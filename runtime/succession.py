@@ -1,0 +1,177 @@
+"""Which bundle follows which: the first one at start, newcomers by reload, their trials, and what is remembered."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from runtime.bundle import Bundle
+from runtime.config import SiteFile, load_site
+from runtime.errors import BundleError, ConfigError, SolverProcessError
+from runtime.policy import Policy
+from runtime.shelf import Shelf
+from runtime.site_check import check_against, open_site_bundle
+from runtime.solver_process import SolverProcess
+from runtime.trial import Outcome
+
+if TYPE_CHECKING:
+    from runtime.cycle import ControlLoop, Cycle, TrialStep
+
+SUBJECT = "bundle"
+
+log = logging.getLogger("nisse.bundle")
+
+
+class Succession:
+    """Used by the daemon's thread only. `notice(subject, text)` tells the operator; an empty text takes it back."""
+
+    def __init__(self, site: SiteFile, notice: Callable[[str, str], None], *, lasting: bool) -> None:
+        """lasting: keep copies and remember; a dry run does neither."""
+        self._notice = notice
+        self._shelf = Shelf(site) if lasting else None
+        self._stood = 0
+        self._standing = ""
+
+    def first(self, site: SiteFile) -> tuple[Bundle, Bundle | None]:
+        """The bundle to start with, and one to put on trial. Raises BundleError, ConfigError when there is none.
+
+        What was good before is the first; what the site file names now, if it is another, must stand its trial, also
+        when the machine was switched off in the middle of it.
+        """
+        if self._shelf is None:
+            return open_site_bundle(site), None
+        good = self._shelf.last_good(site)
+        try:
+            configured, remark = self._shelf.configured(site)
+        except BundleError as error:
+            if good is None:
+                raise
+            self._notice(SUBJECT, f"{_name(good)} runs on: {error}")
+            return good, None
+        if remark:
+            self._notice("theta", remark)
+        if good is None or good.identity == configured.identity or site.controller.trial_cycles == 0:
+            return configured, None
+        refusal = self._shelf.refusal(configured)
+        if refusal:
+            self._notice(SUBJECT, f"{_name(configured)} was refused before: {refusal}; {_name(good)} runs on")
+            return good, None
+        return good, configured
+
+    def reload(self, loop: ControlLoop) -> None:
+        """Read the site file again and put its bundle on trial. Raises BundleError, ConfigError, SolverProcessError."""
+        now = loop.policy
+        site = load_site(now.site.path)
+        fixed = {"path", "text", "controller", "rule"}
+        changed = [n for n in type(site).model_fields if n not in fixed and getattr(site, n) != getattr(now.site, n)]
+        if changed:
+            raise ConfigError(f"{site.path}: [{changed[0]}] changed; that takes a restart")
+        if self._shelf is None:
+            raise ConfigError("a dry run does not reload; start it again")
+        bundle, remark = self._shelf.configured(site)
+        self._notice("theta", remark)
+        self._shelf.forgive(bundle)
+        if loop.trial is not None and loop.trial.newcomer.bundle.identity == bundle.identity:
+            log.warning("reloaded: %s is on trial already", _name(bundle))
+            return
+        if bundle.identity == now.bundle.identity:
+            loop.end_trial()
+            loop.policy.site = site
+            self._notice(SUBJECT, "")
+            log.warning("reloaded: %s is in force already", _name(bundle))
+            return
+        loop.policy.site = site if _fits(site, now.bundle) else now.site
+        self.propose(loop, bundle, site)
+
+    def propose(self, loop: ControlLoop, bundle: Bundle, site: SiteFile | None = None) -> None:
+        """Put a verified bundle on trial; one that brings only another theta skips the shadow and is live at once.
+
+        Raises SolverProcessError for a library that does not load, BundleError for a theta that does not solve.
+        """
+        site = loop.policy.site if site is None else site
+        trial_cycles = site.controller.trial_cycles
+        if bundle.digest == loop.policy.bundle.digest:
+            newcomer = Policy(site, bundle, loop.policy.solver)
+            problem = loop.propose(newcomer, 0, trial_cycles)
+            if problem:
+                self._refused(bundle, problem)
+                raise BundleError(f"{_name(bundle)} refused: {problem}")
+            log.warning("%s is in force", _name(bundle))
+        else:
+            newcomer = started(site, bundle)
+            if trial_cycles == 0:
+                try:
+                    newcomer.solver.dimensions()
+                except SolverProcessError:
+                    newcomer.solver.close()
+                    raise
+            loop.propose(newcomer, trial_cycles, trial_cycles)
+            log.warning(
+                "%s is %s", _name(bundle), f"in shadow for {trial_cycles} cycles" if trial_cycles else "in force"
+            )
+        self._notice(SUBJECT, "")
+        if self._shelf is not None:
+            self._shelf.prune([loop.policy.bundle, bundle])
+
+    def told(self, step: TrialStep) -> None:
+        """What a cycle did to the trial."""
+        bundle = step.newcomer.bundle
+        match step.outcome:
+            case Outcome.SWAPPED:
+                log.warning("%s solved %d cycles in shadow and is in force", _name(bundle), step.passed)
+            case Outcome.REFUSED:
+                self._refused(bundle, f"in shadow: {step.reason}")
+                self._notice(SUBJECT, f"{_name(bundle)} refused in shadow: {step.reason}")
+            case Outcome.ROLLED_BACK:
+                self._refused(bundle, f"on probation: {step.reason}")
+                self._notice(SUBJECT, f"{_name(bundle)} rolled back: {step.reason}")
+            case Outcome.ACCEPTED:
+                log.warning("%s stood its trial", _name(bundle))
+                self._accepted(bundle)
+            case Outcome.GOES_ON:
+                pass
+
+    def stands(self, cycle: Cycle) -> None:
+        """A cycle without a trial: the first bundle of a site stands its own by solving as often."""
+        bundle = cycle.policy.bundle
+        if self._standing == bundle.identity or cycle.solved is None or cycle.solver_problem:
+            return
+        self._stood += 1
+        if self._stood >= cycle.policy.site.controller.trial_cycles:
+            self._accepted(bundle)
+
+    def close(self) -> None:
+        if self._shelf is not None:
+            self._shelf.close()
+
+    def _accepted(self, bundle: Bundle) -> None:
+        self._standing, self._stood = bundle.identity, 0
+        if self._shelf is not None:
+            self._shelf.accept(bundle)
+            self._shelf.prune([bundle])
+
+    def _refused(self, bundle: Bundle, reason: str) -> None:
+        if self._shelf is not None:
+            self._shelf.refuse(bundle, reason)
+
+
+def started(site: SiteFile, bundle: Bundle, *, first: bool = False) -> Policy:
+    """A policy whose solver is loading already."""
+    m = bundle.manifest
+    solver = SolverProcess(bundle.library_or_fail(), (len(m.states), len(m.actions), len(m.forecasts), m.horizon))
+    solver.start()
+    return Policy(site, bundle, solver, first=first)
+
+
+def _fits(site: SiteFile, bundle: Bundle) -> bool:
+    """Whether the bundle in force can go on under a new site file."""
+    try:
+        check_against(site, bundle.manifest)
+    except ConfigError:
+        return False
+    return True
+
+
+def _name(bundle: Bundle) -> str:
+    return f"bundle {bundle.manifest.name} {bundle.identity}"

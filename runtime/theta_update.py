@@ -1,0 +1,143 @@
+"""A theta update: new parameters for a bundle that is already there, a few kB, signed, live without a compiler.
+
+Two lines of JSON. The first says what is to change, the second holds the Ed25519 signature over the first:
+
+    {"kind": "nisse theta update", "format_version": 1, "bundle": "<SHA-256>", "theta": {"name": value, ...}, ...}
+    {"key": "ed25519:<base64>", "signature": "<base64>"}
+
+It names the bundle that it was made for and fits no other.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from pydantic import Field, ValidationError
+
+from runtime.bundle import Bundle
+from runtime.errors import (
+    BundleFormatError,
+    BundleMalformedError,
+    BundleMissingError,
+    BundleTamperedError,
+    BundleUntrustedError,
+    KeyFileError,
+    ThetaMisfitError,
+)
+from runtime.keys import is_signed_by
+from runtime.manifest import Finite, Name, Record, check_theta
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runtime.keys import SigningKey
+
+SUFFIX = ".theta"
+KIND: Final = "nisse theta update"
+FORMAT_VERSION: Final = 1
+MAX_BYTES = 4 << 20
+
+
+class ThetaUpdate(Record):
+    """What a theta update says."""
+
+    kind: Literal["nisse theta update"] = KIND
+    format_version: Literal[1] = FORMAT_VERSION
+    bundle: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    """Digest of the bundle whose theta this is."""
+    theta: dict[Name, Finite]
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    created: str = ""
+
+
+def write_update(file: Path, bundle: Bundle, theta: Mapping[str, float], key: SigningKey, **said: Any) -> Path:
+    """Write and sign an update of `bundle`; said: provenance, created. Raises ThetaMisfitError."""
+    update = ThetaUpdate(bundle=bundle.digest, theta={n: float(v) for n, v in theta.items()}, **said)
+    _checked_theta(update, bundle, file)
+    message = json.dumps(update.model_dump(mode="json"), sort_keys=True, allow_nan=False).encode()
+    signature = base64.b64encode(key.sign(message)).decode()
+    seal = json.dumps({"key": key.public, "signature": signature}).encode()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.partial")
+    partial.write_bytes(message + b"\n" + seal + b"\n")
+    partial.replace(file)
+    return file
+
+
+def with_update(bundle: Bundle, file: Path, trusted_keys: Sequence[str] | None) -> Bundle:
+    """`bundle` with the theta of the update in `file`. Raises a BundleError; ThetaMisfitError: made for another."""
+    message, seal = _lines(file)
+    _check_seal(file, message, seal, trusted_keys)
+    update = _parsed(file, message)
+    theta = _checked_theta(update, bundle, file)
+    return replace(bundle, theta=theta, theta_digest=hashlib.sha256(message).hexdigest())
+
+
+def _lines(file: Path) -> tuple[bytes, bytes]:
+    try:
+        if file.stat().st_size > MAX_BYTES:
+            raise BundleMalformedError(f"{file}: larger than {MAX_BYTES >> 20} MB; no theta update")
+        message, _, seal = file.read_bytes().partition(b"\n")
+    except OSError as error:
+        raise BundleMissingError(f"{file}: {error.strerror}; `nisse theta pack` writes a theta update") from error
+    return message, seal
+
+
+def _check_seal(file: Path, message: bytes, seal: bytes, trusted_keys: Sequence[str] | None) -> None:
+    try:
+        document = json.loads(seal)
+        signer, signature = document["key"], base64.b64decode(document["signature"], validate=True)
+    except (ValueError, KeyError, TypeError, RecursionError, binascii.Error):
+        raise BundleTamperedError(f"{file}: has no signature; it is damaged or no theta update") from None
+    if trusted_keys is not None and signer not in trusted_keys:
+        raise BundleUntrustedError(f"{file}: signed by {signer!s:.60}, which this site does not trust")
+    try:
+        valid = is_signed_by(signer, signature, message)
+    except (KeyFileError, AttributeError, TypeError):
+        valid = False
+    if not valid:
+        raise BundleTamperedError(f"{file}: its signature does not fit: altered or damaged; copy it again")
+
+
+def _parsed(file: Path, message: bytes) -> ThetaUpdate:
+    try:
+        document = json.loads(message)
+    except (ValueError, RecursionError):
+        raise BundleMalformedError(f"{file}: not JSON; pack it again with `nisse theta pack`") from None
+    version = document.get("format_version") if isinstance(document, dict) else None
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise BundleFormatError(f"{file}: theta update of format {version}, this nisse reads {FORMAT_VERSION}; update")
+    try:
+        return ThetaUpdate.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BundleMalformedError(f"{file}: {where}: {first['msg']}; pack it again with `nisse theta pack`") from None
+
+
+def _checked_theta(update: ThetaUpdate, bundle: Bundle, file: Path) -> dict[str, float]:
+    """In the order of the manifest."""
+    manifest = bundle.manifest
+    if update.bundle != bundle.digest:
+        raise ThetaMisfitError(
+            f"{file}: made for bundle {update.bundle[:16]}, not for {manifest.name} {bundle.digest[:16]}; "
+            "pack it again for this one, or install its bundle"
+        )
+    try:
+        check_theta(manifest.theta, update.theta)
+    except ValueError as error:
+        raise ThetaMisfitError(f"{file}: {error}; pack it again with values inside the bundle's bounds") from error
+    kept = getattr(manifest.estimator, "parameters", ())
+    changed = [name for name in kept if update.theta[name] != bundle.theta[name]]
+    if changed:
+        raise ThetaMisfitError(
+            f"{file}: changes {changed[0]}, which the bundle's observer holds a copy of; build a bundle for it"
+        )
+    return {spec.name: update.theta[spec.name] for spec in manifest.theta}
