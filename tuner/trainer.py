@@ -5,7 +5,7 @@ One iteration, with x = theta in units of each parameter's bound width:
     g = method's gradient + regularisation * (x - x_data_fitted)        (eq. 30: support of the data fit)
     x <- project(x - radius * mean(g) / rms(g)),    radius and exploration shrink by `decay` per iteration
 
-A step that makes the held-in periods significantly worse (paired, two standard errors) is halved a few times, then
+A step that makes the held-in periods worse (paired, by `tolerance` standard errors) is halved a few times, then
 dropped. The result is the best theta that the held-in periods have seen. Every random number derives from (seed,
 iteration, episode), so the result does not depend on the number of processes.
 Source of eq. 30: "All AI Models are Wrong, but Some are Optimal".
@@ -76,6 +76,8 @@ class TrainingSpec:
     """Cost of moving every parameter by its bound width from the data fit is half of this."""
     backtracks: int = 2
     """Halvings of a step that the held-in periods reject, before it is dropped; 0 takes every step, unjudged."""
+    tolerance: float = 2.0
+    """A step is rejected when it raises the held-in cost by more than so many standard errors (paired)."""
     gradient_points: int = 4
     """Observations of the gradient self-check at start."""
     learn: tuple[str, ...] = ()
@@ -255,7 +257,7 @@ def _iterate(
         radius = spec.radius_at(state.iteration) / 2**backtrack
         candidate = np.clip(state.theta + radius * width * direction, lower, upper)
         candidate_costs = system.evaluate(candidate, jobs)
-        if spec.backtracks == 0 or not significantly_worse(candidate_costs, state.costs):
+        if spec.backtracks == 0 or not worse(candidate_costs, state.costs, spec.tolerance):
             theta, costs, accepted = candidate, candidate_costs, True
             break
     better = costs.mean() < state.best_costs.mean()
@@ -288,12 +290,12 @@ def _iterate(
     return following, record.solves, sum(g.solve_time_s for g in gathered)
 
 
-def significantly_worse(costs: Array, reference: Array) -> bool:
-    """Is the mean paired increase of the costs (n_periods,) above two standard errors? One period: above zero."""
+def worse(costs: Array, reference: Array, tolerance: float) -> bool:
+    """Is the mean paired increase of the costs (n_periods,) above `tolerance` standard errors? Of one: above zero."""
     increase = costs - reference
     if len(increase) < 2:
         return bool(increase.mean() > 0)
-    return bool(increase.mean() > 2 * increase.std(ddof=1) / np.sqrt(len(increase)))
+    return bool(increase.mean() > tolerance * increase.std(ddof=1) / np.sqrt(len(increase)))
 
 
 def step_direction(gradient: Array, moments: Moments) -> tuple[Array, Moments]:

@@ -27,9 +27,13 @@ BATTERY_TRAINING = TrainingSpec(
     exploration=0.15,
     radius=0.08,
     decay=0.92,
+    replay=2,
+    backtracks=1,
+    tolerance=0.0,
     learn=LEARNED,
 )
-"""About a minute on two free cores: an exploring day and a half from eight random starts per iteration."""
+"""Weeks differ far more than thetas do, and one iteration's gradient is noisy: a step must not raise the paired mean.
+About a minute on two free cores: an exploring day and a half from eight random starts per iteration."""
 
 
 @dataclass(frozen=True)

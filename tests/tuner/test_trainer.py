@@ -7,7 +7,7 @@ import pytest
 from linear_quadratic import LinearQuadraticSystem, best_gain, cost_of_gain, gain
 
 from tuner.policy_check import GradientCheckError
-from tuner.trainer import TrainingError, TrainingSpec, self_check, significantly_worse, step_direction, train
+from tuner.trainer import TrainingError, TrainingSpec, self_check, step_direction, train, worse
 from tuner.trainer_state import CheckpointError, Moments
 
 SYSTEM = LinearQuadraticSystem()
@@ -113,5 +113,6 @@ def test_a_gradient_that_keeps_changing_sign_moves_its_parameter_less():
 
 def test_only_a_significant_increase_of_the_paired_costs_is_worse():
     reference = np.array([10.0, 20.0, 30.0])
-    assert significantly_worse(reference + np.array([0.9, 1.0, 1.1]), reference)
-    assert not significantly_worse(reference + np.array([-1.0, 0.0, 1.1]), reference)
+    assert worse(reference + np.array([0.9, 1.0, 1.1]), reference, 2.0)
+    assert not worse(reference + np.array([-1.0, 0.0, 1.1]), reference, 2.0)
+    assert worse(reference + np.array([-1.0, 0.0, 1.1]), reference, 0.0)

@@ -19,7 +19,7 @@ SYSTEMS: dict[str, str] = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "The learner sees the training part of the data only. Every step is tried on held-in weeks of that part and\n"
-        "taken back when it makes them significantly worse; the best theta of those weeks is the result, and the data\n"
+        "taken back when it makes them worse; the best theta of those weeks is the result, and the data\n"
         "fit stays when nothing was better. Held-out weeks then give the verdict.\n\n"
         "examples:\n"
         "  nisse tune --system battery --output theta.json\n"
