@@ -59,7 +59,7 @@ static void run_solve(solve_job *job, mpc_work *work) {
     if (job->plan_u) memcpy(job->plan_u, work->qp.u, sizeof(double) * (size_t)model->n);
     if (job->plan_y) memcpy(job->plan_y, work->qp.y, sizeof(double) * (size_t)model->m);
     if (job->value_gradient) mpc_value_gradient(model, work, job->value_gradient);
-    if (job->policy_jacobian) mpc_policy_jacobian(model, work, job->policy_jacobian, job->action_inverse);
+    if (job->policy_jacobian) mpc_policy_jacobian(model, work, 1, job->policy_jacobian, job->action_inverse);
 }
 
 /* What one interval between solves really cost, by the stage cost of mpc.h with the user's weights, not with theta's. */
@@ -103,7 +103,7 @@ static int run_episode(episode_job *job, mpc_work *work) {
         const double solved = seconds();
         if (job->value_gradient) mpc_value_gradient(model, work, job->value_gradient + (size_t)d * N_THETA);
         if (job->policy_jacobian)
-            mpc_policy_jacobian(model, work, job->policy_jacobian + (size_t)d * (size_t)outputs * N_THETA,
+            mpc_policy_jacobian(model, work, job->with_arx, job->policy_jacobian + (size_t)d * (size_t)outputs * N_THETA,
                                 job->action_inverse + (size_t)d * (size_t)(outputs * outputs));
         job->seconds[0] += solved - begin, job->seconds[1] += seconds() - solved;
         job->status[d] = result.status, job->iterations[d] = result.iterations, job->value[d] = result.objective;

@@ -45,6 +45,7 @@ typedef struct {
     double *value_gradient;  /* [N_THETA] */
     double *policy_jacobian; /* [decision*ROOMS*N_THETA], with */
     double *action_inverse;  /* [decision*ROOMS*decision*ROOMS] */
+    int32_t with_arx;        /* whether the Jacobian's columns of the ARX coefficients are wanted */
     double seconds[2]; /* solving, differentiating */
 } episode_job;
 

@@ -50,7 +50,10 @@ class SolveJob(ctypes.Structure):
     _fields_ = (
         ("model", ctypes.c_void_p),
         *((name, double_p) for name in ("history_y", "history_v", "outdoor", "price", "first")),
-        *((name, double_p) for name in ("action", "plan_u", "plan_y", "value_gradient", "policy_jacobian", "action_inverse")),
+        *(
+            (name, double_p)
+            for name in ("action", "plan_u", "plan_y", "value_gradient", "policy_jacobian", "action_inverse")
+        ),
         ("value", double_p),
         ("residual", double_p),
         ("status", int_p),
@@ -72,6 +75,7 @@ class EpisodeJob(ctypes.Structure):
         ("value_gradient", double_p),
         ("policy_jacobian", double_p),
         ("action_inverse", double_p),
+        ("with_arx", ctypes.c_int32),
         ("seconds", ctypes.c_double * 2),
     )
 

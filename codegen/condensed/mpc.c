@@ -7,7 +7,7 @@ static size_t line(size_t doubles) { return (doubles + 7) / 8 * 8; }
 
 size_t mpc_size(const mpc_config *config) {
     const int n = config->moves * ROOMS, m = config->horizon * ROOMS;
-    return 64 + sizeof(double) * (line((size_t)config->horizon) + 2 * line((size_t)n)) + qp_matrices_size(n, m);
+    return 64 + sizeof(double) * (line((size_t)config->horizon) + 2 * line((size_t)n) + (size_t)m * ROOMS) + qp_matrices_size(n, m);
 }
 
 void mpc_create(const mpc_config *config, const int *start, mpc *model, void *memory) {
@@ -18,6 +18,7 @@ void mpc_create(const mpc_config *config, const int *start, mpc *model, void *me
     model->weight = next, next += line((size_t)config->horizon);
     model->upper = next, next += line((size_t)model->n);
     model->lower = next, next += line((size_t)model->n);
+    model->bias_response = next, next += (size_t)model->m * ROOMS;
     qp_matrices_create(model->n, model->m, &model->qp, next);
     double factor = config->dt_h;
     for (int k = 0; k < config->horizon; k++, factor *= config->discount) model->weight[k] = factor;
@@ -47,6 +48,19 @@ static void fill_gamma(mpc *model, double *y, double *v) {
     }
 }
 
+static void fill_bias_response(mpc *model, double *y, double *v) {
+    const int horizon = model->config.horizon;
+    memset(v, 0, sizeof(double) * (size_t)((LAGS - 1 + horizon) * INPUTS));
+    for (int source = 0; source < ROOMS; source++) {
+        arx_model unit = model->arx;
+        memset(unit.bias, 0, sizeof unit.bias);
+        unit.bias[source] = 1.0;
+        memset(y, 0, sizeof(double) * YWIN);
+        arx_simulate(&unit, horizon, y, v);
+        for (int i = 0; i < model->m; i++) model->bias_response[i * ROOMS + source] = y[YWIN + i];
+    }
+}
+
 void mpc_set_theta(mpc *model, const double *theta) {
     const mpc_config *c = &model->config;
     qp_matrices *qp = &model->qp;
@@ -54,6 +68,7 @@ void mpc_set_theta(mpc *model, const double *theta) {
     arx_set(&model->arx, theta + THETA_A, theta + THETA_B, theta + THETA_BIAS);
     double y[(LAGS + c->horizon) * ROOMS], v[(LAGS - 1 + c->horizon) * INPUTS];
     fill_gamma(model, y, v);
+    fill_bias_response(model, y, v);
     memset(qp->r, 0, sizeof(double) * (size_t)model->n);
     for (int move = 0; move < c->moves; move++)
         for (int k = model->start[move]; k < model->start[move + 1]; k++)

@@ -50,6 +50,7 @@ typedef struct {
     int n, m; /* moves * ROOMS, horizon * ROOMS */
     const int *start;    /* [moves+1] first step of each move; start[moves] = horizon */
     double *weight;      /* [horizon] gamma^k dt_h */
+    double *bias_response; /* [m][ROOMS] of the temperatures to a unit bias of each room */
     double *upper;       /* [n] */
     double *lower;       /* [n] */
     double terminal;     /* gamma^N */
@@ -93,7 +94,8 @@ void mpc_solve(const mpc *model, mpc_work *work, const double *history_y, const 
 void mpc_value_gradient(const mpc *model, mpc_work *work, double *gradient);
 
 /* After mpc_solve: d(first moves)/d theta, jacobian [decision*ROOMS][N_THETA] (implicit function theorem), and inverse
- * [decision*ROOMS][decision*ROOMS], the inverse Hessian of Q_theta(s, a) in the moves a that are free (zero elsewhere). */
-void mpc_policy_jacobian(const mpc *model, mpc_work *work, double *jacobian, double *inverse);
+ * [decision*ROOMS][decision*ROOMS], the inverse Hessian of Q_theta(s, a) in the moves a that are free (zero elsewhere).
+ * The columns of the ARX coefficients cost most of the time; without `with_arx` they are left zero. */
+void mpc_policy_jacobian(const mpc *model, mpc_work *work, int with_arx, double *jacobian, double *inverse);
 
 #endif

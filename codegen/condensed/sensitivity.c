@@ -9,6 +9,7 @@
  */
 #include <string.h>
 
+#include "dense.h"
 #include "mpc.h"
 
 static void spread(const mpc *model, const double *moves, double *v) {
@@ -17,7 +18,7 @@ static void spread(const mpc *model, const double *moves, double *v) {
             for (int pump = 0; pump < ROOMS; pump++) v[(LAGS - 1 + k) * INPUTS + 1 + pump] = moves[move * ROOMS + pump];
 }
 
-/* The plan's trajectory, its inputs, and mu. */
+/* The plan's trajectory, its inputs, and l' of the temperatures, which the adjoint recursion turns into mu. */
 static void linearise(const mpc *model, mpc_work *work) {
     const mpc_config *c = &model->config;
     const qp_matrices *qp = &model->qp;
@@ -32,20 +33,22 @@ static void linearise(const mpc *model, mpc_work *work) {
     }
     for (int room = 0; room < ROOMS; room++)
         work->costate[(c->horizon - 1) * ROOMS + room] += model->terminal * model->theta[THETA_SLOPE + room];
-    arx_adjoint(&model->arx, c->horizon, work->costate);
 }
 
-static void bias_gradient(int horizon, const double *costate, double *gradient) {
-    for (int k = 0; k < horizon; k++)
-        for (int room = 0; room < ROOMS; room++) gradient[THETA_BIAS + room] += costate[k * ROOMS + room];
+/* gradient += (response to the bias)' slope, slope [m] the derivative in the temperatures */
+static void bias_gradient(const mpc *model, const double *slope, double *gradient) {
+    for (int i = 0; i < model->m; i++)
+        for (int room = 0; room < ROOMS; room++)
+            gradient[THETA_BIAS + room] += model->bias_response[i * ROOMS + room] * slope[i];
 }
 
 void mpc_value_gradient(const mpc *model, mpc_work *work, double *gradient) {
     const mpc_config *c = &model->config;
     memset(gradient, 0, sizeof(double) * N_THETA);
     linearise(model, work);
+    bias_gradient(model, work->costate, gradient);
+    arx_adjoint(&model->arx, c->horizon, work->costate);
     arx_contract(c->horizon, work->costate, work->plan_y, work->v, gradient + THETA_A, gradient + THETA_B);
-    bias_gradient(c->horizon, work->costate, gradient);
     const double *theta = model->theta;
     for (int k = 0; k < c->horizon; k++)
         for (int room = 0; room < ROOMS; room++) {
@@ -89,13 +92,15 @@ static void cost_rows(const mpc *model, const mpc_work *work, double *row) {
     }
 }
 
-void mpc_policy_jacobian(const mpc *model, mpc_work *work, double *jacobian, double *inverse) {
+void mpc_policy_jacobian(const mpc *model, mpc_work *work, int with_arx, double *jacobian, double *inverse) {
     const mpc_config *c = &model->config;
     const qp_matrices *qp = &model->qp;
     const int horizon = c->horizon, outputs = c->decision * ROOMS;
     memset(jacobian, 0, sizeof(double) * (size_t)(outputs * N_THETA));
     memset(inverse, 0, sizeof(double) * (size_t)(outputs * outputs));
     linearise(model, work);
+    if (with_arx) arx_adjoint(&model->arx, horizon, work->costate);
+    memset(work->change_y, 0, sizeof(double) * YWIN);
     memset(work->change_v, 0, sizeof(double) * (size_t)((LAGS - 1 + horizon) * INPUTS));
     for (int i = 0; i < outputs; i++) {
         /* A first move on its bound stays there: its row is zero. */
@@ -104,14 +109,17 @@ void mpc_policy_jacobian(const mpc *model, mpc_work *work, double *jacobian, dou
         memcpy(inverse + i * outputs, work->column, sizeof(double) * (size_t)outputs);
         double *row = jacobian + (size_t)i * N_THETA;
         spread(model, work->column, work->change_v);
-        arx_respond(&model->arx, horizon, work->change_y, work->change_v);
+        for (int k = 0; k < model->m; k++)
+            work->change_y[YWIN + k] = dense_dot(qp->width[k], qp->gamma + (size_t)k * (size_t)qp->ld, work->column);
         memset(work->co_change, 0, sizeof(double) * (size_t)((LAGS + horizon) * ROOMS));
         for (int k = 0; k < model->m; k++)
             work->co_change[k] = (qp->q[k] + (work->qp.side[k] ? qp->w[k] : 0.0)) * work->change_y[YWIN + k];
-        arx_adjoint(&model->arx, horizon, work->co_change);
-        arx_contract(horizon, work->co_change, work->plan_y, work->v, row + THETA_A, row + THETA_B);
-        arx_contract(horizon, work->costate, work->change_y, work->change_v, row + THETA_A, row + THETA_B);
-        bias_gradient(horizon, work->co_change, row);
+        bias_gradient(model, work->co_change, row);
+        if (with_arx) {
+            arx_adjoint(&model->arx, horizon, work->co_change);
+            arx_contract(horizon, work->co_change, work->plan_y, work->v, row + THETA_A, row + THETA_B);
+            arx_contract(horizon, work->costate, work->change_y, work->change_v, row + THETA_A, row + THETA_B);
+        }
         cost_rows(model, work, row);
         for (int p = 0; p < N_THETA; p++) row[p] = -row[p];
     }

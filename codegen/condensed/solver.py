@@ -214,9 +214,17 @@ class _Arrays(NamedTuple):
 
 
 def run(
-    episodes: Sequence[Episode], *, threads: int = 1, policy_jacobian: bool = False, value_gradient: bool = False
+    episodes: Sequence[Episode],
+    *,
+    threads: int = 1,
+    policy_jacobian: bool = False,
+    value_gradient: bool = False,
+    with_arx: bool = True,
 ) -> list[Rollout]:
-    """Run closed loops in C; the result of each depends on that episode alone."""
+    """Run closed loops in C; the result of each depends on that episode alone.
+
+    The Jacobian's columns of the ARX coefficients take most of its time; without `with_arx` they are left zero.
+    """
     jobs = (EpisodeJob * len(episodes))()
     results: list[_Arrays] = []
     alive: list[Array] = []
@@ -253,7 +261,7 @@ def run(
             np.empty((decisions if policy_jacobian else 0, na, ntheta)),
             np.empty((decisions if policy_jacobian else 0, na, na)),
         )
-        job.model, job.decisions = episode.mpc.handle, decisions
+        job.model, job.decisions, job.with_arx = episode.mpc.handle, decisions, with_arx
         job.y, job.policy, job.action = _pointer(result.temperature), _pointer(result.policy), _pointer(result.action)
         job.value, job.costs = _pointer(result.value), _pointer(result.costs)
         job.status, job.iterations = _int_pointer(result.status), _int_pointer(result.iterations)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from systems.house.arx import ArxModel
-from systems.house.theta import INPUTS, LAGS, ROOMS, HouseMpc, HouseMpcError, house_theta, held_moves, model_of_theta
+from systems.house.theta import INPUTS, LAGS, ROOMS, HouseMpc, HouseMpcError, held_moves, house_theta, model_of_theta
 from systems.problem import STAGE_INPUTS, TERMINAL_INPUTS, Problem, Signal, SoftPenalty
 
 Array = NDArray[np.float64]
@@ -107,7 +107,9 @@ def house_problem(model: ArxModel, mpc: HouseMpc | None = None) -> Problem:
     """
     mpc = mpc or HouseMpc()
     if mpc.moves != held_moves(mpc.horizon, mpc.apply):
-        raise HouseMpcError("stages of half an hour hold their moves that long; use held_moves, or the condensed solver")
+        raise HouseMpcError(
+            "stages of half an hour hold their moves that long; use held_moves, or the condensed solver"
+        )
     cost, steps = mpc.cost, mpc.apply
     table, layout = house_theta(model), _Layout(mpc.apply)
     x, u, d = ca.SX.sym("x", NX), ca.SX.sym("power", ROOMS), ca.SX.sym("d", steps + 1)
@@ -168,14 +170,22 @@ def _states(model: ArxModel, max_power_kw: float) -> tuple[Signal, ...]:
 
     Ranges: what any history within the rooms', the outdoor and the power range gives.
     """
-    low_u, high_u = (np.array([end, *[power] * ROOMS]) for end, power in zip(OUTDOOR_RANGE_C, (0.0, max_power_kw), strict=True))
+    low_u, high_u = (
+        np.array([end, *[power] * ROOMS]) for end, power in zip(OUTDOOR_RANGE_C, (0.0, max_power_kw), strict=True)
+    )
     signals = [Signal(f"room_{room + 1}", "degC", *ROOM_RANGE_C, "measured temperature") for room in range(ROOMS)]
     for j in range(1, LAGS):
         a, b = model.output_coefficients[j:], model.input_coefficients[j:]
-        low = (np.minimum(a * ROOM_RANGE_C[0], a * ROOM_RANGE_C[1])).sum((0, 2)) + np.minimum(b * low_u, b * high_u).sum((0, 2))
-        high = (np.maximum(a * ROOM_RANGE_C[0], a * ROOM_RANGE_C[1])).sum((0, 2)) + np.maximum(b * low_u, b * high_u).sum((0, 2))
+        low = (np.minimum(a * ROOM_RANGE_C[0], a * ROOM_RANGE_C[1])).sum((0, 2)) + np.minimum(
+            b * low_u, b * high_u
+        ).sum((0, 2))
+        high = (np.maximum(a * ROOM_RANGE_C[0], a * ROOM_RANGE_C[1])).sum((0, 2)) + np.maximum(
+            b * low_u, b * high_u
+        ).sum((0, 2))
         signals += [
-            Signal(f"past_{j + 1}_{room + 1}", "K", float(low[room]), float(high[room]), f"the past's part {j} steps ahead")
+            Signal(
+                f"past_{j + 1}_{room + 1}", "K", float(low[room]), float(high[room]), f"the past's part {j} steps ahead"
+            )
             for room in range(ROOMS)
         ]
     return tuple(signals)

@@ -55,14 +55,18 @@ class HouseMpc:
 
     def __post_init__(self) -> None:
         if self.horizon % self.apply or self.horizon <= 0:
-            raise HouseMpcError(f"a horizon of {self.horizon} steps is no multiple of the {self.apply} applied; change one")
+            raise HouseMpcError(
+                f"a horizon of {self.horizon} steps is no multiple of the {self.apply} applied; change one"
+            )
         ordered = all(a < b for a, b in zip(self.moves, self.moves[1:], strict=False))
         if not self.moves or self.moves[0] != 0 or not ordered or self.moves[-1] >= self.horizon:
             raise HouseMpcError("moves must begin at step 0, increase, and end before the horizon")
         if self.moves[self.decision - 1] >= self.apply or (*self.moves, self.horizon)[self.decision] != self.apply:
             raise HouseMpcError(f"a move must begin {self.apply} steps after the first: plans are applied that far")
         if self.cost.violation_linear != 0.0:
-            raise HouseMpcError("the house MPC prices the comfort band by quadratic violation only: violation_linear = 0")
+            raise HouseMpcError(
+                "the house MPC prices the comfort band by quadratic violation only: violation_linear = 0"
+            )
 
     @property
     def decision(self) -> int:
@@ -85,7 +89,9 @@ def house_theta(model: ArxModel) -> tuple[Parameter, ...]:
     The defaults are the data-fitted model and the user's own cost. Raises HouseMpcError for another structure of ARX.
     """
     if (model.lags, model.ny) != (LAGS, ROOMS):
-        raise HouseMpcError(f"the ARX has {model.lags} lags and {model.ny} rooms; the house MPC is for {LAGS} and {ROOMS}")
+        raise HouseMpcError(
+            f"the ARX has {model.lags} lags and {model.ny} rooms; the house MPC is for {LAGS} and {ROOMS}"
+        )
     inputs = ["outdoor", *_names("power")]
     table: list[Parameter] = []
     for lag in range(LAGS):
@@ -112,7 +118,15 @@ def house_theta(model: ArxModel) -> tuple[Parameter, ...]:
     rooms("comfort_scale", "1", 1.0, 0.1, 5.0, "factor on the cost of distance from the set-point", "cost")
     table.append(Parameter("price_scale", "1", 1.0, 0.2, 3.0, "factor on the price of electricity", "cost"))
     rooms("terminal_slope", "EUR/K", 0.0, -0.5, 0.5, "cost per K of temperature at the end of the horizon", "terminal")
-    rooms("terminal_curvature", "EUR/K^2", 0.0, 0.0, 0.5, "quadratic cost of distance from the set-point at the end", "terminal")
+    rooms(
+        "terminal_curvature",
+        "EUR/K^2",
+        0.0,
+        0.0,
+        0.5,
+        "quadratic cost of distance from the set-point at the end",
+        "terminal",
+    )
     return tuple(table)
 
 

@@ -47,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     readings.add_argument("--comfort-share", type=float, metavar="X", help="of the data-fitted cost; sets beta")
     readings.add_argument("--beta", type=float, metavar="X", help="weight of comfort, EUR/(K^2 h)")
     readings.add_argument("--moves", choices=sorted(MOVES), help="held half an hour, free (144), or coarsening")
-    readings.add_argument("--groups", metavar="NAMES", help="of theta that learn: arx,bias,set_point,backoff,cost,terminal")
+    readings.add_argument(
+        "--groups", metavar="NAMES", help="of theta that learn: arx,bias,set_point,backoff,cost,terminal"
+    )
     readings.add_argument("--rate", type=float, metavar="X", help="share of the Gauss-Newton step per iteration")
     for name in ("models", "iterations", "periods", "period-days", "seed"):
         readings.add_argument(f"--{name}", type=int, metavar="N")
@@ -110,7 +112,9 @@ def report(document: dict[str, Any], output: Path) -> str:
     if "confirmation" in document:
         more = document["confirmation"]
         gain = more["improvement_percent"]
-        lines.append(f"on {more['periods']} fresh periods: {gain['mean']:.1f} % ({gain['low']:.1f} .. {gain['high']:.1f})")
+        lines.append(
+            f"on {more['periods']} fresh periods: {gain['mean']:.1f} % ({gain['low']:.1f} .. {gain['high']:.1f})"
+        )
     spent = ", ".join(f"{name.replace('_', ' ')} {value:.0f} s" for name, value in document["seconds"].items())
     lines.append(f"failed solves {document['failed_solves']}; time: {spent}")
     lines.append(f"figure: {output / 'smart-home.png'}")
@@ -131,7 +135,8 @@ class _progress:
 
     def __enter__(self) -> Any:
         try:
-            from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
         except ModuleNotFoundError:
             self.bar: Any = nullcontext()
             return None

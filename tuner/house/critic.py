@@ -86,7 +86,13 @@ def sums_of(rollout: Rollout, *, gamma: float, entries: NDArray[np.int64], scale
     rows = jacobian.reshape(-1, len(scale))
     weighted = np.einsum("tab,tbn->tan", hessian, jacobian).reshape(-1, len(scale))
     return Sums(
-        float(use.sum()), float(c.sum()), cx.T @ step, cx.T @ delta, float(c @ delta**2), rows.T @ rows, rows.T @ weighted
+        float(use.sum()),
+        float(c.sum()),
+        cx.T @ step,
+        cx.T @ delta,
+        float(c @ delta**2),
+        rows.T @ rows,
+        rows.T @ weighted,
     )
 
 

@@ -117,7 +117,9 @@ def window_starts(conditions: Conditions, days: int, horizon: int) -> NDArray[np
     starts = np.arange(first, last + 1, STEPS_PER_DAY)
     if len(starts) == 0:
         return starts.astype(np.int64)
-    heating = np.array([_heating(conditions.start_s + k * conditions.dt_s) for k in range(0, len(conditions), STEPS_PER_DAY)])
+    heating = np.array(
+        [_heating(conditions.start_s + k * conditions.dt_s) for k in range(0, len(conditions), STEPS_PER_DAY)]
+    )
     usable = [all(heating[s // STEPS_PER_DAY : s // STEPS_PER_DAY + days]) for s in starts]
     return starts[np.array(usable)].astype(np.int64)
 
@@ -126,7 +128,9 @@ def _heating(unix_s: float) -> bool:
     return datetime.fromtimestamp(unix_s, UTC).month in HEATING_MONTHS
 
 
-def draw_windows(conditions: Conditions, days: int, count: int, horizon: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def draw_windows(
+    conditions: Conditions, days: int, count: int, horizon: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
     """First steps of `count` random periods, free of overlap as long as the data allow it. Raises PeriodError for none."""
     starts = window_starts(conditions, days, horizon)
     if len(starts) == 0:
@@ -150,4 +154,6 @@ def check_disjoint(learning: Sequence[tuple[float, float]], judging: Sequence[tu
     for a, b in judging:
         for c, d in learning:
             if a < d and c < b:
-                raise PeriodError("an evaluation period overlaps a learning period; hold out data that tuning has not seen")
+                raise PeriodError(
+                    "an evaluation period overlaps a learning period; hold out data that tuning has not seen"
+                )

@@ -11,14 +11,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner.house.summary import normalised
+
 Array = NDArray[np.float64]
 PANELS = (("Price", "#1b6ca8"), ("Comfort", "#c1660a"), ("Total cost", "#2c2c2c"))
 
 
 def draw_curves(costs: Array, path: Path, *, title: str) -> None:
     """costs (iterations + 1, models, periods, 3). Lines: mean over models; bands: their range. PNG or SVG by suffix."""
-    unit = costs[0].sum(2).mean()
-    per_model = costs.mean(2) / unit
+    per_model = normalised(costs).mean(2)
     series = (per_model[..., 0], per_model[..., 1:].sum(-1), per_model.sum(-1))
     figure, axes = plt.subplots(3, 1, figsize=(7.0, 7.0), sharex=True, constrained_layout=True)
     iterations = np.arange(len(costs))

@@ -21,14 +21,14 @@ from systems.house.plant import rest_power
 from systems.house.theta import INPUTS, LAGS, ROOMS, HouseMpc, coarsening_moves, held_moves, house_theta, theta_values
 from systems.house.weather import Conditions
 from tuner.house.critic import StepOptions, Sums, propose, sums_of
-from tuner.house.data import STEPS_PER_DAY, ExperimentData, draw_windows
+from tuner.house.data import STEPS_PER_DAY, ExperimentData, PeriodError, draw_windows, window_starts
 from tuner.house.parameters import learning_entries
 from tuner.identify.arx_fit import fit_arx
 
 Array = NDArray[np.float64]
 MOVES = {"held": held_moves(), "free": held_moves(every=1), "coarsening": coarsening_moves()}
-WEIGH_DAYS, WEIGH_PARTS = 10, 3
-"""The weight of comfort is set on so many days at so many places of each learning period."""
+WEIGH_DAYS, WEIGH_PERIODS = 10, 16
+"""The weight of comfort is set on so many periods of so many days, evenly spread over the learning season."""
 EXPLORE, INNOVATE, WINDOW, JUDGE, WEIGH = range(5)
 """First words of the seeds, so that no two uses share random numbers."""
 
@@ -54,7 +54,7 @@ class SmartHomeSpec:
     """What of theta learns."""
     moves: str = "held"
     comfort_share: float = 0.5
-    """Of the data-fitted cost on the learning periods: sets beta, the weight of comfort."""
+    """Of the data-fitted cost in the learning season: sets beta, the weight of comfort."""
     beta: float | None = None
     """EUR/(K^2 h); None: from comfort_share."""
     exploration_kw: float = 0.1
@@ -139,24 +139,32 @@ def make_agents(spec: SmartHomeSpec, data: ExperimentData) -> tuple[ArxModel, li
 MOVES_HORIZON = HouseMpc().horizon
 
 
-def weigh_comfort(spec: SmartHomeSpec, data: ExperimentData, world: ArxModel, agents: Sequence[Agent], threads: int) -> float:
-    """beta at which comfort is `comfort_share` of what the data-fitted MPCs cost on the learning periods, EUR/(K^2 h)."""
+def weigh_comfort(
+    spec: SmartHomeSpec, data: ExperimentData, world: ArxModel, agents: Sequence[Agent], threads: int
+) -> float:
+    """beta at which the comfort share of the data-fitted cost, averaged over the learning season, is `comfort_share`.
+
+    Shares are averaged, not costs: in a warm week rooms overheat whatever the controller does, and that week alone would
+    set the weight. EUR/(K^2 h). Raises PeriodError for data without ten heating days.
+    """
     if spec.beta is not None:
         return spec.beta
-    days = min(WEIGH_DAYS, spec.learning_days)
-    offsets = np.linspace(0, spec.learning_days - days, WEIGH_PARTS).round().astype(int)
+    starts = window_starts(data.learning, WEIGH_DAYS, MOVES_HORIZON)
+    if len(starts) == 0:
+        raise PeriodError(
+            f"no {WEIGH_DAYS} days within September to April to weigh comfort on; bring more learning data"
+        )
+    firsts = starts[np.linspace(0, len(starts) - 1, WEIGH_PERIODS).round().astype(int)]
     low, high = np.log(1e-3), np.log(10.0)
     for _ in range(10):
         beta = float(np.exp((low + high) / 2))
         episodes = []
-        for agent in agents:
-            mpc = CondensedMpc(spec.mpc(beta), agent.theta)
-            for j, offset in enumerate(offsets):
-                rng = np.random.default_rng([WEIGH, spec.seed, agent.seed, j])
-                first = agent.first + int(offset) * STEPS_PER_DAY
-                episodes.append(closed_loop(mpc, world, data.learning, first, days, rng))
-        costs = np.sum([rollout.costs[:, :3].sum(0) for rollout in run(episodes, threads=threads)], axis=0)
-        share = float(costs[1:].sum() / costs.sum())
+        for j, first in enumerate(firsts):
+            mpc = CondensedMpc(spec.mpc(beta), agents[j % len(agents)].theta)
+            rng = np.random.default_rng([WEIGH, spec.seed, j])
+            episodes.append(closed_loop(mpc, world, data.learning, int(first), WEIGH_DAYS, rng))
+        costs = np.array([rollout.costs[:, :3].sum(0) for rollout in run(episodes, threads=threads)])
+        share = float(np.mean(costs[:, 1:].sum(1) / costs.sum(1)))
         low, high = (np.log(beta), high) if share < spec.comfort_share else (low, np.log(beta))
     return float(np.exp((low + high) / 2))
 
@@ -188,7 +196,8 @@ def learn_interval(
 ) -> tuple[list[AgentState], list[Rollout]]:
     """One learning interval of closed loop with exploration for every agent, and one update of each theta."""
     prepared = [_learning_episode(agent, state, setting) for agent, state in zip(agents, states, strict=True)]
-    rollouts = run(prepared, threads=setting.threads, policy_jacobian=True)
+    with_arx = "arx" in setting.spec.groups
+    rollouts = run(prepared, threads=setting.threads, policy_jacobian=True, with_arx=with_arx)
     after = [
         _update(agent, state, episode, rollout, setting)
         for agent, state, episode, rollout in zip(agents, states, prepared, rollouts, strict=True)
@@ -205,11 +214,20 @@ def _learning_episode(agent: Agent, state: AgentState, setting: Setting) -> Epis
     if day == 0:
         outputs, inputs = rest_history(world, mpc.cost.setpoint_c, float(learning.outdoor_c[first]), mpc.max_power_kw)
     controller = CondensedMpc(mpc, state.theta)
-    innovations = world.sample_innovations(np.random.default_rng([INNOVATE, spec.seed, agent.seed, state.day]), (steps,))
+    innovations = world.sample_innovations(
+        np.random.default_rng([INNOVATE, spec.seed, agent.seed, state.day]), (steps,)
+    )
     rng = np.random.default_rng([EXPLORE, spec.seed, agent.seed, state.day])
     exploration = spec.exploration_kw * rng.standard_normal((steps // mpc.apply, controller.na))
     return Episode(
-        controller, world, outputs, inputs, learning.outdoor_c[part], learning.price_eur_kwh[part], innovations, exploration
+        controller,
+        world,
+        outputs,
+        inputs,
+        learning.outdoor_c[part],
+        learning.price_eur_kwh[part],
+        innovations,
+        exploration,
     )
 
 
@@ -242,7 +260,12 @@ def _update(agent: Agent, state: AgentState, episode: Episode, rollout: Rollout,
 
 
 def judge(
-    thetas: Sequence[Array], setting: Setting, periods: NDArray[np.int64], *, conditions: Conditions | None = None, salt: int = 0
+    thetas: Sequence[Array],
+    setting: Setting,
+    periods: NDArray[np.int64],
+    *,
+    conditions: Conditions | None = None,
+    salt: int = 0,
 ) -> tuple[Array, list[Rollout]]:
     """Costs (models, periods, 3) of price, comfort and violation, EUR, in closed loop without exploration.
 
@@ -261,7 +284,9 @@ def judge(
     return costs.reshape(len(thetas), len(periods), 3), rollouts
 
 
-def make_setting(spec: SmartHomeSpec, data: ExperimentData, threads: int) -> tuple[Setting, list[Agent], NDArray[np.int64]]:
+def make_setting(
+    spec: SmartHomeSpec, data: ExperimentData, threads: int
+) -> tuple[Setting, list[Agent], NDArray[np.int64]]:
     """What is fixed before learning begins: world, agents, weights, and the periods that judge."""
     world, agents = make_agents(spec, data)
     beta = weigh_comfort(spec, data, world, agents, threads)

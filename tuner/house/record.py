@@ -68,9 +68,7 @@ def identity_of(spec: SmartHomeSpec, data: ExperimentData) -> str:
 
 def save_record(path: Path, record: Record) -> None:
     """Atomic: the file is the old one or the new one."""
-    arrays: dict[str, Array] = {
-        name: getattr(record, name) for name in ("thetas", "costs", "td_error", "failures")
-    }
+    arrays: dict[str, Array] = {name: getattr(record, name) for name in ("thetas", "costs", "td_error", "failures")}
     for i, state in enumerate(record.states):
         arrays |= {f"state{i}_{name}": np.asarray(getattr(state, name)) for name in _STATE}
         arrays |= {f"state{i}_sums_{f.name}": np.asarray(getattr(state.sums, f.name)) for f in fields(Sums)}
@@ -108,7 +106,9 @@ def load_record(path: Path, identity: str) -> Record:
     for i in range(int(header["models"])):
         sums = Sums(*(_plain(arrays[f"state{i}_sums_{f.name}"]) for f in fields(Sums)))
         values = {name: _plain(arrays[f"state{i}_{name}"]) for name in _STATE}
-        states.append(AgentState(sums=sums, **values | {"day": int(values["day"]), "failures": int(values["failures"])}))
+        states.append(
+            AgentState(sums=sums, **values | {"day": int(values["day"]), "failures": int(values["failures"])})
+        )
     return Record(
         identity,
         float.fromhex(header["beta"]),
@@ -122,7 +122,9 @@ def _plain(value: Array) -> Array | float:
     return float(value) if value.ndim == 0 else value
 
 
-def extend(record: Record, states: Sequence[AgentState], costs: Array, failures: Array, seconds: dict[str, float]) -> Record:
+def extend(
+    record: Record, states: Sequence[AgentState], costs: Array, failures: Array, seconds: dict[str, float]
+) -> Record:
     """The record with one more iteration."""
     return dataclasses.replace(
         record,

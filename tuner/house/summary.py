@@ -1,4 +1,8 @@
-"""What the smart-home experiment found: curves per iteration and the paired improvement with its interval."""
+"""What the smart-home experiment found: curves per iteration and the paired improvement with its interval.
+
+Costs are normalised period by period with what the data-fitted MPC costs there, so that a warm week, in which rooms
+overheat whatever the controller does, counts as much as a cold one and no more.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +20,19 @@ RESAMPLES = 10_000
 TAILS = (2.5, 97.5)
 
 
-def paired_improvement(before: Array, after: Array, *, seed: int = 0) -> dict[str, float]:
-    """Per cent by which mean total costs (models, periods) fell, with a bootstrap 95 % interval.
+def normalised(costs: Array) -> Array:
+    """Costs (iterations, models, periods, 3) over the data-fitted total of each period, mean over the models."""
+    unit = costs[0].sum(-1).mean(0)
+    return np.asarray(costs / unit[:, None])
+
+
+def paired_improvement(before_eur: Array, after_eur: Array, *, seed: int = 0) -> dict[str, float]:
+    """Per cent by which normalised total costs (models, periods) fell, with a bootstrap 95 % interval.
 
     Models and periods are resampled both: a result must neither hang on a lucky seed nor on a lucky week.
     """
+    unit = before_eur.mean(0)
+    before, after = before_eur / unit, after_eur / unit
     models, periods = before.shape
     rng = np.random.default_rng([seed, models, periods])
     m = rng.integers(0, models, (RESAMPLES, models))
@@ -35,29 +47,21 @@ def paired_improvement(before: Array, after: Array, *, seed: int = 0) -> dict[st
         "mean": float(100.0 * (1.0 - after.sum() / before.sum())),
         "low": float(low),
         "high": float(high),
-        "mean_of_pairs": float(np.mean(100.0 * (1.0 - after / before))),
+        "of_summed_costs": float(100.0 * (1.0 - after_eur.sum() / before_eur.sum())),
     }
 
 
 def curves(costs: Array) -> list[dict[str, float]]:
     """Per iteration price, comfort (violations included) and total, means over models and periods.
 
-    In units of the data-fitted total of iteration 0, and in EUR per period.
+    Normalised, and in EUR per period.
     """
-    mean = costs.mean((1, 2))
-    price, comfort = mean[:, 0], mean[:, 1] + mean[:, 2]
-    unit = price[0] + comfort[0]
-    return [
-        {
-            "price": float(p / unit),
-            "comfort": float(c / unit),
-            "total": float((p + c) / unit),
-            "price_eur": float(p),
-            "comfort_eur": float(c),
-            "total_eur": float(p + c),
-        }
-        for p, c in zip(price, comfort, strict=True)
-    ]
+    rows = []
+    for relative, eur in zip(normalised(costs).mean((1, 2)), costs.mean((1, 2)), strict=True):
+        row = {"price": relative[0], "comfort": relative[1:].sum(), "total": relative.sum()}
+        row |= {"price_eur": eur[0], "comfort_eur": eur[1:].sum(), "total_eur": eur.sum()}
+        rows.append({name: float(value) for name, value in row.items()})
+    return rows
 
 
 def summarise(outcome: Outcome) -> dict[str, Any]:
@@ -71,7 +75,7 @@ def summarise(outcome: Outcome) -> dict[str, Any]:
         "protocol": dataclasses.asdict(spec),
         "data": outcome.setting.data.source,
         "beta_eur_per_k2_h": record.beta,
-        "comfort_share_data_fitted": float(record.costs[0][..., 1:].sum() / fitted.sum()),
+        "comfort_share_data_fitted": float(normalised(record.costs)[0][..., 1:].sum(-1).mean()),
         "innovation_mean_k": outcome.setting.world.innovation_mean.tolist(),
         "learning_first_day": [agent.first // 288 for agent in outcome.agents],
         "evaluation_first_day": [int(first) // 288 for first in outcome.periods],
