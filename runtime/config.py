@@ -339,17 +339,6 @@ class SiteFile(Section):
         return min(self.controller.solve_timeout_s, 0.8 * self.controller.cycle_s)
 
     @property
-    def theta_file(self) -> Path:
-        """Where a theta update is looked for: beside the bundle."""
-        bundle = self.relative(self.controller.bundle)
-        return bundle.with_name(bundle.name + ".theta")
-
-    @property
-    def solve_deadline_s(self) -> float:
-        """A solver that takes longer has failed: the cycle must not wait for it."""
-        return min(self.controller.solve_timeout_s, 0.8 * self.controller.cycle_s)
-
-    @property
     def dwell_s(self) -> float:
         chosen = self.controller.dwell_s
         return min(60.0, self.controller.cycle_s) if chosen is None else chosen
