@@ -16,8 +16,8 @@ from typing import Literal
 
 from runtime.bundle import open_bundle
 from runtime.config import MqttSection, SiteFile
-from runtime.credentials import mqtt_password, mqtt_section
-from runtime.errors import BundleError, ConfigError, NisseError
+from runtime.credentials import mqtt_password, mqtt_section, tls_context
+from runtime.errors import BundleError, ConfigError
 from runtime.site_check import check_against, warnings
 
 Verdict = Literal["ok", "warn", "fail"]
@@ -147,22 +147,25 @@ def broker(site: SiteFile, credentials: Path | None) -> Finding:
     assert section is not None
     where = f"{section.host}:{section.port}"
     try:
+        context = tls_context(section) if section.tls else None
         with socket.create_connection((section.host, section.port), BROKER_TIMEOUT_S) as plain:
-            if section.tls:
-                _handshake(section, plain)
+            if context is not None:  # by itself, since an MQTT client says no more than that it did not connect
+                context.wrap_socket(plain, server_hostname=section.host).close()
+        refusal = _refusal(section, mqtt_password(site, credentials), context)
     except ssl.SSLError as error:
         reason = getattr(error, "verify_message", "") or error.reason or str(error)
         return Finding(
             "fail", "broker", f"{where}: TLS: {reason}", "name the authority that signed it under [mqtt] ca_file"
         )
+    except TimeoutError:
+        remedy = "is this the broker's TLS port, usually 8883?" if section.tls else "look at host, port and firewall"
+        return Finding("fail", "broker", f"{where}: no answer in {BROKER_TIMEOUT_S:g} s", remedy)
     except OSError as error:
         reason = error.strerror or str(error)
         return Finding(
             "fail", "broker", f"{where}: {reason}", "start it (systemctl status mosquitto), or correct [mqtt]"
         )
-    try:
-        refusal = _refusal(section, mqtt_password(site, credentials))
-    except NisseError as error:
+    except ConfigError as error:
         text, _, remedy = str(error).partition("; ")
         return Finding("fail", "broker", text, remedy)
     if refusal:
@@ -183,28 +186,17 @@ def serial_port(subject: str, port: Path, by_id: Path = SERIAL_BY_ID) -> Finding
     return Finding("warn", subject, f"{port} may be another device after a restart", f"use its stable name{known}")
 
 
-def _handshake(section: MqttSection, plain: socket.socket) -> None:
-    """Raises ssl.SSLError. By itself, since an MQTT client says no more than that it did not connect."""
-    context = ssl.create_default_context(cafile=None if section.ca_file is None else str(section.ca_file))
-    if section.cert_file is not None:
-        context.load_cert_chain(str(section.cert_file), str(section.key_file))
-    with context.wrap_socket(plain, server_hostname=section.host):
-        pass
-
-
-def _refusal(section: MqttSection, password: str | None) -> str:
+def _refusal(section: MqttSection, password: str | None, context: ssl.SSLContext | None) -> str:
     """What the broker says to our name and password; empty if it lets us in."""
     import paho.mqtt.client as paho
     from paho.mqtt.enums import CallbackAPIVersion
-
-    from runtime.links.mqtt import secure
 
     said: list[str] = []
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311)
     if section.username is not None:
         client.username_pw_set(section.username, password)
-    if section.tls:
-        secure(client, section)
+    if context is not None:
+        client.tls_set_context(context)
     client.on_connect = lambda c, data, flags, reason, props: said.append(str(reason) if reason.is_failure else "")
     try:
         client.connect(section.host, section.port)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import socket
-import ssl
 import threading
 import time
 from collections import deque
@@ -25,7 +24,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from runtime.clock import Clock
 from runtime.config import MqttSection
-from runtime.errors import ConfigError
+from runtime.credentials import tls_context
 from runtime.remote import MAX_BYTES
 from runtime.signals import MAX_PAYLOAD_BYTES, Arrival, PayloadError, parse_payload
 
@@ -317,19 +316,8 @@ def _without_delay(client: paho.Client, data: object, connection: paho.SocketLik
 
 
 def secure(client: paho.Client, section: MqttSection) -> None:
-    """TLS as the site file says; the broker's certificate and name are always checked. Raises ConfigError."""
-    cert, key = section.cert_file, section.key_file
-    try:
-        context = ssl.create_default_context(cafile=None if section.ca_file is None else str(section.ca_file))
-        if cert is not None:
-            context.load_cert_chain(str(cert), None if key is None else str(key))
-    except (OSError, ssl.SSLError) as error:
-        named = ", ".join(str(f) for f in (section.ca_file, cert, key) if f is not None)
-        raise ConfigError(
-            f"{named}: no usable certificates ({error}); name PEM files that the service may read"
-        ) from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    client.tls_set_context(context)
+    """TLS as the site file says. Raises ConfigError."""
+    client.tls_set_context(tls_context(section))
 
 
 def _sequence(payload: bytes) -> int:
