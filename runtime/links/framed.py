@@ -36,11 +36,16 @@ class BoardSilentError(DeviceError):
 class FramedLink:
     """One board. `read` and `write` are called by the cycle's thread only."""
 
-    def __init__(self, name: str, section: SerialSection, clock: Clock, *, deadline_s: float | None) -> None:
-        """deadline_s: how long the cycle waits for a job; None waits until it is done (lockstep)."""
+    def __init__(
+        self, name: str, section: SerialSection, clock: Clock, *, deadline_s: float | None, boot_s: float = BOOT_S
+    ) -> None:
+        """deadline_s: how long the cycle waits for a job; None waits until it is done (lockstep).
+
+        boot_s: how long a board may be silent after its port was opened.
+        """
         self.name = name
         self._clock = clock
-        self._port = _Port(section)
+        self._port = _Port(section, boot_s)
         self._worker = Worker(name, self._port, clock, deadline_s=deadline_s)
         self._arrivals = LastGood()
         self._told: set[int] = set()
@@ -107,8 +112,8 @@ def _arrival(channel: Channel, inputs: tuple[int, ...], now_s: float) -> Arrival
 class _Port:
     """The line and the board at its other end; used in the worker's thread only."""
 
-    def __init__(self, section: SerialSection) -> None:
-        self._section = section
+    def __init__(self, section: SerialSection, boot_s: float) -> None:
+        self._section, self._boot_s = section, boot_s
         self._port: serial.Serial | None = None
         self._reader = FrameReader()
         self._sequence = 0
@@ -131,7 +136,7 @@ class _Port:
             ) from error
         self._port, self._reader = port, FrameReader()
         try:
-            self._hello(patience_s=BOOT_S)
+            self._hello(patience_s=self._boot_s)
         except DeviceError:
             self.close()
             raise

@@ -1,4 +1,4 @@
-"""The framed protocol's codec: what is packed is unpacked, and any bytes are a frame or are dropped, in bounded memory."""
+"""The framed protocol's codec: packed is unpacked, and any bytes are a frame or are dropped, in bounded memory."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_what_a_reading_means() -> None:
 
 
 def test_a_stream_of_noise_leaves_the_reader_small() -> None:
-    """Random bytes with and without zeros, frames cut and glued: counted, never raised, and a frame after it is heard."""
+    """Random bytes with and without zeros, frames cut and glued: counted, never raised; the next frame is heard."""
     rng = np.random.default_rng(0)
     reader, fed, heard = FrameReader(), 0, 0
     while fed < FUZZED_BYTES:
