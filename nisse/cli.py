@@ -33,6 +33,7 @@ COMMANDS: dict[str, Command] = {
     "build": Command("codegen.commands.build", "emit, compile, verify, pack and sign a controller bundle", "build"),
     "verify": Command("codegen.commands.verify", "check a bundle against an independent solver", "build"),
     "key": Command("runtime.commands.key", "make and show signing keys"),
+    "theta": Command("runtime.commands.theta", "pack and install new parameters for a bundle that runs"),
     "hil": Command("hil.commands.hil", "run the daemon against a simulated plant over real links", "hil"),
     "run": Command("runtime.commands.run", "run the controller daemon"),
     "init": Command("runtime.commands.init", "write a commented site file, by a few questions"),

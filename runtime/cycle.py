@@ -214,7 +214,7 @@ class ControlLoop:
         seen_before = observed(trial.other)
         before = trial.other.decide(seen_before) if decision.at_fault else None
         self.trial, outcome = after_probation(trial, decision, before)
-        reason = decision.problem
+        news = _news(self.trial, outcome, decision.problem)
         if outcome is Outcome.ROLLED_BACK and before is not None:
             self.trial = None
             self._enforce(trial.other)
@@ -222,7 +222,7 @@ class ControlLoop:
             seen, decision = seen_before, before
         elif outcome is Outcome.ACCEPTED:
             self.end_trial()
-        return seen, decision, _news(trial, self.trial, outcome, reason)
+        return seen, decision, news
 
     def _in_shadow(self, in_force: Decision, observed: Callable[[Policy], Observation]) -> tuple[TrialStep, float]:
         """Ask the newcomer; the step, and the seconds that it took to solve."""
@@ -230,13 +230,13 @@ class ControlLoop:
         assert trial is not None
         decision = trial.newcomer.decide(observed(trial.newcomer))
         self.trial, outcome = after_shadow(trial, in_force, decision)
-        step_taken = _news(trial, self.trial, outcome, decision.problem)
+        news = _news(self.trial, outcome, decision.problem)
         if outcome is Outcome.REFUSED:
             self.end_trial()
         elif outcome is Outcome.SWAPPED:
             self.trial = Trial(trial.newcomer, self.policy, trial.needed, Phase.PROBATION)
             self._enforce(trial.newcomer)
-        return step_taken, decision.solve_s
+        return news, decision.solve_s
 
     def _enforce(self, policy: Policy) -> None:
         """Obey this policy from now on; what belonged to the other one's model and signals is forgotten."""
@@ -291,7 +291,6 @@ class ControlLoop:
         )
 
 
-def _news(before: Trial, after: Trial | None, outcome: Outcome, problem: str) -> TrialStep:
-    passed = before.passed if after is None else after.passed
+def _news(trial: Trial, outcome: Outcome, problem: str) -> TrialStep:
     bad = outcome in {Outcome.REFUSED, Outcome.ROLLED_BACK}
-    return TrialStep(before.newcomer, before.phase, passed, before.needed, outcome, problem if bad else "")
+    return TrialStep(trial.newcomer, trial.phase, trial.passed, trial.needed, outcome, problem if bad else "")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import select
 import signal
+import socket
 import time
 from collections.abc import Iterator
 
@@ -25,9 +25,10 @@ class Signals:
     """SIGTERM, SIGINT and SIGHUP as something to wait on, so that they act between cycles and never inside one."""
 
     def __init__(self) -> None:
-        self._read, self._write = os.pipe()
-        os.set_blocking(self._read, False)
-        os.set_blocking(self._write, False)
+        # Sockets and not descriptors: a thread that wakes us too late must not write into somebody else's file.
+        self._read, self._write = socket.socketpair()
+        self._read.setblocking(False)
+        self._write.setblocking(False)
         self.stop_requested = False
         self._reload_requested = False
 
@@ -40,16 +41,21 @@ class Signals:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-            os.close(self._read)
-            os.close(self._write)
+            self._read.close()
+            self._write.close()
 
     def wait(self, seconds: float) -> bool:
         """Sleep until a signal comes; True once a stop is requested."""
         if not self.stop_requested:
             select.select([self._read], [], [], max(0.0, seconds))
             with contextlib.suppress(BlockingIOError):
-                os.read(self._read, 64)
+                self._read.recv(64)
         return self.stop_requested
+
+    def wake(self) -> None:
+        """End a wait; may be called from any thread."""
+        with contextlib.suppress(OSError):  # full: a wake-up is under way already
+            self._write.send(b"x")
 
     def take_reload(self) -> bool:
         """Whether a reload was requested since the last call."""
@@ -61,8 +67,7 @@ class Signals:
             self._reload_requested = True
         else:
             self.stop_requested = True
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._write, b"x")
+        self.wake()
 
 
 def run_on_the_wall_clock(daemon: Daemon, notifier: Notifier, cycles: int | None = None) -> None:
@@ -73,6 +78,8 @@ def run_on_the_wall_clock(daemon: Daemon, notifier: Notifier, cycles: int | None
     """
     mqtt = daemon.links.mqtt
     with Signals().installed() as signals:
+        if mqtt is not None:
+            mqtt.wake = signals.wake  # a command is obeyed when it comes, not at the next tick
         deadline = time.monotonic() + FIRST_INPUTS_S
         while mqtt is not None and not mqtt.has_all() and time.monotonic() < deadline and not signals.wait(0.01):
             pass

@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ from runtime.remote import MAX_BYTES
 from runtime.signals import MAX_PAYLOAD_BYTES, Arrival, PayloadError, parse_payload
 
 MAX_COMMANDS = 32
+WAKE_PAUSE_S = 0.1
 INTRODUCTION_PAUSE_S = 2.0
 BARRIER_TOPIC = "bench/barrier"
 QOS = 1
@@ -90,6 +91,9 @@ class MqttLink:
         self._mailbox: dict[str, _Message] = {}
         self._commands: deque[Command] = deque()
         self._commands_lost = 0
+        self.wake: Callable[[], None] = lambda: None
+        """Called from the network's thread when a command has come, at most every WAKE_PAUSE_S."""
+        self._woken_s = -WAKE_PAUSE_S
         self._arrivals: dict[str, Arrival] = {}
         self._said: dict[str, tuple[bytes, bool]] = {}
         self._unacknowledged: list[paho.MQTTMessageInfo] = []
@@ -278,7 +282,7 @@ class MqttLink:
     def _on_message(self, client: paho.Client, data: object, message: paho.MQTTMessage) -> None:
         payload, topic = bytes(message.payload[: MAX_PAYLOAD_BYTES + 1]), message.topic
         stamp = None if self._lockstep else self._clock.monotonic()
-        born = False
+        born = ordered = False
         with self._lock:
             if topic == BARRIER_TOPIC:
                 self._barrier = max(self._barrier, _sequence(payload))
@@ -289,12 +293,16 @@ class MqttLink:
                     pass
                 elif len(self._commands) < MAX_COMMANDS:
                     self._commands.append(Command(topic.removeprefix(f"{self.prefix}/"), payload[: MAX_BYTES + 1]))
+                    ordered = True
                 else:
                     self._commands_lost += 1
             elif topic == self._birth_topic:
                 born = payload == b"online"
             else:
                 self._mailbox[topic] = _Message(payload, stamp, message.retain)
+        if ordered and time.monotonic() - self._woken_s >= WAKE_PAUSE_S:
+            self._woken_s = time.monotonic()
+            self.wake()
         if born:
             self._introduce(client)
 

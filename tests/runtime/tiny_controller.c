@@ -1,14 +1,18 @@
 /* A whole controller of one state, small enough to check by hand: x+ = x + theta * (a - d), wanted level 0.5.
  *
  * It moves straight to the wanted level, as far as its bounds allow: a = clip((0.5 - x) / theta + d, -1, 1).
- * Environment variables, read at create, make it misbehave at a level above 0.9: TINY_CONTROLLER=crash | hang | nan |
- * unconverged. */
+ * TINY_CONTROLLER=crash | hang | nan | unconverged | slow, in the environment at create, makes it misbehave at a level
+ * above 0.9; so does -DTINY_MOOD="'c'" and so on at compile time, which also knows 't': crash when theta is above 1.5. */
 #include "nisse_controller.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#ifndef TINY_MOOD
+#define TINY_MOOD 0
+#endif
 
 enum { N = 4 };
 
@@ -27,7 +31,7 @@ nisse_controller *nisse_controller_create(void) {
     const char *mood = getenv("TINY_CONTROLLER");
     if (c) {
         c->theta = 1.0;
-        c->mood = mood ? mood[0] : 0;
+        c->mood = mood ? mood[0] : TINY_MOOD;
     }
     return c;
 }
@@ -54,6 +58,8 @@ static int32_t roll_out(nisse_controller *c, const double *x0, const double *for
     result->iterations = 1;
     if (x > 0.9 && c->mood == 'c') abort();
     if (x > 0.9 && c->mood == 'h') sleep(3600);
+    if (x > 0.9 && c->mood == 's') sleep(3);
+    if (c->theta > 1.5 && c->mood == 't') abort();
     for (int k = 0; k <= N; k++) {
         if (plan_x) plan_x[k] = x;
         value += (x - 0.5) * (x - 0.5);

@@ -1,0 +1,142 @@
+"""`nisse theta`: pack new parameters for a bundle that is already there, and install them without a compiler."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+from runtime.bundle import Bundle, open_bundle
+from runtime.config import SiteFile, load_site
+from runtime.credentials import mqtt_password, mqtt_section
+from runtime.errors import BundleMalformedError, LinkError
+from runtime.keys import load_key
+from runtime.site_check import open_site_bundle
+from runtime.systemd import Surroundings
+from runtime.theta_update import with_update, write_update
+
+ANSWER_TIMEOUT_S = 10.0
+MAX_THETA_BYTES = 4 << 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "example:\n"
+        "  nisse theta pack battery.nisse theta.json --key site.pem --output new.theta\n"
+        "  nisse theta install new.theta site.toml"
+    )
+    verbs = parser.add_subparsers(dest="verb", metavar="pack|install", required=True)
+    packing = verbs.add_parser("pack", help="write a signed theta update for a bundle")
+    packing.add_argument("bundle", type=Path, help="the bundle that it is for")
+    packing.add_argument("theta", type=Path, help="JSON, name -> value; names left out stay as they are in the bundle")
+    packing.add_argument("--key", type=Path, required=True, help="the signing key, PEM")
+    packing.add_argument("--output", type=Path, required=True, metavar="FILE", help="where to write it")
+    installing = verbs.add_parser("install", help="put a theta update beside the site's bundle and make it live")
+    installing.add_argument("update", type=Path, help="what `nisse theta pack` wrote")
+    installing.add_argument("site", type=Path, help="the site file")
+    installing.add_argument("--no-reload", action="store_true", help="put it there only; the daemon takes it up later")
+    for verb in (packing, installing):
+        verb.add_argument("--json", type=Path, metavar="PATH", help="write the result as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    found = _pack(args) if args.verb == "pack" else _install(args)
+    if args.json is not None:
+        args.json.write_text(json.dumps(found) + "\n", encoding="utf-8")
+    return 0
+
+
+def _pack(args: argparse.Namespace) -> dict[str, Any]:
+    bundle = open_bundle(args.bundle, None, arch="any")
+    theta = {**bundle.theta, **_read_theta(args.theta)}
+    file = write_update(args.output, bundle, theta, load_key(args.key))
+    changed = {name: value for name, value in theta.items() if value != bundle.theta.get(name)}
+    print(f"{file}: {file.stat().st_size} bytes, changes {len(changed)} of {len(theta)} parameters")
+    return {"update": str(file), "bundle": bundle.digest, "changed": changed}
+
+
+def _install(args: argparse.Namespace) -> dict[str, Any]:
+    site = load_site(args.site)
+    updated: Bundle = with_update(open_site_bundle(site), args.update, site.controller.trusted_keys)
+    target = site.theta_file
+    if args.update.absolute() != target.absolute():
+        partial = target.with_name(f".{target.name}.partial")
+        try:
+            partial.write_bytes(args.update.read_bytes())
+            partial.replace(target)
+        except OSError as error:
+            raise LinkError(f"{target}: {error.strerror}; install as a user who may write there") from error
+    print(f"{target}: theta {updated.theta_digest[:16]} for {updated.manifest.name}")
+    told = False
+    if not args.no_reload and site.mqtt is None:
+        print("the site has no broker: tell the daemon with SIGHUP (systemctl reload nisse)")
+    elif not args.no_reload:
+        ask_to_reload(site)
+        told = True
+        print("live")
+    return {"installed": str(target), "theta": updated.theta_digest, "live": told}
+
+
+def ask_to_reload(site: SiteFile) -> None:
+    """`request/reload` by MQTT, and the daemon's answer. Raises LinkError for none, or for one that says no."""
+    import paho.mqtt.client as paho
+    from paho.mqtt.enums import CallbackAPIVersion
+
+    from runtime.links.mqtt import secure
+
+    section = mqtt_section(site)
+    assert section is not None
+    topic, transaction = f"nisse/{site.site.name}", f"theta-{os.getpid()}"
+    heard, answer = threading.Event(), dict[str, Any]()
+    client = paho.Client(CallbackAPIVersion.VERSION2)
+    if section.username is not None:
+        client.username_pw_set(section.username, mqtt_password(site, Surroundings.of(os.environ).credentials))
+    if section.tls:
+        secure(client, section)
+
+    def on_subscribe(*_: object) -> None:
+        client.publish(f"{topic}/request/reload", json.dumps({"transaction": transaction}), qos=1)
+
+    def on_message(_client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
+        try:
+            document = json.loads(message.payload)
+        except ValueError:
+            return
+        if isinstance(document, dict) and document.get("transaction") == transaction:
+            answer.update(document)
+            heard.set()
+
+    client.on_connect = lambda c, *_: c.subscribe(f"{topic}/response/reload", qos=1)
+    client.on_subscribe = on_subscribe
+    client.on_message = on_message
+    try:
+        client.connect(section.host, section.port)
+        client.loop_start()
+        heard.wait(ANSWER_TIMEOUT_S)
+    except OSError as error:
+        raise LinkError(
+            f"broker {section.host}:{section.port}: {error}; the update is in place, tell the daemon with SIGHUP"
+        ) from error
+    finally:
+        client.disconnect()
+        client.loop_stop()
+    if not answer:
+        raise LinkError("no daemon answered; the update is in place and will be taken up at the next start or SIGHUP")
+    if answer.get("status") != "ok":
+        raise LinkError(f"the daemon says: {answer.get('error')}")
+
+
+def _read_theta(file: Path) -> dict[str, float]:
+    """Name -> value, plain or as in a bundle's theta.json. Raises BundleMalformedError."""
+    try:
+        if file.stat().st_size > MAX_THETA_BYTES:
+            raise BundleMalformedError(f"{file}: larger than {MAX_THETA_BYTES >> 20} MB; no theta")
+        document = json.loads(file.read_bytes())
+        return {n: float(v["value"] if isinstance(v, dict) else v) for n, v in document.items()}
+    except OSError as error:
+        raise BundleMalformedError(f"{file}: {error.strerror}; name a JSON file of name -> value") from error
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise BundleMalformedError(f"{file}: not a JSON object of name -> value ({error})") from None
