@@ -76,9 +76,13 @@ def run_campaign(
     *,
     runs: int,
     jobs: int,
+    done: Sequence[Trial] = (),
+    finished: Callable[[Trial], None] = lambda trial: None,
     progress: Progress | None = None,
 ) -> list[Trial]:
     """Run `runs` schedules drawn from the scenario's seed. What failed keeps its folder `run-NNN`.
+
+    done: what an earlier start has finished, not run again. finished: called with every other trial as it ends.
 
     Raises:
         ScenarioError, BundleError: as `run_scenario`.
@@ -89,15 +93,18 @@ def run_campaign(
         draw(np.random.default_rng([scenario.head.seed, number]), signals, scenario.head.duration)
         for number in range(runs)
     ]
-    trials: list[Trial] = []
+    trials = [trial for trial in done if trial.number < runs]
+    known = {trial.number for trial in trials}
     # Spawned, not forked: the bench runs threads (broker client, device) that a fork would tear.
     with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=exit_on_sigterm) as pool:
         futures = [
             pool.submit(_trial, scenario, bundle_path, trusted_key, output_dir / f"run-{number:03d}", number, faults)
             for number, faults in enumerate(schedules)
+            if number not in known
         ]
         for future in as_completed(futures):
             trials.append(future.result())
+            finished(trials[-1])
             if progress is not None:
                 progress(len(trials), runs, sum(not t.passed for t in trials))
     return sorted(trials, key=lambda t: t.number)

@@ -19,16 +19,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hil.explanation import RESPITE_CYCLES, under_fault
 from hil.record import Record, Timing
 
 LEVELS = ("mpc", "shifted_plan", "rule", "safe", "off")
 """The ladder, best first; "off" is a daemon that does not run."""
-RESPITE_CYCLES = 2.0
-"""A controller needs this long to be back, so faults that are closer count as one."""
 INDICATORS = (
     "ener_tot", "cost_tot", "pele_tot", "tdis_tot", "time_rat",
     *(f"level_seconds.{level}" for level in LEVELS),
-    "level_changes", "missed_cycles", "deadline_misses", "recovery_s", "actuator_travel", "cycles", "cycle",
+    "level_changes", "missed_cycles", "deadline_misses", "unexplained_cycles", "recovery_s", "actuator_travel",
+    "cycles", "cycle",
 )  # fmt: skip
 
 
@@ -60,6 +60,7 @@ def indicators(
         "level_changes": float(sum(a != b for a, b in pairwise(levels))),
         "missed_cycles": float(levels.count("off")),
         "deadline_misses": float(sum(s > record.step_s for s in spent)) if timing else math.nan,
+        "unexplained_cycles": float(np.sum((np.array(levels) != LEVELS[0]) & ~under_fault(record))),
         "recovery_s": max((r for r in recoveries(record).values()), default=0.0),
         "actuator_travel": float(
             sum(np.abs(np.diff(values)).sum() for name, values in of.items() if name.startswith("set_point."))

@@ -72,13 +72,7 @@ class Predicate:
 
     def evaluate(self, signals: Mapping[str, NDArray[np.float64]], indicators: Mapping[str, float]) -> Outcome:
         """Check against a run: `signals` are arrays of one length (cycles), `indicators` plain numbers."""
-        values = {**CONSTANTS, **indicators, **signals}
-        with np.errstate(invalid="ignore", divide="ignore"):
-            sides = [_value(node, values) for node in (self.comparison.left, *self.comparison.comparators)]
-            holds = np.bool_(True)
-            for left, right, sign in zip(sides, sides[1:], self.comparison.ops, strict=False):
-                both_known = ~(np.isnan(left) | np.isnan(right))
-                holds = holds & both_known & COMPARISONS[type(sign)](left, right)
+        sides, holds = self._compare({**CONSTANTS, **indicators, **signals})
         everywhere = np.atleast_1d(np.asarray(holds))
         if everywhere.size and everywhere.all():
             return Outcome(self.text, True, detail=self._seen(sides, None))
@@ -93,6 +87,20 @@ class Predicate:
             first if is_signal else None,
             self._seen(sides, first if is_signal else None),
         )
+
+    def holds(self, signals: Mapping[str, NDArray[np.float64]], indicators: Mapping[str, float]) -> NDArray[np.bool_]:
+        """Where it holds: per cycle, or one value when no signal is compared."""
+        return np.atleast_1d(np.asarray(self._compare({**CONSTANTS, **indicators, **signals})[1]))
+
+    def _compare(self, values: Mapping[str, Value]) -> tuple[list[Value], NDArray[np.bool_] | np.bool_]:
+        """The values of all sides, and whether the comparison holds, per cycle if a signal is in it."""
+        holds: NDArray[np.bool_] | np.bool_ = np.bool_(True)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            sides = [_value(node, values) for node in (self.comparison.left, *self.comparison.comparators)]
+            for left, right, sign in zip(sides, sides[1:], self.comparison.ops, strict=False):
+                both_known = ~(np.isnan(left) | np.isnan(right))
+                holds = holds & both_known & COMPARISONS[type(sign)](left, right)
+        return sides, holds
 
     def _seen(self, sides: list[Value], index: int | None) -> str:
         """The values of the non-constant sides: at `index`, or their range."""

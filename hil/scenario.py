@@ -151,6 +151,8 @@ class Expect(Section):
     that: str
     begin: Duration = Field(default=0.0, alias="from")
     until: Duration | None = None
+    unless: Literal["fault"] | None = None
+    """"fault": failing is allowed where it began under a fault or within two cycles after it."""
 
 
 class Scenario(Section):

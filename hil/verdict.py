@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hil import kpi
 from hil.errors import ScenarioError
+from hil.explanation import under_fault, unexplained
 from hil.plants import Plant
 from hil.predicates import Outcome, Predicate, PredicateError, parse
 from hil.record import Record
@@ -25,9 +29,12 @@ class Check:
     def window(self) -> str:
         """In words; empty for the whole run."""
         begin, until = self.expect.begin, self.expect.until
-        if begin == 0.0 and until is None:
-            return ""
-        return f"from {begin / 3600:g} h" + ("" if until is None else f" to {until / 3600:g} h")
+        parts = []
+        if begin > 0.0 or until is not None:
+            parts.append(f"from {begin / 3600:g} h" + ("" if until is None else f" to {until / 3600:g} h"))
+        if self.expect.unless is not None:
+            parts.append(f"unless by a {self.expect.unless}")
+        return " ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,22 @@ def judge(expectations: Sequence[tuple[Expect, Predicate]], record: Record, indi
             for i, cycle in enumerate(record.cycles)
             if cycle.elapsed_s >= expect.begin and (expect.until is None or cycle.elapsed_s < expect.until)
         ]
+        if expect.unless == "fault":
+            window = _without_explained(window, record, predicate, arrays, indicators)
         outcome = predicate.evaluate({name: values[window] for name, values in arrays.items()}, indicators)
         first = None if outcome.first_failure is None else record.cycles[window[outcome.first_failure]].elapsed_s
         checks.append(Check(expect, outcome, first))
     return Verdict(tuple(checks))
+
+
+def _without_explained(
+    window: list[int],
+    record: Record,
+    predicate: Predicate,
+    arrays: Mapping[str, NDArray[np.float64]],
+    indicators: Mapping[str, float],
+) -> list[int]:
+    """The cycles of the window but for those whose failing a fault explains."""
+    failing = ~np.broadcast_to(predicate.holds(arrays, indicators), len(record.cycles))
+    excused = failing & ~unexplained(failing, under_fault(record))
+    return [k for k in window if not excused[k]]

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from hil.bench import Result, bundle_of, exit_on_sigterm, replay_scenario, run_scenario
 from hil.campaign import as_toml, run_campaign
+from hil.campaign_log import LOG_FILE, append, begin_log, identity
 from hil.campaign_report import as_json as campaign_json
 from hil.campaign_report import write_junit as write_campaign_junit
 from hil.campaign_report import write_page
@@ -21,6 +22,7 @@ from hil.errors import BenchUsageError
 from hil.kpi import LEVELS
 from hil.report import number, timing_rows, unit
 from hil.scenario import Scenario, load_scenario, shipped_scenario
+from runtime.bundle import open_bundle
 
 EXIT_OK, EXIT_CHECK_FAILED = 0, 1
 SHOWN = ("cost_tot", "ener_tot", "pele_tot", "time_rat", "recovery_s", "level_changes", "actuator_travel")
@@ -72,13 +74,20 @@ def _campaign(scenario: Scenario, args: argparse.Namespace, output: Path) -> int
     if args.campaign < 1 or args.jobs < 1:
         raise BenchUsageError("--campaign and --jobs need a number of at least 1")
     console, began = Console(), time.perf_counter()
+    bundle_path = bundle_of(scenario, args.bundle)
+    bundle = open_bundle(bundle_path, None if args.trusted_key is None else [args.trusted_key])
+    done = begin_log(output, identity(scenario, bundle.digest))
+    if done:
+        console.print(f"{len(done)} runs are in {output / LOG_FILE}: going on behind them", soft_wrap=True)
     with _bar("schedules, {task.fields[failed]} failed") as bar:
         task = bar.add_task(scenario.head.name, total=args.campaign, failed=0)
         trials = run_campaign(
             scenario,
-            bundle_of(scenario, args.bundle),
+            bundle_path,
             args.trusted_key,
             output,
+            done=done,
+            finished=lambda trial: append(output, trial),
             runs=args.campaign,
             jobs=args.jobs,
             progress=lambda done, total, failed: bar.update(task, completed=done, total=total, failed=failed),

@@ -1,0 +1,75 @@
+"""The log of a campaign: one JSON line per finished run, so that a campaign that was stopped goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from hil.campaign import Trial
+from hil.errors import BenchError
+from hil.scenario import Fault, Scenario
+
+LOG_FILE = "trials.jsonl"
+
+
+class CampaignLogError(BenchError):
+    """The folder holds another campaign, or a log that cannot be read."""
+
+    exit_code = 65
+
+
+def identity(scenario: Scenario, bundle_digest: str) -> str:
+    """What makes two campaigns the same one: the scenario's text, its seed and the bundle."""
+    text = f"{scenario.source}\0{scenario.head.seed}\0{bundle_digest}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def begin_log(folder: Path, campaign: str) -> list[Trial]:
+    """Create the log in `folder`, or read what an earlier start of the same campaign has finished.
+
+    Raises:
+        CampaignLogError: the log is that of another scenario, seed or bundle, or damaged.
+    """
+    path = folder / LOG_FILE
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"campaign": campaign}) + "\n", encoding="utf-8")
+        return []
+    whole, _, torn = path.read_text(encoding="utf-8").rpartition("\n")
+    if torn:  # the run whose line was cut off is run again
+        path.write_text(whole + "\n", encoding="utf-8")
+    try:
+        header, *lines = (json.loads(line) for line in whole.splitlines())
+        if header["campaign"] != campaign:
+            raise CampaignLogError(f"{path}: of another scenario, seed or bundle: give another --output, or remove it")
+        return [_trial(line) for line in lines]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CampaignLogError(f"{path}: not the log of a campaign ({error}): remove it to start anew") from error
+
+
+def append(folder: Path, trial: Trial) -> None:
+    line = {
+        "number": trial.number,
+        "faults": [_fields(fault) for fault in trial.faults],
+        "failures": list(trial.failures),
+        "smallest": [_fields(fault) for fault in trial.smallest],
+    }
+    with (folder / LOG_FILE).open("a", encoding="utf-8") as log:
+        log.write(json.dumps(line) + "\n")
+
+
+def _fields(fault: Fault) -> dict[str, object]:
+    return fault.model_dump(by_alias=True, exclude_defaults=True)
+
+
+def _trial(line: dict[str, list[dict[str, object]]]) -> Trial:
+    number, failures = line["number"], line["failures"]
+    if not isinstance(number, int):
+        raise TypeError("a run without its number")
+    return Trial(
+        number,
+        tuple(Fault.model_validate(fields) for fields in line["faults"]),
+        tuple(str(text) for text in failures),
+        tuple(Fault.model_validate(fields) for fields in line["smallest"]),
+    )
