@@ -1,0 +1,161 @@
+"""`nisse init`: from options or answers to a site file that `nisse check` accepts; `nisse doctor` about the machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import pty
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+from tiny_site import command, tiny_manifest
+
+from runtime.bundle import LIBRARY, write_bundle
+from runtime.commands.init import machine_zone
+from runtime.config import load_site
+from runtime.doctor import disk, processor, serial_port
+from runtime.keys import SigningKey
+from runtime.packing import pack
+from runtime.site_template import LINKS, USUAL
+
+
+def nisse(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    root = Path(__file__).parents[2]
+    return subprocess.run(
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+
+
+def bundle(system: str, folder: Path, library: Path, key: SigningKey) -> Path:
+    """A packed bundle with the usual signals of a system; its controller is never asked."""
+    usual = USUAL[system]
+    manifest = tiny_manifest(
+        name=f"a {system}", system=system, states=usual.measured, actions=usual.actions, forecasts=usual.forecasts,
+        dt_s=usual.cycle_s, limits=(), safety=None,
+    )  # fmt: skip
+    files = {f"lib/{platform.machine()}/{LIBRARY}": library}
+    directory = write_bundle(folder / "unpacked" / system, manifest, files, {"gain": 1.0}, {}, key)
+    return pack(directory, folder / f"{system}.nisse")
+
+
+@pytest.mark.parametrize("link", LINKS)
+@pytest.mark.parametrize("system", sorted(USUAL))
+def test_what_init_writes_is_accepted_by_check(
+    system: str, link: str, tmp_path: Path, library: Path, key: SigningKey
+) -> None:
+    bundle(system, tmp_path, library, key)
+    done = nisse("init", "--system", system, "--link", link, "--yes", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert key.public in done.stdout and "compare" in done.stdout
+    checked = nisse("check", "site.toml", cwd=tmp_path)
+    assert checked.returncode == 0, checked.stderr
+    site = load_site(tmp_path / "site.toml")
+    assert site.rule.kind == {"battery": "self_consumption", "house": "thermostats"}[system]
+    assert bool(site.serial) == (link == "serial")
+    comments = [line for line in (tmp_path / "site.toml").read_text().splitlines() if "#" in line]
+    assert len(comments) > 12
+
+
+def test_without_a_bundle_the_usual_signals_are_written_and_the_next_step_is_said(tmp_path: Path) -> None:
+    done = nisse("init", "cabin.toml", "--system", "house", "--name", "cabin", "--yes", cwd=tmp_path)
+    assert done.returncode == 0 and "nisse build" in done.stdout
+    assert nisse("check", "--no-bundle", "cabin.toml", cwd=tmp_path).returncode == 0
+    missing = nisse("check", "cabin.toml", cwd=tmp_path)
+    assert missing.returncode == 65 and "no such bundle" in missing.stderr
+    assert "outdoor" in load_site(tmp_path / "cabin.toml").inputs
+
+
+def test_the_questions_are_few_and_their_answers_are_obeyed(tmp_path: Path, library: Path, key: SigningKey) -> None:
+    bundle("battery", tmp_path, library, key)
+    screen, terminal = pty.openpty()
+    process = subprocess.Popen(
+        command("init"), stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )  # fmt: skip
+    os.close(terminal)
+    answers = ["battery", "", "mqtt", "cellar", "Europe/Oslo", "192.0.2.1", 'no"body\\']
+    os.write(screen, "".join(f"{answer}\n" for answer in answers).encode())
+    said, _ = process.communicate(timeout=30)
+    os.close(screen)
+    assert process.returncode == 0, said
+    assert said.count(b"?") == len(answers)
+    written = tomllib.loads((tmp_path / "site.toml").read_text())
+    assert written["site"] == {"name": "cellar", "timezone": "Europe/Oslo"}
+    assert written["mqtt"]["host"] == "192.0.2.1" and written["mqtt"]["username"] == 'no"body\\'
+    assert written["controller"]["bundle"] == "battery.nisse"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--system", "house", "--yes"], "exists and is not replaced"),
+        (["new.toml", "--system", "house"], "add --yes"),
+        (["new.toml", "--system", "house", "--bundle", "gone.nisse", "--yes"], "no such bundle"),
+        (["new.toml", "--system", "house", "--bundle", "battery.nisse", "--yes"], "not for house"),
+        (["new.toml", "--system", "battery", "--name", "Æøå", "--yes"], "nothing is written"),
+        (["new.toml", "--system", "battery", "--timezone", "Mars/Olympus", "--yes"], "Europe/Oslo"),
+        (["new.toml", "--system", "battery", "--trusted-key", "mine", "--yes"], "nisse key show"),
+    ],
+)
+def test_what_cannot_be_written_is_not_written(
+    arguments: list[str], message: str, tmp_path: Path, library: Path, key: SigningKey
+) -> None:
+    bundle("battery", tmp_path, library, key)
+    (tmp_path / "site.toml").write_text("mine")
+    done = nisse("init", *arguments, cwd=tmp_path)
+    assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
+    assert (tmp_path / "site.toml").read_text() == "mine"
+    assert not (tmp_path / "new.toml").exists() and not list(tmp_path.glob(".*toml*"))
+
+
+def test_the_zone_of_the_machine(tmp_path: Path) -> None:
+    link = tmp_path / "localtime"
+    link.symlink_to("/usr/share/zoneinfo/Europe/Oslo")
+    assert machine_zone(link) in {"Europe/Oslo", "UTC"}  # UTC where the machine has no database of zones
+    assert machine_zone(tmp_path / "gone") == "UTC"
+
+
+def test_the_doctor_sees_a_processor_that_cannot_run_the_solver(tmp_path: Path) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("processor : 0\nflags\t\t: fpu sse2 fma\n")
+    assert processor("x86_64", cpuinfo).verdict == "fail" and "avx2" in processor("x86_64", cpuinfo).text
+    cpuinfo.write_text("Features\t: fp asimd evtstrm\n")
+    assert processor("aarch64", cpuinfo).verdict == "ok"
+    assert processor("riscv64", cpuinfo).verdict == "warn"
+    assert processor("x86_64", tmp_path / "gone").verdict == "warn"
+
+
+def test_the_doctor_prefers_names_that_stay(tmp_path: Path) -> None:
+    by_id = tmp_path / "by-id"
+    by_id.mkdir()
+    port, stable = tmp_path / "ttyUSB0", by_id / "usb-FTDI_1234-if00-port0"
+    port.touch()
+    assert serial_port("p", port, by_id).verdict == "ok"  # there is no better name
+    stable.symlink_to(port)
+    assert serial_port("p", stable, by_id).verdict == "ok"
+    loose = serial_port("p", port, by_id)
+    assert loose.verdict == "warn" and str(stable) in loose.remedy
+    gone = serial_port("p", tmp_path / "ttyUSB1", by_id)
+    assert gone.verdict == "fail" and str(stable) in gone.remedy
+
+
+def test_the_doctor_measures_the_disk_where_the_log_goes_and_makes_nothing(tmp_path: Path) -> None:
+    assert nisse("init", "--system", "battery", "--yes", cwd=tmp_path).returncode == 0
+    text = (tmp_path / "site.toml").read_text()
+    (tmp_path / "site.toml").write_text(text + '\n[store]\npath = "deep/down/nisse.db"\n')
+    assert disk(load_site(tmp_path / "site.toml")).verdict in {"ok", "warn"}
+    assert not (tmp_path / "deep").exists()
+    report = tmp_path / "report.json"
+    done = nisse("doctor", "site.toml", "--json", report, cwd=tmp_path)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    findings = {f["subject"]: f for f in json.loads(report.read_text())}
+    assert findings["bundle"]["verdict"] == "fail" and findings["bundle"]["remedy"] == "`nisse build` writes one"
+    assert findings["clock"]["verdict"] in {"ok", "warn"}

@@ -1,0 +1,89 @@
+"""The systemd unit as systemd itself judges it, and the folders around it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_site import command
+
+from runtime.service_unit import CREDENTIALS, UNIT, Unit
+from runtime.site_template import USUAL, Answers, site_text
+from runtime.systemd import Surroundings
+
+MOST_EXPOSURE = 2.0
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None and os.environ.get("CI") != "true", reason="needs systemd-analyze"
+)
+
+
+def service(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command("service", *arguments), capture_output=True, text=True, timeout=60)
+
+
+def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["systemd-analyze", *map(str, arguments)], capture_output=True, text=True, timeout=60)
+
+
+@needs_systemd
+@pytest.mark.parametrize("extra", [[], ["--no-serial"]])
+def test_systemd_accepts_the_installed_unit_and_finds_little_exposed(tmp_path: Path, extra: list[str]) -> None:
+    done = service("install", "--root", tmp_path, "--exec", sys.executable, *extra)
+    assert done.returncode == 0, done.stderr
+    unit = tmp_path / UNIT
+    verified = analyze("verify", unit)
+    assert (verified.returncode, verified.stderr) == (0, "")
+    judged = analyze("security", "--offline=true", "--no-pager", f"--threshold={round(MOST_EXPOSURE * 10)}", unit)
+    exposure = re.search(r"Overall exposure level for nisse.service: ([0-9.]+)", judged.stdout)
+    assert exposure is not None and float(exposure.group(1)) < MOST_EXPOSURE, judged.stdout
+    assert judged.returncode == 0
+
+
+def test_install_lays_out_folders_keeps_secrets_closed_and_can_be_repeated(tmp_path: Path) -> None:
+    first = service("install", "--root", tmp_path, "--exec", sys.executable)
+    assert first.returncode == 0 and "nisse init /etc/nisse/site.toml" in first.stdout
+    assert stat.S_IMODE((tmp_path / CREDENTIALS).stat().st_mode) == 0o700
+    answers = Answers("cabin", "UTC", "b.nisse", (), "mqtt", "")
+    (tmp_path / "etc/nisse/site.toml").write_text(site_text(answers, USUAL["house"]))
+    (tmp_path / CREDENTIALS / "mqtt_password").write_text("secret")
+    again = service("install", "--root", tmp_path, "--exec", sys.executable)
+    assert again.returncode == 0 and '[store] path = "/var/lib/nisse/nisse.db"' in again.stdout
+    assert (tmp_path / CREDENTIALS / "mqtt_password").read_text() == "secret"
+    shown = service("show", "--exec", sys.executable)
+    assert shown.stdout == (tmp_path / UNIT).read_text()
+
+
+def test_what_cannot_be_installed_says_why(tmp_path: Path) -> None:
+    gone = service("show", "--exec", tmp_path / "gone")
+    assert gone.returncode == 1 and "--exec" in gone.stderr
+    (tmp_path / "etc").write_text("a file where a folder should be")
+    blocked = service("install", "--root", tmp_path, "--exec", sys.executable)
+    assert blocked.returncode == 1 and "--root" in blocked.stderr and "Traceback" not in blocked.stderr
+
+
+def test_the_unit_holds_what_the_daemon_relies_on() -> None:
+    text = Unit(Path("/opt/nisse/bin/nisse"), Path("/etc/nisse/site.toml")).text()
+    for line in (
+        "Type=notify",
+        "WatchdogSec=30",
+        "ExecStart=/opt/nisse/bin/nisse run /etc/nisse/site.toml",
+        "ExecReload=kill -HUP $MAINPID",
+        "RestartPreventExitStatus=2 65 78",
+        "DynamicUser=yes",
+        "StateDirectory=nisse",
+        "RuntimeDirectory=nisse",
+        "LoadCredential=nisse:/etc/nisse/credentials",
+    ):
+        assert f"\n{line}\n" in text
+
+
+def test_what_the_service_manager_hands_over() -> None:
+    environment = {"NOTIFY_SOCKET": "@n", "RUNTIME_DIRECTORY": "/run/nisse:/run/b", "CREDENTIALS_DIRECTORY": "/run/c"}
+    assert Surroundings.of(environment) == Surroundings("@n", Path("/run/c"), Path("/run/nisse"))
+    assert Surroundings.of({}) == Surroundings()
