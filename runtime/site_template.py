@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runtime.manifest import Manifest, SignalSpec
+from runtime.manifest import ArxObserver, Manifest, SignalSpec
 
 LINKS = ("serial", "mqtt")
 FORECAST_MAX_AGE_S = 43_200
@@ -70,7 +70,10 @@ USUAL = {
     "house": Signals(
         system="house",
         measured=tuple(_spec(f"room_{i}", "degC", -20, 50) for i in _ROOMS),
-        forecasts=(_spec("outdoor", "degC", -50, 50), _spec("price", "EUR/kWh", -0.5, 3)),
+        forecasts=(
+            *(_spec(f"outdoor_{i}", "degC", -50, 50, f"{5 * i} minutes into each half hour") for i in range(6)),
+            _spec("price", "EUR/kWh", -0.5, 3),
+        ),
         actions=tuple(_spec(f"power_{i}", "kW", 0, 1.5, f"electric power of heat pump {i}") for i in _ROOMS),
         cycle_s=300.0,
     ),
@@ -78,8 +81,10 @@ USUAL = {
 
 
 def signals_of(manifest: Manifest) -> Signals:
-    """Those of a bundle."""
-    return Signals(manifest.system, manifest.measured, manifest.forecasts, manifest.actions, manifest.dt_s)
+    """Those of a bundle. An observer wants to be updated at its own step, which may be shorter than the plan's."""
+    estimator = manifest.estimator
+    cycle_s = estimator.dt_s if isinstance(estimator, ArxObserver) else manifest.dt_s
+    return Signals(manifest.system, manifest.measured, manifest.forecasts, manifest.actions, cycle_s)
 
 
 def site_text(answers: Answers, signals: Signals) -> str:

@@ -70,7 +70,7 @@ def test_without_a_bundle_the_usual_signals_are_written_and_the_next_step_is_sai
     assert nisse("check", "--no-bundle", "cabin.toml", cwd=tmp_path).returncode == 0
     missing = nisse("check", "cabin.toml", cwd=tmp_path)
     assert missing.returncode == 65 and "no such bundle" in missing.stderr
-    assert "outdoor" in load_site(tmp_path / "cabin.toml").inputs
+    assert "price" in load_site(tmp_path / "cabin.toml").inputs
 
 
 def test_the_questions_are_few_and_their_answers_are_obeyed(tmp_path: Path, library: Path, key: SigningKey) -> None:
