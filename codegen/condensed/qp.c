@@ -7,7 +7,8 @@
 
 #define ACTIVE_SET_STEPS 24    /* before the second method takes over */
 #define STALLED_STEPS 5        /* steps without fewer wrong members of the sets: a cycle, most likely */
-#define DESCENT_STEPS 150
+#define DESCENT_STEPS 6        /* of the second method, before the first has another try; more with every round */
+#define ROUNDS 12
 #define HALVINGS 30
 #define STEP_TOLERANCE 1e-10   /* in units of u */
 #define ARMIJO 1e-4
@@ -163,7 +164,7 @@ static int update_bounds(const qp_matrices *qp, qp_work *work, const double *lb,
 static int active_set(const qp_matrices *qp, qp_work *work, const double *linear, const double *offset, const double *lb,
                       const double *ub, qp_result *result) {
     int fewest = qp->n + qp->m + 1, stalled = 0;
-    while (result->iterations < ACTIVE_SET_STEPS && stalled < STALLED_STEPS) {
+    for (int steps = 0; steps < ACTIVE_SET_STEPS && stalled < STALLED_STEPS; steps++) {
         update_newton(qp, work);
         update_free(qp, work);
         affine_gradient(qp, work, linear, offset);
@@ -209,13 +210,19 @@ static int line_search(const qp_matrices *qp, qp_work *work, const double *linea
     return 0;
 }
 
-/* 1 solved, 0 out of steps, -1 not convex. */
+/* Begins at the present iterate or, when a former round came lower, where that one stopped.
+ * 1 solved, 0 out of steps, -1 not convex. */
 static int projected_newton(const qp_matrices *qp, qp_work *work, const double *linear, const double *offset,
-                            const double *lb, const double *ub, qp_result *result) {
+                            const double *lb, const double *ub, int steps, double *best, qp_result *result) {
     for (int i = 0; i < qp->n; i++) work->u[i] = clamp(work->u[i], lb[i], ub[i]);
     outputs(qp, offset, work->u, work->y);
     double objective = qp_objective(qp, linear, work->u, work->y);
-    for (; result->descents < DESCENT_STEPS; result->descents++, result->iterations++) {
+    if (*best < objective) {
+        memcpy(work->u, work->best_u, sizeof(double) * (size_t)qp->n);
+        outputs(qp, offset, work->u, work->y);
+        objective = *best;
+    }
+    for (int step = 0; step < steps; step++, result->descents++, result->iterations++) {
         gradient(qp, work, linear, work->u, work->y);
         update_sides(qp, work, work->y);
         held_bounds(qp, work, lb, ub);
@@ -231,8 +238,10 @@ static int projected_newton(const qp_matrices *qp, qp_work *work, const double *
             largest = fmax(largest, fabs(work->rhs[i]));
         }
         if (largest <= STEP_TOLERANCE) return 1;
-        if (!line_search(qp, work, linear, offset, lb, ub, &objective)) return 0;
+        if (!line_search(qp, work, linear, offset, lb, ub, &objective)) break;
     }
+    memcpy(work->best_u, work->u, sizeof(double) * (size_t)qp->n);
+    *best = objective;
     return 0;
 }
 
@@ -264,8 +273,13 @@ void qp_solve(const qp_matrices *qp, qp_work *work, const double *linear, const 
         }
     }
     work->renewal = work->renewal > 0 ? work->renewal - 1 : 0;
-    int outcome = active_set(qp, work, linear, offset, lb, ub, result);
-    if (outcome == 0) outcome = projected_newton(qp, work, linear, offset, lb, ub, result);
+    double best = HUGE_VAL;
+    int outcome = 0;
+    for (int round = 1; outcome == 0 && round <= ROUNDS; round++) {
+        outcome = active_set(qp, work, linear, offset, lb, ub, result);
+        if (outcome == 0)
+            outcome = projected_newton(qp, work, linear, offset, lb, ub, round * DESCENT_STEPS, &best, result);
+    }
     result->status = outcome > 0 ? QP_SOLVED : outcome < 0 ? QP_NOT_CONVEX : QP_MAX_ITERATIONS;
     for (int i = 0; i < qp->n; i++) work->u[i] = clamp(work->u[i], lb[i], ub[i]);
     gradient(qp, work, linear, work->u, work->y);

@@ -8,8 +8,8 @@
  *   1. the primal-dual active set method, a semismooth Newton method on the KKT conditions: solve for the present sets,
  *      read the next sets off the result (M. Hintermueller, K. Ito, K. Kunisch, "The primal-dual active set strategy as a
  *      semismooth Newton method"). A handful of steps, each one Cholesky factorisation, but it may cycle;
- *   2. then projected Newton with Armijo's rule on the projection arc, which always descends (D. Bertsekas, "Projected
- *      Newton methods for optimization problems with simple constraints").
+ *   2. then a few steps of projected Newton with Armijo's rule on the projection arc, which always descend (D. Bertsekas,
+ *      "Projected Newton methods for optimization problems with simple constraints"), and 1 again from better sets.
  */
 #ifndef NISSE_CONDENSED_QP_H
 #define NISSE_CONDENSED_QP_H
@@ -46,6 +46,7 @@ typedef struct {
     int8_t *side;   /* [m] -1 below the band, +1 above, 0 within */
     double *row;    /* [m] derivative of the row costs */
     double *grad, *affine, *rhs, *step, *trial_u; /* [n] */
+    double *best_u;   /* [n] where the second method goes on */
     double *trial_y;  /* [m] */
     double *newton;   /* [n*ld] lower triangle of hessian + Gamma' diag(w of rows outside) Gamma */
     double *factor;   /* [n*ld] Cholesky factor of its free rows and columns */

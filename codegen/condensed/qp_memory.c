@@ -41,7 +41,7 @@ void qp_matrices_condense(qp_matrices *qp) {
 
 size_t qp_work_size(int n, int m) {
     const size_t ld = line(n);
-    return 64 + sizeof(double) * (6 * ld + 3 * line(m) + 2 * ld * (size_t)n + 4 * ld) + sizeof(int) * (size_t)n +
+    return 64 + sizeof(double) * (7 * ld + 3 * line(m) + 2 * ld * (size_t)n + 4 * ld) + sizeof(int) * (size_t)n +
            (size_t)n + 2 * (size_t)m;
 }
 
@@ -49,8 +49,9 @@ void qp_work_create(int n, int m, qp_work *work, void *memory) {
     const size_t ld = line(n);
     double *next = aligned(memory);
     memset(next, 0, qp_work_size(n, m) - 64);
-    double **moves[] = {&work->u, &work->grad, &work->affine, &work->rhs, &work->step, &work->trial_u};
-    for (int i = 0; i < 6; i++) *moves[i] = next, next += ld;
+    double **moves[] = {&work->u, &work->grad, &work->affine, &work->rhs, &work->step, &work->trial_u,
+                        &work->best_u};
+    for (int i = 0; i < 7; i++) *moves[i] = next, next += ld;
     double **rows[] = {&work->y, &work->row, &work->trial_y};
     for (int i = 0; i < 3; i++) *rows[i] = next, next += line(m);
     work->newton = next, next += ld * (size_t)n;

@@ -49,7 +49,7 @@ class _Layout:
             "price_scale": (1, 1), "slope": (ROOMS, 1), "curvature": (ROOMS, 1),
         }  # fmt: skip
 
-    def split(self, p: ca.SX) -> dict[str, ca.SX]:
+    def split(self, p: ca.MX) -> dict[str, ca.MX]:
         parts, first = {}, 0
         for name, (rows, columns) in self.shapes.items():
             parts[name] = ca.reshape(p[first : first + rows * columns], rows, columns)
@@ -112,17 +112,18 @@ def house_problem(model: ArxModel, mpc: HouseMpc | None = None) -> Problem:
         )
     cost, steps = mpc.cost, mpc.apply
     table, layout = house_theta(model), _Layout(mpc.apply)
-    x, u, d = ca.SX.sym("x", NX), ca.SX.sym("power", ROOMS), ca.SX.sym("d", steps + 1)
-    z, p = ca.SX.sym("z", 0), ca.SX.sym("p", layout.size)
+    # Matrix symbols: derivatives with respect to the 6,000 numbers of p then are products, not a line of C each.
+    x, u, d = ca.MX.sym("x", NX), ca.MX.sym("power", ROOMS), ca.MX.sym("d", steps + 1)
+    z, p = ca.MX.sym("z", 0), ca.MX.sym("p", layout.size)
     m = layout.split(p)
     outdoor, price = d[:steps], d[steps]
 
-    def lifted(of: str) -> ca.SX:
+    def lifted(of: str) -> ca.MX:
         return m[f"{of}_x"] @ x + m[f"{of}_outdoor"] @ outdoor + m[f"{of}_power"] @ u + m[f"{of}_bias"]
 
     y, w, row_weights = lifted("y"), ca.vertcat(x, u), _row_weights(mpc)
     hours = row_weights[::ROOMS].sum()
-    quadratic = ca.tril2symm(ca.SX(ca.Sparsity.lower(NW), m["quadratic"]))
+    quadratic = ca.tril2symm(ca.MX(ca.Sparsity.lower(NW), m["quadratic"]))
     without_w = m["y_outdoor"] @ outdoor + m["y_bias"] - ca.repmat(cost.setpoint_c + m["set_point"], steps, 1)
     stage = cost.alpha * m["price_scale"] * price * hours * ca.sum1(u) + mpc.regularisation / 2 * hours * ca.sumsqr(u)
     stage += ca.dot(w, quadratic @ w) / 2 + ca.dot(w, m["cross"] @ outdoor + m["linear"])
@@ -199,7 +200,7 @@ def house_state(theta: Array, model: ArxModel, outputs: ArrayLike, inputs: Array
 def house_forecast(mpc: HouseMpc, outdoor_c: ArrayLike, price_eur_kwh: ArrayLike) -> Array:
     """Rows (stages + 1, apply + 1) from outdoor temperature and price (horizon,) at every step.
 
-    The price of a stage is the mean of its steps', weighted as the condensed solver weighs them: the programs are equal.
+    The price of a stage is the mean of its steps', weighted as the condensed solver does: the programs are equal.
     """
     steps = mpc.apply
     outdoor = np.asarray(outdoor_c, dtype=float).reshape(-1, steps)

@@ -123,7 +123,8 @@ def report(document: dict[str, Any], output: Path) -> str:
 
 def _title(outcome: Outcome) -> str:
     spec = outcome.spec
-    return f"Smart home: {spec.models} models, {spec.periods} periods of {spec.period_days} days ({outcome.setting.data.source})"
+    size = f"{spec.models} models, {spec.periods} periods of {spec.period_days} days"
+    return f"Smart home: {size} ({outcome.setting.data.source})"
 
 
 def _versions() -> dict[str, str]:

@@ -2,14 +2,22 @@
 
     Q(s, a) = V_theta(s) + v + |a - pi|^2 u + psi(s, a)'w,    psi = (d pi/d theta)'(a - pi(s))
 
-The MPC knows its own value V_theta(s), forecasts and all, far better than a few features of temperature do: with such
-features beside it least squares trade their slow drift against w, and w doubles. So only a constant is added.
-    sum c x (x - gamma x+)'(v, u, w) = sum c x delta,    delta = L + gamma V_theta(s+) - V_theta(s),    x = (1, |.|^2, psi)
-The next action is pi(s+), where psi and |.|^2 vanish; |.|^2 has one entry per move. The weight c = 1 / V_theta(s) is for
-the TD error's spread, which grows with what is at stake. dQ/da = (d pi/d theta) w at a = pi, hence the policy gradient
-    grad_theta J = E[ (d pi/d theta)' dQ/da ] = E[ (d pi/d theta)' (d pi/d theta) ] w.
-The step is Gauss-Newton: with K the Hessian of Q in a, a move of -K^-1 dQ/da is wanted in each state, and dtheta fits it:
-    ( E[(d pi/d theta)' K (d pi/d theta)] + damping ) dtheta = -grad_theta J - support (theta - theta_0).
+The MPC knows its own value V_theta(s), forecasts and all, far better than a few features of temperature do: with
+such features beside it least squares trade their slow drift against w, and w doubles. So only a constant is added.
+
+    sum c x (x - gamma x+)'(v, u, w) = sum c x delta,    x = (1, |.|^2, psi)
+    delta = L + gamma V_theta(s+) - V_theta(s)
+
+The next action is pi(s+), where psi and |.|^2 vanish; |.|^2 has one entry per move. The weight c = 1 / V_theta(s) is
+for the TD error's spread, which grows with what is at stake. dQ/da = (d pi/d theta) w at a = pi, hence the policy
+gradient
+
+    grad_theta J = E[ (d pi/d theta)' dQ/da ] = E[ (d pi/d theta)' (d pi/d theta) ] w
+
+The step is Gauss-Newton: with K the Hessian of Q in a, a move of -K^-1 dQ/da is wanted in each state; dtheta fits it:
+
+    ( E[(d pi/d theta)' K (d pi/d theta)] + damping ) dtheta = -grad_theta J - support (theta - theta_0)
+
 Sources: "All AI Models are Wrong, but Some are Optimal", V-B4 and eq. (30); Lagoudakis and Parr, "Least-Squares Policy
 Iteration"; Silver et al., "Deterministic Policy Gradient Algorithms".
 """

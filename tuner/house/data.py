@@ -111,7 +111,7 @@ def data_from_files(
 
 
 def window_starts(conditions: Conditions, days: int, horizon: int) -> NDArray[np.int64]:
-    """First steps, at UTC midnight, of the periods of `days` within the heating months that leave a horizon after them."""
+    """First steps, at UTC midnight, of the periods of `days` in heating months that leave a horizon after them."""
     first = int(-conditions.start_s % DAY_S // conditions.dt_s)
     last = len(conditions) - days * STEPS_PER_DAY - horizon
     starts = np.arange(first, last + 1, STEPS_PER_DAY)
@@ -131,11 +131,11 @@ def _heating(unix_s: float) -> bool:
 def draw_windows(
     conditions: Conditions, days: int, count: int, horizon: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """First steps of `count` random periods, free of overlap as long as the data allow it. Raises PeriodError for none."""
+    """First steps of `count` random periods, without overlap while the data allow it. Raises PeriodError for none."""
     starts = window_starts(conditions, days, horizon)
     if len(starts) == 0:
         raise PeriodError(
-            f"no period of {days} days within September to April in {len(conditions) / STEPS_PER_DAY:.0f} days of data; "
+            f"no period of {days} days in September to April among {len(conditions) / STEPS_PER_DAY:.0f} days; "
             "ask for shorter periods or bring more data"
         )
     chosen: list[int] = []

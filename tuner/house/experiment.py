@@ -51,7 +51,7 @@ class Outcome:
     periods: NDArray[np.int64]
     record: Record
     references: dict[str, Array]
-    """Costs (models or 1, periods, 3): the data fit with its mean innovation as bias, and the world's own model with it."""
+    """Costs (models or 1, periods, 3) of the data fit, and of the world's own model, with mean innovation as bias."""
     confirmation: dict[str, Array]
     """Costs (models, more periods, 3) of "data_fitted" and "tuned"."""
 

@@ -1,4 +1,4 @@
-"""The smart-home experiment of "All AI Models are Wrong, but Some are Optimal", V-B: ten models tuned, thirty times judged.
+"""The smart-home experiment of "All AI Models are Wrong, but Some are Optimal", V-B: ten models tuned and judged.
 
 The world is the ARX of the whole learning season with its innovations (eq. 37). Each seed draws 90 days of that season:
 it learns in their weather and prices, starting from the deterministic part of the ARX (eq. 38). After each iteration
@@ -48,7 +48,7 @@ class SmartHomeSpec:
     periods: int = 4
     period_days: int = 10
     model_reading: str = "exact"
-    """"exact": the predictive model is the deterministic part of the world, "the only difference" being the innovations;
+    """"exact": the predictive model is the deterministic part of the world, they differ in the innovations alone;
     "sampled": each seed's model is fitted to the log of its own period."""
     groups: tuple[str, ...] = ("bias",)
     """What of theta learns."""
@@ -144,8 +144,8 @@ def weigh_comfort(
 ) -> float:
     """beta at which the comfort share of the data-fitted cost, averaged over the learning season, is `comfort_share`.
 
-    Shares are averaged, not costs: in a warm week rooms overheat whatever the controller does, and that week alone would
-    set the weight. EUR/(K^2 h). Raises PeriodError for data without ten heating days.
+    Shares are averaged, not costs: in a warm week rooms overheat whatever the controller does, and that week alone
+    would set the weight. EUR/(K^2 h). Raises PeriodError for data without ten heating days.
     """
     if spec.beta is not None:
         return spec.beta
