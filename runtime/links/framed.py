@@ -179,6 +179,8 @@ class _Port:
                 return
             except FrameError as error:
                 raise DeviceError(f"cannot be understood: {error}") from error
+            except DeviceRefusedError as error:  # without a greeting there is nothing to talk about
+                raise DeviceError(str(error)) from error
             except BoardSilentError:
                 if time.monotonic() >= deadline:
                     raise

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from answering import Answering
 from pymodbus.framer import FramerRTU
 
-from hil.modbus_plant import ModbusDevice, Registers
+from hil.modbus_plant import Answer, ModbusDevice, Registers
 from hil.serial_line import SerialLine
+from runtime.actuator import Actuator
 from runtime.clock import LockstepClock, SystemClock
-from runtime.config import Register, SerialSection
+from runtime.config import OutputSection, Register, SerialSection
 from runtime.links.modbus import ModbusLink
+from runtime.links.worker import BACKOFF_FIRST_S, BACKOFF_LAST_S
+from runtime.signals import Arrival
+from runtime.wiring import ModbusSink
 
 LEVEL = Register(kind="input", address=0, scale=0.001)
 INFLOW = Register(kind="holding", address=10, type="int16", scale=0.001)
@@ -32,31 +35,6 @@ def line(tmp_path: Path) -> Iterator[SerialLine]:
     line = SerialLine(tmp_path / "line")
     yield line
     line.close()
-
-
-class Answering:
-    """Answers every request on the line with whatever `answer` makes of it."""
-
-    def __init__(self, line: SerialLine, answer: Callable[[bytes], bytes]) -> None:
-        assert line.plant_fd is not None
-        self._fd, self._answer, self._running = line.plant_fd, answer, True
-        self.answered = 0
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        while self._running:
-            try:
-                request = os.read(self._fd, 512)
-            except BlockingIOError:
-                time.sleep(0.0005)
-                continue
-            os.write(self._fd, self._answer(request))
-            self.answered += 1
-
-    def stop(self) -> None:
-        self._running = False
-        self._thread.join()
 
 
 def test_any_bytes_for_an_answer(line: SerialLine) -> None:
@@ -79,6 +57,7 @@ def test_any_bytes_for_an_answer(line: SerialLine) -> None:
         assert arrival.problem or isinstance(arrival.value, float)
         assert isinstance(link.write(INFLOW, 0.1, readback=True), str)
     assert answering.answered > FRAMES
+    print(f"{answering.answered} answers of any bytes tried")
     answering.stop()
     link.close()
 
@@ -141,5 +120,98 @@ def test_the_deadline_holds_while_a_device_is_slow(line: SerialLine) -> None:
     device.answer = "normal"
     time.sleep(1.5)
     assert registers.holding[10] == 0
+    link.close()
+    device.close()
+
+
+@pytest.mark.parametrize("answer", ["silent", "garbage", "bad_crc"])
+def test_a_device_that_talks_nonsense_is_left_alone_for_a_bounded_time(line: SerialLine, answer: Answer) -> None:
+    """Requests on the wire over an hour of seconds: the pauses double up to their bound, and end when it is well."""
+    clock = LockstepClock()
+    clock.set(0.0)
+    device = ModbusDevice(line, Registers(input={0: 500}, holding={}), time.monotonic)
+    device.answer = answer
+    link = ModbusLink("device", section(line, 0.02), clock, deadline_s=None)
+    tried_at: list[float] = []
+    for second in range(600):
+        clock.set(float(second))
+        before = device.requests
+        arrival = link.read({"level": LEVEL})["level"]
+        assert arrival.value is None and "no valid answer" in arrival.problem
+        tried_at += [second] * (device.requests > before)
+    pauses = np.diff(tried_at)
+    assert pauses[0] == BACKOFF_FIRST_S and pauses.max() == BACKOFF_LAST_S and (np.diff(pauses) >= 0).all()
+    device.answer = "normal"
+    clock.set(600.0 + BACKOFF_LAST_S)
+    assert link.read({"level": LEVEL})["level"] == Arrival(0.5, 600.0 + BACKOFF_LAST_S)
+    assert link.problem == ""
+    link.close()
+    device.close()
+
+
+def test_a_port_that_is_absent_at_start_is_found_later(line: SerialLine) -> None:
+    line.unplug()
+    clock = LockstepClock()
+    clock.set(0.0)
+    link = ModbusLink("device", section(line), clock, deadline_s=None)
+    assert "is not there" in link.read({"level": LEVEL})["level"].problem
+    line.plug()
+    device = ModbusDevice(line, Registers(input={0: 250}, holding={}), time.monotonic)
+    assert "is not there" in link.read({"level": LEVEL})["level"].problem  # not tried again within the same second
+    clock.set(BACKOFF_FIRST_S)
+    assert link.read({"level": LEVEL})["level"].value == pytest.approx(0.25)
+    link.close()
+    device.close()
+
+
+def test_an_answer_after_the_deadline_counts_in_the_next_cycle(line: SerialLine) -> None:
+    """A device that always takes longer than a cycle may wait is still read, each value with its true age."""
+    registers = Registers(input={0: 100}, holding={})
+    device = ModbusDevice(line, registers, time.monotonic)
+    link = ModbusLink("device", section(line, 3.0), SystemClock(), deadline_s=0.05)
+    device.answer, device.delay_s = "slow", 0.4
+    assert link.read({"level": LEVEL})["level"].value is None
+    time.sleep(1.5)
+    begun = time.monotonic()
+    arrival = link.read({"level": LEVEL})["level"]
+    assert time.monotonic() - begun < 0.35  # did not wait for the device
+    assert arrival.value == pytest.approx(0.1) and 0.5 < begun - arrival.monotonic_s < 2.0
+    link.close()
+    device.close()
+
+
+def test_writes_are_kind_to_flash_and_set_the_devices_own_time_out(line: SerialLine) -> None:
+    """A day of minutes with a set-point that hardly changes; the device is replugged once."""
+    timeout = Register(kind="holding", address=20)
+    output = OutputSection(
+        sink="device",
+        unit="kW",
+        combine={"inflow": 1.0},
+        safe=0.0,
+        register=INFLOW,
+        refresh_s=3600.0,
+        device_timeout_s=5400.0,
+        timeout_register=timeout,
+    )
+    assert output.refresh_due_s == 1800.0  # three times within the device's own time-out
+    clock = LockstepClock()
+    registers = Registers(holding={10: 0, 20: 60})
+    device = ModbusDevice(line, registers, clock.monotonic)
+    link = ModbusLink("device", section(line), clock, deadline_s=None)
+    actuator = Actuator({"inflow": output}, {"device": ModbusSink(link)}, clock)
+    for minute in range(24 * 60):
+        clock.set(60.0 * minute)
+        if minute == 700:
+            with device.line_held():
+                line.unplug()
+                line.plug()
+        noise = 1e-5 * (minute % 7)  # less than the register can hold
+        actuator.apply({"inflow": 0.5 + noise if minute < 720 else 0.25})
+    written = [(t, a, w) for t, a, w in registers.writes]
+    assert [w for _, a, w in written if a == 20] == [5400]  # not again after the replug: it was still there
+    set_points = [(t, w) for t, a, w in written if a == 10]
+    assert {w for _, w in set_points} == {500, 250}
+    assert 48 <= len(set_points) <= 51  # 48 half hours, one change, at most two for the cable
+    assert max(np.diff([t for t, _ in set_points])) <= 1860.0
     link.close()
     device.close()

@@ -1,0 +1,46 @@
+"""The daemon process on a serial line in bad shape: cycles go on in time, the level falls, and it comes back."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from tiny_site import Ears, Running, Tank, forecast, level_is
+
+from hil.modbus_plant import Answer
+
+STATE = "nisse/tank/state"
+CYCLE_S = 0.5
+TROUBLE_S = 4.0
+# Every fourth cycle may wait for the device as long as the cycle allows, on a machine that does other things too.
+LONGEST_GAP_S = 2.5
+
+
+@pytest.mark.slow
+def test_no_cycle_is_blocked_and_control_comes_back(start: Callable[..., Running], tank: Tank, ears: Ears) -> None:
+    tank.site.write_text(tank.site.read_text().replace("max_age_s = 30", "max_age_s = 1.5"))
+    forecast(ears)
+    daemon = start(CYCLE_S)
+    ears.wait_for(STATE, level_is("mpc"), 20.0)
+    kinds: tuple[Answer, ...] = ("silent", "garbage", "bad_crc", "exception", "slow")
+    for kind in kinds:
+        tank.device.delay_s, tank.device.answer = 1.0, kind
+        begun = time.monotonic()
+        ears.heard.clear()
+        stamps = [begun]
+        while time.monotonic() - begun < TROUBLE_S:
+            heard = len(ears.heard.get(STATE, []))
+            if heard >= len(stamps):
+                stamps.append(time.monotonic())
+            time.sleep(0.02)
+        assert len(stamps) >= TROUBLE_S / CYCLE_S / 2 and max(b - a for a, b in pairwise(stamps)) < LONGEST_GAP_S, kind
+        said = json.loads(ears.heard[STATE][-1])
+        assert said["level"] != "mpc" and said["inputs"]["level"]["problem"], kind
+        tank.device.answer = "normal"
+        ears.wait_for(STATE, level_is("mpc"), 15.0)
+    code, errors = daemon.end()
+    assert code == 0 and "Traceback" not in errors
+    assert tank.inflow == 0.0
