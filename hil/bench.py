@@ -41,6 +41,7 @@ from hil.record import (
     write_timing,
 )
 from hil.scenario import Expect, Scenario
+from hil.schedule import with_random_faults
 from hil.serial_line import SerialLine
 from hil.verdict import Verdict, judge, parse_expectations
 from runtime.bundle import Bundle, open_bundle
@@ -93,6 +94,7 @@ def run_scenario(
     path = bundle_of(scenario, bundle_path)
     bundle = open_bundle(path, None if trusted_key is None else [trusted_key])
     plant = make_plant(scenario)
+    scenario = with_random_faults(scenario, plant)
     expectations = parse_expectations(scenario, plant)
     _check_signals(scenario, plant)
     output_dir.mkdir(parents=True, exist_ok=True)
@@ -110,6 +112,7 @@ def replay_scenario(scenario: Scenario, record_path: Path, output_dir: Path) -> 
         ScenarioError: as `run_scenario`.
     """
     plant = make_plant(scenario)
+    scenario = with_random_faults(scenario, plant)
     expectations = parse_expectations(scenario, plant)
     record = read_record(record_path)
     began = time.perf_counter()

@@ -18,12 +18,8 @@ import numpy as np
 from hil.bench import exit_on_sigterm, run_scenario
 from hil.errors import BenchError
 from hil.plants import make_plant
-from hil.scenario import LINK_KINDS, SIGNAL_KINDS, Fault, Scenario
-
-MAX_FAULTS = 4
-SHORTEST_S, LONGEST_S = 900.0, 10_800.0
-QUIET_END_S = 3600.0
-"""Nothing is broken in the last part of a run, so that there is something to recover in."""
+from hil.scenario import Fault, Scenario
+from hil.schedule import draw, signals_of
 
 Progress = Callable[[int, int, int], None]
 """Called with (runs done, runs in all, failures)."""
@@ -41,31 +37,6 @@ class Trial:
     @property
     def passed(self) -> bool:
         return not self.failures
-
-
-def draw(rng: np.random.Generator, signals: Sequence[str], duration_s: float) -> tuple[Fault, ...]:
-    """One to MAX_FAULTS faults of any signal or link, each over before the quiet end. Times are whole minutes."""
-    return tuple(_draw_one(rng, signals, duration_s) for _ in range(int(rng.integers(1, MAX_FAULTS + 1))))
-
-
-def _draw_one(rng: np.random.Generator, signals: Sequence[str], duration_s: float) -> Fault:
-    places = [("signal", name, kind) for name in signals for kind in SIGNAL_KINDS]
-    # Links are fewer than signals: weighted so that half of all faults are theirs.
-    links = [("link", name, kind) for name, kinds in LINK_KINDS.items() for kind in kinds]
-    pool = links if rng.random() < 0.5 else places
-    place, name, kind = pool[int(rng.integers(len(pool)))]
-    begin = float(rng.integers(0, round((duration_s - QUIET_END_S - SHORTEST_S) / 60.0))) * 60.0
-    longest = min(LONGEST_S, duration_s - QUIET_END_S - begin)
-    options: dict[str, dict[str, float]] = {
-        "wrong": {"factor": float(rng.choice([-1.0, 0.5, 2.0, 1000.0]))},
-        "slow": {"delay": 0.5} if place == "link" else {"every": 1800.0},
-        "delayed": {"delay": 3600.0},
-        "intermittent": {"probability": float(rng.choice([0.2, 0.5, 0.8]))},
-        "clock_jump": {"by": float(rng.choice([-86400.0, -3600.0, 3600.0, 86400.0]))},
-    }
-    lasts = float(rng.integers(round(SHORTEST_S / 60.0), round(longest / 60.0) + 1)) * 60.0
-    values = {place: name, "kind": kind, "at": begin, "for": lasts, **options.get(kind, {})}
-    return Fault.model_validate(values)
 
 
 def run_campaign(
@@ -88,7 +59,7 @@ def run_campaign(
         ScenarioError, BundleError: as `run_scenario`.
     """
     plant = make_plant(scenario)
-    signals = sorted({*plant.measured(), *plant.forecasts(1)})
+    signals = signals_of(plant)
     schedules = [
         draw(np.random.default_rng([scenario.head.seed, number]), signals, scenario.head.duration)
         for number in range(runs)

@@ -28,7 +28,7 @@ INDICATORS = (
     "ener_tot", "cost_tot", "pele_tot", "tdis_tot", "time_rat",
     *(f"level_seconds.{level}" for level in LEVELS),
     "level_changes", "missed_cycles", "deadline_misses", "unexplained_cycles", "recovery_s", "actuator_travel",
-    "cycles", "cycle",
+    "memory_mb", "memory_growth_mb", "cycles", "cycle",
 )  # fmt: skip
 
 
@@ -65,6 +65,8 @@ def indicators(
         "actuator_travel": float(
             sum(np.abs(np.diff(values)).sum() for name, values in of.items() if name.startswith("set_point."))
         ),
+        "memory_mb": max((t.memory_mb for t in timing if t.memory_mb is not None), default=math.nan),
+        "memory_growth_mb": memory_growth_mb(timing),
         "cycles": float(len(levels)),
         "cycle": record.step_s,
     }
@@ -92,6 +94,22 @@ def _end_of_episode(end_s: float, faults: Sequence[Mapping[str, Any]], respite_s
     """When the last of the faults ends that is linked to this end without a respite."""
     later = max((f["end_s"] for f in faults if f["at_s"] <= end_s + respite_s and f["end_s"] > end_s), default=end_s)
     return end_s if later == end_s else _end_of_episode(later, faults, respite_s)
+
+
+def memory_growth_mb(timing: Sequence[Timing]) -> float:
+    """Over the longest life of the daemon: median of its last quarter minus that of its second.
+
+    The first is left out: caches fill. NaN where the memory is not known or no life has four cycles.
+    """
+    lives: dict[int, list[float]] = {}
+    for t in timing:
+        if t.memory_mb is not None:
+            lives.setdefault(t.life, []).append(t.memory_mb)
+    longest = max(lives.values(), key=len, default=[])
+    quarter = len(longest) // 4
+    if quarter == 0:
+        return math.nan
+    return float(np.median(longest[-quarter:]) - np.median(longest[quarter : 2 * quarter]))
 
 
 def discomfort(of: Mapping[str, NDArray[np.float64]], step_h: float) -> float:

@@ -12,6 +12,7 @@ from hil.errors import BenchError
 from hil.faults import SignalFaults, active, seen
 from hil.kpi import LEVELS
 from hil.link_faults import LinkFaults, Links
+from hil.memory import resident_mb
 from hil.plants import Plant
 from hil.record import Cycle, Timing
 from hil.scenario import Scenario
@@ -84,7 +85,18 @@ class Loop:
             )
         )
         bench_s = time.perf_counter() - began - (cycle_s or 0.0)
-        self.timing.append(Timing(cycle_s, spent.get("solve_s"), spent.get("link_s"), spent.get("overhead_s"), bench_s))
+        daemon = self._links.daemon
+        self.timing.append(
+            Timing(
+                cycle_s,
+                spent.get("solve_s"),
+                spent.get("link_s"),
+                spent.get("overhead_s"),
+                bench_s,
+                daemon.starts,
+                None if daemon.pid is None else resident_mb(daemon.pid),
+            )
+        )
         self._elapsed.seconds += self._plant.step_s
 
     def _show(self, now_s: float) -> dict[str, Any]:

@@ -76,6 +76,10 @@ class Timing:
     link_s: float | None
     overhead_s: float | None
     bench_s: float
+    life: int = 1
+    """How many times the daemon has been started."""
+    memory_mb: float | None = None
+    """Resident memory of the daemon and its solver process after the cycle; None where /proc does not tell."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@
     [plant]      the plant's own options: initial_soc, soc_resolution, ...
     [tariff]     a price file or the built-in generator
     [[fault]]    signal or link, kind, at, for, and what the kind needs
+    [random]     how many faults a day are drawn from the seed
     [[expect]]   a predicate (hil/predicates.py) and the window in which it must hold
 
 Durations are numbers of seconds or texts such as "15 min" and "2 d 6 h". Paths are relative to the scenario file.
@@ -16,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from hil.errors import ScenarioError
 from hil.toml_source import TomlSource
@@ -145,6 +146,25 @@ class Fault(Section):
         return self
 
 
+class RandomFaults(Section):
+    """So many faults a day, drawn from the scenario's seed, besides those that are written down."""
+
+    faults_per_day: Annotated[float, Field(gt=0, le=48)]
+    without: tuple[str, ...] = ()
+    """Kinds that are not drawn."""
+    stream: Annotated[int, Field(ge=0)] = 0
+    """Another number is another schedule for the same plant, prices and weather."""
+
+    @field_validator("without")
+    @classmethod
+    def _are_kinds(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        known = {*SIGNAL_KINDS, *(kind for kinds in LINK_KINDS.values() for kind in kinds)}
+        for kind in kinds:
+            if kind not in known:
+                raise ValueError(f"no fault is of kind {kind!r}{did_you_mean(kind, sorted(known))}")
+        return kinds
+
+
 class Expect(Section):
     """A predicate, and the window (from the start of the scenario) in which it must hold."""
 
@@ -162,6 +182,7 @@ class Scenario(Section):
     plant: dict[str, float] = Field(default_factory=dict)
     tariff: TariffSection = TariffSection()
     faults: tuple[Fault, ...] = Field(default=(), alias="fault")
+    random: RandomFaults | None = None
     expectations: tuple[Expect, ...] = Field(default=(), alias="expect")
     directory: Path = Path()
     source: str = ""

@@ -9,8 +9,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hil.campaign import QUIET_END_S, as_toml, draw, shrink
+from hil.campaign import as_toml, shrink
 from hil.scenario import LINK_KINDS, SIGNAL_KINDS, Fault
+from hil.schedule import QUIET_END_S, draw
 
 DAY_S = 86400.0
 SIGNALS = ("soc", "buy_price")

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hil.campaign import Trial, draw
+from hil.campaign import Trial
 from hil.campaign_log import LOG_FILE, CampaignLogError, append, begin_log, identity
 from hil.scenario import load_scenario, shipped_scenario
+from hil.schedule import draw
 
 CAMPAIGN = "of this test"
 
@@ -30,6 +31,7 @@ def test_what_was_logged_is_read_again(tmp_path: Path) -> None:
     assert begin_log(tmp_path, CAMPAIGN) == trials()
 
 
+@settings(deadline=None)
 @given(st.integers(1, 200))
 def test_a_line_cut_off_by_a_power_cut_costs_one_run(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     folder = tmp_path_factory.mktemp("campaign")
