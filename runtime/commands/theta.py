@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "example:\n"
         "  nisse theta pack battery.nisse theta.json --key site.pem --output new.theta\n"
-        "  nisse theta install new.theta site.toml"
+        "  nisse theta install new.theta site.toml    # both take --json PATH"
     )
     verbs = parser.add_subparsers(dest="verb", metavar="pack|install", required=True)
     packing = verbs.add_parser("pack", help="write a signed theta update for a bundle")
