@@ -7,19 +7,23 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import jsonschema
 import pytest
-from tiny_site import Ears, Running, Tank, forecast, level_is, tiny_manifest
+from tiny_site import CYCLE_S, Bench, Ears, Running, Tank, forecast, level_is, tiny_manifest
 
 from hil.broker import Broker
+from runtime.bundle import open_bundle, pack, write_bundle
 from runtime.config import load_site
 from runtime.homeassistant import discovery
+from runtime.keys import SigningKey
 from runtime.manifest import SignalSpec
 from runtime.site_template import USUAL, Answers, site_text
+from runtime.surface import peek_digest
 
 SCHEMA = json.loads(Path(__file__).with_name("discovery_schema.json").read_text(encoding="utf-8"))
 CONFIG_TOPIC = "homeassistant/device/nisse_tank/config"
@@ -164,3 +168,39 @@ def test_home_assistant_sees_commands_and_loses_the_site(
 
     daemon.process.kill()
     assert ears.wait_for("nisse/tank/availability", lambda m: m == b"offline") == b"offline"
+
+
+def test_the_update_entity_sees_a_bundle_that_waits_and_installs_it(
+    start_bench: Callable[..., Bench], tank: Tank, ears: Ears, bundle_directory: Path, key: SigningKey, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(bundle_directory, tmp_path / "bundle")
+    tank.site.write_text(tank.site.read_text().replace(str(bundle_directory), str(copy)))
+    bench = start_bench()
+
+    def bundle() -> dict[str, str]:
+        bench.demand()
+        bench.cycle()
+        time = datetime.fromtimestamp(bench.time_s - CYCLE_S, UTC).isoformat().replace("+00:00", "Z").encode()
+        found: dict[str, str] = json.loads(ears.wait_for("nisse/tank/state", lambda m: time in m))["bundle"]
+        return found
+
+    before = bundle()
+    assert before["available"] == before["digest"]
+    old = open_bundle(copy, [key.public])
+    assert old.library_path is not None
+    files = {str(old.library_path.relative_to(copy)): old.library_path.read_bytes()}
+    write_bundle(copy, old.manifest.model_copy(update={"name": "retuned"}), files, {"gain": 2.0}, {}, key)
+    waiting = bundle()
+    assert waiting["digest"] == before["digest"] != waiting["available"]
+    ears.say("nisse/tank/request/reload", "install")
+    after = bundle()
+    for _ in range(10):  # its trial takes some cycles
+        if after["digest"] == waiting["available"]:
+            break
+        after = bundle()
+    assert after["name"] == "retuned" and after["digest"] == after["available"] == waiting["available"]
+    packed = pack(copy, tmp_path / "packed.nisse")
+    assert peek_digest(packed) == peek_digest(copy) == open_bundle(copy, [key.public]).digest
+    packed.write_bytes(packed.read_bytes()[:50])
+    assert peek_digest(packed) is None
+    assert bench.stop() == 0
