@@ -91,6 +91,7 @@ def test_kill_9_at_random_moments(tank: Tank, ears: Ears) -> None:
                 answered += 1
                 assert "mpc" in told[:2], told[:5]
     assert answered >= KILLS // 4
-    # Whatever was interrupted, the device was never told anything else than what the controller wanted.
-    assert {word for _, _, word in tank.registers.writes} == {300}
+    # Whatever was interrupted, the device was only ever told what a level of the ladder wants: mpc, rule, safe.
+    words = {word for _, _, word in tank.registers.writes}
+    assert 300 in words and words <= {300, 125, 0}
     print(f"{KILLS} kills, {answered} of them after two cycles or more, {committed} transitions in the log")
