@@ -9,16 +9,16 @@ import shutil
 import socket
 import ssl
 import stat
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from runtime.bundle import open_bundle
 from runtime.config import MqttSection, SiteFile
 from runtime.credentials import mqtt_password, mqtt_section, tls_context
 from runtime.errors import BundleError, ConfigError
-from runtime.site_check import check_against, warnings
+from runtime.site_check import open_site_bundle, warnings
 
 Verdict = Literal["ok", "warn", "fail"]
 BROKER_TIMEOUT_S = 5.0
@@ -93,14 +93,9 @@ def clock() -> Finding:
 
 def bundle(site: SiteFile) -> Iterator[Finding]:
     """Signature, architecture, and whether it fits the site file."""
-    store = site.relative(site.store.path)
     try:
-        found = open_bundle(
-            site.relative(site.controller.bundle),
-            site.controller.trusted_keys,
-            unpack_dir=store.parent / f"{store.stem}.bundles",
-        )
-        check_against(site, found.manifest)
+        with tempfile.TemporaryDirectory(prefix="nisse-doctor-") as folder:
+            found = open_site_bundle(site, Path(folder))
     except (BundleError, ConfigError) as error:
         text, _, remedy = str(error).partition("; ")
         yield Finding("fail", "bundle", text, remedy)

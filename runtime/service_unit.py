@@ -6,6 +6,7 @@ Sources: systemd.service(5), systemd.exec(5), systemd.resource-control(5) of sys
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ UNIT = Path("etc/systemd/system/nisse.service")
 CONFIGURATION, CREDENTIALS = Path("etc/nisse"), Path("etc/nisse/credentials")
 # Secrets are for root; the service manager reads them for the daemon.
 CREDENTIALS_MODE = 0o700
+_PLAIN = re.compile(r"/[A-Za-z0-9_./@:+-]+")
 
 
 class ServiceError(NisseError):
@@ -31,8 +33,12 @@ class Unit:
     """Whether the daemon may open serial ports."""
 
     def text(self) -> str:
-        """The unit file."""
-        return f"""[Unit]
+        """The unit file. Raises ServiceError for a path that systemd would read as something else."""
+        for path in (self.executable, self.site):
+            if not _PLAIN.fullmatch(str(path)):
+                raise ServiceError(f"{path}: a path in a unit has no spaces or percent signs; use another one")
+        return f"""# Written by `nisse service install`. Changes belong into a drop-in: systemctl edit nisse
+[Unit]
 Description=nisse, model predictive control of heat pumps and batteries
 Wants=network-online.target
 After=network-online.target time-sync.target mosquitto.service

@@ -13,14 +13,13 @@ from runtime.toml_lines import did_you_mean
 from runtime.units import conversion
 
 
-def open_site_bundle(site: SiteFile) -> Bundle:
+def open_site_bundle(site: SiteFile, unpack_dir: Path | None = None) -> Bundle:
     """The verified bundle of a site, checked against the site file. Raises BundleError and ConfigError.
 
-    A packed bundle is unpacked beside the log, where the daemon may write.
+    A packed bundle is unpacked beside the log, where the daemon may write; whoever only looks names another folder.
     """
-    bundle = open_bundle(
-        site.relative(site.controller.bundle), site.controller.trusted_keys, unpack_dir=bundle_folder(site)
-    )
+    folder = bundle_folder(site) if unpack_dir is None else unpack_dir
+    bundle = open_bundle(site.relative(site.controller.bundle), site.controller.trusted_keys, unpack_dir=folder)
     check_against(site, bundle.manifest)
     return bundle
 

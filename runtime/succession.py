@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.bundle import Bundle
@@ -30,6 +32,7 @@ class Succession:
         """lasting: keep copies and remember; a dry run does neither."""
         self._notice = notice
         self._shelf = Shelf(site) if lasting else None
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._stood = 0
         self._standing = ""
 
@@ -40,7 +43,8 @@ class Succession:
         when the machine was switched off in the middle of it.
         """
         if self._shelf is None:
-            return open_site_bundle(site), None
+            self._scratch = tempfile.TemporaryDirectory(prefix="nisse-dry-")
+            return open_site_bundle(site, Path(self._scratch.name)), None
         good = self._shelf.last_good(site)
         try:
             configured, remark = self._shelf.configured(site)
@@ -144,6 +148,8 @@ class Succession:
     def close(self) -> None:
         if self._shelf is not None:
             self._shelf.close()
+        if self._scratch is not None:
+            self._scratch.cleanup()
 
     def _accepted(self, bundle: Bundle) -> None:
         self._standing, self._stood = bundle.identity, 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from pathlib import Path
 
 from runtime.config import load_site
@@ -27,7 +28,9 @@ def run(args: argparse.Namespace) -> int:
         if args.json is not None:
             args.json.write_text(json.dumps({"site": site.site.name}) + "\n", encoding="utf-8")
         return 0
-    bundle = open_site_bundle(site)
+    # Whoever asks may not be the one who may write where the daemon does.
+    with tempfile.TemporaryDirectory(prefix="nisse-check-") as folder:
+        bundle = open_site_bundle(site, Path(folder))
     manifest = bundle.manifest
     notes = warnings(site, manifest)
     print(f"site      {site.site.name}: {len(site.inputs)} inputs, {len(site.outputs)} outputs, rule {site.rule.kind}")

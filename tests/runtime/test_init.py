@@ -55,7 +55,9 @@ def test_what_init_writes_is_accepted_by_check(
     done = nisse("init", "--system", system, "--link", link, "--yes", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert key.public in done.stdout and "compare" in done.stdout
+    before = sorted(tmp_path.iterdir())
     checked = nisse("check", "site.toml", cwd=tmp_path)
+    assert sorted(tmp_path.iterdir()) == before  # looking leaves nothing behind
     assert checked.returncode == 0, checked.stderr
     site = load_site(tmp_path / "site.toml")
     assert site.rule.kind == {"battery": "self_consumption", "house": "thermostats"}[system]

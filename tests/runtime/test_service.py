@@ -62,6 +62,8 @@ def test_install_lays_out_folders_keeps_secrets_closed_and_can_be_repeated(tmp_p
 def test_what_cannot_be_installed_says_why(tmp_path: Path) -> None:
     gone = service("show", "--exec", tmp_path / "gone")
     assert gone.returncode == 1 and "--exec" in gone.stderr
+    spaced = service("show", "--exec", sys.executable, "--site", "/etc/my site.toml")
+    assert spaced.returncode == 1 and "no spaces" in spaced.stderr
     (tmp_path / "etc").write_text("a file where a folder should be")
     blocked = service("install", "--root", tmp_path, "--exec", sys.executable)
     assert blocked.returncode == 1 and "--root" in blocked.stderr and "Traceback" not in blocked.stderr
