@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from runtime.clock import Clock
-from runtime.config import OutputSection
+from runtime.config_signals import OutputSection
 from runtime.manifest import SignalSpec
 from runtime.units import conversion
 

@@ -11,30 +11,29 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, field_validator, model_validator
+from pydantic import Field, StrictBool, ValidationError, field_validator, model_validator
 
 from runtime.config_errors import describe
+from runtime.config_signals import (
+    MQTT,
+    Finite,
+    InputSection,
+    NonNegative,
+    OutputSection,
+    Positive,
+    Section,
+    SerialSection,
+)
 from runtime.errors import ConfigError, KeyFileError
 from runtime.keys import public_key_bytes
 from runtime.toml_lines import did_you_mean, line_of
 
 SiteName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
-Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
-MQTT = "mqtt"
-BOARD_HOLD_S = 60.0
 
 
 def zone(name: str) -> tzinfo:
     """The time zone; UTC needs no database. Raises KeyError, ValueError or OSError for an unknown one."""
     return UTC if name == "UTC" else ZoneInfo(name)
-
-
-class Section(BaseModel):
-    """A table of the site file: no unknown keys, no silent conversion of types."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Site(Section):
@@ -127,138 +126,6 @@ class StatusSection(Section):
     """State and plan after every cycle; under systemd `<runtime directory>/<site>.json` unless named here."""
     http_port: Annotated[int | None, Field(gt=0, lt=65536, strict=True)] = None
     """/metrics and /healthz on 127.0.0.1; off unless set."""
-
-
-class SerialSection(Section):
-    protocol: Literal["modbus", "framed"]
-    port: str
-    baudrate: Annotated[int, Field(gt=0, strict=True)] = 19200
-    parity: Literal["N", "E", "O"] = "E"
-    stopbits: Literal[1, 2] = 1
-    device_id: Annotated[int, Field(ge=1, le=247, strict=True)] = 1
-    """Modbus only."""
-    timeout_s: Positive = 0.5
-
-
-RegisterType = Literal["uint16", "int16", "uint32", "int32", "float32"]
-
-
-class Register(Section):
-    """A Modbus register: value = scale * raw + offset, in the signal's configured unit."""
-
-    kind: Literal["input", "holding"]
-    address: Annotated[int, Field(ge=0, le=65535, strict=True)]
-    type: RegisterType = "uint16"
-    scale: Finite = 1.0
-    offset: Finite = 0.0
-    word_order: Literal["big", "little"] = "big"
-
-    @field_validator("scale")
-    @classmethod
-    def _not_zero(cls, scale: float) -> float:
-        if scale == 0:
-            raise ValueError("scale must not be 0")
-        return scale
-
-
-class Channel(Section):
-    """An input or output of a board with the framed protocol: value = scale * raw + offset, raw a whole number."""
-
-    number: Annotated[int, Field(ge=0, le=255, strict=True)]
-    scale: Finite = 1.0
-    offset: Finite = 0.0
-
-    @field_validator("scale")
-    @classmethod
-    def _not_zero(cls, scale: float) -> float:
-        if scale == 0:
-            raise ValueError("scale must not be 0")
-        return scale
-
-    def value(self, raw: int) -> float:
-        return self.scale * raw + self.offset
-
-    def raw(self, value: float) -> int:
-        """The nearest number that the board can be told."""
-        return round((value - self.offset) / self.scale)
-
-
-class InputSection(Section):
-    """Where a state or forecast of the bundle comes from; the table's name is the signal's."""
-
-    source: str
-    unit: str
-    max_age_s: Positive
-    topic: str | None = None
-    pointer: str = ""
-    """JSON pointer (RFC 6901) into the message."""
-    accept_retained: StrictBool = True
-    """Whether a retained message counts as fresh on arrival; say false for a measurement nobody may have updated."""
-    register_: Annotated[Register | None, Field(alias="register")] = None
-    channel: Channel | None = None
-
-    @model_validator(mode="after")
-    def _complete(self) -> InputSection:
-        if self.source == MQTT and (self.topic is None or not _is_plain_topic(self.topic)):
-            raise ValueError('an input from mqtt needs topic = "..." without wildcards')
-        if self.source != MQTT and self.register_ is None and self.channel is None:
-            raise ValueError(
-                "an input from a serial device needs register = {kind, address, type, scale} or, from a board with "
-                "the framed protocol, channel = {number, scale}"
-            )
-        if self.pointer and not self.pointer.startswith("/"):
-            raise ValueError('a pointer starts with "/"')
-        return self
-
-
-class OutputSection(Section):
-    """A set-point of a device: the weighted sum of the bundle's actions."""
-
-    sink: str
-    unit: str
-    combine: dict[str, Finite]
-    """Action -> factor."""
-    safe: Finite
-    """What is written when nothing else is sure, and at the end."""
-    topic: str | None = None
-    register_: Annotated[Register | None, Field(alias="register")] = None
-    channel: Channel | None = None
-    refresh_s: Positive = 300.0
-    """A value that did not change is written again after this; a change is written at once."""
-    readback: StrictBool = True
-    device_timeout_s: Annotated[float | None, Field(ge=3, le=65535, strict=True)] = None
-    """How long the device keeps a set-point that is not written again; a board with the framed protocol is told."""
-    timeout_register: Register | None = None
-    """Where a Modbus device wants to be told its time-out."""
-
-    @model_validator(mode="after")
-    def _complete(self) -> OutputSection:
-        if self.sink == MQTT and (self.topic is None or not _is_plain_topic(self.topic)):
-            raise ValueError('an output to mqtt needs topic = "..." without wildcards')
-        if self.sink != MQTT and self.channel is None and (self.register_ is None or self.register_.kind != "holding"):
-            raise ValueError(
-                'an output to a serial device needs register = {kind = "holding", address, type, scale} or, to a board '
-                "with the framed protocol, channel = {number, scale}"
-            )
-        if self.timeout_register is not None:
-            if self.device_timeout_s is None:
-                raise ValueError("timeout_register needs device_timeout_s, the time-out to write there")
-            if self.timeout_register.kind != "holding":
-                raise ValueError('timeout_register must be of kind "holding"')
-        if not self.combine:
-            raise ValueError("combine names at least one action")
-        return self
-
-    @property
-    def hold_s(self) -> float:
-        """How long a board with the framed protocol is asked to hold a set-point."""
-        return BOARD_HOLD_S if self.device_timeout_s is None else self.device_timeout_s
-
-    @property
-    def refresh_due_s(self) -> float:
-        """A set-point is said again after this: three times within the device's own time-out, where it has one."""
-        limited = self.channel is not None or self.device_timeout_s is not None
-        return min(self.refresh_s, self.hold_s / 3) if limited else self.refresh_s
 
 
 class HoldRule(Section):
@@ -390,7 +257,3 @@ def _check_links(site: SiteFile) -> None:
             raise site.error(where, f"[serial.{link}] speaks {protocol}; give a {key} instead")
     if MQTT in site.serial:
         raise site.error(("serial", MQTT), "is the name of the MQTT link; call the serial device something else")
-
-
-def _is_plain_topic(topic: str) -> bool:
-    return bool(topic) and not any(mark in topic for mark in "+#\0") and len(topic) < 1024

@@ -15,7 +15,7 @@ def describe(file: type[BaseModel], path: Path, text: str, error: ValidationErro
     # A misspelt key is both unknown and missing: unknown says more.
     first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     # A discriminated union puts its tag into the location, which is no key of the file.
-    tags = {"hold", "self_consumption", "thermostat"}
+    tags = {"hold", "self_consumption", "thermostat", "thermostats"}
     where = tuple(
         part for i, part in enumerate(first["loc"]) if not (i == 1 and first["loc"][0] == "rule" and part in tags)
     )

@@ -12,7 +12,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from runtime.config import OutputSection, SiteFile
+from runtime.config import SiteFile
+from runtime.config_signals import OutputSection
 from runtime.ladder import Level
 from runtime.manifest import Manifest, SignalSpec
 from runtime.remote import CAP_PREFIX, MODES

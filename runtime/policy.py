@@ -17,6 +17,7 @@ from runtime.gate import refusal
 from runtime.process_image import ProcessImage, forecast_rows, take_image
 from runtime.signals import Arrival
 from runtime.solver_process import GREETING_TIMEOUT_S, Solved, SolverProcess
+from runtime.substitutes import Substitutes
 
 Vector = tuple[float, ...]
 
@@ -49,6 +50,7 @@ class Policy:
         self.site, self.bundle, self.solver = site, bundle, solver
         self._in_first_place = first
         self._theta = tuple(bundle.theta.values())
+        self._substitutes = Substitutes(site.inputs, bundle.manifest)
         self._estimator = make_estimator(bundle.manifest)
 
     def observe(
@@ -56,7 +58,10 @@ class Policy:
     ) -> Observation:
         """Once per cycle, whether or not a decision is wanted: the estimator needs every step."""
         manifest = self.bundle.manifest
-        image = take_image(self.site, manifest, arrivals, time_s, monotonic_s)
+        image = take_image(
+            self.site, manifest, arrivals, time_s, monotonic_s, self._substitutes.settle(monotonic_s, last_action)
+        )
+        self._substitutes.remember(image)
         estimate = self._estimator.update(image, last_action)
         forecast = forecast_rows(image, manifest)
         problem = ""

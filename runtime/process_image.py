@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from runtime.config import SiteFile
@@ -36,9 +36,14 @@ class ProcessImage:
 
 
 def take_image(
-    site: SiteFile, manifest: Manifest, arrivals: Mapping[str, Arrival], time_s: float, monotonic_s: float
+    site: SiteFile,
+    manifest: Manifest,
+    arrivals: Mapping[str, Arrival],
+    time_s: float,
+    monotonic_s: float,
+    settle: Callable[[Mapping[str, Sample]], Mapping[str, Sample]] = dict,
 ) -> ProcessImage:
-    """Convert, date and judge all inputs, and put the forecasts on the horizon."""
+    """Convert, date and judge all inputs, and put the forecasts on the horizon. `settle` may replace bad samples."""
     samples: dict[str, Sample] = {}
     for spec in (*manifest.measured, *manifest.forecasts):
         section = site.inputs[spec.name]
@@ -47,6 +52,7 @@ def take_image(
     for spec in manifest.measured:
         if isinstance(samples[spec.name].value, Profile):
             samples[spec.name] = _unusable(samples[spec.name], Validity.MALFORMED, "a forecast instead of a number")
+    samples = dict(settle(samples))
     columns: dict[str, tuple[float, ...]] = {}
     for spec in manifest.forecasts:
         found = samples[spec.name]

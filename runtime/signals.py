@@ -9,8 +9,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from runtime.errors import ConfigError
 from runtime.manifest import SignalSpec
-from runtime.units import IDENTITY, Conversion
+from runtime.units import IDENTITY, Conversion, conversion
 
 MAX_PAYLOAD_BYTES = 256 << 10
 MAX_VALUES = 20_000
@@ -21,13 +22,21 @@ class PayloadError(ValueError):
 
 
 class Validity(StrEnum):
-    """What may be done with a value: only `ok` is used."""
+    """What may be done with a value: `ok` is used, and so are its two substitutes; the others are not."""
 
     OK = "ok"
+    HELD = "held"
+    """The last good value stands in."""
+    ESTIMATED = "estimated"
+    """The model's value stands in."""
     MISSING = "missing"
     STALE = "stale"
     MALFORMED = "malformed"
     OUT_OF_RANGE = "out_of_range"
+    FROZEN = "frozen"
+
+
+USABLE = frozenset({Validity.OK, Validity.HELD, Validity.ESTIMATED})
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,8 @@ class Sample:
 
     @property
     def ok(self) -> bool:
-        return self.validity is Validity.OK
+        """Whether the value may be used."""
+        return self.validity in USABLE
 
 
 def sample(spec: SignalSpec, arrival: Arrival | None, convert: Conversion, max_age_s: float, now_s: float) -> Sample:
@@ -92,10 +102,11 @@ def sample(spec: SignalSpec, arrival: Arrival | None, convert: Conversion, max_a
     return Sample(spec.name, value, age, Validity.OK, arrival.problem)
 
 
-def parse_payload(payload: bytes, pointer: str = "") -> Value:
+def parse_payload(payload: bytes, pointer: str = "", *, unit: str = "", unit_pointer: str = "") -> Value:
     """A number, or a forecast {"start": ISO 8601 or Unix s, "step_s": s, "values": [...]}; `pointer` is RFC 6901.
 
-    A pointer may lead to the list of values: start and step_s are then read beside it. Raises PayloadError.
+    A pointer may lead to the list of values: start and step_s are then read beside it. unit_pointer: where the message
+    names its unit, which is converted to `unit`. Raises PayloadError.
     """
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise PayloadError(f"larger than {MAX_PAYLOAD_BYTES >> 10} kB")
@@ -103,7 +114,11 @@ def parse_payload(payload: bytes, pointer: str = "") -> Value:
         document = json.loads(payload)
     except (ValueError, RecursionError):
         raise PayloadError("not JSON") from None
-    parent, found = _resolve(document, pointer)
+    value = _value(*_resolve(document, pointer))
+    return _converted(value, _named_unit(document, unit_pointer, unit)) if unit_pointer else value
+
+
+def _value(parent: Any, found: Any) -> Value:
     if isinstance(found, dict):
         if "values" not in found:
             raise PayloadError("an object without 'values'")
@@ -111,6 +126,15 @@ def parse_payload(payload: bytes, pointer: str = "") -> Value:
     if isinstance(found, list):
         return _profile(parent, found)
     return _number(found)
+
+
+def _named_unit(document: Any, pointer: str, unit: str) -> Conversion:
+    """From the unit that the message names to `unit`."""
+    _, named = _resolve(document, pointer)
+    try:
+        return conversion(named, unit) if isinstance(named, str) else conversion("no unit", unit)
+    except ConfigError:
+        raise PayloadError(f"in {str(named)[:20]!r}, which is no {unit!r}") from None
 
 
 def _profile(parent: Any, values: list[Any]) -> Profile:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from runtime.actuator import Sink
 from runtime.clock import Clock
-from runtime.config import MQTT, OutputSection, SiteFile
+from runtime.config import SiteFile
+from runtime.config_signals import MQTT, OutputSection
 from runtime.credentials import mqtt_password, mqtt_section
 from runtime.signals import Arrival
 
@@ -128,7 +129,7 @@ def open_links(
         from runtime.links.mqtt import MqttLink, Subscription
 
         subscriptions = {
-            name: Subscription(entry.topic, entry.pointer, entry.accept_retained)
+            name: Subscription(entry.topic, entry.pointer, entry.accept_retained, entry.unit, entry.unit_pointer)
             for name, entry in site.inputs.items()
             if entry.source == MQTT and entry.topic is not None
         }

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.clock import Clock
-from runtime.config import Channel, SerialSection
+from runtime.config_signals import Channel, SerialSection
 from runtime.links import frames
 from runtime.links.frames import Board, Frame, FrameError, FrameReader
 from runtime.links.last_good import LastGood

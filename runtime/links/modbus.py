@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.clock import Clock
-from runtime.config import Register, SerialSection
+from runtime.config_signals import Register, SerialSection
 from runtime.links.last_good import LastGood
 from runtime.links.registers import decode, encode, words_of
 from runtime.links.worker import DeviceError, DeviceRefusedError, Worker

@@ -44,6 +44,9 @@ class Subscription:
     topic: str
     pointer: str = ""
     accept_retained: bool = True
+    unit: str = ""
+    unit_pointer: str = ""
+    """Where the message names its unit, to be converted to `unit`."""
 
 
 @dataclass(frozen=True)
@@ -226,7 +229,8 @@ class MqttLink:
 
     def _parsed(self, name: str, subscription: Subscription, payload: bytes, stamp: float) -> Arrival:
         try:
-            return Arrival(parse_payload(payload, subscription.pointer), stamp)
+            s = subscription
+            return Arrival(parse_payload(payload, s.pointer, unit=s.unit, unit_pointer=s.unit_pointer), stamp)
         except PayloadError as error:
             last = self._arrivals.get(name)
             problem = f"{subscription.topic}: {error}"

@@ -6,7 +6,7 @@ import math
 import struct
 from collections.abc import Sequence
 
-from runtime.config import Register, RegisterType
+from runtime.config_signals import Register, RegisterType
 
 _FORMAT: dict[RegisterType, str] = {"uint16": ">H", "int16": ">h", "uint32": ">I", "int32": ">i", "float32": ">f"}
 

@@ -12,7 +12,7 @@ import pytest
 
 from hil.board import BoardProcess, Kind, LockstepBoard, build, missing_tools
 from runtime.clock import SystemClock
-from runtime.config import Channel, SerialSection
+from runtime.config_signals import Channel, SerialSection
 from runtime.links import frames
 from runtime.links.framed import FramedLink
 from runtime.links.frames import Frame, FrameReader

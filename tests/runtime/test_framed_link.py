@@ -12,7 +12,7 @@ from answering import Answering
 
 from hil.serial_line import SerialLine
 from runtime.clock import LockstepClock
-from runtime.config import Channel, SerialSection
+from runtime.config_signals import Channel, SerialSection
 from runtime.links import frames
 from runtime.links.framed import FramedLink
 from runtime.links.frames import Frame, FrameReader

@@ -15,7 +15,7 @@ from hil.modbus_plant import Answer, ModbusDevice, Registers
 from hil.serial_line import SerialLine
 from runtime.actuator import Actuator
 from runtime.clock import LockstepClock, SystemClock
-from runtime.config import OutputSection, Register, SerialSection
+from runtime.config_signals import OutputSection, Register, SerialSection
 from runtime.links.modbus import ModbusLink
 from runtime.links.worker import BACKOFF_FIRST_S, BACKOFF_LAST_S
 from runtime.signals import Arrival

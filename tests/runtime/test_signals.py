@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tiny_site import tiny_manifest
 
-from runtime.config import Register
+from runtime.config_signals import Register
 from runtime.errors import ConfigError
 from runtime.forecast import resample
 from runtime.links.registers import decode, encode, words_of
