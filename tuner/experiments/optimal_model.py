@@ -219,8 +219,8 @@ def make_page(
     statements = [
         Statement(
             "A deterministic model can be optimal for a stochastic system (Corollary 2).",
-            f"Δ = {model.delta:.6f}: f {describe(jumps, missing, covered)}. Planning with it, the policy differs from π* "
-            f"by at most {planned.policy_difference:.1e}.",
+            f"Δ = {model.delta:.6f}: f {describe(jumps, missing, covered)}. Planning with it, the policy differs from "
+            f"π* by at most {planned.policy_difference:.1e}.",
             "" if covered == 1.0 else "Where f is missing the planner cannot go.",
         ),
         Statement(
