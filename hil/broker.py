@@ -59,6 +59,10 @@ class Broker:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
     def start(self) -> None:
         """Start and wait until the port takes connections; does nothing when it runs."""
         if self.running:

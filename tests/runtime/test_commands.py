@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -25,7 +27,9 @@ from runtime.remote import (
     RefusedError,
     Wishes,
     answer,
+    kept,
     parse_order,
+    recalled,
     still_valid,
     wished,
 )
@@ -85,6 +89,35 @@ def test_another_bundle_keeps_the_mode_and_the_caps_that_it_has() -> None:
     assert Wishes(mode="rule").ceiling is Level.RULE and set(MODES) == {"auto", "rule", "safe"}
 
 
+@given(st.text() | st.none(), st.sampled_from(sorted(MODES)), st.floats(-1, 1))
+def test_wishes_survive_as_text_and_no_text_is_dangerous(text: str | None, mode: str, cap: float) -> None:
+    wishes = Wishes(mode, {"inflow": cap})
+    assert recalled(kept(wishes), MANIFEST) == wishes
+    assert recalled(text, MANIFEST) == Wishes()
+    assert recalled('{"mode": "turbo", "caps": {}}', MANIFEST) == Wishes()
+    assert recalled('{"mode": "rule", "caps": {"inflow": 9}}', MANIFEST) == Wishes("rule")
+
+
+def test_mode_and_caps_hold_after_kill_9(start_bench: Callable[..., Bench], tank: Tank, ears: Ears) -> None:
+    """Who has set the devices safe to work on them is not surprised by a restart."""
+    bench = start_bench()
+    bench.demand()
+    assert bench.cycle()["level"] == "mpc"
+    for topic, value in (("mode", "safe"), ("max_inflow", "0.2")):
+        ears.say(f"nisse/tank/set/{topic}", value)
+        bench.cycle()
+    os.killpg(bench.process.pid, signal.SIGKILL)
+    bench.process.wait()
+    again = start_bench()
+    again.time_s = bench.time_s
+    again.demand()
+    assert again.cycle()["level"] == "safe"
+    ears.say("nisse/tank/set/mode", "auto")
+    events = [again.cycle() for _ in range(3)]
+    assert (events[-1]["level"], events[-1]["action"]) == ("mpc", {"inflow": pytest.approx(0.2)})
+    assert again.stop() == 0
+
+
 class RateMachine(RuleBasedStateMachine):
     """Whatever the times of arrival: never more than the burst at once, nor than the rate in the long run."""
 
@@ -126,7 +159,8 @@ def test_a_flood_is_bounded_and_answered_and_control_goes_on(
     answers = [json.loads(m) for m in ears.heard["nisse/tank/response/max_inflow"]]
     assert [a["transaction"] for a in answers if a["status"] == "ok"] == [str(k) for k in range(COMMANDS_BURST)]
     assert len(answers) == COMMANDS_BURST + 1
-    assert json.loads(ears.heard["nisse/tank/state"][-1])["control"]["caps"] == {"inflow": 0.001 * (COMMANDS_BURST - 1)}
+    caps = {"inflow": 0.001 * (COMMANDS_BURST - 1)}
+    ears.wait_for("nisse/tank/state", lambda m: json.loads(m)["control"]["caps"] == caps)
     ears.say("nisse/tank/set/max_inflow", '{"value": 1, "transaction": "last"}')
     bench.demand()
     assert bench.cycle()["action"] == {"inflow": pytest.approx(0.3)}
