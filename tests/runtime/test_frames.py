@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import binascii
+import re
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runtime.links import cobs, frames
-from runtime.links.frames import Frame, FrameError, FrameReader, Reading
+from runtime.links.frames import Board, Frame, FrameError, FrameReader, Reading
 
 PAYLOADS = st.binary(max_size=frames.MAX_PAYLOAD_BYTES)
 FRAMES = st.builds(Frame, kind=st.integers(0, 255), sequence=st.integers(0, 255), payload=PAYLOADS)
@@ -118,3 +120,16 @@ def test_a_stream_of_noise_leaves_the_reader_small() -> None:
     assert list(reader.feed(frames.pack(last))) == [last]
     print(f"{fed} bytes tried, {reader.dropped} pieces dropped, {heard} frames heard")
     assert reader.dropped > 500
+
+
+def test_the_exchange_in_the_documentation() -> None:
+    """Whoever implements a board from the page must meet these bytes."""
+    page = (Path(__file__).parents[2] / "docs" / "serial.md").read_text()
+    wires = [bytes.fromhex(found) for found in re.findall(r"^\S.* [<>] ((?:[0-9a-f]{2} ?)+)$", page, re.MULTILINE)]
+    board = Board(4, 3, "nisse io mega328")
+    hello, welcome, write, written, refused = (frame for wire in wires for frame in FrameReader().feed(wire))
+    assert hello == Frame(frames.HELLO, 1) and frames.board_of(welcome.payload) == board
+    assert write == Frame(frames.WRITE, 3, frames.write_payload(0, 500, 60))
+    assert frames.written_of(written.payload) == (0, 500)
+    assert refused == Frame(frames.REFUSED, 4, b"\4")
+    assert [frames.pack(frame) for frame in (hello, welcome, write, written, refused)] == wires
