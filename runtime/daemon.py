@@ -19,12 +19,15 @@ from runtime.gate import LastAction
 from runtime.journal import Journal
 from runtime.ladder import Level
 from runtime.plan import Plan
-from runtime.remote import TOO_MANY, VERBS, Order, RateLimit, RefusedError, answer, parse_order, wished
+from runtime.remote import TOO_MANY, VERBS, Order, RateLimit, RefusedError, answer, kept, parse_order, recalled, wished
 from runtime.site_check import warnings
 from runtime.succession import Succession, started
 from runtime.surface import Places, Surface
 from runtime.trial import Outcome
 from runtime.wiring import Links, open_links
+
+# Under which name the log keeps what the operator wants.
+WISHES = "wishes"
 
 log = logging.getLogger("nisse.daemon")
 
@@ -183,6 +186,9 @@ class Daemon:
         """Made at the first cycle: a plan from before a restart is dated by the clock, which lockstep sets late."""
         if self._loop is None:
             self._loop = ControlLoop(self._policy, self.clock, self.links.read, self.actuator, *self._before())
+            if self._journal is not None:
+                text = self._journal.recall(lambda store: store.kept(WISHES))
+                self._loop.wishes = recalled(text, self.bundle.manifest)
             if self._newcomer is not None:
                 self.succession.propose(self._loop, self._newcomer)
         return self._loop
@@ -213,9 +219,12 @@ class Daemon:
         match order.kind, order.name:
             case "set", _:
                 try:
-                    loop.wishes = wished(loop.wishes, order, self.bundle.manifest)
+                    wishes = wished(loop.wishes, order, self.bundle.manifest)
                 except RefusedError as error:
                     return str(error)
+                if self._journal is not None and wishes != loop.wishes:
+                    self._journal.keep(WISHES, kept(wishes))
+                loop.wishes = wishes
             case "request", "reload":
                 self.reload()
                 if "reload" in self.notices:

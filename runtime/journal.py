@@ -59,6 +59,17 @@ class Journal:
 
         self._told(write)
 
+    def keep(self, key: str, text: str) -> None:
+        """Remember something beyond a restart; where the disk does not take it, that is told."""
+
+        def write() -> None:
+            if self._store is None:
+                self._open()
+            assert self._store is not None
+            self._store.keep(key, text)
+
+        self._told(write)
+
     def close(self) -> None:
         """The devices have been left safe."""
         if self._store is None:

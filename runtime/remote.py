@@ -37,7 +37,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the operator allows the controller. A restart forgets it: the site file says what holds for good."""
+    """What the operator allows the controller, until something else is said: also after a restart."""
 
     mode: str = "auto"
     caps: Mapping[str, float] = field(default_factory=dict)
@@ -90,6 +90,21 @@ def wished(wishes: Wishes, order: Order, manifest: Manifest) -> Wishes:
         raise RefusedError(f"{order.name} is a number from {spec.lower:g} to {spec.upper:g} {spec.unit}")
     caps = {name: cap for name, cap in wishes.caps.items() if name != spec.name}
     return replace(wishes, caps=caps if value == spec.upper else {**caps, spec.name: value})
+
+
+def kept(wishes: Wishes) -> str:
+    """As text to keep; `recalled` reads it."""
+    return json.dumps({"mode": wishes.mode, "caps": dict(wishes.caps)}, allow_nan=False)
+
+
+def recalled(text: str | None, manifest: Manifest) -> Wishes:
+    """The wishes from before a restart; none where nothing, or nothing that can be read, was kept."""
+    try:
+        document = json.loads(text or "{}")
+        wishes = Wishes(str(document.get("mode", "auto")), {str(n): float(c) for n, c in document["caps"].items()})
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Wishes()
+    return still_valid(wishes, manifest) if wishes.mode in MODES else Wishes()
 
 
 def still_valid(wishes: Wishes, manifest: Manifest) -> Wishes:

@@ -147,6 +147,21 @@ class Store:
         except (sqlite3.Error, ValueError, TypeError) as error:
             raise StoreError(f"log: last action cannot be read ({error})") from error
 
+    def keep(self, key: str, text: str) -> None:
+        """Remember `text`, instead of what was kept under `key` before. Raises StoreError."""
+        try:
+            self._db.execute("INSERT OR REPLACE INTO latest VALUES (?, ?)", (key, text))
+        except sqlite3.Error as error:
+            raise _kind(error)(f"log: {error}") from error
+
+    def kept(self, key: str) -> str | None:
+        """What was kept under `key`. Raises StoreError."""
+        try:
+            row = self._db.execute("SELECT value FROM latest WHERE key = ?", (key,)).fetchone()
+        except sqlite3.Error as error:
+            raise _kind(error)(f"log: {error}") from error
+        return None if row is None else str(row[0])
+
     def stopped(self) -> None:
         """The devices were left safe: the last action is no longer in force. Raises StoreError."""
         try:
