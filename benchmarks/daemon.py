@@ -85,7 +85,7 @@ class Distribution:
 
     @classmethod
     def of(cls, seconds: list[float]) -> Distribution:
-        cuts = statistics.quantiles(seconds, n=100)
+        cuts = statistics.quantiles(seconds, n=100, method="inclusive")
         return cls(1e3 * statistics.median(seconds), 1e3 * cuts[98], 1e3 * max(seconds))
 
 
