@@ -22,12 +22,18 @@ class Clock(Protocol):
     def boot(self) -> str:
         """What tells one count of the monotonic clock from another; empty where every start begins a new one."""
 
+    @property
+    def simulated(self) -> bool:
+        """Whether wall time may be of any year."""
+
     def synchronised(self) -> bool:
         """Whether somebody vouches for wall time."""
 
 
 class SystemClock:
     """The machine's clocks."""
+
+    simulated = False
 
     def __init__(self) -> None:
         try:
@@ -55,6 +61,7 @@ class LockstepClock:
     """Stands still until it is set; monotonic time starts at 0 and follows wall time forward only."""
 
     boot = ""
+    simulated = True
 
     def __init__(self) -> None:
         self._wall = 0.0

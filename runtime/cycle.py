@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from runtime.actuator import Actuator, Written, set_points
 from runtime.clock import Clock
@@ -26,6 +27,7 @@ from runtime.solver_process import Solved
 from runtime.trial import Outcome, Phase, Trial, after_probation, after_shadow
 
 Vector = tuple[float, ...]
+DAY_S = 86400.0
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,9 @@ class ControlLoop:
         time_s, monotonic_s, last_action = self._clock.wall(), self._clock.monotonic(), self._last_action
 
         def observed(policy: Policy) -> Observation:
-            return policy.observe(arrivals, time_s, monotonic_s, last_action)
+            seen = policy.observe(arrivals, time_s, monotonic_s, last_action)
+            doubt = "" if self._clock.simulated else clock_doubt(policy.bundle.manifest.created, time_s)
+            return replace(seen, problem=doubt) if doubt else seen
 
         seen = observed(self.policy)
         decision = self.policy.decide(seen)
@@ -289,6 +293,17 @@ class ControlLoop:
         return self._actuator.apply(
             set_points(self.policy.site.outputs, self.policy.bundle.manifest.actions, filtered.action)
         )
+
+
+def clock_doubt(built: str, time_s: float) -> str:
+    """Why this cannot be the time: a computer without a battery clock boots into the past, and so would the prices."""
+    try:
+        built_s = datetime.fromisoformat(built).timestamp() if built else 0.0
+    except ValueError:
+        return ""
+    if time_s >= built_s - DAY_S:
+        return ""
+    return f"the clock is not set: it says {datetime.fromtimestamp(time_s, UTC):%Y-%m-%d}, before the bundle was built"
 
 
 def _news(trial: Trial, outcome: Outcome, problem: str) -> TrialStep:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import select
 import signal
@@ -13,7 +14,10 @@ from collections.abc import Iterator
 from runtime.daemon import Daemon
 from runtime.systemd import Notifier
 
+log = logging.getLogger("nisse.wall")
+
 TICK_S = 1.0
+CLOCK_JUMP_S = 2.0
 # How long the first cycle waits for the inputs that the broker has retained.
 FIRST_INPUTS_S = 1.0
 # Below level mpc the next cycle comes after this at the latest: a broker that boots slower than we do is not waited
@@ -92,15 +96,25 @@ def run_on_the_wall_clock(daemon: Daemon, notifier: Notifier, cycles: int | None
             if daemon.tally.cycles == cycles:
                 break
             due = daemon.clock.monotonic() + _pause(daemon)
+            offset_s = _offset(daemon)
             while (left := due - daemon.clock.monotonic()) > 0 and not signals.wait(min(left, TICK_S)):
                 daemon.between()
                 notifier.watchdog()
                 if signals.take_reload():
                     daemon.reload()
                     break
+                if abs(_offset(daemon) - offset_s) > CLOCK_JUMP_S:
+                    # It was set, for the first time since boot perhaps: prices and plan are now of another hour.
+                    log.warning("the clock jumped by %.0f s", _offset(daemon) - offset_s)
+                    break
                 if daemon.cycle_wanted:
                     break
         notifier.stopping()
+
+
+def _offset(daemon: Daemon) -> float:
+    """Wall time minus monotonic time: changes when the clock is set, and hardly when it is slewed."""
+    return daemon.clock.wall() - daemon.clock.monotonic()
 
 
 def _pause(daemon: Daemon) -> float:
