@@ -73,7 +73,13 @@ def _headline(status: Status, age: float | None, style: Style) -> str:
 
 
 def _notices(state: Mapping[str, Any], style: Style) -> list[str]:
-    return [f"{style.bad('notice')}  {subject}: {text}" for subject, text in state.get("notices", {}).items()]
+    lines = [f"{style.bad('notice')}  {subject}: {text}" for subject, text in state.get("notices", {}).items()]
+    trial = state.get("trial")
+    if trial is not None:
+        stood = f"{trial['passed']} of {trial['needed']} cycles"
+        reason = f": {trial['reason']}" if trial.get("reason") else ""
+        lines.append(f"{style.fair('trial')}   {trial['name']} {trial['digest']}, {trial['phase']}, {stood}{reason}")
+    return lines
 
 
 def _input(name: str, entry: Mapping[str, Any], since_s: float, style: Style) -> str:

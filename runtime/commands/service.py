@@ -53,14 +53,25 @@ def run(args: argparse.Namespace) -> int:
 def notes(unit: Unit, root: Path) -> list[str]:
     """What would keep the installed service from running."""
     found = []
-    if any(unit.executable.is_relative_to(folder) for folder in HIDDEN):
+    if _hidden(unit.executable):
         found.append(f"{unit.executable} is hidden from the service; install nisse into /opt/nisse and use --exec")
     site = root / unit.site.relative_to("/")
     if not site.exists():
         return [*found, f"{unit.site} is not there yet: nisse init {unit.site}"]
-    store = load_site(site).store.path
+    content = load_site(site)
+    bundle = unit.site.parent / content.controller.bundle
+    if _hidden(bundle):
+        found.append(f"{bundle} is hidden from the service; put it beside the site file")
+    if content.mqtt is not None and content.mqtt.password_file is not None:
+        found.append(
+            f"the service may not read a closed password_file; move it to /{CREDENTIALS}/mqtt_password and say "
+            'password_credential = "nisse_mqtt_password"'
+        )
+    store = content.store.path
     if not store.is_absolute() or not store.is_relative_to(STATE):
         found.append(f'{unit.site}: the service may write under {STATE} only; set [store] path = "{STATE}/nisse.db"')
-    if not any((root / CREDENTIALS).iterdir()):
-        found.append(f"secrets go into /{CREDENTIALS}, one file each; password_credential names them nisse_<file>")
     return found
+
+
+def _hidden(path: Path) -> bool:
+    return any(path.is_relative_to(folder) for folder in HIDDEN)

@@ -51,9 +51,15 @@ def test_install_lays_out_folders_keeps_secrets_closed_and_can_be_repeated(tmp_p
     assert stat.S_IMODE((tmp_path / CREDENTIALS).stat().st_mode) == 0o700
     answers = Answers("cabin", "UTC", "b.nisse", (), "mqtt", "")
     (tmp_path / "etc/nisse/site.toml").write_text(site_text(answers, USUAL["house"]))
+    with (tmp_path / "etc/nisse/site.toml").open("a") as site:
+        site.write("[status]\nhttp_port = 9410\n")
+    text = (tmp_path / "etc/nisse/site.toml").read_text().replace('"b.nisse"', '"/home/me/b.nisse"')
+    text = text.replace('# username = "nisse"', 'username = "nisse"').replace("# password_file", "password_file")
+    (tmp_path / "etc/nisse/site.toml").write_text(text)
     (tmp_path / CREDENTIALS / "mqtt_password").write_text("secret")
     again = service("install", "--root", tmp_path, "--exec", sys.executable)
     assert again.returncode == 0 and '[store] path = "/var/lib/nisse/nisse.db"' in again.stdout
+    assert "/home/me/b.nisse is hidden" in again.stdout and "nisse_mqtt_password" in again.stdout
     assert (tmp_path / CREDENTIALS / "mqtt_password").read_text() == "secret"
     shown = service("show", "--exec", sys.executable)
     assert shown.stdout == (tmp_path / UNIT).read_text()
