@@ -33,14 +33,17 @@ def missing_tools(kind: Kind) -> list[str]:
     return missing
 
 
-def build(kind: Kind, out: Path) -> tuple[str, ...]:
-    """Compile into the folder `out`; returns the command that starts the board. Raises BenchError."""
+def build(kind: Kind, out: Path, *flags: str) -> tuple[str, ...]:
+    """Compile into the folder `out`; returns the command that starts the board. Raises BenchError.
+
+    flags: settings of `make`, such as "CFLAGS=-g".
+    """
     missing = missing_tools(kind)
     if missing:
         raise BenchError(f"the board needs {', '.join(missing)}; install them, or take the other kind of board")
     targets = ["posix"] if kind == "posix" else ["avr", "emulator"]
     done = subprocess.run(
-        ["make", "-s", "-C", str(FIRMWARE), f"OUT={out.absolute()}", *targets], capture_output=True, text=True
+        ["make", "-s", "-C", str(FIRMWARE), f"OUT={out.absolute()}", *flags, *targets], capture_output=True, text=True
     )
     if done.returncode:
         raise BenchError(f"the firmware does not compile: {done.stderr.strip().splitlines()[-1:]}")

@@ -21,7 +21,8 @@ POWER, RELAY = Channel(number=0, scale=0.001), Channel(number=1)
 VOLTAGE = {"voltage": Channel(number=2, scale=5.0 / 1024)}
 FUZZED_BYTES = {"posix": 200_000, "emulator": 20_000}
 
-Start = Callable[..., BoardProcess]
+# Of the process only: a read or write out of bounds, or an overflow, ends it at once.
+SANITIZED = "CFLAGS=-std=c99 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all"
 
 
 def needed(kind: Kind) -> None:
@@ -39,7 +40,7 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 @pytest.fixture(scope="module")
 def command(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    return build(kind, tmp_path_factory.mktemp(f"firmware-{kind}"))
+    return build(kind, tmp_path_factory.mktemp(f"firmware-{kind}"), SANITIZED)
 
 
 @pytest.fixture
