@@ -56,7 +56,7 @@ def discovery(site: SiteFile, manifest: Manifest, version: str) -> dict[str, Any
     identity, prefix = f"nisse_{site.site.name}", f"nisse/{site.site.name}"
     expiry_s = max(LEAST_EXPIRY_S, round(MISSED_STATES * site.controller.cycle_s))
     components = {
-        "level": _level(prefix),
+        "level": _level(manifest, prefix),
         **{f"input_{s.name}": _input(s, prefix) for s in (*manifest.measured, *manifest.forecasts)},
         **{f"action_{a.name}": _action(a) for a in manifest.actions},
         **{f"output_{_key(name)}": _output(name, output, prefix) for name, output in site.outputs.items()},
@@ -86,8 +86,14 @@ def discovery(site: SiteFile, manifest: Manifest, version: str) -> dict[str, Any
     }
 
 
-def _level(prefix: str) -> Component:
-    """Who decides, with the plan as its attributes."""
+def _level(manifest: Manifest, prefix: str) -> Component:
+    """Who decides, with the plan as its attributes: what is measured and what is moved, for charts.
+
+    Not the whole plan: Home Assistant's recorder keeps no attributes of more than 16 kB.
+    """
+    states = {s.name for s in manifest.states}
+    names = [*(m.name for m in manifest.measured if m.name in states), *(a.name for a in manifest.actions)]
+    series = ", ".join(f"'{name}': value_json.signals.{name}['values']" for name in names)
     return {
         "p": "sensor",
         "name": "Level",
@@ -95,6 +101,9 @@ def _level(prefix: str) -> Component:
         "options": [level.label for level in Level],
         "value_template": "{{ value_json.level }}",
         "json_attributes_topic": f"{prefix}/plan",
+        "json_attributes_template": (
+            f"{{{{ {{'start': value_json.start, 'step_s': value_json.step_s, {series}}} | tojson }}}}"
+        ),
         "icon": "mdi:stairs",
     }
 

@@ -91,7 +91,7 @@ for name in {BUILD_MACHINE_ONLY!r}:
 for name in {modules!r}:
     importlib.import_module(name)
 from nisse.cli import build_parser
-for name in ("run", "check", "key"):
+for name in ("run", "check", "key", "init", "doctor", "status", "service"):
     build_parser(name)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)

@@ -148,6 +148,9 @@ def test_home_assistant_sees_commands_and_loses_the_site(
             if "value_template" in entry:
                 assert rendered(entry["value_template"], state) == "online"
 
+    plan = json.loads(rendered(components["level"]["json_attributes_template"], client.read("nisse/tank/plan")))
+    assert plan["step_s"] == 60 and len(plan["inflow"]) == 4 and len(plan["level"]) == 5
+
     client.say(components["max_inflow"]["command_topic"], "0.2")
     ears.wait_for("nisse/tank/state", lambda m: json.loads(m)["action"] == {"inflow": pytest.approx(0.2)})
     assert tank.inflow == pytest.approx(0.2)
