@@ -165,7 +165,7 @@ def _cap(spec: SignalSpec, prefix: str) -> Component:
     shown = _SHOWN.get(spec.unit, _Shown(spec.unit))
     return {
         "p": "number",
-        "name": f"Most {_title(spec)}",
+        "name": f"Limit of {_title(spec)}",
         "min": spec.lower,
         "max": spec.upper,
         "step": max(0.001, (spec.upper - spec.lower) / CAP_STEPS),
