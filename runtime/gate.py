@@ -19,7 +19,9 @@ def refusal(solved: Solved, manifest: Manifest) -> str:
     if solved.status != 0:
         text = STATUS_TEXT[solved.status] if 0 <= solved.status < len(STATUS_TEXT) else "unknown status"
         return f"solver: {text}"
-    if not all(map(math.isfinite, (*solved.action, solved.residual, solved.value))):
+    # The plan too: what nobody looks at now may be actuated an hour later, at level shifted_plan.
+    plan = (value for rows in (solved.plan_x, solved.plan_a) for row in rows for value in row)
+    if not all(map(math.isfinite, (*solved.action, solved.residual, solved.value, *plan))):
         return "solver: not finite"
     if solved.residual > manifest.residual_limit:
         return f"solver: residual {solved.residual:.1e} above {manifest.residual_limit:.1e}"

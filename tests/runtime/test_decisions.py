@@ -68,6 +68,8 @@ SOLVED = Solved(0, 5, 1e-9, 1.0, 1e-3, (0.5,), ((0.3,),) * 5, ((0.5,),) * 4)
         ({"residual": float("nan")}, "not finite"),
         ({"value": float("inf")}, "not finite"),
         ({"action": (float("nan"),)}, "not finite"),
+        ({"plan_a": ((0.5,), (float("nan"),), (0.5,), (0.5,))}, "not finite"),
+        ({"plan_x": ((0.3,),) * 4 + ((float("-inf"),),)}, "not finite"),
         ({"action": (1.0 + 1e-9,)}, ""),
         ({"action": (1.01,)}, "inflow = 1.01 outside"),
     ],
