@@ -17,12 +17,14 @@ from runtime.config_signals import OutputSection
 from runtime.ladder import Level
 from runtime.manifest import Manifest, SignalSpec
 from runtime.remote import CAP_PREFIX, MODES
+from runtime.signals import USABLE
 
 Component = dict[str, Any]
 
 # One state lost is nothing, three in a row are: then a value is called unknown.
 MISSED_STATES = 3
 LEAST_EXPIRY_S = 60
+_USABLE = sorted(validity.value for validity in USABLE)
 CAP_STEPS = 100
 
 
@@ -112,7 +114,7 @@ def _input(spec: SignalSpec, prefix: str) -> Component:
     shown = _shown(spec)
     value = f"value_json.inputs.{spec.name}.value"
     times = "" if shown.factor == 1.0 else f" * {shown.factor:g}"
-    valid = f"{{{{ 'online' if value_json.inputs.{spec.name}.validity == 'ok' else 'offline' }}}}"
+    valid = f"{{{{ 'online' if value_json.inputs.{spec.name}.validity in {_USABLE} else 'offline' }}}}"
     return {
         "p": "sensor",
         "name": _title(spec),

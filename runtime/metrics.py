@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.ladder import Level
+from runtime.signals import USABLE
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -55,7 +56,7 @@ def _families(snapshot: Snapshot, monotonic_s: float) -> Iterator[list[str]]:
     for key, text in (("value", "In the unit of the bundle."), ("age_s", "Since the input was received.")):
         name = "nisse_input_value" if key == "value" else "nisse_input_age_seconds"
         yield _family(name, "gauge", text, [({"signal": n, "unit": i["unit"]}, i[key]) for n, i in inputs.items()])
-    valid = [({"signal": n}, float(i["validity"] == "ok")) for n, i in inputs.items()]
+    valid = [({"signal": n}, float(i["validity"] in USABLE)) for n, i in inputs.items()]
     yield _family("nisse_input_valid", "gauge", "1 while the input is used.", valid)
     yield _family("nisse_action", "gauge", "As actuated; absent at level safe.", _by("signal", state["action"]))
     outputs = state["outputs"].items()

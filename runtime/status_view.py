@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
+from runtime.signals import USABLE, Validity
 from runtime.status_file import Status
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -85,8 +86,9 @@ def _notices(state: Mapping[str, Any], style: Style) -> list[str]:
 def _input(name: str, entry: Mapping[str, Any], since_s: float, style: Style) -> str:
     value = "-" if entry.get("value") is None else f"{entry['value']:.4g}"
     age = "" if entry.get("age_s") is None else f"{_age(entry['age_s'] + since_s)} old"
-    valid = entry.get("validity") == "ok"
-    verdict = style.good("ok") if valid else style.bad(str(entry.get("validity")))
+    validity = str(entry.get("validity"))
+    paint = style.good if validity == Validity.OK else style.fair if validity in USABLE else style.bad
+    verdict = paint(validity)
     problem = entry.get("problem") or ""
     return f"  {name:<{LABEL_WIDTH}} {value:>9} {_unit(entry.get('unit')):<8} {age:>10}  {verdict}  {problem}".rstrip()
 

@@ -22,6 +22,7 @@ from runtime.config import load_site
 from runtime.homeassistant import discovery
 from runtime.keys import SigningKey
 from runtime.manifest import SignalSpec
+from runtime.signals import USABLE, Validity
 from runtime.site_template import USUAL, Answers, site_text
 from runtime.surface import peek_digest
 
@@ -81,6 +82,9 @@ def test_battery_entities_say_what_they_measure_and_which_way_counts_positive(tm
     assert (soc["device_class"], soc["unit_of_measurement"]) == ("battery", "%")
     assert rendered(soc["value_template"], {"inputs": {"soc": {"value": 0.37}}}) == "37.0"
     assert rendered(soc["value_template"], {"inputs": {"soc": {"value": None}}}) == "None"
+    available = soc["availability"][1]["value_template"]
+    said = {v.value: rendered(available, {"inputs": {"soc": {"validity": v.value}}}) for v in Validity}
+    assert {v for v, text in said.items() if text == "online"} == USABLE
     assert power["name"] == "Set-point power (+ charge, − discharge)"
     assert (cap["min"], cap["max"], cap["unit_of_measurement"]) == (0, 5, "kW")
 
