@@ -1,4 +1,4 @@
-"""The daemon process on a serial line in bad shape: cycles go on in time, the level falls, and it comes back."""
+"""The daemon process on a serial line: in bad shape cycles go on in time; else it writes no more than it must."""
 
 from __future__ import annotations
 
@@ -44,3 +44,35 @@ def test_no_cycle_is_blocked_and_control_comes_back(start: Callable[..., Running
     code, errors = daemon.end()
     assert code == 0 and "Traceback" not in errors
     assert tank.inflow == 0.0
+
+
+def test_an_unchanged_set_point_is_written_once(start: Callable[..., Running], tank: Tank, ears: Ears) -> None:
+    forecast(ears)
+    daemon = start(0.25)
+    ears.wait_for(STATE, level_is("mpc"), 20.0)
+    ears.heard.clear()
+    while len(ears.heard.get(STATE, [])) < 8:
+        ears.wait_for(STATE)
+        time.sleep(0.1)
+    code, errors = daemon.end()
+    assert code == 0, errors
+    assert [word for _, _, word in tank.registers.writes][-2:] == [300, 0]  # the plan, and the safe value at the end
+    assert len(tank.registers.writes) <= 3  # one more if the forecast came after the first cycle
+
+
+def test_a_device_with_a_time_out_is_told_it_and_kept_alive(
+    start: Callable[..., Running], tank: Tank, ears: Ears
+) -> None:
+    own = "safe = 0.0\ndevice_timeout_s = 3\ntimeout_register = { kind = 'holding', address = 20 }"
+    tank.site.write_text(tank.site.read_text().replace("safe = 0.0", own))
+    tank.registers.holding[20] = 600
+    forecast(ears)
+    daemon = start(60.0)  # cycles are far apart: what keeps it alive happens between them
+    ears.wait_for(STATE, level_is("mpc"), 20.0)
+    time.sleep(5.0)
+    code, errors = daemon.end()
+    assert code == 0, errors
+    writes = tank.registers.writes
+    assert [word for _, address, word in writes if address == 20] == [3]
+    assert writes[0][1] == 20  # before any set-point
+    assert 3 <= sum(word == 300 for _, _, word in writes) <= 7

@@ -60,7 +60,7 @@ MISTAKES = [
     ("scale = 0.001 }", "scale = 0 }", 'register = { kind = "input"', "scale must not be 0"),
     ('protocol = "modbus"', 'protocol = "framed"', "[inputs.level]", "speaks framed; give a channel instead"),
     ("register = { kind = \"input\", address = 0", "channel = { nummer = 0", "channel =", "did you mean 'number'"),
-    ("safe = 0.0", "safe = 0\ntimeout_register = { kind = 'holding', address = 3 }", "[outputs.inflow]", "needs device_"),
+    ("safe = 0.0", "safe = 0\ntimeout_register = { kind = 'holding', address = 3 }", "[outputs.inflow]", "needs dev"),
     ("safe = 0.0", "safe = 0.0\ndevice_timeout_s = 1", "device_timeout_s", "greater than or equal to 3"),
     ('topic = "plant/demand"', 'topic = "plant/#"', "[inputs.demand]", "wildcards"),
     ('trusted_keys = ["', 'trusted_keys = ["x', "trusted_keys", "nisse key show"),
