@@ -195,7 +195,7 @@ def _outputs(answers: Answers, signals: Signals) -> str:
                 'sink = "device"\n'
                 f'register = {{ kind = "holding", address = {address}, type = "{kind}", scale = {scale:g} }}\n'
                 "refresh_s = 300              # written on change, and again after this\n"
-                "# device_timeout_s = 120     # the device's own time-out, if it has one: refreshed three times within it\n"
+                "# device_timeout_s = 120     # the device's own, if any: refreshed three times within it\n"
             )
         else:
             where = f'sink = "mqtt"\ntopic = "house/{name}/set"\n'
