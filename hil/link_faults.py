@@ -1,6 +1,6 @@
 """What breaks: link faults, which pull cables, kill processes, fill disks and move clocks.
 
-They begin and end at cycle boundaries, before the cycle: lockstep knows no time between. Each acts on the real thing:
+They begin and end before a cycle, or inside one when the device is read or written to. Each acts on the real thing:
 the pty is closed, the broker and the daemon get SIGKILL, writing to files fails.
 """
 
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from hil.broker import Broker
 from hil.lockstep import LockstepDaemon
-from hil.modbus_plant import Answer, ModbusDevice
+from hil.modbus_plant import Answer, ModbusDevice, Trap
 from hil.mqtt_side import MqttSide
 from hil.scenario import Fault
 from hil.serial_line import SerialLine
@@ -65,9 +66,20 @@ class LinkFaults:
         for number, fault in due:
             if number not in self._begun and elapsed_s >= fault.at:
                 self._begun.add(number)
+                if fault.within is not None:  # it ends before a later cycle, when it has begun
+                    self.links.device.traps.append(Trap(fault.within, partial(WITHIN[fault.kind], self.links, fault)))
+                    continue
                 ACTIONS[fault.kind][0](self.links, fault)
                 if elapsed_s >= fault.end:
                     self._end(number, fault)
+
+    def after_cycle(self) -> None:
+        """What waited for a moment that did not come happens now: the cycle may have had nothing to read or write."""
+        traps, self.links.device.traps = self.links.device.traps, []
+        if traps:
+            with self.links.device.line_held():
+                for trap in traps:
+                    trap.act()
 
     def _end(self, number: int, fault: Fault) -> None:
         """Repair, unless another fault still keeps it broken."""
@@ -91,6 +103,14 @@ def _behave(links: Links, _fault: Fault) -> None:
 def _pull(links: Links, _fault: Fault) -> None:
     with links.device.line_held():
         links.line.unplug()
+
+
+def _pull_within(links: Links, _fault: Fault) -> None:
+    links.line.unplug()  # from the device's own thread, which holds the line
+
+
+def _shoot_daemon(links: Links, _fault: Fault) -> None:
+    links.daemon.shoot()
 
 
 def _plug(links: Links, _fault: Fault) -> None:
@@ -138,6 +158,7 @@ def _jump_back(links: Links, fault: Fault) -> None:
 
 
 Act = Callable[[Links, Fault], None]
+WITHIN: dict[str, Act] = {"cable_pull": _pull_within, "kill_9": _shoot_daemon, "broker_kill": _kill_broker}
 ACTIONS: dict[str, tuple[Act, Act]] = {
     **dict.fromkeys(ANSWERS, (_misbehave, _behave)),
     "cable_pull": (_pull, _plug),

@@ -35,6 +35,10 @@ class DaemonError(BenchError):
     """The daemon did not start, died, or stopped answering when nobody had broken it."""
 
 
+class DaemonShotError(DaemonError):
+    """The daemon was killed in the middle of what it was asked to do, by the bench itself."""
+
+
 class LockstepDaemon:
     """`nisse run SITE --lockstep SOCKET` as a process of its own; may be killed and started again."""
 
@@ -49,6 +53,7 @@ class LockstepDaemon:
         self._stream: BufferedRWPair | None = None
         self._connection: socket.socket | None = None
         self._copier: threading.Thread | None = None
+        self._shot = False
         self.starts = 0
 
     @property
@@ -70,6 +75,7 @@ class LockstepDaemon:
             start_new_session=True,
         )
         self.starts += 1
+        self._shot = False
         # A pipe, not the file itself: a full disk is to hit the daemon's store, not the bench's copy of its log.
         self._copier = threading.Thread(
             target=_copy_lines, args=(self._process.stdout, self._log_file), name="daemon-log", daemon=True
@@ -98,6 +104,18 @@ class LockstepDaemon:
         order = {"do": "cycle", "time": time_s, "elapsed": elapsed_s}
         self._send({**order, "barrier": None if barrier is None else {"topic": BARRIER_TOPIC, "sequence": barrier}})
         return self._receive("cycle")
+
+    def between(self, time_s: float, elapsed_s: float) -> None:
+        """Let the daemon do what is due between cycles, `elapsed_s` after the last order."""
+        self._send({"do": "between", "time": time_s, "elapsed": elapsed_s})
+        self._receive("between")
+
+    def shoot(self) -> None:
+        """kill -9 from another thread while a cycle runs: whoever waits for the cycle gets DaemonShotError."""
+        self._shot = True
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):  # it died by itself: no less dead
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def stop(self) -> None:
         """Ask for the safe state and a clean end. Raises DaemonError unless the exit code is 0."""
@@ -150,6 +168,10 @@ class LockstepDaemon:
             line = self._stream.readline()
         except TimeoutError as error:
             raise self._failed(f"did not answer within {CYCLE_TIMEOUT_S:g} s") from error
+        except ConnectionResetError:
+            line = b""
+        if not line and self._shot:
+            raise DaemonShotError("the daemon was killed in its cycle")
         if not line:
             raise self._failed("died")
         message: dict[str, Any] = json.loads(line)

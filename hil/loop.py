@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from hil.errors import BenchError
 from hil.faults import SignalFaults, active, seen
 from hil.kpi import LEVELS
 from hil.link_faults import LinkFaults, Links
+from hil.lockstep import DaemonShotError
 from hil.memory import resident_mb
 from hil.plants import Plant
 from hil.record import Cycle, Timing
@@ -49,7 +51,7 @@ class Loop:
         self._horizon, self._elapsed, self._here = horizon, elapsed, here
         self._signal_faults = SignalFaults(scenario.faults, scenario.head.seed)
         self._link_faults = LinkFaults(scenario.faults, links)
-        self._last_cycle_s = 0.0
+        self._last_order_s = 0.0
         self.cycles: list[Cycle] = []
         self.timing: list[Timing] = []
 
@@ -60,13 +62,10 @@ class Loop:
         self._link_faults.advance(now_s)
         displays = self._show(now_s)
         report, cycle_s = self._cycle(now_s, time_s)
-        if not self._links.device.settle(SETTLE_TIMEOUT_S):
-            raise BenchError(
-                f"the device did not get through its requests in {SETTLE_TIMEOUT_S:g} s: shorten its delay"
-            )
-        self._device.collect_writes()
+        self._link_faults.after_cycle()
+        self._collect()
         held = self._device.held()
-        applied = self._device.mean(self._plant.step_s)
+        applied = self._applied(now_s, time_s)
         quantities = self._plant.advance(applied)
         spent = report.get("timing", {})
         self.cycles.append(
@@ -97,7 +96,37 @@ class Loop:
                 None if daemon.pid is None else resident_mb(daemon.pid),
             )
         )
-        self._elapsed.seconds += self._plant.step_s
+        self._elapsed.seconds = now_s + self._plant.step_s
+
+    def _collect(self) -> None:
+        """Wait until the device has done what it was asked, and note what was written."""
+        if not self._links.device.settle(SETTLE_TIMEOUT_S):
+            raise BenchError(
+                f"the device did not get through its requests in {SETTLE_TIMEOUT_S:g} s: shorten its delay"
+            )
+        self._device.collect_writes()
+
+    def _applied(self, now_s: float, time_s: float) -> dict[str, float]:
+        """Mean set-points over the step that follows, with what the daemon does between its cycles."""
+        step_s, span_s = self._plant.step_s, self._scenario.head.between or self._plant.step_s
+        total = dict.fromkeys(self._device.held(), 0.0)
+        for k in range(math.ceil(step_s / span_s)):
+            begin_s = k * span_s
+            if k > 0:
+                self._elapsed.seconds = now_s + begin_s
+                self._between(now_s + begin_s, time_s + begin_s)
+            share_s = min(span_s, step_s - begin_s)
+            for name, value in self._device.mean(share_s).items():
+                total[name] += value * share_s
+        return {name: value / step_s for name, value in total.items()}
+
+    def _between(self, now_s: float, time_s: float) -> None:
+        links = self._links
+        self._link_faults.advance(now_s)
+        if links.daemon.running:
+            links.daemon.between(time_s + links.clock_offset_s, now_s - self._last_order_s)
+            self._last_order_s = now_s
+        self._collect()
 
     def _show(self, now_s: float) -> dict[str, Any]:
         """Plant -> faults -> registers and messages."""
@@ -117,8 +146,12 @@ class Loop:
             return {"level": "off", "reason": "the daemon does not run"}, None
         barrier = links.mqtt.barrier() if links.broker.running else None
         began = time.perf_counter()
-        report = links.daemon.cycle(time_s + links.clock_offset_s, now_s - self._last_cycle_s, barrier)
-        self._last_cycle_s = now_s
+        try:
+            report = links.daemon.cycle(time_s + links.clock_offset_s, now_s - self._last_order_s, barrier)
+        except DaemonShotError as error:
+            links.daemon.kill()
+            return {"level": "off", "reason": str(error)}, None
+        self._last_order_s = now_s
         return report, time.perf_counter() - began
 
     def _nowhere(self, text: str) -> str:

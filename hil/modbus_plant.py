@@ -36,6 +36,7 @@ ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, DEVICE_BUSY = 1, 2, 6
 SILENCE_S = 0.02
 """A frame that is not complete after this silence is noise and is dropped (RTU: 3.5 characters)."""
 
+Moment = Literal["read", "write", "written"]
 Answer = Literal["normal", "silent", "garbage", "bad_crc", "exception", "slow"]
 
 
@@ -98,6 +99,17 @@ def respond(request: ModbusPDU, registers: Registers, time_s: float) -> ModbusPD
     return answer if answer is not None else ExceptionResponse(request.function_code, ILLEGAL_ADDRESS)
 
 
+@dataclass(frozen=True)
+class Trap:
+    """Something that happens inside a cycle: `act` is called once, on the next request to read, on the next to write,
+    or when that has been written. It is called from the device's thread, with the line held; the request that sprang it
+    gets no answer.
+    """
+
+    moment: Moment
+    act: Callable[[], None]
+
+
 class ModbusDevice:
     """Serves `registers` as device `device_id` on `line`, in a thread of its own.
 
@@ -112,6 +124,7 @@ class ModbusDevice:
         self.answer: Answer = "normal"
         self.delay_s = 0.0
         self.requests = 0
+        self.traps: list[Trap] = []
         self._clock = clock
         self._noise = np.random.default_rng(seed)
         self._framer = FramerRTU(DecodePDU(is_server=True))
@@ -186,8 +199,17 @@ class ModbusDevice:
             self._reply(fd, request)
         return received[used:]
 
+    def _sprung(self, moment: Moment) -> bool:
+        """Act on the traps that wait for this moment; whether there were any."""
+        sprung = [trap for trap in self.traps if trap.moment == moment]
+        for trap in sprung:
+            self.traps.remove(trap)
+            trap.act()
+        return bool(sprung)
+
     def _reply(self, fd: int, request: ModbusPDU) -> None:
-        if self.answer == "silent":
+        is_write = isinstance(request, WriteSingleRegisterRequest | WriteMultipleRegistersRequest)
+        if self._sprung("write" if is_write else "read") or self.answer == "silent":
             return
         if self.answer == "slow":
             time.sleep(self.delay_s)
@@ -198,6 +220,8 @@ class ModbusDevice:
                 pdu: ModbusPDU = ExceptionResponse(request.function_code, DEVICE_BUSY)
             else:
                 pdu = respond(request, self.registers, self._clock())
+                if is_write and self._sprung("written"):
+                    return
             pdu.dev_id = self.device_id
             frame = self._framer.buildFrame(pdu)
             if self.answer == "bad_crc":

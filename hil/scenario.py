@@ -33,6 +33,7 @@ LINK_KINDS: dict[str, tuple[str, ...]] = {
     "disk": ("disk_full",),
     "clock": ("clock_jump",),
 }
+WITHIN_KINDS = ("kill_9", "broker_kill", "cable_pull")
 UNITS_S = {"s": 1, "min": 60, "h": 3600, "d": 86400, "day": 86400, "days": 86400, "week": 604800, "weeks": 604800}
 _TERM = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)")
 
@@ -81,6 +82,9 @@ class Head(Section):
     bundle: str | None = None
     set_point_timeout: Duration = 1800.0
     """The device's own: without a write for this long it falls back to 0."""
+    between: Duration = 0.0
+    """How often the daemon does what is due between cycles (on the wall clock every second), and how finely faults
+    begin and end; 0: not at all, and at cycles only."""
 
     @model_validator(mode="after")
     def _has_offset(self) -> Head:
@@ -102,6 +106,7 @@ class Fault(Section):
     signal kinds   off, stuck, garbage, nan, wrong (factor, offset), slow (every), delayed (delay), intermittent
                    (probability)
     serial kinds   off (silent device), garbage, bad_crc, exception, slow (delay, in real seconds), cable_pull
+                   the last, broker_kill and kill_9 also inside a cycle (within)
     others         mqtt: broker_kill; daemon: kill_9; disk: disk_full; clock: clock_jump (by)
     """
 
@@ -117,6 +122,8 @@ class Fault(Section):
     probability: Annotated[float, Field(ge=0, le=1)] = 0.5
     by: float = 0.0
     """Seconds that the wall clock jumps; negative is back."""
+    within: Literal["read", "write", "written"] | None = None
+    """Not before the cycle but inside it: when the device is first read, first written to, or has just been written."""
 
     @property
     def label(self) -> str:
@@ -136,6 +143,8 @@ class Fault(Section):
         if self.kind not in kinds:
             what = "a signal" if self.link is None else f"the link {self.link}"
             raise ValueError(f"{what} cannot fail as {self.kind!r}: it can {', '.join(kinds)}")
+        if self.within is not None and self.kind not in WITHIN_KINDS:
+            raise ValueError(f"{self.kind} cannot begin inside a cycle: within is for {', '.join(WITHIN_KINDS)}")
         needs = {"wrong": self.factor != 1.0 or self.offset != 0.0, "clock_jump": self.by != 0.0}
         if not needs.get(self.kind, True):
             raise ValueError(f"{self.kind} needs {'factor or offset' if self.kind == 'wrong' else 'by (seconds)'}")

@@ -4,10 +4,12 @@
     bench  -> {"do": "cycle", "time": <Unix s>, "elapsed": <true s since the last cycle, optional>,
                "barrier": {"topic": "bench/barrier", "sequence": n} | null}
     daemon -> {"event": "cycle", "time": ..., "level": ..., "action": {...}, ..., "timing": {...}}
+    bench  -> {"do": "between", "time": ..., "elapsed": ...}      daemon -> {"event": "between"}
     bench  -> {"do": "stop"}      daemon -> {"event": "stopped"}, and exit 0
 
 The bench publishes all inputs and then, on the same connection with QoS 1, the barrier message: when it has arrived, so
-have the inputs. An event other than "cycle" answers what cannot be done: {"event": "error", "error": "..."}.
+have the inputs. "between" lets the daemon do what is due between two cycles: set-points that failed or must be
+refreshed, and commands. An event other than "cycle" answers what cannot be done: {"event": "error", "error": "..."}.
 """
 
 from __future__ import annotations
@@ -62,15 +64,25 @@ def _obey(daemon: Daemon, clock: LockstepClock, lines: TextIO, out: TextIO) -> b
             order = _parse(line)
             if order["do"] == "stop":
                 return True
-            _send(out, _cycle(daemon, clock, order))
+            _send(out, _cycle(daemon, clock, order) if order["do"] == "cycle" else _between(daemon, clock, order))
     except ConnectionError:
         return False
     return False
 
 
-def _cycle(daemon: Daemon, clock: LockstepClock, order: dict[str, Any]) -> dict[str, Any]:
+def _set(clock: LockstepClock, order: dict[str, Any]) -> None:
     elapsed = order.get("elapsed")
     clock.set(float(order["time"]), None if elapsed is None else float(elapsed))
+
+
+def _between(daemon: Daemon, clock: LockstepClock, order: dict[str, Any]) -> dict[str, Any]:
+    _set(clock, order)
+    daemon.between()
+    return {"event": "between"}
+
+
+def _cycle(daemon: Daemon, clock: LockstepClock, order: dict[str, Any]) -> dict[str, Any]:
+    _set(clock, order)
     mqtt, barrier = daemon.links.mqtt, order.get("barrier")
     if barrier is not None and mqtt is not None and not mqtt.wait_barrier(int(barrier["sequence"]), BARRIER_WAIT_S):
         return {"event": "error", "error": f"barrier {barrier['sequence']} did not arrive on {BARRIER_TOPIC}"}
@@ -86,10 +98,10 @@ def _parse(line: str) -> dict[str, Any]:
         order = json.loads(line)
     except ValueError:
         order = None
-    if not isinstance(order, dict) or order.get("do") not in {"cycle", "stop"}:
-        raise LinkError(f'the bench sent {line[:80]!r}; it must send {{"do": "cycle" | "stop", ...}}')
-    if order["do"] == "cycle" and not isinstance(order.get("time"), int | float):
-        raise LinkError(f"the bench sent a cycle without a time: {line[:80]!r}")
+    if not isinstance(order, dict) or order.get("do") not in {"cycle", "between", "stop"}:
+        raise LinkError(f'the bench sent {line[:80]!r}; it must send {{"do": "cycle" | "between" | "stop", ...}}')
+    if order["do"] != "stop" and not isinstance(order.get("time"), int | float):
+        raise LinkError(f"the bench sent an order without a time: {line[:80]!r}")
     return order
 
 

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import pytest
+from built_bundle import BuiltBundle
 
 from codegen.build import BuildRequest, build_bundle
 from codegen.toolchain import host_arch
 from runtime.keys import new_key
 from systems.battery.problem import home_battery
 from systems.catalogue import Shape
-
-
-@dataclass(frozen=True)
-class BuiltBundle:
-    path: Path
-    trusted_key: str
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from conftest import BuiltBundle
+from built_bundle import BuiltBundle
 
 from hil.bench import replay_scenario, run_scenario
 from hil.broker import find_mosquitto

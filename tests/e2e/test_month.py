@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from conftest import BuiltBundle
+from built_bundle import BuiltBundle
 
 from hil.bench import replay_scenario, run_scenario
 from hil.scenario import load_scenario

@@ -15,7 +15,7 @@ from pymodbus.exceptions import ModbusException
 
 from hil.device import Device
 from hil.faults import MISSING, Garbage, Shown
-from hil.modbus_plant import ModbusDevice, Registers
+from hil.modbus_plant import ModbusDevice, Moment, Registers, Trap
 from hil.plants import Register
 from hil.serial_line import SerialLine
 
@@ -152,3 +152,33 @@ def test_noise_on_the_line_never_stops_the_device(tmp_path: Path) -> None:
     client.close()
     server.close()
     line.close()
+
+
+@pytest.mark.parametrize(
+    ("moment", "reads", "takes"), [("read", False, True), ("write", True, False), ("written", True, True)]
+)
+def test_a_trap_springs_once_at_its_moment_and_leaves_the_request_unanswered(
+    rig: Rig, moment: Moment, reads: bool, takes: bool
+) -> None:
+    show(rig, 0.5, 0.0)
+    sprung: list[Moment] = []
+    rig.server.traps.append(Trap(moment, lambda: sprung.append(moment)))
+    assert read_soc(rig) is reads and bool(sprung) is not reads
+    written = write_answered(rig, 1500)
+    assert written is (moment == "read") and sprung == [moment]
+    assert rig.device.registers.holding[10] == (1500 if takes else 0)
+    assert read_soc(rig) and write_answered(rig, 700), "a trap springs once"
+
+
+def read_soc(rig: Rig) -> bool:
+    try:
+        return not rig.client.read_input_registers(0, count=1, device_id=1).isError()
+    except ModbusException:
+        return False
+
+
+def write_answered(rig: Rig, word: int) -> bool:
+    try:
+        return not rig.client.write_register(10, word, device_id=1).isError()
+    except ModbusException:
+        return False
