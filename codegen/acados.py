@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -79,11 +80,13 @@ def render(templates: ModuleType, ocp: Any, tree: AcadosTree, directory: Path) -
 
 
 def generated_sources(directory: Path) -> list[Path]:
-    """The C files that make up the solver, without acados' examples and simulators; paths relative to `directory`."""
+    """The C files that make up the solver, without acados' examples and what it does not call; paths relative to
+    `directory`."""
     folders = [directory / f"{OCP_NAME}_{part}" for part in ("model", "cost", "constraints")]
     sources = [directory / f"acados_solver_{OCP_NAME}.c"]
+    called = set(re.findall(r"\w+", sources[0].read_text()))
     for folder in folders:
-        sources += sorted(folder.glob("*.c")) if folder.is_dir() else []
+        sources += sorted(path for path in folder.glob("*.c") if path.stem in called)
     return [path.relative_to(directory) for path in sources]
 
 

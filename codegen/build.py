@@ -14,7 +14,7 @@ import numpy as np
 
 from codegen.errors import TargetError
 from codegen.licenses import license_texts
-from codegen.solver import LIBRARY, BuiltSolver, build_solver, flags, source_list
+from codegen.solver import LIBRARY, BuiltSolver, build_solver, compile_flags, link_flags, source_list
 from codegen.toolchain import acados_tree, target_arch
 from codegen.verify import DEFAULT_PROBLEMS, Progress, VerificationError, certify, failures
 from runtime.bundle import Manifest, ParameterSpec, SafetySet, SignalSpec, pack, write_bundle
@@ -154,14 +154,14 @@ def bundle_files(built: Mapping[str, BuiltSolver], cache: Path | None = None) ->
 def build_script(sources: Sequence[str]) -> str:
     """A shell script that rebuilds the library on the machine it is for, with nothing but a C compiler."""
     includes = "-I. -Iinclude -Iinclude/acados -Iinclude/blasfeo/include -Iinclude/hpipm/include"
-    compile_flags = " ".join(f"'{flag}'" if "$" in flag else flag for flag in flags())
+    options = " ".join(f"'{flag}'" if "$" in flag else flag for flag in [*compile_flags(), *link_flags()])
     return f"""#!/bin/sh
 # Rebuilds the controller library from these sources, on the machine it is for:  sh build.sh [OUTPUT]
 # It needs the libraries in ../lib/<arch> beside it at run time, as the shipped one does.
 set -eu
 cd "$(dirname "$0")"
 lib=../lib/$(uname -m)
-${{CC:-cc}} {compile_flags} {includes} \\
+${{CC:-cc}} {options} {includes} \\
     {" ".join(sources)} \\
     -o "${{1:-{LIBRARY}}}" -L"$lib" -Wl,--no-as-needed -lacados -lhpipm -lblasfeo -l:libqpOASES_e.so.3.1 -lm
 """

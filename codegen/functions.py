@@ -21,6 +21,7 @@ from codegen.ocp import (
     SQP_ITERATIONS,
     TOLERANCE,
     StageExpressions,
+    Symbols,
     is_quadratic_program,
 )
 from systems.problem import Problem
@@ -47,36 +48,45 @@ def _preparations(problem: Problem) -> list[ca.Function]:
 
 
 def _stage_functions(problem: Problem, e: StageExpressions) -> list[ca.Function]:
-    pi, mu = ca.SX.sym("pi", problem.nx), ca.SX.sym("mu", e.rows.numel())
-    sx, su = ca.SX.sym("sx", problem.nx, problem.na), ca.SX.sym("su", problem.nu, problem.na)
-    s_pi, s_rows = ca.SX.sym("s_pi", problem.nx, problem.na), ca.SX.sym("s_rows", e.rows.numel(), problem.na)
+    sym, na, rows = type(e.x).sym, problem.na, e.rows.numel()
+    pi, mu = sym("pi", problem.nx), sym("mu", rows)
+    sx, su = sym("sx", problem.nx, na), sym("su", problem.nu, na)
+    s_pi, s_rows = sym("s_pi", problem.nx, na), sym("s_rows", rows, na)
     lagrangian = e.cost + ca.dot(pi, e.dynamics) - ca.dot(mu, e.rows)
-    w, s = ca.vertcat(e.x, e.u), ca.vertcat(sx, su)
-    slope = ca.gradient(lagrangian, w)
+    slope_x, slope_u = ca.gradient(lagrangian, e.x), ca.gradient(lagrangian, e.u)
     directions = [
-        ca.gradient(ca.dot(s[:, a], slope) + ca.dot(s_pi[:, a], e.dynamics) + ca.dot(s_rows[:, a], e.rows), e.p)
-        for a in range(problem.na)
+        _gradient(
+            e,
+            ca.dot(sx[:, a], slope_x)
+            + ca.dot(su[:, a], slope_u)
+            + ca.dot(s_pi[:, a], e.dynamics)
+            + ca.dot(s_rows[:, a], e.rows),
+        )
+        for a in range(na)
     ]
     point = [e.x, e.u, e.parameters, pi, mu]
     return [
-        ca.Function("nisse_gradient", point, [ca.densify(ca.gradient(lagrangian, e.p))]),
-        ca.Function("nisse_sensitivity", [*point, sx, su, s_pi, s_rows], [ca.densify(ca.horzcat(*directions))]),
+        ca.Function("nisse_gradient", point, [_gradient(e, lagrangian)]),
+        ca.Function("nisse_sensitivity", [*point, sx, su, s_pi, s_rows], [ca.horzcat(*directions)]),
     ]
 
 
 def _terminal_functions(problem: Problem, e: StageExpressions) -> list[ca.Function]:
-    mu = ca.SX.sym("mu", e.terminal_rows.numel())
-    sx, s_rows = ca.SX.sym("sx", problem.nx, problem.na), ca.SX.sym("s_rows", e.terminal_rows.numel(), problem.na)
+    sym, na, rows = type(e.x).sym, problem.na, e.terminal_rows.numel()
+    mu, sx, s_rows = sym("mu", rows), sym("sx", problem.nx, na), sym("s_rows", rows, na)
     lagrangian = e.terminal_cost - ca.dot(mu, e.terminal_rows)
     slope = ca.gradient(lagrangian, e.x)
-    directions = [
-        ca.gradient(ca.dot(sx[:, a], slope) + ca.dot(s_rows[:, a], e.terminal_rows), e.p) for a in range(problem.na)
-    ]
+    directions = [_gradient(e, ca.dot(sx[:, a], slope) + ca.dot(s_rows[:, a], e.terminal_rows)) for a in range(na)]
     point = [e.x, e.parameters, mu]
     return [
-        ca.Function("nisse_gradient_e", point, [ca.densify(ca.gradient(lagrangian, e.p))]),
-        ca.Function("nisse_sensitivity_e", [*point, sx, s_rows], [ca.densify(ca.horzcat(*directions))]),
+        ca.Function("nisse_gradient_e", point, [_gradient(e, lagrangian)]),
+        ca.Function("nisse_sensitivity_e", [*point, sx, s_rows], [ca.horzcat(*directions)]),
     ]
+
+
+def _gradient(e: StageExpressions, of: Symbols) -> Symbols:
+    """d of / dp, dense. Matrix symbols cannot be differentiated by a part of a symbol: by all parameters, then cut."""
+    return ca.densify(ca.gradient(of, e.parameters))[e.rows_of_p]
 
 
 def write_functions(problem: Problem, e: StageExpressions, directory: Path) -> None:
@@ -103,7 +113,7 @@ def write_config(problem: Problem, e: StageExpressions, directory: Path) -> None
         "NHARD": e.rows.numel() - len(problem.soft_penalty.linear),
         "NSOFT": len(problem.soft_penalty.linear),
         "NSOFT_E": len(problem.soft_terminal_penalty.linear),
-        "QUADRATIC": int(is_quadratic_program(e)),
+        "QUADRATIC": int(is_quadratic_program(problem)),
         "DT_S": _number(problem.dt_s),
         "DISCOUNT": _number(problem.discount),
         "TOLERANCE": _number(TOLERANCE),

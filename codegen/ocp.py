@@ -33,38 +33,40 @@ BLOCK_INPUTS = 24
 Measured on the battery (N = 96, nu = 3): blocks of 8 stages take 0.4 of the time of single stages."""
 
 
+Symbols = Any
+"""ca.SX or ca.MX: all of one problem's expressions are of one kind."""
+
+
 @dataclass(frozen=True)
 class StageExpressions:
     """The problem in symbols: stage variables, and what the stage and the terminal functions make of them."""
 
-    x: ca.SX
-    u: ca.SX
-    d: ca.SX
-    z: ca.SX
-    p: ca.SX
-    gamma_k: ca.SX
-    dynamics: ca.SX
-    cost: ca.SX
-    rows: ca.SX
+    x: Symbols
+    u: Symbols
+    parameters: Symbols
+    """[d, z, p, gamma^k]"""
+    rows_of_p: slice
+    """Where p lies in the parameters."""
+    dynamics: Symbols
+    cost: Symbols
+    rows: Symbols
     """Inequalities >= 0: the hard ones first, then the soft ones."""
-    terminal_cost: ca.SX
-    terminal_rows: ca.SX
-
-    @property
-    def parameters(self) -> ca.SX:
-        return ca.vertcat(self.d, self.z, self.p, self.gamma_k)
+    terminal_cost: Symbols
+    terminal_rows: Symbols
 
 
-def expressions(problem: Problem) -> StageExpressions:
-    """Evaluate the problem's functions on fresh symbols. Costs carry gamma^k. Raises ProblemError."""
-    x, u = ca.SX.sym("x", problem.nx), ca.SX.sym("u", problem.nu)
-    d, z, p = ca.SX.sym("d", problem.nd), ca.SX.sym("z", problem.nz), ca.SX.sym("p", problem.np)
-    gamma_k = ca.SX.sym("gamma_k")
+def expressions(problem: Problem, kind: type[ca.SX] | type[ca.MX] | None = None) -> StageExpressions:
+    """Evaluate the problem's functions on fresh symbols of a kind. Costs carry gamma^k. Raises ProblemError."""
+    kind = kind or symbols_for(problem)
+    x, u = kind.sym("x", problem.nx), kind.sym("u", problem.nu)
+    ends = np.cumsum([0, problem.nd, problem.nz, problem.np, 1]).tolist()
+    parameters = kind.sym("parameters", ends[-1])
+    d, z, p, gamma_k = ca.vertsplit(parameters, ends)
     stage, terminal = (x, u, d, z, p), (x, d, z, p)
 
-    def call(function: ca.Function | None, arguments: tuple[ca.SX, ...]) -> ca.SX:
+    def call(function: ca.Function | None, arguments: tuple[Symbols, ...]) -> Symbols:
         if function is None:
-            return ca.SX(0, 1)
+            return kind(0, 1)
         try:
             return ca.densify(function(*arguments))
         except RuntimeError as error:
@@ -73,7 +75,7 @@ def expressions(problem: Problem) -> StageExpressions:
             ) from error
 
     return StageExpressions(
-        x, u, d, z, p, gamma_k,
+        x, u, parameters, slice(ends[2], ends[3]),
         dynamics=call(problem.dynamics, stage),
         cost=gamma_k * call(problem.stage_cost, stage),
         rows=ca.vertcat(call(problem.hard, stage), call(problem.soft, stage)),
@@ -82,12 +84,34 @@ def expressions(problem: Problem) -> StageExpressions:
     )  # fmt: skip
 
 
-def is_quadratic_program(e: StageExpressions) -> bool:
+def symbols_for(problem: Problem) -> type[ca.SX] | type[ca.MX]:
+    """Matrix symbols for a problem written in matrix operations, else scalar ones.
+
+    Matrices become loops over arrays in C; scalars a line per number, which folds away zeros and is the faster code
+    while the numbers are few. With the thousands of a lifted model a compiler takes minutes over it.
+    """
+    functions = (problem.dynamics, problem.stage_cost, problem.terminal_cost, problem.soft, problem.soft_terminal)
+    in_matrices = all(f.is_a("MXFunction") for f in (*functions, problem.hard) if f is not None)
+    return ca.MX if in_matrices else ca.SX
+
+
+def is_quadratic_program(problem: Problem) -> bool:
     """True when, for fixed parameters, costs are quadratic and all rows and the dynamics affine in (x, u)."""
+    e = expressions(problem, ca.SX)  # in scalars what depends on what is seen number by number
     w = ca.vertcat(e.x, e.u)
     affine = ca.vertcat(e.dynamics, e.rows, e.terminal_rows)
     hessians = ca.vertcat(ca.hessian(e.cost, w)[0], ca.hessian(e.terminal_cost, w)[0])
     return not ca.depends_on(ca.jacobian(affine, w), w) and not ca.depends_on(hessians, w)
+
+
+def hessian_by_columns(cost: ca.MX, u: ca.MX, x: ca.MX, parameters: ca.MX) -> ca.MX:
+    """The Hessian in (u, x) as a loop over its columns; CasADi's own would write every column out."""
+    nu, size = u.numel(), u.numel() + x.numel()
+    w = ca.MX.sym("w", size)
+    at = ca.Function("at", [u, x, parameters], [cost])(w[:nu], w[nu:], parameters)
+    direction = ca.MX.sym("direction", size)
+    column = ca.Function("column", [direction, w, parameters], [ca.jtimes(ca.gradient(at, w), w, direction)])
+    return column.map("columns", "serial", size, [1, 2], [])(ca.DM.eye(size), ca.vertcat(u, x), parameters)
 
 
 def condensed_stages(horizon: int, nx: int, nu: int) -> int:
@@ -128,6 +152,9 @@ def build_ocp(problem: Problem, e: StageExpressions, templates: ModuleType) -> A
     model.disc_dyn_expr = e.dynamics
     model.cost_expr_ext_cost, model.cost_expr_ext_cost_0 = e.cost, e.cost
     model.cost_expr_ext_cost_e = e.terminal_cost
+    if isinstance(e.x, ca.MX):
+        hessian = hessian_by_columns(e.cost, e.u, e.x, e.parameters)
+        model.cost_expr_ext_cost_custom_hess = model.cost_expr_ext_cost_custom_hess_0 = hessian
     ocp.model = model
     ocp.dims.N = problem.horizon
     ocp.parameter_values = np.zeros(int(e.parameters.numel()))
@@ -156,7 +183,7 @@ def build_ocp(problem: Problem, e: StageExpressions, templates: ModuleType) -> A
         ocp.cost.zl_e, ocp.cost.Zl_e = np.array(terminal.linear), np.array(terminal.quadratic)
         ocp.cost.zu_e, ocp.cost.Zu_e = np.zeros(soft_e), np.ones(soft_e)
 
-    quadratic = is_quadratic_program(e)
+    quadratic = is_quadratic_program(problem)
     options = ocp.solver_options
     options.tf = float(problem.horizon)
     options.integrator_type = "DISCRETE"

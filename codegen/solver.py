@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -106,19 +108,28 @@ def source_list(directory: Path) -> list[str]:
     return sorted(str(path.relative_to(directory)) for path in directory.rglob("*.c"))
 
 
-def flags() -> list[str]:
+def compile_flags() -> list[str]:
     """Compiler flags that matter for the result."""
-    code = ["-O2", "-fPIC", "-std=gnu11", "-fvisibility=hidden", "-Werror=implicit-function-declaration"]
-    return [*code, "-shared", "-Wl,-rpath,$ORIGIN"]
+    return ["-O2", "-fPIC", "-std=gnu11", "-fvisibility=hidden", "-Werror=implicit-function-declaration"]
+
+
+def link_flags() -> list[str]:
+    """Linker flags: what the library loads lies beside it."""
+    return ["-shared", "-Wl,-rpath,$ORIGIN"]
 
 
 def compile_controller(work: Path, tree: AcadosTree, compiler: Compiler) -> None:
-    """Compile work/src into work/lib, with the libraries it needs beside it."""
+    """Compile work/src into work/lib, file by file on all cores, with the libraries it needs beside it."""
     source, lib = work / "src", work / "lib"
     lib.mkdir()
     shipped = acados.libraries(tree)
     for library in shipped:
         shutil.copyfile(library, lib / library.name)
-    includes = [f"-I{tree.include / part}" for part in INCLUDES]
-    links = ["-L../lib", "-Wl,--no-as-needed", *(f"-l:{library.name}" for library in shipped), "-lm"]
-    compiler.run([*flags(), "-I.", *includes, *source_list(source), "-o", f"../lib/{LIBRARY}", *links], source)
+    includes = ["-I.", *(f"-I{tree.include / part}" for part in INCLUDES)]
+    with tempfile.TemporaryDirectory(dir=work) as name:
+        objects = {path: str(Path(name) / f"{Path(path).stem}.o") for path in source_list(source)}
+        jobs = [[*compile_flags(), *includes, "-c", path, "-o", target] for path, target in objects.items()]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(lambda arguments: compiler.run(arguments, source), jobs))
+        links = ["-L../lib", "-Wl,--no-as-needed", *(f"-l:{library.name}" for library in shipped), "-lm"]
+        compiler.run([*link_flags(), *objects.values(), "-o", f"../lib/{LIBRARY}", *links], source)
