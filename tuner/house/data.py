@@ -115,13 +115,10 @@ def window_starts(conditions: Conditions, days: int, horizon: int) -> NDArray[np
     first = int(-conditions.start_s % DAY_S // conditions.dt_s)
     last = len(conditions) - days * STEPS_PER_DAY - horizon
     starts = np.arange(first, last + 1, STEPS_PER_DAY)
-    if len(starts) == 0:
-        return starts.astype(np.int64)
-    heating = np.array(
-        [_heating(conditions.start_s + k * conditions.dt_s) for k in range(0, len(conditions), STEPS_PER_DAY)]
-    )
-    usable = [all(heating[s // STEPS_PER_DAY : s // STEPS_PER_DAY + days]) for s in starts]
-    return starts[np.array(usable)].astype(np.int64)
+    midnights = np.arange(first, len(conditions), STEPS_PER_DAY)
+    heating = [_heating(conditions.start_s + k * conditions.dt_s) for k in midnights]
+    usable = [all(heating[i : i + days]) for i in range(len(starts))]
+    return np.asarray(starts[np.array(usable, dtype=bool)], dtype=np.int64)
 
 
 def _heating(unix_s: float) -> bool:

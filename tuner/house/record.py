@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -98,7 +99,7 @@ def load_record(path: Path, identity: str) -> Record:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(arrays["header"].tobytes())
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise RecordError(f"{path}: not a record of this experiment ({error}); delete it to begin anew") from error
     if header.get("format") != FORMAT or header.get("identity") != identity:
         raise RecordError(f"{path}: made with other options or other data; delete it or choose another --output")
