@@ -5,6 +5,7 @@ The daemon asks one policy for its actions. A newcomer is another policy, asked 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,17 +25,21 @@ Vector = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Observation:
-    """What a policy makes of the inputs of a cycle; `problem` says why it cannot solve, empty if it can."""
+    """What a policy makes of the inputs of a cycle; `problem` says why it cannot solve, empty if it can.
+
+    `at_fault`: the reason is the bundle's observer, not the inputs.
+    """
 
     image: ProcessImage
     estimate: Estimate
     forecast: tuple[Vector, ...] | None
     problem: str = ""
+    at_fault: bool = False
 
 
 @dataclass(frozen=True)
 class Decision:
-    """An answer of the solver, and why it must not be used. `at_fault`: the reason is the solver, not the inputs."""
+    """An answer of the solver, and why it must not be used. `at_fault`: the reason is the bundle, not the inputs."""
 
     solved: Solved | None
     problem: str
@@ -63,6 +68,10 @@ class Policy:
         )
         self._substitutes.remember(image)
         estimate = self._estimator.update(image, last_action)
+        diverged = estimate.state is not None and not all(map(math.isfinite, estimate.state))
+        if diverged:
+            self._estimator = make_estimator(manifest)
+            estimate = Estimate(None, "the estimate of the state is not finite; starting afresh")
         forecast = forecast_rows(image, manifest)
         problem = ""
         if estimate.state is None:
@@ -70,12 +79,12 @@ class Policy:
         elif forecast is None:
             missing = next(image.samples[s.name] for s in manifest.forecasts if s.name not in image.columns)
             problem = f"{missing.name}: {missing.problem or missing.validity}"
-        return Observation(image, estimate, forecast, problem)
+        return Observation(image, estimate, forecast, problem, diverged)
 
     def decide(self, seen: Observation) -> Decision:
         """Solve whenever the inputs allow, obeyed or not, to know when `mpc` is back."""
         if seen.problem or seen.estimate.state is None or seen.forecast is None:
-            return Decision(None, seen.problem, False, 0.0)
+            return Decision(None, seen.problem, seen.at_fault, 0.0)
         begun = time.perf_counter()
         try:
             solved = self.solver.solve(
