@@ -114,7 +114,7 @@ class Ears:
     heard: dict[str, list[bytes]] = field(default_factory=dict)
     changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def wait_for(self, topic: str, accept: Callable[[bytes], bool] = bool, timeout_s: float = 10.0) -> bytes:
+    def wait_for(self, topic: str, accept: Callable[[bytes], bool] = bool, timeout_s: float = 30.0) -> bytes:
         with self.changed:
             assert self.changed.wait_for(lambda: accept(self.heard.get(topic, [b""])[-1]), timeout_s), (
                 f"no such message on {topic}: {self.heard.get(topic)}"
@@ -173,7 +173,7 @@ class Bench:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
             listener.bind(str(socket_path))
             listener.listen(1)
-            listener.settimeout(20.0)
+            listener.settimeout(60.0)  # a busy machine starts slowly
             self.process = subprocess.Popen(
                 command("run", tank.site, "--lockstep", socket_path),
                 stderr=subprocess.PIPE,
@@ -181,7 +181,7 @@ class Bench:
                 start_new_session=True,
             )
             self.channel, _ = listener.accept()
-        self.channel.settimeout(30.0)
+        self.channel.settimeout(60.0)
         self.lines = self.channel.makefile("rw", encoding="utf-8")
         assert json.loads(self.lines.readline()) == {"event": "ready"}
 
