@@ -145,6 +145,9 @@ def _footer(state: Mapping[str, Any], style: Style) -> list[str]:
         words.append(style.fair(str(solver["problem"])))
     waiting = bundle.get("available", bundle.get("digest")) != bundle.get("digest")
     more = style.fair(f"  another one waits: {bundle.get('available')}") if waiting else ""
+    trial = state.get("trial")
+    if trial:
+        more = style.fair(f"  {trial['name']} in {trial['phase']}, {trial['passed']} of {trial['needed']} cycles")
     name, system, digest = (bundle.get(key, "?") for key in ("name", "system", "digest"))
     return [
         f"{style.strong('solver')}  {', '.join(words) or 'not run'}",
