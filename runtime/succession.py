@@ -15,6 +15,7 @@ from runtime.policy import Policy
 from runtime.shelf import Shelf
 from runtime.site_check import check_against, open_site_bundle
 from runtime.solver_process import SolverProcess
+from runtime.theta_update import with_update
 from runtime.trial import Outcome
 
 if TYPE_CHECKING:
@@ -44,7 +45,10 @@ class Succession:
         """
         if self._shelf is None:
             self._scratch = tempfile.TemporaryDirectory(prefix="nisse-dry-")
-            return open_site_bundle(site, Path(self._scratch.name)), None
+            bundle = open_site_bundle(site, Path(self._scratch.name))
+            if site.theta_file.exists():
+                bundle = with_update(bundle, site.theta_file, site.controller.trusted_keys)
+            return bundle, None
         good = self._shelf.last_good(site)
         try:
             configured, remark = self._shelf.configured(site)
