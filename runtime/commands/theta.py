@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,9 @@ def _pack(args: argparse.Namespace) -> dict[str, Any]:
 
 def _install(args: argparse.Namespace) -> dict[str, Any]:
     site = load_site(args.site)
-    updated: Bundle = with_update(open_site_bundle(site), args.update, site.controller.trusted_keys)
+    with tempfile.TemporaryDirectory(prefix="nisse-theta-") as folder:
+        bundle = open_site_bundle(site, Path(folder))
+    updated: Bundle = with_update(bundle, args.update, site.controller.trusted_keys)
     target = site.theta_file
     if args.update.absolute() != target.absolute():
         partial = target.with_name(f".{target.name}.partial")
