@@ -158,6 +158,12 @@ def test_the_site_file_may_only_ask_for_what_can_be_done(tank: Tank) -> None:
     with pytest.raises(ConfigError, match=r"estimate_s: the bundle has no one-step model of demand"):
         check_against(load_site(tank.site), tiny_manifest())
     change(tank, "estimate_s = 60", "")
+    change(tank, "max_age_s = 30", "max_age_s = 30\nestimate_s = 60")
+    text = tank.site.read_text()
+    level, demand, end = (text.index(table) for table in ("[inputs.level]", "[inputs.demand]", "[outputs.inflow]"))
+    for order in (text, text[:level] + text[demand:end] + text[level:demand] + text[end:]):
+        tank.site.write_text(order)
+        check_against(load_site(tank.site), tiny_manifest())
     change(tank, "max_age_s = 30", 'max_age_s = 30\nunit_pointer = "/unit"')
     with pytest.raises(ConfigError, match="unit_pointer is for inputs from mqtt"):
         load_site(tank.site)
