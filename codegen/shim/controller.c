@@ -11,6 +11,7 @@
 #include "blasfeo/include/blasfeo_d_aux.h"
 #include "hpipm/include/hpipm_d_ocp_qp.h"
 #include "hpipm/include/hpipm_d_ocp_qp_ipm.h"
+#include "interior_point.h"
 #include "nisse_functions.h"
 #include "solver.h"
 
@@ -86,6 +87,7 @@ static bool create_solver(nisse_controller *c) {
 #if NISSE_QUADRATIC
     int preparation = 1;
     ocp_nlp_solver_opts_set(capsule->nlp_config, capsule->nlp_opts, "rti_phase", &preparation);
+    nisse_ocp_acados_solve(capsule); /* once: it tells the parts where each other's memory is */
 #endif
     return true;
 }
@@ -232,19 +234,23 @@ static bool evaluate_qp(nisse_controller *c, ocp_nlp_opts *opts, ocp_nlp_workspa
 
 /* One linearisation, one QP. acados' own feedback step would print when the QP fails; this one leaves that to the
  * residual. A QP needs no starting point: from the origin the result depends on the arguments alone. */
-static void solve_quadratic_program(nisse_controller *c) {
+static void solve_quadratic_program(nisse_controller *c, const double *x0, const double *first_action) {
     nisse_ocp_solver_capsule *s = c->capsule;
     for (int k = 0; k <= NISSE_N; k++) blasfeo_dvecse(s->nlp_out->ux[k].m, 0.0, &s->nlp_out->ux[k], 0);
-    nisse_ocp_acados_solve(s); /* RTI preparation only, see create_solver */
     ocp_nlp_opts *opts = ((ocp_nlp_sqp_rti_opts *)s->nlp_opts)->nlp_opts;
     ocp_nlp_workspace *work = ((ocp_nlp_sqp_rti_workspace *)s->nlp_solver->work)->nlp_work;
+    ocp_nlp_approximate_qp_matrices(s->nlp_config, s->nlp_dims, s->nlp_in, s->nlp_out, opts, c->memory, work);
     ocp_nlp_embed_initial_value(s->nlp_config, s->nlp_dims, s->nlp_in, s->nlp_out, opts, c->memory, work);
     ocp_nlp_approximate_qp_vectors_sqp(s->nlp_config, s->nlp_dims, s->nlp_in, s->nlp_out, opts, c->memory, work);
     c->iterations = 0;
+#if NISSE_SMALL_QP
+    if (solve_small_qp(c, x0, first_action)) return;
+#endif
     for (size_t i = 0; i < sizeof attempts / sizeof *attempts; i++)
         if (evaluate_qp(c, opts, work, &attempts[i])) break;
     ocp_nlp_update_variables_sqp(s->nlp_config, s->nlp_dims, s->nlp_in, s->nlp_out, opts, c->memory, work, 1.0);
     clear_upper_slacks(c);
+    c->residual = kkt_residual(c);
 }
 #endif
 
@@ -296,15 +302,16 @@ static int32_t solve(nisse_controller *c, const double *x0, const double *foreca
     if (first_action || c->fixed) set_first_action(c, first_action);
     c->fixed = first_action != NULL;
 #if NISSE_QUADRATIC
-    solve_quadratic_program(c);
+    solve_quadratic_program(c, x0, first_action);
 #else
     nisse_ocp_acados_solve(c->capsule);
     clear_upper_slacks(c);
     c->iterations = interior_point_iterations(c);
+    c->residual = kkt_residual(c);
 #endif
 
     result->iterations = c->iterations;
-    result->residual = kkt_residual(c);
+    result->residual = c->residual;
     ocp_nlp_eval_cost(c->capsule->nlp_solver, c->capsule->nlp_in, c->capsule->nlp_out);
     ocp_nlp_get(c->capsule->nlp_config, c->capsule->nlp_solver, "cost_value", &result->value);
     read_plans(c, plan_x, plan_a);
@@ -335,6 +342,10 @@ nisse_controller *nisse_controller_create(void) {
                  BIND(c->f_prepare_vjp, nisse_prepare_vjp) && BIND(c->f_gradient, nisse_gradient) &&
                  BIND(c->f_gradient_e, nisse_gradient_e) && BIND(c->f_sensitivity, nisse_sensitivity) &&
                  BIND(c->f_sensitivity_e, nisse_sensitivity_e);
+#if NISSE_SMALL_QP
+    c->stages = calloc(NISSE_N + 1, sizeof *c->stages);
+    bound = bound && c->stages;
+#endif
     if (!bound || !create_solver(c)) {
         nisse_controller_destroy(c);
         return NULL;
@@ -356,6 +367,7 @@ void nisse_controller_destroy(nisse_controller *c) {
     casadi_function *functions[] = {&c->f_features, &c->f_prepare,     &c->f_prepare_vjp,  &c->f_gradient,
                                     &c->f_gradient_e, &c->f_sensitivity, &c->f_sensitivity_e};
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) unbind(functions[i]);
+    free(c->stages);
     free(c);
 }
 

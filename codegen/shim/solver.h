@@ -17,6 +17,8 @@
 #define NPAR (NISSE_ND + NISSE_NZ + NISSE_NP + 1)
 #define AT_LEAST_ONE(n) ((n) > 0 ? (n) : 1) /* C has no arrays of length zero */
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
+/* Stages this small are faster in our own interior-point method than in HPIPM, which then takes over what it fails on. */
+#define NISSE_SMALL_QP (NISSE_QUADRATIC && NISSE_NX <= 4 && NISSE_NU <= 8)
 
 /* A CasADi function with its work space. */
 typedef struct {
@@ -42,6 +44,8 @@ struct nisse_controller {
     bool solved;            /* the last call left a point to differentiate at */
     bool fixed;             /* it was solve_fixed */
     int iterations;         /* of the interior-point method in the last call */
+    double residual;        /* max-norm of its KKT residual */
+    struct qp_stage *stages; /* [N + 1], where NISSE_SMALL_QP */
     double theta[AT_LEAST_ONE(NISSE_NTHETA)];
     double prepared[AT_LEAST_ONE(NISSE_NP)];              /* p = prepare(theta) */
     double parameters[NISSE_N + 1][NPAR];                 /* [d_k, z, p, gamma^k] */
@@ -57,5 +61,9 @@ static inline int box_rows(int stage) { return stage == 0 ? NV : stage < NISSE_N
 static inline int general_rows(int stage) { return stage < NISSE_N ? NROWS : NISSE_NSOFT_E; }
 
 int call_casadi(const casadi_function *function);
+
+/* The QP in acados' memory from x0 [NX], with the first action [NA] fixed unless NULL; the iterate is acados' own. False
+ * when the tolerance was not met. */
+bool solve_small_qp(nisse_controller *c, const double *x0, const double *action);
 
 #endif

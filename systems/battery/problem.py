@@ -21,7 +21,8 @@ def home_battery(
     """The home battery: state soc; actions charge and discharge; cost in EUR.
 
     Stage cost: buy * import - sell * export + spread / 2 * (charge + discharge), each over one step of dt.
-    Terminal value of stored energy: capacity * mean(buy) * (slope * soc - curvature / 2 * soc**2).
+    Terminal value of stored energy: capacity * (mean(buy) * slope * soc - |mean(buy)| * curvature / 2 * soc**2), concave
+    even where power is paid for being taken.
     """
     spec = spec or BatterySpec()
     x, u, d = ca.SX.sym("soc"), ca.SX.sym("u", 3), ca.SX.sym("d", 3)
@@ -47,7 +48,7 @@ def home_battery(
     soc_next = x + dt_h / spec.capacity_kwh * (eta_c * charge - discharge / eta_d)
     stage = dt_h * (buy * grid_import - sell * grid_export + spread / 2 * (charge + discharge))
     stage += REGULARISATION_EUR_PER_KW2 / 2 * (charge**2 + discharge**2 + 1e-2 * grid_import**2)
-    terminal = -spec.capacity_kwh * z * (slope * x - curvature / 2 * x**2)
+    terminal = -spec.capacity_kwh * (z * slope * x - ca.fabs(z) * curvature / 2 * x**2)
     soft = ca.vertcat(x - spec.soc_min - low, spec.soc_max - high - x)
 
     forecast = ca.SX.sym("forecast", horizon + 1, 3)
