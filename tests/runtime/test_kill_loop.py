@@ -91,8 +91,7 @@ def test_kill_9_at_random_moments(tank: Tank, ears: Ears) -> None:
                 answered += 1
                 assert "mpc" in told[:2], told[:5]
     assert answered >= KILLS // 4
-    # Whatever was interrupted, the device was only ever told what a level of the ladder wants: mpc, the next step of its plan, rule,
-    # safe.
+    # Whatever was interrupted, the device was only told what some level wants: mpc, its plan's next step, rule, safe.
     words = {word for _, _, word in tank.registers.writes}
     assert 300 in words and words <= {300, 100, 125, 0}
     print(f"{KILLS} kills, {answered} of them after two cycles or more, {committed} transitions in the log")
