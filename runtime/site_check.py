@@ -41,7 +41,8 @@ def check_against(site: SiteFile, manifest: Manifest) -> None:
     for name, spec in inputs.items():
         if name not in site.inputs:
             raise site.error(("inputs",), f"the bundle needs {name} in {spec.unit}; add [inputs.{name}]")
-        if section.estimate_s > 0.0 and (manifest.safety is None or name not in {s.name for s in manifest.states}):
+        estimated = site.inputs[name].estimate_s > 0.0
+        if estimated and (manifest.safety is None or name not in {s.name for s in manifest.states}):
             raise site.error(
                 ("inputs", name, "estimate_s"),
                 f"the bundle has no one-step model of {name}; use hold_s, or leave it to the bundle's observer",
