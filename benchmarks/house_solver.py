@@ -1,0 +1,227 @@
+"""Speed of the house MPC's solve inside the tuner, against DAQP called directly and CasADi + IPOPT, on one program.
+
+    python benchmarks/house_solver.py [--json PATH]
+
+DAQP gets the condensed program with its own soft rows, is set up once per theta, and goes on from its last active set
+where the loop is closed. Times are CPU times of one thread: of the C library for ours (a batch or rollout per call), of
+update and solve for DAQP, whose Python binding takes some 20 us of them. All must find the same moves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from itertools import pairwise
+from dataclasses import dataclass
+from pathlib import Path
+
+import casadi as ca
+import daqp
+import numpy as np
+from numpy.typing import NDArray
+
+from codegen.condensed.solver import CondensedMpc, Episode, States, run, solve
+from systems.house.arx import ArxModel, reference_model
+from systems.house.cost import HouseCost
+from systems.house.theta import LAGS, ROOMS, HouseMpc, theta_values
+from systems.house.weather import generate_conditions
+
+Array = NDArray[np.float64]
+REGIMES = {"tracking": (0.5, 1.0), "economic": (0.02, 1.0), "onto the bound": (0.002, 5.0)}
+"""beta and alpha: comfort and price of equal weight; mostly price; price presses the rooms onto 18 °C."""
+COLD, DAYS, WITH_IPOPT, SOFT = 100, 5, 2, 8
+
+
+@dataclass(frozen=True)
+class Condensed:
+    """min u'H u / 2 + f(c, price)'u with soft lower <= c + Gamma u <= upper, as any QP solver can take it."""
+
+    hessian: Array
+    gamma: Array
+    row_weight: Array
+    row_penalty: Array
+    move_weight: Array
+
+    def linear(self, free: Array, price: Array, mpc: HouseMpc) -> Array:
+        """f (n,) from the free response (m,) and the prices (horizon,)."""
+        per_move = np.add.reduceat(self.move_weight * price * mpc.cost.alpha, mpc.moves)
+        return np.repeat(per_move, ROOMS) + self.gamma.T @ (self.row_weight * (free - mpc.cost.setpoint_c))
+
+
+def condense(model: ArxModel, mpc: HouseMpc) -> Condensed:
+    """The matrices, made with NumPy and the ARX simulator alone."""
+    n, edges = mpc.horizon, [*mpc.moves, mpc.horizon]
+    gamma = np.zeros((n, ROOMS, len(mpc.moves), ROOMS))
+    for pump in range(ROOMS):
+        inputs = np.zeros((n, 1 + ROOMS))
+        inputs[:, 1 + pump] = 1.0
+        step, _ = model.simulate(np.zeros(model.nx), inputs)
+        for move, (a, b) in enumerate(pairwise(edges)):
+            gamma[a:, :, move, pump] += step[: n - a]
+            gamma[b:, :, move, pump] -= step[: n - b]
+    flat = gamma.reshape(n * ROOMS, -1)
+    weight = mpc.discount ** np.arange(n) * mpc.dt_s / 3600.0
+    rows = np.repeat(weight, ROOMS)
+    track = 2 * mpc.cost.beta * rows
+    ridge = np.repeat(np.add.reduceat(mpc.regularisation * weight, mpc.moves), ROOMS)
+    hessian = flat.T @ (track[:, None] * flat) + np.diag(ridge)
+    return Condensed(hessian, flat, track, mpc.cost.violation_quadratic * rows, weight)
+
+
+def draw_states(count: int, seed: int) -> States:
+    season, rng = generate_conditions(3), np.random.default_rng(seed)
+    first = rng.integers(0, len(season) - 200, count)
+    outputs = 20.5 + rng.normal(0, 1.0, (count, 1, ROOMS)) + rng.normal(0, 0.1, (count, LAGS, ROOMS))
+    outdoor = np.broadcast_to(season.outdoor_c[first][:, None, None], (count, LAGS - 1, 1))
+    inputs = np.concatenate([outdoor, rng.uniform(0, 1, (count, LAGS - 1, ROOMS))], axis=-1)
+    ahead = first[:, None] + np.arange(144)
+    return States(outputs, inputs, season.outdoor_c[ahead], season.price_eur_kwh[ahead])
+
+
+def free_response(model: ArxModel, states: States) -> Array:
+    """(batch, m) temperatures when nothing is heated."""
+    start = model.state_from_history(states.outputs, states.inputs)
+    inputs = np.zeros((*states.outdoor.shape, 1 + ROOMS))
+    inputs[..., 0] = states.outdoor
+    return model.simulate(start, inputs)[0].reshape(len(states), -1)
+
+
+def time_daqp(model: ArxModel, mpc: HouseMpc, states: States, *, warm: bool) -> tuple[Array, float]:
+    """(moves (batch, n), CPU s per solve). Cold: every solve starts from no active constraint."""
+    c, free = condense(model, mpc), free_response(model, states)
+    n, m = c.gamma.shape[1], c.gamma.shape[0]
+    sense = np.concatenate([np.zeros(n, np.int32), np.full(m, SOFT, np.int32)])
+    lower = np.concatenate([np.zeros(n), np.zeros(m)])
+    upper = np.concatenate([np.full(n, mpc.max_power_kw), np.zeros(m)])
+    solver = daqp.Model()
+    solver.setup(c.hessian, np.zeros(n), c.gamma, upper + 1.0, lower - 1.0, sense.copy())
+    reciprocal = np.concatenate([np.ones(n), 1.0 / c.row_penalty])
+    solver.soft_weights(rho_l=reciprocal, rho_u=reciprocal, w_l=np.zeros(n + m), w_u=np.zeros(n + m))
+    moves, spent = np.empty((len(states), n)), 0.0
+    for i in range(len(states)):
+        linear = c.linear(free[i], states.price[i], mpc)
+        lower[n:], upper[n:] = mpc.cost.lower_c - free[i], mpc.cost.upper_c - free[i]
+        began = time.thread_time()
+        if warm:
+            solver.update(f=linear, bupper=upper, blower=lower)
+        else:
+            solver.update(f=linear, bupper=upper, blower=lower, sense=sense.copy())
+        moves[i], _, flag, _ = solver.solve()
+        spent += time.thread_time() - began
+        if flag not in (1, 2):
+            raise RuntimeError(f"DAQP stopped with {flag}")
+    return moves, spent / len(states)
+
+
+def time_ipopt(model: ArxModel, mpc: HouseMpc, states: States) -> tuple[Array, float]:
+    """The condensed program with slacks in CasADi + IPOPT, its Hessian and Jacobian constant."""
+    c, free = condense(model, mpc), free_response(model, states)
+    m, n = c.gamma.shape
+    u, s, linear, band = ca.MX.sym("u", n), ca.MX.sym("s", m), ca.MX.sym("f", n), ca.MX.sym("band", m)
+    y = band + ca.DM(c.gamma) @ u
+    cost = ca.dot(u, ca.DM(c.hessian) @ u) / 2 + ca.dot(linear, u) + ca.dot(ca.DM(c.row_penalty), s**2) / 2
+    program = {"x": ca.vertcat(u, s), "p": ca.vertcat(linear, band), "f": cost, "g": ca.vertcat(y + s, y - s)}
+    quiet = {"ipopt.print_level": 0, "print_time": False, "ipopt.sb": "yes", "ipopt.tol": 1e-10}
+    constant = {"ipopt.hessian_constant": "yes", "ipopt.jac_c_constant": "yes", "ipopt.jac_d_constant": "yes"}
+    solver = ca.nlpsol("s", "ipopt", program, quiet | constant)
+    low = np.concatenate([np.full(m, mpc.cost.lower_c), np.full(m, -np.inf)])
+    high = np.concatenate([np.full(m, np.inf), np.full(m, mpc.cost.upper_c)])
+    moves, spent = np.empty((len(states), n)), 0.0
+    for i in range(len(states)):
+        p = np.concatenate([c.linear(free[i], states.price[i], mpc), free[i]])
+        began = time.thread_time()
+        found = solver(
+            p=p, lbg=low, ubg=high, lbx=np.concatenate([np.zeros(n), np.zeros(m)]),
+            ubx=np.concatenate([np.full(n, mpc.max_power_kw), np.full(m, np.inf)]),
+        )  # fmt: skip
+        spent += time.thread_time() - began
+        moves[i] = np.array(found["x"]).ravel()[:n]
+    return moves, spent / len(states)
+
+
+def cpu_of(work: object, repeats: int = 3) -> float:
+    """Least CPU time of `repeats` calls, s."""
+    times = []
+    for _ in range(repeats):
+        began = time.process_time()
+        work()  # type: ignore[operator]
+        times.append(time.process_time() - began)
+    return min(times)
+
+
+def loop(mpc: CondensedMpc, model: ArxModel) -> tuple[Episode, States]:
+    """A closed loop, and the states in which it solves."""
+    season, rng = generate_conditions(3), np.random.default_rng(0)
+    steps, first = DAYS * 288, 288 * 100
+    part = slice(first, first + steps + mpc.spec.horizon)
+    outputs, inputs = (
+        np.full((LAGS, ROOMS), 21.0),
+        np.tile([season.outdoor_c[first], 0.3, 0.3, 0.3, 0.3], (LAGS - 1, 1)),
+    )
+    episode = Episode(
+        mpc, model, outputs, inputs, season.outdoor_c[part], season.price_eur_kwh[part],
+        model.sample_innovations(rng, (steps,)),
+    )  # fmt: skip
+    rollout = run([episode])[0]
+    powers = np.repeat(rollout.action, mpc.spec.apply, axis=0)
+    y = np.vstack([outputs, rollout.temperature])
+    v = np.vstack([inputs, np.column_stack([episode.outdoor[: len(powers)], powers])])
+    at = np.arange(0, steps, mpc.spec.apply)[:, None]
+    ahead = at + np.arange(mpc.spec.horizon)
+    seen = States(y[at + np.arange(LAGS)], v[at + np.arange(LAGS - 1)], episode.outdoor[ahead], episode.price[ahead])
+    return episode, seen
+
+
+def measure(name: str) -> dict[str, float]:
+    beta, alpha = REGIMES[name]
+    model = reference_model()
+    spec = HouseMpc(cost=HouseCost(beta=beta, alpha=alpha))
+    mpc, states = CondensedMpc(spec, theta_values(model)), draw_states(COLD, 0)
+    ours = solve(mpc, states)
+    cold = cpu_of(lambda: solve(mpc, states)) / COLD
+    with_gradients = cpu_of(lambda: solve(mpc, states, gradients=True)) / COLD
+    episode, seen = loop(mpc, model)
+    closed = run([episode])[0]
+    warm = cpu_of(lambda: run([episode])) / len(seen)
+    few = States(*(a[:WITH_IPOPT] for a in (states.outputs, states.inputs, states.outdoor, states.price)))
+    daqp_cold_moves, daqp_cold = time_daqp(model, spec, states, warm=False)
+    daqp_warm_moves, daqp_warm = time_daqp(model, spec, seen, warm=True)
+    ipopt_moves, ipopt = time_ipopt(model, spec, few)
+    differences = {
+        "daqp_cold_difference_kw": np.abs(daqp_cold_moves[:, :ROOMS] - ours.action).max(),
+        "daqp_warm_difference_kw": np.abs(daqp_warm_moves[:, :ROOMS] - closed.policy).max(),
+        "ipopt_difference_kw": np.abs(ipopt_moves[:, :ROOMS] - ours.action[:WITH_IPOPT]).max(),
+    }
+    return {
+        "cold_ms": 1e3 * cold,
+        "cold_with_all_derivatives_ms": 1e3 * with_gradients,
+        "warm_ms": 1e3 * warm,
+        "daqp_cold_ms": 1e3 * daqp_cold,
+        "daqp_warm_ms": 1e3 * daqp_warm,
+        "ipopt_ms": 1e3 * ipopt,
+        "cold_over_daqp": cold / daqp_cold,
+        "warm_over_daqp": warm / daqp_warm,
+        "ipopt_over_cold": ipopt / cold,
+        "derivatives_over_solve": with_gradients / cold,
+        "iterations_cold": float(ours.iterations.mean()),
+        "iterations_warm": float(closed.iterations.mean()),
+        "failures": float((ours.status != 0).sum() + closed.failures),
+    } | {key: float(value) for key, value in differences.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, metavar="PATH")
+    args = parser.parse_args()
+    results = {name: measure(name) for name in REGIMES}
+    keys = list(next(iter(results.values())))
+    print(f"{'':32}" + "".join(f"{name:>16}" for name in results))
+    for key in keys:
+        print(f"{key:32}" + "".join(f"{results[name][key]:16.4g}" for name in results))
+    if args.json:
+        args.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
