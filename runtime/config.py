@@ -140,6 +140,8 @@ class SelfConsumptionRule(Section):
 
     kind: Literal["self_consumption"]
     net_load: str = "net_load"
+    meter: str | None = None
+    """An input that measures the net load of now: with it the rule works when the forecast has grown old."""
     charge: str = "charge"
     discharge: str = "discharge"
 

@@ -11,6 +11,7 @@ from runtime.config import SiteFile, zone
 from runtime.cycle import Cycle, Timing, TrialStep
 from runtime.gate import STATUS_TEXT
 from runtime.manifest import Manifest
+from runtime.rules import all_inputs
 from runtime.signals import Profile, Sample
 from runtime.store import Transition
 
@@ -140,7 +141,7 @@ def _details(cycle: Cycle) -> dict[str, Any]:
 
 
 def _inputs(cycle: Cycle, manifest: Manifest) -> dict[str, Any]:
-    specs = (*manifest.measured, *manifest.forecasts)
+    specs = all_inputs(cycle.policy.site.rule, manifest)
     return {s.name: _input(cycle.image.samples[s.name], s.unit, cycle) for s in specs}
 
 

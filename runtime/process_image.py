@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from runtime.config import SiteFile
 from runtime.forecast import resample
 from runtime.manifest import Manifest
+from runtime.rules import meters
 from runtime.signals import Arrival, Profile, Sample, Validity, sample
 from runtime.units import conversion
 
@@ -45,11 +46,12 @@ def take_image(
 ) -> ProcessImage:
     """Convert, date and judge all inputs, and put the forecasts on the horizon. `settle` may replace bad samples."""
     samples: dict[str, Sample] = {}
-    for spec in (*manifest.measured, *manifest.forecasts):
+    numbers = (*manifest.measured, *meters(site.rule, manifest))
+    for spec in (*numbers, *manifest.forecasts):
         section = site.inputs[spec.name]
         convert = conversion(section.unit, spec.unit)
         samples[spec.name] = sample(spec, arrivals.get(spec.name), convert, section.max_age_s, monotonic_s)
-    for spec in manifest.measured:
+    for spec in numbers:
         if isinstance(samples[spec.name].value, Profile):
             samples[spec.name] = _unusable(samples[spec.name], Validity.MALFORMED, "a forecast instead of a number")
     samples = dict(settle(samples))

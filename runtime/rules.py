@@ -22,7 +22,7 @@ def rule_action(
         case HoldRule():
             wanted = dict(rule.values)
         case SelfConsumptionRule():
-            net_load = _value(rule.net_load, values)
+            net_load = values[rule.meter] if rule.meter in values else _value(rule.net_load, values)
             wanted = {rule.charge: max(0.0, -net_load), rule.discharge: max(0.0, net_load)}
         case ThermostatRule():
             wanted = {rule.action: _thermostat(rule, rule.action, _value(rule.measurement, values), last, manifest)}
@@ -46,6 +46,19 @@ def rule_signals(rule: AnyRule) -> tuple[tuple[str, ...], tuple[str, ...]]:
             return (rule.action,), (rule.measurement,)
         case ThermostatsRule():
             return tuple(rule.zones), tuple(rule.zones.values())
+
+
+def meters(rule: AnyRule, manifest: Manifest) -> tuple[SignalSpec, ...]:
+    """Inputs that only the rule needs, each with unit and bounds of the forecast whose present value it measures."""
+    if not isinstance(rule, SelfConsumptionRule) or rule.meter is None:
+        return ()
+    measured = (spec for spec in manifest.forecasts if spec.name == rule.net_load)
+    return tuple(spec.model_copy(update={"name": rule.meter}) for spec in measured)
+
+
+def all_inputs(rule: AnyRule, manifest: Manifest) -> tuple[SignalSpec, ...]:
+    """What a site must deliver: what the bundle measures and forecasts, and what its rule needs besides."""
+    return (*manifest.measured, *manifest.forecasts, *meters(rule, manifest))
 
 
 def _thermostat(

@@ -8,7 +8,7 @@ from runtime.bundle import Bundle, open_bundle
 from runtime.config import SiteFile
 from runtime.errors import ConfigError
 from runtime.manifest import Manifest, SignalSpec
-from runtime.rules import rule_signals
+from runtime.rules import all_inputs, meters, rule_signals
 from runtime.toml_lines import did_you_mean
 from runtime.units import conversion
 
@@ -32,7 +32,7 @@ def bundle_folder(site: SiteFile) -> Path:
 
 def check_against(site: SiteFile, manifest: Manifest) -> None:
     """Raises ConfigError at the first thing that does not fit."""
-    inputs = {s.name: s for s in (*manifest.measured, *manifest.forecasts)}
+    inputs = {s.name: s for s in all_inputs(site.rule, manifest)}
     actions = {a.name: a for a in manifest.actions}
     for name, section in site.inputs.items():
         if name not in inputs:
@@ -40,7 +40,8 @@ def check_against(site: SiteFile, manifest: Manifest) -> None:
         _check_unit(site, ("inputs", name, "unit"), section.unit, inputs[name].unit)
     for name, spec in inputs.items():
         if name not in site.inputs:
-            raise site.error(("inputs",), f"the bundle needs {name} in {spec.unit}; add [inputs.{name}]")
+            who = "rule" if name in {meter.name for meter in meters(site.rule, manifest)} else "bundle"
+            raise site.error(("inputs",), f"the {who} needs {name} in {spec.unit}; add [inputs.{name}]")
         estimated = site.inputs[name].estimate_s > 0.0
         if estimated and (manifest.safety is None or name not in {s.name for s in manifest.states}):
             raise site.error(
@@ -58,6 +59,9 @@ def check_against(site: SiteFile, manifest: Manifest) -> None:
     for action in actions:
         if action not in moved:
             raise site.error(("outputs",), f"no output uses the action {action}; name it under combine")
+    for meter in meters(site.rule, manifest):
+        if meter.name in {s.name for s in (*manifest.measured, *manifest.forecasts)}:
+            raise site.error(("rule", "meter"), f"{meter.name} is a signal of the bundle; name an input of its own")
     _check_rule(site, actions, inputs)
     if site.controller.cycle_s > manifest.dt_s:
         raise site.error(

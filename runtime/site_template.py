@@ -211,7 +211,7 @@ def _rule(signals: Signals) -> str:
     head = "# What controls while the optimiser cannot.\n[rule]\n"
     actions = {a.name for a in signals.actions}
     if {"charge", "discharge"} <= actions and "net_load" in {f.name for f in signals.forecasts}:
-        return head + 'kind = "self_consumption"\n'
+        return head + 'kind = "self_consumption"\n# meter = "net_load_meter"  # without a forecast\n'
     zones = [(f"power_{n}", f"room_{n}") for n in (m.name.removeprefix("room_") for m in signals.measured)]
     if {action for action, _ in zones} == actions:
         pairs = ", ".join(f'{action} = "{room}"' for action, room in zones)

@@ -209,6 +209,10 @@ def test_rules() -> None:
     assert rule_action(rule, {"net_load": 9.0}, None, manifest) == (0.0, 2.0)
     with pytest.raises(RuleUnavailableError, match="net_load"):
         rule_action(rule, {}, None, manifest)
+    metered = SelfConsumptionRule(kind="self_consumption", meter="meter")
+    assert rule_action(metered, {"meter": 1.0, "net_load": -1.5}, None, manifest) == (0.0, 1.0)
+    assert rule_action(metered, {"meter": 1.0}, None, manifest) == (0.0, 1.0)
+    assert rule_action(metered, {"net_load": -1.5}, None, manifest) == (1.5, 0.0)
     assert rule_action(HoldRule(values={"charge": 5.0}), {}, None, manifest) == (2.0, 0.0)
     heat = ThermostatRule(kind="thermostat", action="inflow", measurement="level", set_point=0.5, band=0.2, on=0.9)
     tank = tiny_manifest()
