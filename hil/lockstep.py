@@ -24,8 +24,8 @@ from typing import IO, Any
 from hil.errors import BenchError
 from runtime.links.mqtt import BARRIER_TOPIC
 
-READY_TIMEOUT_S = 30.0
-CYCLE_TIMEOUT_S = 60.0
+READY_TIMEOUT_S = 180.0
+CYCLE_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 15.0
 LOG_TAIL_LINES = 8
 LAST_WORDS_S = 1.0

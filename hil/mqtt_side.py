@@ -18,7 +18,7 @@ from hil.faults import Display, Garbage, Shown
 from hil.plants import Forecast
 from runtime.links.mqtt import BARRIER_TOPIC
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 120.0
 
 
 class MqttSide:

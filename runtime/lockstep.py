@@ -26,7 +26,7 @@ from runtime.errors import LinkError
 from runtime.links.mqtt import BARRIER_TOPIC
 
 BROKER_WAIT_S = 10.0
-BARRIER_WAIT_S = 10.0
+BARRIER_WAIT_S = 60.0
 ACKNOWLEDGE_WAIT_S = 10.0
 
 
