@@ -115,7 +115,7 @@ class Client:
     def read(self, topic: str) -> Any:
         """The retained message."""
         done = subprocess.run(
-            ["mosquitto_sub", *self._at, "-t", topic, "-C", "1", "-W", "10"], capture_output=True, check=True
+            ["mosquitto_sub", *self._at, "-t", topic, "-C", "1", "-W", "60"], capture_output=True, check=True
         )
         return json.loads(done.stdout)
 

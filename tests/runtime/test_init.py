@@ -28,7 +28,7 @@ def nisse(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]
         command(*arguments),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(root)},
     )
@@ -85,7 +85,7 @@ def test_the_questions_are_few_and_their_answers_are_obeyed(tmp_path: Path, libr
     os.close(terminal)
     answers = ["battery", "", "mqtt", "cellar", "Europe/Oslo", "192.0.2.1", 'no"body\\']
     os.write(screen, "".join(f"{answer}\n" for answer in answers).encode())
-    said, _ = process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=120)
     os.close(screen)
     assert process.returncode == 0, said
     assert said.count(b"?") == len(answers)

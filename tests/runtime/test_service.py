@@ -24,11 +24,11 @@ needs_systemd = pytest.mark.skipif(
 
 
 def service(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command("service", *arguments), capture_output=True, text=True, timeout=60)
+    return subprocess.run(command("service", *arguments), capture_output=True, text=True, timeout=180)
 
 
 def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["systemd-analyze", *map(str, arguments)], capture_output=True, text=True, timeout=60)
+    return subprocess.run(["systemd-analyze", *map(str, arguments)], capture_output=True, text=True, timeout=180)
 
 
 @needs_systemd

@@ -34,12 +34,12 @@ SAMPLE = re.compile(r'[a-z_]+(\{[a-z_]+="(\\.|[^"\\\n])*"(,[a-z_]+="(\\.|[^"\\\n
 
 
 def status(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command("status", *arguments), capture_output=True, text=True, timeout=30)
+    return subprocess.run(command("status", *arguments), capture_output=True, text=True, timeout=120)
 
 
 def get(port: int, path: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as reply:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as reply:
             return reply.status, reply.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -55,7 +55,7 @@ def test_status_file_metrics_and_health_of_a_running_daemon(
     ears.wait_for("nisse/tank/state", level_is("mpc"))
     file = run / "tank.json"
 
-    deadline = time.monotonic() + 5.0
+    deadline = time.monotonic() + 30.0
     while not file.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     shown = status(tank.site, "--file", file, "--once", "--json", tmp_path / "status.json")
@@ -75,7 +75,7 @@ def test_status_file_metrics_and_health_of_a_running_daemon(
     with socket.create_connection(("127.0.0.1", port)) as silent:  # one who never asks does not keep others waiting
         begun = time.monotonic()
         assert get(port, "/healthz")[0] == 200
-        assert time.monotonic() - begun < 5.0
+        assert time.monotonic() - begun < 20.0
         silent.close()
     assert listeners(port) == {"0100007F"}  # 127.0.0.1 alone
 
@@ -124,7 +124,7 @@ def test_live_status_in_a_terminal_leaves_it_as_it_was(tank: Tank, tmp_path: Pat
 
     def until(text: bytes) -> None:
         nonlocal seen
-        deadline = time.monotonic() + 20.0
+        deadline = time.monotonic() + 60.0
         while text not in seen and time.monotonic() < deadline:
             if select.select([screen], [], [], 0.1)[0]:
                 with contextlib.suppress(OSError):
@@ -136,7 +136,7 @@ def test_live_status_in_a_terminal_leaves_it_as_it_was(tank: Tank, tmp_path: Pat
     until(b"is the daemon running?")
     process.send_signal(signal.SIGINT)
     until(b"\x1b[?1049l")
-    assert process.wait(10.0) == 0 and b"Traceback" not in seen
+    assert process.wait(60.0) == 0 and b"Traceback" not in seen
     os.close(screen)
 
 
