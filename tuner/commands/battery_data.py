@@ -13,7 +13,8 @@ from systems.battery.tariff import Tariff, load_tariff
 from systems.series import DEFAULT_MAX_GAP_S, TimeSeries
 from tuner.evaluate.periods import Split, split_at
 
-GENERATED_WEEKS = 52
+GENERATED_WEEKS = 104
+"""Two years: one to train on and one, with the same seasons, to hold out from."""
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
