@@ -79,6 +79,7 @@ def run_scenario(
     output_dir: Path,
     *,
     progress: Progress | None = None,
+    page: bool = True,
 ) -> Result:
     """Run a scenario and write record, JUnit XML and HTML report to `output_dir`.
 
@@ -101,7 +102,7 @@ def run_scenario(
     began = time.perf_counter()
     record, timing = _run(scenario, plant, path, bundle, output_dir, progress)
     wall_s = time.perf_counter() - began
-    return write_results(scenario, plant, expectations, record, timing, wall_s, output_dir)
+    return write_results(scenario, plant, expectations, record, timing, wall_s, output_dir, page)
 
 
 def replay_scenario(scenario: Scenario, record_path: Path, output_dir: Path) -> Result:
@@ -135,8 +136,9 @@ def write_results(
     timing: tuple[Timing, ...],
     wall_s: float,
     output_dir: Path,
+    page: bool = True,
 ) -> Result:
-    """Judge a record and write it with its JUnit XML and HTML page."""
+    """Judge a record and write it with its JUnit XML and, unless `page` is False and all is well, its HTML page."""
     kpis = kpi.indicators(record, timing)
     result = Result(
         scenario=scenario,
@@ -153,6 +155,8 @@ def write_results(
     record.write(result.record_path)
     write_timing(output_dir / TIMING_FILE, timing)
     write_junit(result.junit_path, scenario.head.name, result.verdict, wall_s)
+    if not page and result.verdict.passed:
+        return result
     from hil.report import write_report  # matplotlib takes a second to import: not before the run
 
     write_report(result.html_path, result, plant.panels, plant.plan_state)

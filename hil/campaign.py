@@ -21,6 +21,9 @@ from hil.plants import make_plant
 from hil.scenario import Fault, Scenario
 from hil.schedule import draw, signals_of
 
+ONCE = "not when run again: "
+"""How the failures of a run begin that did not fail a second time."""
+
 Progress = Callable[[int, int, int], None]
 """Called with (runs done, runs in all, failures)."""
 
@@ -73,11 +76,15 @@ def run_campaign(
             for number, faults in enumerate(schedules)
             if number not in known
         ]
-        for future in as_completed(futures):
-            trials.append(future.result())
-            finished(trials[-1])
-            if progress is not None:
-                progress(len(trials), runs, sum(not t.passed for t in trials))
+        try:
+            for future in as_completed(futures):
+                trials.append(future.result())
+                finished(trials[-1])
+                if progress is not None:
+                    progress(len(trials), runs, sum(not t.passed for t in trials))
+        except BaseException:  # stopped: what has not begun does not begin
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return sorted(trials, key=lambda t: t.number)
 
 
@@ -94,6 +101,10 @@ def _trial(
         shutil.rmtree(folder)
         return trial
     attempt = folder / "shrinking"
+    if not failures_of(faults, attempt):
+        # The schedule is not to blame: a computer too busy for its real-time limits, or a race. Nothing to shrink.
+        shutil.rmtree(attempt)
+        return replace(trial, failures=tuple(f"{ONCE}{text}" for text in trial.failures), smallest=faults)
     smallest = shrink(faults, lambda fewer: bool(failures_of(fewer, attempt)))
     shutil.rmtree(attempt, ignore_errors=True)
     return replace(trial, smallest=smallest)
@@ -104,7 +115,7 @@ def _failures(
 ) -> tuple[str, ...]:
     """The predicates that do not hold under these faults, or the bench's error: a dead daemon is a failure as well."""
     try:
-        result = run_scenario(scenario.model_copy(update={"faults": faults}), bundle, key, folder)
+        result = run_scenario(scenario.model_copy(update={"faults": faults}), bundle, key, folder, page=False)
     except BenchError as error:
         return (str(error),)
     return tuple(f"{c.outcome.text}: {c.outcome.detail}" for c in result.verdict.checks if not c.outcome.holds)

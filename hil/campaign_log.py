@@ -20,8 +20,9 @@ class CampaignLogError(BenchError):
 
 
 def identity(scenario: Scenario, bundle_digest: str) -> str:
-    """What makes two campaigns the same one: the scenario's text, its seed and the bundle."""
-    text = f"{scenario.source}\0{scenario.head.seed}\0{bundle_digest}"
+    """What makes two campaigns the same one: the texts of scenario and site, the seed and the bundle."""
+    site = scenario.path(scenario.head.site)
+    text = f"{scenario.source}\0{site.read_text() if site.is_file() else ''}\0{scenario.head.seed}\0{bundle_digest}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 
