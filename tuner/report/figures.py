@@ -68,7 +68,8 @@ def savings_figure(evaluation: Evaluation) -> Figure:
             saved = evaluation.policies[name].saving_eur_per_week
             error = [[saved.mean - saved.low], [saved.high - saved.mean]]
             ax.barh(row, saved.mean, color=COLOURS[name], height=0.62, xerr=error, ecolor="#444", capsize=2.5)
-            ax.annotate(f"{saved.mean:.2f}", (max(saved.high, 0.0), row), (6, 0), textcoords="offset points", va="center")
+            end = (max(saved.high, 0.0), row)
+            ax.annotate(f"{saved.mean:.2f}", end, (6, 0), textcoords="offset points", va="center")
         ax.set_yticks(range(len(names)), [LABELS[name] for name in names])
         ax.invert_yaxis()
         ax.margins(x=0.12)
