@@ -1,4 +1,4 @@
-"""A bundle as one file for transport: a gzipped tar in which every byte is checked or fixed."""
+"""A bundle as one file for transport: a gzipped tar whose every meaningful bit is checked or fixed."""
 
 from __future__ import annotations
 
