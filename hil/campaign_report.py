@@ -24,7 +24,8 @@ def tried(trials: Sequence[Trial]) -> list[tuple[str, int, int]]:
     return [(label, count, failed[label]) for label, count in sorted(drawn.items(), key=lambda x: (-x[1], x[0]))]
 
 
-def write_page(path: Path, scenario: Scenario, trials: Sequence[Trial], wall_s: float) -> None:
+def write_page(path: Path, scenario: Scenario, trials: Sequence[Trial], wall_s: float | None) -> None:
+    """wall_s: how long all of it took; None where that is not known, since the campaign was stopped in between."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, trim_blocks=True
     )
@@ -35,7 +36,7 @@ def write_page(path: Path, scenario: Scenario, trials: Sequence[Trial], wall_s: 
         failed=[(trial, as_toml(trial.smallest)) for trial in trials if not trial.passed],
         tried=tried(trials),
         days=len(trials) * scenario.head.duration / 86400.0,
-        wall_min=wall_s / 60.0,
+        wall_min=None if wall_s is None else wall_s / 60.0,
     )
     path.write_text(page, encoding="utf-8")
 

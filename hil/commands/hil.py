@@ -92,7 +92,7 @@ def _campaign(scenario: Scenario, args: argparse.Namespace, output: Path) -> int
             jobs=args.jobs,
             progress=lambda done, total, failed: bar.update(task, completed=done, total=total, failed=failed),
         )
-    write_page(output / "campaign.html", scenario, trials, time.perf_counter() - began)
+    write_page(output / "campaign.html", scenario, trials, None if done else time.perf_counter() - began)
     write_campaign_junit(args.junit or output / "junit.xml", scenario, trials)
     if args.json is not None:
         args.json.write_text(json.dumps(campaign_json(scenario, trials), indent=2) + "\n", encoding="utf-8")
