@@ -50,9 +50,8 @@ class ReferenceSolver:
         x, u = ca.SX.sym("x", nx, n + 1), ca.SX.sym("u", nu, n)
         s, st = ca.SX.sym("s", ns, n), ca.SX.sym("st", nst)
         x0, forecast = ca.SX.sym("x0", nx), ca.SX.sym("forecast", n + 1, problem.nd)
-        theta = ca.SX.sym("theta", problem.ntheta)
+        p = ca.SX.sym("p", problem.np)
         z = problem.features(forecast) if problem.features is not None else ca.SX(0, 1)
-        p = problem.prepare(theta) if problem.prepare is not None else theta
 
         cost, equalities, inequalities = ca.SX(0), [x[:, 0] - x0], []
         for k in range(n):
@@ -78,7 +77,7 @@ class ReferenceSolver:
         self._row_upper = np.concatenate([np.zeros(rows.numel()), np.full(limits.numel(), np.inf)])
         program = {
             "x": ca.vertcat(ca.vec(x), ca.vec(u), ca.vec(s), st),
-            "p": ca.vertcat(x0, ca.vec(forecast), theta),
+            "p": ca.vertcat(x0, ca.vec(forecast), p),
             "f": cost,
             "g": ca.vertcat(rows, limits),
         }
@@ -96,9 +95,9 @@ class ReferenceSolver:
             lower[first_u : first_u + na] = upper[first_u : first_u + na] = np.asarray(first_action)
         guess = np.zeros_like(lower)
         guess[:first_u] = np.tile(np.asarray(x0, dtype=float), n + 1)
-        parameters = np.concatenate(
-            [np.ravel(x0), np.ravel(np.asarray(forecast, dtype=float).reshape(n + 1, -1), order="F"), np.ravel(theta)]
-        )
+        rows = np.asarray(forecast, dtype=float).reshape(n + 1, -1)
+        p = theta if problem.prepare is None else np.asarray(problem.prepare(np.asarray(theta, dtype=float)))
+        parameters = np.concatenate([np.ravel(x0), np.ravel(rows, order="F"), np.ravel(p)])
         started = time.perf_counter()
         result = self._solver(x0=guess, p=parameters, lbx=lower, ubx=upper, lbg=self._row_lower, ubg=self._row_upper)
         elapsed = time.perf_counter() - started
