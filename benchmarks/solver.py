@@ -94,10 +94,10 @@ def markdown(result: dict[str, float], problems: int) -> str:
     return f"""# A battery solve, N = 96
 
 Written by `python -m benchmarks.solver --problems {problems} --markdown docs/results/solver.md` on
-{platform.machine()} with {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}. Medians of CPU time over {problems}
-seeded days; `hpipm` is HPIPM called directly on the same QP with the same tolerances (SPEED mode, state 0 eliminated),
-`hpipm_condensed` the same with partial condensing and the time that takes. `inside_the_library` is wall time, without
-the Python side.
+{platform.machine()} with {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}. Medians of CPU time over
+{problems} seeded days; `hpipm` is HPIPM called directly on the same QP with the same tolerances (SPEED mode, state 0
+eliminated), `hpipm_condensed` the same with partial condensing and the time that takes. `inside_the_library` is wall
+time, without the Python side.
 
 | what | value |
 |---|---:|
