@@ -12,8 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from itertools import pairwise
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import casadi as ca
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from codegen.condensed.solver import CondensedMpc, Episode, States, run, solve
 from systems.house.arx import ArxModel, reference_model
 from systems.house.cost import HouseCost
+from systems.house.problem import house_forecast, house_problem, house_state
 from systems.house.theta import LAGS, ROOMS, HouseMpc, theta_values
 from systems.house.weather import generate_conditions
 
@@ -115,28 +116,36 @@ def time_daqp(model: ArxModel, mpc: HouseMpc, states: States, *, warm: bool) -> 
 
 
 def time_ipopt(model: ArxModel, mpc: HouseMpc, states: States) -> tuple[Array, float]:
-    """The condensed program with slacks in CasADi + IPOPT, its Hessian and Jacobian constant."""
-    c, free = condense(model, mpc), free_response(model, states)
-    m, n = c.gamma.shape
-    u, s, linear, band = ca.MX.sym("u", n), ca.MX.sym("s", m), ca.MX.sym("f", n), ca.MX.sym("band", m)
-    y = band + ca.DM(c.gamma) @ u
-    cost = ca.dot(u, ca.DM(c.hessian) @ u) / 2 + ca.dot(linear, u) + ca.dot(ca.DM(c.row_penalty), s**2) / 2
-    program = {"x": ca.vertcat(u, s), "p": ca.vertcat(linear, band), "f": cost, "g": ca.vertcat(y + s, y - s)}
-    quiet = {"ipopt.print_level": 0, "print_time": False, "ipopt.sb": "yes", "ipopt.tol": 1e-10}
+    """First moves (batch, rooms) and CPU s per solve of CasADi + IPOPT on the lifted problem, which it wants sparse."""
+    problem, theta = house_problem(model, mpc), theta_values(model)
+    p, n, soft = problem.prepare(theta), problem.horizon, len(problem.soft_penalty.quadratic)
+    x0, d = ca.MX.sym("x0", problem.nx), ca.MX.sym("d", problem.nd, n + 1)
+    x, u, s = ca.MX.sym("x", problem.nx, n + 1), ca.MX.sym("u", problem.na, n), ca.MX.sym("s", soft, n)
+    cost, joints, band = ca.MX(0), [x[:, 0] - x0], []
+    for k in range(n):
+        stage = (x[:, k], u[:, k], d[:, k], ca.MX(0, 1), p)
+        joints.append(problem.dynamics(*stage) - x[:, k + 1])
+        band.append(problem.soft(*stage) + s[:, k])
+        cost += problem.discount**k * problem.stage_cost(*stage)
+        cost += problem.discount**k * ca.dot(ca.DM(problem.soft_penalty.quadratic), s[:, k] ** 2) / 2
+    cost += problem.discount**n * problem.terminal_cost(x[:, n], d[:, n], ca.MX(0, 1), p)
+    variables = ca.veccat(x, u, s)
+    program = {"x": variables, "p": ca.veccat(x0, d), "f": cost, "g": ca.vertcat(*joints, *band)}
+    quiet = {"ipopt.print_level": 0, "print_time": False, "ipopt.sb": "yes", "ipopt.tol": 1e-9, "expand": True}
     constant = {"ipopt.hessian_constant": "yes", "ipopt.jac_c_constant": "yes", "ipopt.jac_d_constant": "yes"}
     solver = ca.nlpsol("s", "ipopt", program, quiet | constant)
-    low = np.concatenate([np.full(m, mpc.cost.lower_c), np.full(m, -np.inf)])
-    high = np.concatenate([np.full(m, np.inf), np.full(m, mpc.cost.upper_c)])
-    moves, spent = np.empty((len(states), n)), 0.0
+    free, moves = np.full(x.numel(), np.inf), np.empty((len(states), problem.na))
+    lbx = np.concatenate([-free, np.zeros(u.numel()), np.zeros(s.numel())])
+    ubx = np.concatenate([free, np.full(u.numel(), mpc.max_power_kw), np.full(s.numel(), np.inf)])
+    ubg = np.concatenate([np.zeros(x.numel()), np.full(s.numel(), np.inf)])
+    spent = 0.0
     for i in range(len(states)):
-        p = np.concatenate([c.linear(free[i], states.price[i], mpc), free[i]])
+        start = house_state(theta, model, states.outputs[i], states.inputs[i])
+        forecast = house_forecast(mpc, states.outdoor[i], states.price[i])
         began = time.thread_time()
-        found = solver(
-            p=p, lbg=low, ubg=high, lbx=np.concatenate([np.zeros(n), np.zeros(m)]),
-            ubx=np.concatenate([np.full(n, mpc.max_power_kw), np.full(m, np.inf)]),
-        )  # fmt: skip
+        found = solver(p=np.concatenate([start, forecast.ravel()]), lbx=lbx, ubx=ubx, lbg=np.zeros(len(ubg)), ubg=ubg)
         spent += time.thread_time() - began
-        moves[i] = np.array(found["x"]).ravel()[:n]
+        moves[i] = np.array(found["x"]).ravel()[x.numel() : x.numel() + problem.na]
     return moves, spent / len(states)
 
 
