@@ -92,6 +92,7 @@ def make_manifest(problem: Problem, request: BuildRequest, acados_versions: Mapp
     safety = make_safety(request.shape, request.theta, problem.dt_s)
     observer = make_observer(request.shape, request.theta)
     grid = {"horizon": problem.horizon, "dt_s": problem.dt_s, "discount": problem.discount}
+    model = {} if request.shape.model is None else {"model": request.shape.model}
     return Manifest(
         name=problem.name,
         system=request.shape.system,
@@ -108,7 +109,7 @@ def make_manifest(problem: Problem, request: BuildRequest, acados_versions: Mapp
         safety=None if safety is None else SafetySet.model_validate(safety),
         estimator=DirectEstimator() if observer is None else ArxObserver.model_validate(observer),
         provenance={
-            "problem": {"spec": full_spec(request.shape), **grid},
+            "problem": {"spec": full_spec(request.shape), **grid, **model},
             "tools": {"nisse": version("nisse"), "casadi": ca.CasadiMeta.version(), "acados": dict(acados_versions)},
             **request.provenance,
         },
@@ -119,8 +120,9 @@ def make_manifest(problem: Problem, request: BuildRequest, acados_versions: Mapp
 def shape_of(manifest: Manifest) -> Shape:
     """The shape that `make_manifest` recorded, so that a bundle can be verified again later."""
     recorded = manifest.provenance.get("problem", {})
-    spec = recorded.get("spec", {}) if isinstance(recorded, dict) else {}
-    return Shape(manifest.system, spec, manifest.horizon, manifest.dt_s, manifest.discount)
+    recorded = recorded if isinstance(recorded, dict) else {}
+    spec, model = recorded.get("spec", {}), recorded.get("model")
+    return Shape(manifest.system, spec, manifest.horizon, manifest.dt_s, manifest.discount, model)
 
 
 def _signal(signal: Signal) -> SignalSpec:

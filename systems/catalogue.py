@@ -11,7 +11,7 @@ from systems.battery.problem import home_battery
 from systems.battery.safety import battery_safety
 from systems.battery.scalar import scalar_battery
 from systems.battery.spec import BatterySpec
-from systems.house.arx import reference_model
+from systems.house.arx import ArxModel, reference_model
 from systems.house.cost import HouseCost
 from systems.house.observer import house_observer
 from systems.house.problem import house_problem
@@ -27,26 +27,34 @@ class UnknownSystemError(ValueError):
 
 @dataclass(frozen=True)
 class Shape:
-    """What a problem is built with: nameplate and time grid. None keeps the system's own value."""
+    """What a problem is built with: nameplate, time grid, fitted model. None keeps the system's own value."""
 
     system: str
     spec: Mapping[str, float]
     horizon: int | None = None
     dt_s: float | None = None
     discount: float | None = None
+    model: str | None = None
+    """Text of the model file that `nisse identify` wrote, if it is one: theta and its bounds follow it."""
 
 
 @dataclass(frozen=True)
 class System:
-    """One entry: nameplate values, problem(spec, time grid), safety(spec, theta, dt_s), observer(theta).
+    """One entry: nameplate, problem(spec, time grid and model), safety(spec, theta, dt_s), observer(theta, model).
 
     observer: the state estimator as plain data, or None where every state is measured.
+    takes_model: the grid may hold the text of a fitted `model`.
     """
 
     spec: Mapping[str, float]
     problem: Callable[[Mapping[str, float], Mapping[str, Any]], Problem]
     safety: Callable[[Mapping[str, float], Mapping[str, float], float], dict[str, Any] | None]
-    observer: Callable[[Mapping[str, float]], dict[str, Any] | None] = lambda theta: None
+    observer: Callable[[Mapping[str, float], str | None], dict[str, Any] | None] = lambda theta, model: None
+    takes_model: bool = False
+
+
+def _house_model(text: str | None) -> ArxModel:
+    return reference_model() if text is None else ArxModel.from_json(text)
 
 
 def _house_mpc(spec: Mapping[str, float], grid: Mapping[str, Any]) -> HouseMpc:
@@ -71,12 +79,13 @@ SYSTEMS: dict[str, System] = {
         problem=lambda spec, grid: home_battery(BatterySpec(**spec), **grid),
         safety=lambda spec, theta, dt_s: battery_safety(BatterySpec(**spec), theta, dt_s),
     ),
-    # The model is a matter of theta, all of which a parameter file may replace.
+    # Without a fitted model the reference one is the default of theta, all of which a parameter file may replace.
     "house": System(
         spec=HOUSE_SPEC,
-        problem=lambda spec, grid: house_problem(reference_model(), _house_mpc(spec, grid)),
+        problem=lambda spec, grid: house_problem(_house_model(grid.get("model")), _house_mpc(spec, grid)),
         safety=lambda spec, theta, dt_s: None,
-        observer=lambda theta: house_observer(reference_model(), theta),
+        observer=lambda theta, model: house_observer(_house_model(model), theta),
+        takes_model=True,
     ),
     "scalar_battery": System(
         spec={},
@@ -110,7 +119,12 @@ def make_problem(shape: Shape) -> Problem:
     """The problem of a shape. Raises UnknownSystemError."""
     grid = {f.name: getattr(shape, f.name) for f in fields(Shape) if f.name not in ("system", "spec")}
     given = {name: value for name, value in grid.items() if value is not None}
-    return system_named(shape.system).problem(full_spec(shape), given)
+    system = system_named(shape.system)
+    if shape.model is not None and not system.takes_model:
+        raise UnknownSystemError(
+            f"{shape.system} has no model file: what was identified of it is theta, so name --theta"
+        )
+    return system.problem(full_spec(shape), given)
 
 
 def make_safety(shape: Shape, theta: Mapping[str, float], dt_s: float) -> dict[str, Any] | None:
@@ -120,4 +134,4 @@ def make_safety(shape: Shape, theta: Mapping[str, float], dt_s: float) -> dict[s
 
 def make_observer(shape: Shape, theta: Mapping[str, float]) -> dict[str, Any] | None:
     """The state estimator as plain data, or None for a system whose states are all measured."""
-    return system_named(shape.system).observer(theta)
+    return system_named(shape.system).observer(theta, shape.model)

@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--target", action="append", metavar="ARCH", help=f"one of {', '.join(TARGETS)}; repeatable (default: this one)"
     )
     parser.add_argument("--theta", type=Path, metavar="FILE", help="what `nisse tune` or `identify` wrote")
+    parser.add_argument("--model", type=Path, metavar="FILE", help="house: the ARX that `nisse identify` wrote")
     parser.add_argument("--key", type=Path, required=True, metavar="FILE", help="signing key, from `nisse key new`")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the bundle, NAME.nisse")
     parser.add_argument(
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         if value is not None and value <= 0:
             raise UsageError(f"--{name} {value:g}: give a number above 0")
     targets = tuple(target_arch(name) for name in args.target or [host_arch()])
-    shape = Shape(args.system, parse_spec(args.spec), args.horizon, args.step)
+    shape = Shape(args.system, parse_spec(args.spec), args.horizon, args.step, model=read_model(args.model))
     problem = make_problem(shape)
     key = load_key(args.key)
     theta = {p.name: p.default for p in problem.theta} if args.theta is None else read_theta(args.theta, problem)
@@ -77,6 +78,16 @@ def run(args: argparse.Namespace) -> int:
         document = {"bundle": str(result.path), "targets": list(targets), "certificate": result.certificate}
         args.json.write_text(json.dumps(document, indent=1) + "\n")
     return 0
+
+
+def read_model(path: Path | None) -> str | None:
+    """The text of a model file. Raises UsageError when it cannot be read."""
+    if path is None:
+        return None
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--model {path}: {error}; name a file that `nisse identify --output` wrote") from error
 
 
 def parse_spec(items: list[str]) -> dict[str, float]:
