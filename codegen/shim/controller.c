@@ -186,9 +186,8 @@ static void clear_upper_slacks(nisse_controller *c) {
 }
 
 #if NISSE_QUADRATIC
-/* How the interior-point method is tried, in this order, until it meets the tolerance. Most programs need the first;
- * degenerate ones (a flat price makes every hour as good as the next) stall now and then, and start again from another
- * barrier, with multipliers kept further from zero, or with iterative refinement: each fails on different programs. */
+/* How HPIPM is tried, in this order, until it meets the tolerance: degenerate programs (a flat price makes every hour
+ * as good as the next) stall now and then in one mode or from one barrier, and not in the next. */
 typedef struct {
     enum hpipm_mode mode;
     double mu0;
