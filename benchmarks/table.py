@@ -85,6 +85,7 @@ def measure(bundle: Path, key_file: Path, cycles: int, seconds: float, days: flo
             result: dict[str, Any] = {
                 "machine": {"cpus": os.cpu_count(), "arch": platform.machine(), "cpu": _cpu(), "load": load},
                 "broker": house.broker.kind,
+                "options": f"--cycles {cycles} --seconds {seconds:g} --days {days:g}",
                 "quarter_hour": daemon.lockstep(house, folder, cycles, daemon.CYCLE_S),
                 "fast": daemon.lockstep(house, folder, cycles, daemon.FAST_CYCLE_S),
                 "wall": daemon.wall(house, seconds),
@@ -124,7 +125,8 @@ def page(result: Mapping[str, Any], today: str) -> str:
     lines = [
         "# What the daemon costs, and how long it takes to come back",
         "",
-        f"Made by `{COMMAND}` on {today}: {machine['cpu']}, {machine['cpus']} cores,",
+        f"Made by `{COMMAND} {result['options']}`",
+        f"on {today}: {machine['cpu']}, {machine['cpus']} cores,",
         f"{machine['arch']}, load average {machine['load']:.1f} when it began (other work on the same cores stretches",
         f"all times but processor time), broker {result['broker']}.",
         "",

@@ -22,7 +22,8 @@ def rule_action(
         case HoldRule():
             wanted = dict(rule.values)
         case SelfConsumptionRule():
-            net_load = values[rule.meter] if rule.meter in values else _value(rule.net_load, values)
+            source = rule.meter if rule.meter is not None and rule.meter in values else rule.net_load
+            net_load = _value(source, values)
             wanted = {rule.charge: max(0.0, -net_load), rule.discharge: max(0.0, net_load)}
         case ThermostatRule():
             wanted = {rule.action: _thermostat(rule, rule.action, _value(rule.measurement, values), last, manifest)}
