@@ -14,8 +14,16 @@ import numpy as np
 
 from codegen.errors import TargetError
 from codegen.licenses import license_texts
-from codegen.solver import LIBRARY, BuiltSolver, build_solver, compile_flags, link_flags, source_list
-from codegen.toolchain import acados_tree, target_arch
+from codegen.solver import (
+    LIBRARY,
+    BuiltSolver,
+    build_solver,
+    compile_flags,
+    extra_flags,
+    link_flags,
+    source_list,
+)
+from codegen.toolchain import TARGETS, acados_tree, target_arch
 from codegen.verify import DEFAULT_PROBLEMS, Progress, VerificationError, certify, failures
 from runtime.bundle import Manifest, ParameterSpec, SafetySet, SignalSpec, pack, write_bundle
 from runtime.manifest import ArxObserver, DirectEstimator
@@ -156,14 +164,30 @@ def bundle_files(built: Mapping[str, BuiltSolver], cache: Path | None = None) ->
 def build_script(sources: Sequence[str]) -> str:
     """A shell script that rebuilds the library on the machine it is for, with nothing but a C compiler."""
     includes = "-I. -Iinclude -Iinclude/acados -Iinclude/blasfeo/include -Iinclude/hpipm/include"
-    options = " ".join(f"'{flag}'" if "$" in flag else flag for flag in [*compile_flags(), *link_flags()])
+    own = {name: [path for path in sources if extra_flags(path, name)] for name in TARGETS}
+    cases = "\n".join(
+        f"        {path}:{name}) own='{' '.join(extra_flags(path, name))}' ;;" for name in TARGETS for path in own[name]
+    )
+    link = " ".join(f"'{flag}'" if "$" in flag else flag for flag in link_flags())
     return f"""#!/bin/sh
 # Rebuilds the controller library from these sources, on the machine it is for:  sh build.sh [OUTPUT]
 # It needs the libraries in ../lib/<arch> beside it at run time, as the shipped one does.
 set -eu
+output=${{1:-{LIBRARY}}}
+case $output in /*) ;; *) output=$(pwd)/$output ;; esac
 cd "$(dirname "$0")"
-lib=../lib/$(uname -m)
-${{CC:-cc}} {options} {includes} \\
-    {" ".join(sources)} \\
-    -o "${{1:-{LIBRARY}}}" -L"$lib" -Wl,--no-as-needed -lacados -lhpipm -lblasfeo -l:libqpOASES_e.so.3.1 -lm
+arch=$(uname -m)
+lib=../lib/$arch
+objects=$(mktemp -d)
+trap 'rm -rf "$objects"' EXIT
+for source in {" ".join(sources)}; do
+    own=
+    case $source:$arch in
+{cases}
+    esac
+    ${{CC:-cc}} {" ".join(compile_flags())} $own {includes} \\
+        -c "$source" -o "$objects/$(basename "$source" .c).o"
+done
+${{CC:-cc}} {link} "$objects"/*.o -o "$output" -L"$lib" -Wl,--no-as-needed \\
+    -lacados -lhpipm -lblasfeo -l:libqpOASES_e.so.3.1 -lm
 """

@@ -32,7 +32,8 @@ RESIDUAL_TOLERANCE = 1e-6
 # Every so many problems the first move is checked as well: the reference, made to start with it, must do no worse.
 FIRST_MOVE_EVERY = 4
 
-# A model with hundreds of coefficients explodes almost anywhere in their box; programs of 1e9 EUR prove nothing. 1 is stable.
+# A model with hundreds of coefficients explodes almost anywhere in their box; programs of 1e9 EUR prove nothing.
+# 1 is stable.
 GROWTH_LIMIT = 1.0
 CONDENSED_FROM_STATES = 10
 
@@ -78,7 +79,8 @@ def sample_cases(problem: Problem, count: int, seed: int, theta: Array | None = 
 
     x0 is at its lower or upper bound in two of five cases; forecasts are calm, wild, or constant at a corner of their
     range; theta is `theta` (or the default) in one of four cases, a corner of its box in one, random in the others.
-    Corners and random ones are drawn nearer to the usual theta until the model they make is as stable as the usual one, or stable at all.
+    Corners and random ones are drawn nearer to the usual theta
+    until the model they make is as stable as the usual one, or stable at all.
     """
     rng = np.random.default_rng(seed)
     usual = problem.theta_default() if theta is None else theta
