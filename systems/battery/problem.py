@@ -21,8 +21,8 @@ def home_battery(
     """The home battery: state soc; actions charge and discharge; cost in EUR.
 
     Stage cost: buy * import - sell * export + spread / 2 * (charge + discharge), each over one step of dt.
-    Terminal value of stored energy: capacity * (mean(buy) * slope * soc - |mean(buy)| * curvature / 2 * soc**2), concave
-    even where power is paid for being taken.
+    Terminal value of stored energy: capacity * (mean(buy) * slope * soc - |mean(buy)| * curvature / 2 * soc**2),
+    concave even where power is paid for being taken.
     """
     spec = spec or BatterySpec()
     x, u, d = ca.SX.sym("soc"), ca.SX.sym("u", 3), ca.SX.sym("d", 3)
