@@ -18,6 +18,7 @@ from tuner.house.experiment import Outcome, Progress, run_experiment
 from tuner.house.figure import draw_curves
 from tuner.house.protocol import MOVES, QUICK, SmartHomeSpec
 from tuner.house.summary import summarise
+from tuner.house.sweep import draw_sweep, run_sweep
 
 PROTOCOLS = {"paper": SmartHomeSpec(), "quick": QUICK}
 CONFIRM_PERIODS = {"paper": 20, "quick": 0}
@@ -30,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="PATH", help="write all results there")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="default: %(default)s")
     parser.add_argument("--fresh", action="store_true", help="begin anew instead of resuming the run in --output")
+    parser.add_argument(
+        "--sweep", action="store_true", help="map the improvement over comfort weight and model mismatch"
+    )
     data = parser.add_argument_group("data", "generated unless files are named")
     data.add_argument("--prices", type=Path, metavar="FILE.csv", help="columns time, price_eur_per_kwh")
     data.add_argument(
@@ -74,8 +78,31 @@ def data_from(args: argparse.Namespace, spec: SmartHomeSpec) -> ExperimentData:
     return data_from_files(args.prices, args.weather, evaluate_from=args.evaluate_from, seed=spec.seed)
 
 
+def sweep(args: argparse.Namespace, spec: SmartHomeSpec) -> int:
+    """The map of --sweep: one experiment of the protocol per point."""
+    data = data_from(args, spec)
+    rows = run_sweep(
+        spec, data, args.output, threads=args.threads, tell=lambda text, share: print(f"{share:4.0%} {text}")
+    )
+    draw_sweep(rows, args.output / "sweep.png")
+    document = {"experiment": "smart-home-sweep", "data": data.source, "points": rows, "versions": _versions()}
+    if args.json:
+        _write_json(args.json, document)
+    print(f"{'model':10}{'comfort share':>14}{'improvement %':>15}{'95 % interval':>18}{'fit with mean %':>17}")
+    for row in rows:
+        gain, fit = row["improvement_percent"], row["fit_with_mean_percent"]
+        interval = f"{gain['low']:.1f} .. {gain['high']:.1f}"
+        print(
+            f"{row['model_reading']:10}{row['comfort_share']:14.2f}{gain['mean']:15.1f}{interval:>18}{fit['mean']:17.1f}"
+        )
+    print(f"figure: {args.output / 'sweep.png'}")
+    return 0
+
+
 def run(args: argparse.Namespace) -> int:
     spec = spec_from(args)
+    if args.sweep:
+        return sweep(args, spec)
     checkpoint = args.output / "record.npz"
     if args.fresh:
         checkpoint.unlink(missing_ok=True)
@@ -86,13 +113,15 @@ def run(args: argparse.Namespace) -> int:
         )
     document = summarise(outcome) | {"versions": _versions(), "threads": args.threads}
     draw_curves(outcome.record.costs, args.output / "smart-home.png", title=_title(outcome))
-    text = json.dumps(document, indent=1)
-    (args.output / "smart-home.json").write_text(text + "\n", encoding="utf-8")
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(text + "\n", encoding="utf-8")
+    for path in {args.output / "smart-home.json", args.json or args.output / "smart-home.json"}:
+        _write_json(path, document)
     print(report(document, args.output))
     return 0
+
+
+def _write_json(path: Path, document: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 def report(document: dict[str, Any], output: Path) -> str:
