@@ -1,4 +1,4 @@
-"""Where tuning pays: improvement over the weight of comfort and over the mismatch of the model, as a map with intervals.
+"""Where tuning pays: improvement over the weight of comfort and over the mismatch of the model, with intervals.
 
 Near the set-point an expected-value model is close to optimal once its mean is right; where little weighs on comfort
 there is little to gain from a better temperature. The mismatch is that of the readings: "exact" lacks the innovations
