@@ -10,6 +10,7 @@ from systems.battery.exogenous import generated
 from systems.battery.problem import home_battery
 from systems.battery.scalar import CASES
 from tuner.evaluate.periods import split_at
+from tuner.experiments.battery_tuning import off_kinks
 from tuner.policy import MpcPolicy, Observation
 from tuner.tabular.scalar import expected_value_model, scalar_world
 from tuner.trainer import TrainingSpec, self_check, train
@@ -70,7 +71,7 @@ def test_policy_gradient_closes_most_of_the_gap_of_case_2():
     spec = TrainingSpec(
         iterations=8, episodes=20, steps=100, exploration=0.2, radius=0.08, learn=("deviation_band",), backtracks=0
     )
-    result = train(system, spec)
+    result = train(system, spec, theta_start=off_kinks(system, spec.learn))
     best, before, after = (
         world.solve().mean_return,
         world.evaluate(system.policy(result.theta_start), TABLE),
