@@ -111,13 +111,23 @@ def test_status_by_the_broker_says_when_the_daemon_is_gone(
     assert shown.returncode == 1 and "offline, last mpc" in shown.stdout
 
 
+def heed_interrupts() -> None:
+    """A test run started in the background of a shell ignores SIGINT, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_live_status_in_a_terminal_leaves_it_as_it_was(tank: Tank, tmp_path: Path) -> None:
     file = tmp_path / "status.json"
     state = {"level": "rule", "reason": "price: older than 60 s", "inputs": {}, "outputs": {}, "action": {}}
     file.write_text(json.dumps({"site": "tank", "written_s": time.time(), "state": state, "plan": None}))
     screen, terminal = pty.openpty()
     process = subprocess.Popen(
-        command("status", "--file", file), stdin=terminal, stdout=terminal, stderr=terminal, close_fds=True
+        command("status", "--file", file),
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        close_fds=True,
+        preexec_fn=heed_interrupts,
     )
     os.close(terminal)
     seen = b""
