@@ -70,9 +70,10 @@ void mpc_set_theta(mpc *model, const double *theta) {
     fill_gamma(model, y, v);
     fill_bias_response(model, y, v);
     memset(qp->r, 0, sizeof(double) * (size_t)model->n);
+    const double power_curvature = c->regularisation + theta[THETA_POWER];
     for (int move = 0; move < c->moves; move++)
         for (int k = model->start[move]; k < model->start[move + 1]; k++)
-            for (int pump = 0; pump < ROOMS; pump++) qp->r[move * ROOMS + pump] += c->regularisation * model->weight[k];
+            for (int pump = 0; pump < ROOMS; pump++) qp->r[move * ROOMS + pump] += power_curvature * model->weight[k];
     int move = 0;
     for (int k = 0; k < c->horizon; k++) {
         if (k >= model->start[move + 1]) move++;

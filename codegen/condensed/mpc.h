@@ -2,7 +2,7 @@
  *
  * Stage k = 0..N-1 pays for its powers P_k and for the temperatures y_{k+1} they lead to, times gamma^k dt:
  *
- *   price_scale price_k sum(P_k) + reg/2 |P_k|^2
+ *   price_scale price_k sum(P_k) + (reg + power_curvature)/2 |P_k|^2
  *     + sum_r scale_r beta (y_r - set_point - offset_r)^2 + penalty/2 [(low + backoff_r - y_r)_+^2 + (y_r - high + backoff_r)_+^2]
  *
  * and the last temperatures pay gamma^N (slope_r (y_r - set_point) + curvature_r/2 (y_r - set_point)^2) besides.
@@ -25,7 +25,8 @@ enum {
     THETA_BACKOFF_HIGH = THETA_BACKOFF_LOW + ROOMS,
     THETA_COMFORT = THETA_BACKOFF_HIGH + ROOMS, /* scale_r */
     THETA_PRICE = THETA_COMFORT + ROOMS,        /* price_scale */
-    THETA_SLOPE = THETA_PRICE + 1,
+    THETA_POWER = THETA_PRICE + 1, /* power_curvature */
+    THETA_SLOPE = THETA_POWER + 1,
     THETA_CURVATURE = THETA_SLOPE + ROOMS,
     N_THETA = THETA_CURVATURE + ROOMS
 };

@@ -60,7 +60,9 @@ void mpc_value_gradient(const mpc *model, mpc_work *work, double *gradient) {
             gradient[THETA_COMFORT + room] += c->beta * dt * error * error;
             if (low > 0.0) gradient[THETA_BACKOFF_LOW + room] += c->penalty * dt * low;
             if (high > 0.0) gradient[THETA_BACKOFF_HIGH + room] += c->penalty * dt * high;
-            gradient[THETA_PRICE] += dt * work->price[k] * work->v[(LAGS - 1 + k) * INPUTS + 1 + room];
+            const double power = work->v[(LAGS - 1 + k) * INPUTS + 1 + room];
+            gradient[THETA_PRICE] += dt * work->price[k] * power;
+            gradient[THETA_POWER] += 0.5 * dt * power * power;
         }
     for (int room = 0; room < ROOMS; room++) {
         const double error = work->qp.y[(c->horizon - 1) * ROOMS + room] - c->set_point;
@@ -82,7 +84,9 @@ static void cost_rows(const mpc *model, const mpc_work *work, double *row) {
             row[THETA_COMFORT + room] += 2.0 * c->beta * dt * error * change;
             if (y < c->low + theta[THETA_BACKOFF_LOW + room]) row[THETA_BACKOFF_LOW + room] -= c->penalty * dt * change;
             if (y > c->high - theta[THETA_BACKOFF_HIGH + room]) row[THETA_BACKOFF_HIGH + room] += c->penalty * dt * change;
-            row[THETA_PRICE] += dt * work->price[k] * work->change_v[(LAGS - 1 + k) * INPUTS + 1 + room];
+            const int power = (LAGS - 1 + k) * INPUTS + 1 + room;
+            row[THETA_PRICE] += dt * work->price[k] * work->change_v[power];
+            row[THETA_POWER] += dt * work->v[power] * work->change_v[power];
         }
     for (int room = 0; room < ROOMS; room++) {
         const int last = (c->horizon - 1) * ROOMS + room;

@@ -46,7 +46,7 @@ class _Layout:
             "y_x": (rows, NX), "y_outdoor": (rows, self.steps), "y_power": (rows, ROOMS), "y_bias": (rows, 1),
             "quadratic": (NW * (NW + 1) // 2, 1), "cross": (NW, self.steps), "linear": (NW, 1),
             "set_point": (ROOMS, 1), "backoff_low": (ROOMS, 1), "backoff_high": (ROOMS, 1), "comfort_scale": (ROOMS, 1),
-            "price_scale": (1, 1), "slope": (ROOMS, 1), "curvature": (ROOMS, 1),
+            "price_scale": (1, 1), "power_curvature": (1, 1), "slope": (ROOMS, 1), "curvature": (ROOMS, 1),
         }  # fmt: skip
 
     def split(self, p: ca.MX) -> dict[str, ca.MX]:
@@ -125,7 +125,8 @@ def house_problem(model: ArxModel, mpc: HouseMpc | None = None) -> Problem:
     hours = row_weights[::ROOMS].sum()
     quadratic = ca.tril2symm(ca.MX(ca.Sparsity.lower(NW), m["quadratic"]))
     without_w = m["y_outdoor"] @ outdoor + m["y_bias"] - ca.repmat(cost.setpoint_c + m["set_point"], steps, 1)
-    stage = cost.alpha * m["price_scale"] * price * hours * ca.sum1(u) + mpc.regularisation / 2 * hours * ca.sumsqr(u)
+    stage = cost.alpha * m["price_scale"] * price * hours * ca.sum1(u)
+    stage += (mpc.regularisation + m["power_curvature"]) / 2 * hours * ca.sumsqr(u)
     stage += ca.dot(w, quadratic @ w) / 2 + ca.dot(w, m["cross"] @ outdoor + m["linear"])
     stage += cost.beta * ca.dot(ca.DM(row_weights) * ca.repmat(m["comfort_scale"], steps, 1), without_w**2)
     soft = ca.vertcat(

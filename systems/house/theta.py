@@ -117,6 +117,11 @@ def house_theta(model: ArxModel) -> tuple[Parameter, ...]:
     rooms("backoff_high", "K", 0.0, -1.0, 2.0, "distance kept from the upper comfort bound", "backoff")
     rooms("comfort_scale", "1", 1.0, 0.1, 5.0, "factor on the cost of distance from the set-point", "cost")
     table.append(Parameter("price_scale", "1", 1.0, 0.2, 3.0, "factor on the price of electricity", "cost"))
+    table.append(
+        Parameter(
+            "power_curvature", "EUR/(kW^2 h)", 0.0, 0.0, 0.3, "quadratic cost of power: the COP falls with load", "cost"
+        )
+    )
     rooms("terminal_slope", "EUR/K", 0.0, -0.5, 0.5, "cost per K of temperature at the end of the horizon", "terminal")
     rooms(
         "terminal_curvature",

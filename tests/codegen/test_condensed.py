@@ -18,7 +18,7 @@ from systems.house.weather import generate_conditions
 MODEL = reference_model()
 TUNED = {
     "bias": 0.01, "set_point_offset": -0.3, "backoff_low": 0.2, "backoff_high": 0.1, "comfort_scale": 1.3,
-    "price_scale": 1.2, "terminal_slope": -0.02, "terminal_curvature": 0.01,
+    "price_scale": 1.2, "power_curvature": 0.02, "terminal_slope": -0.02, "terminal_curvature": 0.01,
 }  # fmt: skip
 # Tracking, price-driven onto the 18 degree bound, and nearly linear.
 WEIGHTS = {"tracking": (0.5, 1.0), "price": (0.002, 5.0), "flat": (0.0002, 1.0)}
@@ -102,7 +102,7 @@ def test_each_group_of_theta_has_its_own_right_column():
     at = solve(CondensedMpc(mpc, theta), states, gradients=True)
     names = [p.name for p in house_theta(MODEL)]
     for name in ("a1_11", "a12_34", "b1_1_outdoor", "b7_2_power_3", "bias_2", "set_point_offset_3", "backoff_low_1",
-                 "comfort_scale_4", "price_scale", "terminal_slope_2", "terminal_curvature_1"):  # fmt: skip
+                 "comfort_scale_4", "price_scale", "power_curvature", "terminal_slope_2", "terminal_curvature_1"):  # fmt: skip
         i, h = names.index(name), 1e-7
         step = np.zeros(len(theta))
         step[i] = h
@@ -205,7 +205,7 @@ def test_a_nan_is_reported_and_never_actuated():
 
 
 def test_wrong_shapes_and_settings_are_refused_with_a_remedy():
-    with pytest.raises(CondensedSolverError, match="461"):
+    with pytest.raises(CondensedSolverError, match="462"):
         CondensedMpc(HouseMpc(), np.zeros(3))
     mpc = CondensedMpc(HouseMpc(), theta_values(MODEL))
     states = draw_states(2)

@@ -15,7 +15,10 @@ from systems.house.weather import generate_conditions
 
 MODEL = reference_model()
 MPC = HouseMpc(cost=HouseCost(beta=0.5))
-TUNED = {"bias": 0.015, "set_point_offset": 0.2, "backoff_low": 0.3, "comfort_scale": 1.2, "terminal_slope": -0.02}
+TUNED = {
+    "bias": 0.015, "set_point_offset": 0.2, "backoff_low": 0.3, "comfort_scale": 1.2, "power_curvature": 0.02,
+    "terminal_slope": -0.02,
+}  # fmt: skip
 
 
 def states_of_a_closed_loop(theta: np.ndarray, days: int, first_day: int) -> States:
@@ -55,7 +58,8 @@ def test_a_stage_is_six_steps_of_the_arx_and_of_the_cost(changes):
     assert limits[24:] == pytest.approx((23.0 - after).ravel(), abs=1e-10)
     weights = MPC.discount ** np.arange(6) / 12
     target = 21.0 + changes.get("set_point_offset", 0.0)
-    expected = weights.sum() * (price * power.sum() + MPC.regularisation / 2 * power @ power)
+    curvature = MPC.regularisation + changes.get("power_curvature", 0.0)
+    expected = weights.sum() * (price * power.sum() + curvature / 2 * power @ power)
     expected += changes.get("comfort_scale", 1.0) * MPC.cost.beta * weights @ ((after - target) ** 2).sum(1)
     assert float(problem.stage_cost(*stage)) == pytest.approx(expected, rel=1e-10)
 
