@@ -101,8 +101,10 @@ def test_each_group_of_theta_has_its_own_right_column():
     states = draw_states(10, seed=3, mean_c=18.2)
     at = solve(CondensedMpc(mpc, theta), states, gradients=True)
     names = [p.name for p in house_theta(MODEL)]
-    for name in ("a1_11", "a12_34", "b1_1_outdoor", "b7_2_power_3", "bias_2", "set_point_offset_3", "backoff_low_1",
-                 "comfort_scale_4", "price_scale", "power_curvature", "terminal_slope_2", "terminal_curvature_1"):  # fmt: skip
+    for name in (
+        "a1_11", "a12_34", "b1_1_outdoor", "b7_2_power_3", "bias_2", "set_point_offset_3", "backoff_low_1",
+        "comfort_scale_4", "price_scale", "power_curvature", "terminal_slope_2", "terminal_curvature_1",
+    ):  # fmt: skip
         i, h = names.index(name), 1e-7
         step = np.zeros(len(theta))
         step[i] = h
