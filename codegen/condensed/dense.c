@@ -14,6 +14,11 @@ void dense_axpy(int n, double scale, const double *restrict x, double *restrict 
     for (int i = 0; i < n; i++) y[i] += scale * x[i];
 }
 
+static int widest(const int *width) {
+    const int a = width[0] > width[1] ? width[0] : width[1], b = width[2] > width[3] ? width[2] : width[3];
+    return a > b ? a : b;
+}
+
 static void rank_four(int n, int ld, double *restrict matrix, const double *scale, const double *restrict x0,
                       const double *restrict x1, const double *restrict x2, const double *restrict x3) {
     for (int i = 0; i < n; i++) {
@@ -40,18 +45,31 @@ void dense_rank_add(rank_updates *updates, int n, double scale, const double *x)
     if (++updates->count == 4) dense_rank_flush(updates);
 }
 
-void dense_symmetric_add(int n, int ld, const double *restrict matrix, const double *restrict x, double *restrict y) {
-    for (int i = 0; i < n; i++) {
-        const double *restrict row = matrix + (long)i * ld;
-        const double xi = x[i];
-        double sum = row[i] * xi;
-#pragma omp simd reduction(+ : sum)
-        for (int j = 0; j < i; j++) {
-            sum += row[j] * x[j];
-            y[j] += row[j] * xi;
-        }
-        y[i] += sum;
+void dense_multiply_add(int m, int ld, const int *width, const double *restrict matrix, const double *restrict x,
+                        double *restrict y) {
+    int i = 0;
+    for (; i + 4 <= m; i += 4) {
+        const double *restrict r0 = matrix + (long)i * ld, *restrict r1 = r0 + ld, *restrict r2 = r1 + ld, *restrict r3 = r2 + ld;
+        double s0 = 0.0, s1 = 0.0, s2 = 0.0, s3 = 0.0;
+        const int n = widest(width + i);
+#pragma omp simd reduction(+ : s0, s1, s2, s3)
+        for (int j = 0; j < n; j++) s0 += r0[j] * x[j], s1 += r1[j] * x[j], s2 += r2[j] * x[j], s3 += r3[j] * x[j];
+        y[i] += s0, y[i + 1] += s1, y[i + 2] += s2, y[i + 3] += s3;
     }
+    for (; i < m; i++) y[i] += dense_dot(width[i], matrix + (long)i * ld, x);
+}
+
+void dense_multiply_transposed_add(int m, int ld, const int *width, const double *restrict matrix, const double *restrict x,
+                                   double *restrict y) {
+    int i = 0;
+    for (; i + 4 <= m; i += 4) {
+        const double *restrict r0 = matrix + (long)i * ld, *restrict r1 = r0 + ld, *restrict r2 = r1 + ld, *restrict r3 = r2 + ld;
+        const double x0 = x[i], x1 = x[i + 1], x2 = x[i + 2], x3 = x[i + 3];
+        const int n = widest(width + i);
+#pragma omp simd
+        for (int j = 0; j < n; j++) y[j] += (x0 * r0[j] + x1 * r1[j]) + (x2 * r2[j] + x3 * r3[j]);
+    }
+    for (; i < m; i++) dense_axpy(width[i], x[i], matrix + (long)i * ld, y);
 }
 
 /* Right-looking, four columns at a time: the trailing matrix is read and written once for four products. */
@@ -93,10 +111,77 @@ int dense_cholesky(int n, int ld, double *restrict matrix, double *restrict pane
     return 1;
 }
 
-void dense_cholesky_solve(int n, int ld, const double *restrict factor, double *restrict x) {
+void dense_forward(int n, int ld, const double *restrict factor, double *restrict x) {
     for (int i = 0; i < n; i++) x[i] = (x[i] - dense_dot(i, factor + (long)i * ld, x)) / factor[(long)i * ld + i];
+}
+
+void dense_backward(int n, int ld, const double *restrict factor, double *restrict x) {
     for (int i = n - 1; i >= 0; i--) {
         x[i] /= factor[(long)i * ld + i];
         dense_axpy(i, -x[i], factor + (long)i * ld, x);
+    }
+}
+
+/* Four columns at a time, so that their sums stay in registers. */
+void dense_forward_many(int first, int n, int ld, const double *restrict factor, int width, double *restrict z) {
+    for (int block = 0; block < width; block += 4)
+        for (int i = first; i < n; i++) {
+            const double *restrict row = factor + (long)i * ld;
+            double even[4] = {0}, odd[4] = {0};
+            int j = first;
+            for (; j + 2 <= i; j += 2) {
+                const double *z0 = z + j * width + block, *z1 = z0 + width;
+#pragma omp simd
+                for (int c = 0; c < 4; c++) even[c] += row[j] * z0[c];
+#pragma omp simd
+                for (int c = 0; c < 4; c++) odd[c] += row[j + 1] * z1[c];
+            }
+            for (; j < i; j++)
+                for (int c = 0; c < 4; c++) even[c] += row[j] * z[j * width + block + c];
+            const double inverse = 1.0 / row[i];
+            double *out = z + i * width + block;
+            for (int c = 0; c < 4; c++) out[c] = (out[c] - (even[c] + odd[c])) * inverse;
+        }
+}
+
+void dense_gram(int n, int width, const double *restrict z, double *restrict product) {
+    for (int p = 0; p < n; p++)
+        for (int a = 0; a < width; a++) {
+            const double za = z[p * width + a];
+            if (za == 0.0) continue;
+#pragma omp simd
+            for (int b = 0; b < width; b++) product[a * width + b] += za * z[p * width + b];
+        }
+}
+
+int dense_lu(int n, double *matrix, int *pivot) {
+    for (int j = 0; j < n; j++) {
+        int p = j;
+        for (int i = j + 1; i < n; i++)
+            if (fabs(matrix[i * n + j]) > fabs(matrix[p * n + j])) p = i;
+        pivot[j] = p;
+        if (!(fabs(matrix[p * n + j]) > 0.0)) return 0;
+        for (int c = 0; p != j && c < n; c++) {
+            const double other = matrix[p * n + c];
+            matrix[p * n + c] = matrix[j * n + c], matrix[j * n + c] = other;
+        }
+        for (int i = j + 1; i < n; i++) {
+            const double factor = matrix[i * n + j] /= matrix[j * n + j];
+            for (int c = j + 1; c < n; c++) matrix[i * n + c] -= factor * matrix[j * n + c];
+        }
+    }
+    return 1;
+}
+
+void dense_lu_solve(int n, const double *factors, const int *pivot, double *x) {
+    for (int i = 0; i < n; i++) {
+        const double other = x[pivot[i]];
+        x[pivot[i]] = x[i], x[i] = other;
+    }
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < i; j++) x[i] -= factors[i * n + j] * x[j];
+    for (int i = n - 1; i >= 0; i--) {
+        for (int j = i + 1; j < n; j++) x[i] -= factors[i * n + j] * x[j];
+        x[i] /= factors[i * n + i];
     }
 }

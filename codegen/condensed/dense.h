@@ -17,13 +17,25 @@ typedef struct {
 void dense_rank_add(rank_updates *updates, int n, double scale, const double *x);
 void dense_rank_flush(rank_updates *updates);
 
-/* y += matrix x, of which the lower triangle is stored. */
-void dense_symmetric_add(int n, int ld, const double *matrix, const double *x, double *y);
+/* y [m] += matrix x, and y += matrix' x [m]; width [m]: leading entries of each row that may be non-zero, the others are zero. */
+void dense_multiply_add(int m, int ld, const int *width, const double *matrix, const double *x, double *y);
+void dense_multiply_transposed_add(int m, int ld, const int *width, const double *matrix, const double *x, double *y);
 
 /* Lower Cholesky factor in place, panel [4*ld] scratch. 0 if a pivot is not positive. */
 int dense_cholesky(int n, int ld, double *matrix, double *panel);
 
-/* x := (L L')^-1 x */
-void dense_cholesky_solve(int n, int ld, const double *factor, double *x);
+/* x := L^-1 x, and x := L'^-1 x */
+void dense_forward(int n, int ld, const double *factor, double *x);
+void dense_backward(int n, int ld, const double *factor, double *x);
+
+/* z [n][width] := L^-1 z, where the rows before `first` are zero; width is a multiple of 4. */
+void dense_forward_many(int first, int n, int ld, const double *factor, int width, double *z);
+
+/* product [width][width] += z' z */
+void dense_gram(int n, int width, const double *z, double *product);
+
+/* LU factors with row exchanges, in place, n*n without padding. 0 if singular. */
+int dense_lu(int n, double *matrix, int *pivot);
+void dense_lu_solve(int n, const double *factors, const int *pivot, double *x);
 
 #endif

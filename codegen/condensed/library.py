@@ -16,9 +16,9 @@ from pathlib import Path
 from codegen.errors import CompileError
 from codegen.toolchain import cache_directory
 
-SOURCES = ("arx.c", "dense.c", "qp_memory.c", "qp.c", "mpc.c", "sensitivity.c", "batch.c")
-HEADERS = ("arx.h", "dense.h", "qp.h", "mpc.h", "batch.h")
-FLAGS = ("-O3", "-march=native", "-std=c11", "-fopenmp-simd", "-Wall", "-Wextra", "-fPIC", "-shared")
+SOURCES = ("arx.c", "dense.c", "newton.c", "qp_memory.c", "qp.c", "mpc.c", "sensitivity.c", "batch.c")
+HEADERS = ("arx.h", "dense.h", "newton.h", "qp.h", "mpc.h", "batch.h")
+FLAGS = ("-O3", "-march=native", "-std=c11", "-fopenmp-simd", "-fno-semantic-interposition", "-Wall", "-Wextra", "-fPIC", "-shared")
 
 double_p = ctypes.POINTER(ctypes.c_double)
 int_p = ctypes.POINTER(ctypes.c_int32)

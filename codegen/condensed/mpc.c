@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#define LEAVING_ARC 3 /* intervals between solves: 1.5 h */
+
 static size_t line(size_t doubles) { return (doubles + 7) / 8 * 8; }
 
 size_t mpc_size(const mpc_config *config) {
@@ -125,9 +127,12 @@ void mpc_work_reset(const mpc *model, mpc_work *work) {
 
 void mpc_work_shift(const mpc *model, mpc_work *work) {
     const int shift = model->config.decision * ROOMS, rows = model->config.apply * ROOMS;
-    /* Moves later in the horizon may be held longer; then this is a guess, as a warm start may be. */
-    memmove(work->qp.bound, work->qp.bound + shift, (size_t)(model->n - shift));
-    memmove(work->qp.side, work->qp.side + rows, (size_t)(model->m - rows));
+    /* A finite horizon ends with an arc that leaves the turnpike (coasting, since heat is worth nothing after it). That arc
+     * stays at the end and does not come nearer, so its sets stay where they are. Moves later in the horizon may be held
+     * longer: then this is a guess, as a warm start may be. */
+    const int moves = model->n - LEAVING_ARC * shift, temperatures = model->m - LEAVING_ARC * rows;
+    if (moves > 0) memmove(work->qp.bound, work->qp.bound + shift, (size_t)moves);
+    if (temperatures > 0) memmove(work->qp.side, work->qp.side + rows, (size_t)temperatures);
 }
 
 /* Terms of the cost that the QP leaves out: linear in the last temperatures, and constants. */

@@ -12,12 +12,11 @@
 #define HALVINGS 30
 #define STEP_TOLERANCE 1e-10   /* in units of u */
 #define ARMIJO 1e-4
-#define RENEWAL 64             /* solves between fresh sums of the Newton matrix: rank-one updates lose digits slowly */
+#define REFINEMENT 1e-12       /* in units of u: a larger gradient is worth a step of iterative refinement */
 
 void qp_work_reset(qp_work *work, int n) {
-    work->renewal = -1;
-    work->factored = 0;
-    work->n_free = -1;
+    newton_reset(&work->newton);
+    work->cold = 1;
     memset(work->bound, 0, (size_t)n);
 }
 
@@ -26,7 +25,8 @@ static const double *gamma_row(const qp_matrices *qp, int i) { return qp->gamma 
 static double clamp(double x, double lb, double ub) { return x < lb ? lb : x > ub ? ub : x; }
 
 static void outputs(const qp_matrices *qp, const double *offset, const double *u, double *y) {
-    for (int i = 0; i < qp->m; i++) y[i] = offset[i] + dense_dot(qp->width[i], gamma_row(qp, i), u);
+    memcpy(y, offset, sizeof(double) * (size_t)qp->m);
+    dense_multiply_add(qp->m, qp->ld, qp->width, qp->gamma, u, y);
 }
 
 double qp_objective(const qp_matrices *qp, const double *linear, const double *u, const double *y) {
@@ -52,53 +52,7 @@ static void gradient(const qp_matrices *qp, qp_work *work, const double *linear,
             qp->q[i] * (y[i] - qp->target[i]) + qp->w[i] * ((high > 0.0 ? high : 0.0) - (low > 0.0 ? low : 0.0));
     }
     for (int i = 0; i < qp->n; i++) work->grad[i] = linear[i] + qp->r[i] * u[i];
-    for (int i = 0; i < qp->m; i++) dense_axpy(qp->width[i], work->row[i], gamma_row(qp, i), work->grad);
-}
-
-/* Brings the Newton matrix to the rows outside the band in `side`: only what changed is added or taken away. */
-static void update_newton(const qp_matrices *qp, qp_work *work) {
-    if (work->renewal <= 0) {
-        memcpy(work->newton, qp->hessian, sizeof(double) * (size_t)qp->ld * (size_t)qp->n);
-        memset(work->counted, 0, (size_t)qp->m);
-        work->renewal = RENEWAL;
-        work->factored = 0;
-    }
-    rank_updates updates = {.ld = qp->ld, .matrix = work->newton};
-    for (int i = 0; i < qp->m; i++) {
-        const int8_t now = work->side[i] != 0;
-        if (now == work->counted[i]) continue;
-        dense_rank_add(&updates, qp->width[i], now ? qp->w[i] : -qp->w[i], gamma_row(qp, i));
-        work->counted[i] = now;
-        work->factored = 0;
-    }
-    dense_rank_flush(&updates);
-}
-
-static void update_free(const qp_matrices *qp, qp_work *work) {
-    int count = 0, same = 1;
-    for (int i = 0; i < qp->n; i++) {
-        if (work->bound[i]) continue;
-        same = same && count < work->n_free && work->free[count] == i;
-        work->free[count++] = i;
-    }
-    if (!same || count != work->n_free) work->factored = 0;
-    work->n_free = count;
-}
-
-static int factorise(const qp_matrices *qp, qp_work *work) {
-    const int n = work->n_free;
-    const size_t ld = (size_t)qp->ld;
-    if (n == qp->n) {
-        memcpy(work->factor, work->newton, sizeof(double) * ld * (size_t)n);
-    } else {
-        for (int i = 0; i < n; i++) {
-            const double *from = work->newton + (size_t)work->free[i] * ld;
-            double *to = work->factor + (size_t)i * ld;
-            for (int j = 0; j <= i; j++) to[j] = from[work->free[j]];
-        }
-    }
-    work->factored = dense_cholesky(n, qp->ld, work->factor, work->panel);
-    return work->factored;
+    dense_multiply_transposed_add(qp->m, qp->ld, qp->width, qp->gamma, work->row, work->grad);
 }
 
 /* Rows outside the band at y; returns how many of them changed. */
@@ -112,34 +66,45 @@ static int update_sides(const qp_matrices *qp, qp_work *work, const double *y) {
     return changes;
 }
 
-/* affine := gradient at u = 0 of the quadratic piece that `side` describes; kept up to date as rows come and go. */
-static void affine_gradient(const qp_matrices *qp, qp_work *work, const double *linear, const double *offset) {
+/* unbound := gradient at u = 0 with all rows within their band: once per solve. */
+static void unbound_gradient(const qp_matrices *qp, qp_work *work, const double *linear, const double *offset) {
 #pragma omp simd
-    for (int i = 0; i < qp->m; i++) {
-        const double limit = work->side[i] < 0 ? qp->lower[i] : qp->upper[i];
-        work->row[i] = qp->q[i] * (offset[i] - qp->target[i]) + (work->side[i] ? qp->w[i] * (offset[i] - limit) : 0.0);
-    }
-    memcpy(work->affine, linear, sizeof(double) * (size_t)qp->n);
-    for (int i = 0; i < qp->m; i++) dense_axpy(qp->width[i], work->row[i], gamma_row(qp, i), work->affine);
+    for (int i = 0; i < qp->m; i++) work->row[i] = qp->q[i] * (offset[i] - qp->target[i]);
+    memcpy(work->unbound, linear, sizeof(double) * (size_t)qp->n);
+    dense_multiply_transposed_add(qp->m, qp->ld, qp->width, qp->gamma, work->row, work->unbound);
 }
 
-/* Minimises the quadratic piece of the present sets, with the moves on their bounds held: u, y, and the piece's gradient. */
+/* affine := gradient at u = 0 of the quadratic piece that `side` describes. */
+static void affine_gradient(const qp_matrices *qp, qp_work *work, const double *offset) {
+    memcpy(work->affine, work->unbound, sizeof(double) * (size_t)qp->n);
+    for (int i = 0; i < qp->m; i++) {
+        if (!work->side[i]) continue;
+        const double limit = work->side[i] < 0 ? qp->lower[i] : qp->upper[i];
+        dense_axpy(qp->width[i], qp->w[i] * (offset[i] - limit), gamma_row(qp, i), work->affine);
+    }
+}
+
+/* Minimises the quadratic piece of the present sets, with the moves on their bounds held: u, y, and the multipliers of the
+ * held moves in grad. 0 if the piece is not convex. */
 static int solve_piece(const qp_matrices *qp, qp_work *work, const double *offset, const double *lb, const double *ub) {
     const int n = qp->n;
-    if (!work->factored && !factorise(qp, work)) return 0;
-    memset(work->u, 0, sizeof(double) * (size_t)n);
-    for (int i = 0; i < n; i++)
-        if (work->bound[i]) work->u[i] = work->bound[i] < 0 ? lb[i] : ub[i];
-    memcpy(work->grad, work->affine, sizeof(double) * (size_t)n);
-    if (work->n_free < n) dense_symmetric_add(n, qp->ld, work->newton, work->u, work->grad);
-    for (int i = 0; i < work->n_free; i++) work->rhs[i] = -work->grad[work->free[i]];
-    dense_cholesky_solve(work->n_free, qp->ld, work->factor, work->rhs);
-    for (int i = 0; i < work->n_free; i++) work->u[work->free[i]] = work->rhs[i];
-    if (work->n_free < n) {
-        memcpy(work->grad, work->affine, sizeof(double) * (size_t)n);
-        dense_symmetric_add(n, qp->ld, work->newton, work->u, work->grad);
+    if (!newton_take(qp, &work->newton, work->bound, work->side)) return 0;
+    int held = 0;
+    for (int i = 0; i < n; i++) {
+        work->u[i] = work->bound[i] ? (work->bound[i] < 0 ? lb[i] : ub[i]) : 0.0;
+        held += work->bound[i] != 0;
     }
-    outputs(qp, offset, work->u, work->y);
+    memcpy(work->step, work->affine, sizeof(double) * (size_t)n);
+    if (held) newton_multiply(qp, &work->newton, work->u, work->step);
+    for (int i = 0; i < n; i++) work->step[i] = -work->step[i];
+    newton_solve(qp, &work->newton, work->bound, work->step);
+    for (int i = 0; i < n; i++) work->u[i] += work->step[i];
+    memset(work->change, 0, sizeof(double) * (size_t)qp->m);
+    dense_multiply_add(qp->m, qp->ld, qp->width, qp->gamma, work->u, work->change);
+#pragma omp simd
+    for (int i = 0; i < qp->m; i++) work->y[i] = offset[i] + work->change[i];
+    for (int i = 0; held && i < n; i++)
+        if (work->bound[i]) work->grad[i] = work->affine[i] + newton_row(qp, &work->newton, i, work->u, work->change);
     return 1;
 }
 
@@ -161,13 +126,11 @@ static int update_bounds(const qp_matrices *qp, qp_work *work, const double *lb,
 }
 
 /* 1 solved, 0 cycling, -1 not convex. */
-static int active_set(const qp_matrices *qp, qp_work *work, const double *linear, const double *offset, const double *lb,
-                      const double *ub, qp_result *result) {
+static int active_set(const qp_matrices *qp, qp_work *work, const double *offset, const double *lb, const double *ub,
+                      qp_result *result) {
     int fewest = qp->n + qp->m + 1, stalled = 0;
     for (int steps = 0; steps < ACTIVE_SET_STEPS && stalled < STALLED_STEPS; steps++) {
-        update_newton(qp, work);
-        update_free(qp, work);
-        affine_gradient(qp, work, linear, offset);
+        affine_gradient(qp, work, offset);
         result->iterations++;
         if (!solve_piece(qp, work, offset, lb, ub)) return -1;
         const int changes = update_bounds(qp, work, lb, ub) + update_sides(qp, work, work->y);
@@ -226,17 +189,11 @@ static int projected_newton(const qp_matrices *qp, qp_work *work, const double *
         gradient(qp, work, linear, work->u, work->y);
         update_sides(qp, work, work->y);
         held_bounds(qp, work, lb, ub);
-        update_newton(qp, work);
-        update_free(qp, work);
-        if (!work->factored && !factorise(qp, work)) return -1;
-        for (int i = 0; i < work->n_free; i++) work->rhs[i] = -work->grad[work->free[i]];
-        dense_cholesky_solve(work->n_free, qp->ld, work->factor, work->rhs);
+        if (!newton_take(qp, &work->newton, work->bound, work->side)) return -1;
         double largest = 0.0;
-        memset(work->step, 0, sizeof(double) * (size_t)qp->n);
-        for (int i = 0; i < work->n_free; i++) {
-            work->step[work->free[i]] = work->rhs[i];
-            largest = fmax(largest, fabs(work->rhs[i]));
-        }
+        for (int i = 0; i < qp->n; i++) work->step[i] = -work->grad[i];
+        newton_solve(qp, &work->newton, work->bound, work->step);
+        for (int i = 0; i < qp->n; i++) largest = fmax(largest, fabs(work->step[i]));
         if (largest <= STEP_TOLERANCE) return 1;
         if (!line_search(qp, work, linear, offset, lb, ub, &objective)) break;
     }
@@ -256,27 +213,28 @@ static double projected_gradient(const qp_matrices *qp, const qp_work *work, con
     return worst;
 }
 
+/* u += M^-1 (- gradient) on the free moves of the solution's sets: what rounding left over. */
+static void refine(const qp_matrices *qp, qp_work *work, const double *linear, const double *offset, const double *lb,
+                   const double *ub) {
+    for (int i = 0; i < qp->n; i++) work->step[i] = -work->grad[i];
+    newton_solve(qp, &work->newton, work->bound, work->step);
+    for (int i = 0; i < qp->n; i++) work->u[i] = clamp(work->u[i] + work->step[i], lb[i], ub[i]);
+    outputs(qp, offset, work->u, work->y);
+    gradient(qp, work, linear, work->u, work->y);
+}
+
 void qp_solve(const qp_matrices *qp, qp_work *work, const double *linear, const double *offset, const double *lb,
               const double *ub, qp_result *result) {
     *result = (qp_result){.status = QP_MAX_ITERATIONS};
-    const int cold = work->renewal < 0;
     for (int i = 0; i < qp->n; i++)
         if (lb[i] >= ub[i]) work->bound[i] = -1;
-    if (cold) memset(work->side, 0, (size_t)qp->m);
-    if (cold && qp->convex) {
-        /* Nothing is known: begin with the piece without bounds and rows, whose factor was made with the matrices. */
-        update_newton(qp, work);
-        update_free(qp, work);
-        if (work->n_free == qp->n) {
-            memcpy(work->factor, qp->factor, sizeof(double) * (size_t)qp->ld * (size_t)qp->n);
-            work->factored = 1;
-        }
-    }
-    work->renewal = work->renewal > 0 ? work->renewal - 1 : 0;
+    if (work->cold) memset(work->side, 0, (size_t)qp->m);
+    work->cold = 0;
+    unbound_gradient(qp, work, linear, offset);
     double best = HUGE_VAL;
     int outcome = 0;
     for (int round = 1; outcome == 0 && round <= ROUNDS; round++) {
-        outcome = active_set(qp, work, linear, offset, lb, ub, result);
+        outcome = active_set(qp, work, offset, lb, ub, result);
         if (outcome == 0)
             outcome = projected_newton(qp, work, linear, offset, lb, ub, round * DESCENT_STEPS, &best, result);
     }
@@ -284,20 +242,18 @@ void qp_solve(const qp_matrices *qp, qp_work *work, const double *linear, const 
     for (int i = 0; i < qp->n; i++) work->u[i] = clamp(work->u[i], lb[i], ub[i]);
     gradient(qp, work, linear, work->u, work->y);
     result->residual = projected_gradient(qp, work, lb, ub);
+    if (outcome > 0 && result->residual > REFINEMENT) {
+        refine(qp, work, linear, offset, lb, ub);
+        result->residual = projected_gradient(qp, work, lb, ub);
+    }
     result->objective = qp_objective(qp, linear, work->u, work->y);
     if (!isfinite(result->objective) || !isfinite(result->residual)) result->status = QP_NOT_FINITE;
 }
 
 int qp_inverse_column(const qp_matrices *qp, qp_work *work, int move, double *column) {
     memset(column, 0, sizeof(double) * (size_t)qp->n);
-    if (!work->factored) return 0;
-    int position = -1;
-    for (int i = 0; i < work->n_free && work->free[i] <= move; i++)
-        if (work->free[i] == move) position = i;
-    if (position < 0) return 0;
-    memset(work->rhs, 0, sizeof(double) * (size_t)work->n_free);
-    work->rhs[position] = 1.0;
-    dense_cholesky_solve(work->n_free, qp->ld, work->factor, work->rhs);
-    for (int i = 0; i < work->n_free; i++) column[work->free[i]] = work->rhs[i];
+    if (work->bound[move] || !work->newton.base || !work->newton.base->valid) return 0;
+    column[move] = 1.0;
+    newton_solve(qp, &work->newton, work->bound, column);
     return 1;
 }

@@ -4,10 +4,10 @@
  *   s.t.   lb <= u <= ub,      y = offset + Gamma u
  *
  * Once it is known which rows are outside their band and which moves are on their bounds, the solution is one linear
- * system. Two methods look for these sets:
+ * system (newton.h). Two methods look for these sets:
  *   1. the primal-dual active set method, a semismooth Newton method on the KKT conditions: solve for the present sets,
  *      read the next sets off the result (M. Hintermueller, K. Ito, K. Kunisch, "The primal-dual active set strategy as a
- *      semismooth Newton method"). A handful of steps, each one Cholesky factorisation, but it may cycle;
+ *      semismooth Newton method"). A handful of steps, but it may cycle;
  *   2. then a few steps of projected Newton with Armijo's rule on the projection arc, which always descend (D. Bertsekas,
  *      "Projected Newton methods for optimization problems with simple constraints"), and 1 again from better sets.
  */
@@ -17,10 +17,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "newton.h"
+
 enum { QP_SOLVED = 0, QP_MAX_ITERATIONS = 1, QP_NOT_CONVEX = 2, QP_NOT_FINITE = 3 };
 
 /* What depends on theta alone. */
-typedef struct {
+typedef struct qp_matrices {
     int n;  /* moves */
     int m;  /* rows */
     int ld; /* row length of the matrices, n rounded up to a full cache line */
@@ -38,24 +40,20 @@ void qp_matrices_create(int n, int m, qp_matrices *qp, void *memory);
 /* Fills `hessian` and `factor` from gamma, width, r and q. */
 void qp_matrices_condense(qp_matrices *qp);
 
-/* Iterate, sets and factor of one solver thread. */
+/* Iterate, sets and factors of one solver thread. */
 typedef struct {
     double *u;      /* [n] the solution */
     double *y;      /* [m] its outputs */
     int8_t *bound;  /* [n] -1 on lb, +1 on ub, 0 free; the warm start on entry */
     int8_t *side;   /* [m] -1 below the band, +1 above, 0 within */
     double *row;    /* [m] derivative of the row costs */
-    double *grad, *affine, *rhs, *step, *trial_u; /* [n] */
+    double *grad, *affine, *step, *trial_u; /* [n] */
     double *best_u;   /* [n] where the second method goes on */
+    double *unbound;  /* [n] gradient at u = 0 with all rows within their band */
+    double *change;   /* [m] Gamma u */
     double *trial_y;  /* [m] */
-    double *newton;   /* [n*ld] lower triangle of hessian + Gamma' diag(w of rows outside) Gamma */
-    double *factor;   /* [n*ld] Cholesky factor of its free rows and columns */
-    double *panel;    /* [4*ld] */
-    int8_t *counted;  /* [m] which rows `newton` holds */
-    int *free;        /* [n] the moves off their bounds */
-    int n_free;
-    int factored;     /* whether `factor` belongs to (newton, free) */
-    int renewal;      /* solves left until `newton` is summed up afresh */
+    newton_system newton;
+    int cold;
 } qp_work;
 
 typedef struct {

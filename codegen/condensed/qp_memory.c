@@ -40,28 +40,18 @@ void qp_matrices_condense(qp_matrices *qp) {
 }
 
 size_t qp_work_size(int n, int m) {
-    const size_t ld = line(n);
-    return 64 + sizeof(double) * (7 * ld + 3 * line(m) + 2 * ld * (size_t)n + 4 * ld) + sizeof(int) * (size_t)n +
-           (size_t)n + 2 * (size_t)m;
+    return 64 + sizeof(double) * (7 * line(n) + 4 * line(m)) + newton_size(n, m) + line(n) + line(m);
 }
 
 void qp_work_create(int n, int m, qp_work *work, void *memory) {
-    const size_t ld = line(n);
     double *next = aligned(memory);
     memset(next, 0, qp_work_size(n, m) - 64);
-    double **moves[] = {&work->u, &work->grad, &work->affine, &work->rhs, &work->step, &work->trial_u,
-                        &work->best_u};
-    for (int i = 0; i < 7; i++) *moves[i] = next, next += ld;
-    double **rows[] = {&work->y, &work->row, &work->trial_y};
-    for (int i = 0; i < 3; i++) *rows[i] = next, next += line(m);
-    work->newton = next, next += ld * (size_t)n;
-    work->factor = next, next += ld * (size_t)n;
-    work->panel = next, next += 4 * ld;
-    work->free = (int *)next;
-    work->bound = (int8_t *)(work->free + n);
-    work->side = work->bound + n;
-    work->counted = work->side + m;
-    work->renewal = -1;
-    work->n_free = -1;
-    work->factored = 0;
+    double **moves[] = {&work->u, &work->grad, &work->affine, &work->step, &work->trial_u, &work->best_u, &work->unbound};
+    for (int i = 0; i < 7; i++) *moves[i] = next, next += line(n);
+    double **rows[] = {&work->y, &work->row, &work->change, &work->trial_y};
+    for (int i = 0; i < 4; i++) *rows[i] = next, next += line(m);
+    newton_create(n, m, &work->newton, next);
+    work->bound = (int8_t *)next + newton_size(n, m);
+    work->side = work->bound + line(n);
+    work->cold = 1;
 }
