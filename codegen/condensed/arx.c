@@ -50,42 +50,46 @@ void arx_respond(const arx_model *model, int n, double *y, const double *v) {
     }
 }
 
-void arx_adjoint(const arx_model *model, int n, double *costate) {
+void arx_adjoint(const arx_model *model, int n, double *costate) { arx_adjoints(model, n, 1, 0, costate); }
+
+void arx_adjoints(const arx_model *model, int n, int count, int stride, double *costates) {
     /* a is [lag][output][input]: read as rows (lag, output) it is the transposed map of the recursion. */
     const double(*transposed)[ROOMS] = (const double(*)[ROOMS])model->a;
     for (int k = n - 1; k >= 0; k--)
-        weighted_rows(YWIN, costate + (k + 1) * ROOMS, transposed, costate + k * ROOMS);
+        for (int c = 0; c < count; c++) {
+            double *costate = costates + c * stride;
+            weighted_rows(YWIN, costate + (k + 1) * ROOMS, transposed, costate + k * ROOMS);
+        }
 }
 
-/* sum over k of costate[k][out] * window(k), four steps at a time so that a sum is loaded and stored once for four products. */
-static void correlate(int n, const double *restrict costate, int out, const double *restrict rows, int width, int window,
-                      double *restrict sum) {
-    int k = 0;
-    for (; k + 4 <= n; k += 4) {
-        const double c0 = costate[k * ROOMS + out], c1 = costate[(k + 1) * ROOMS + out];
-        const double c2 = costate[(k + 2) * ROOMS + out], c3 = costate[(k + 3) * ROOMS + out];
-        const double *r = rows + k * width;
+#define TILE 12 /* of a window: with four outputs, as many sums as stay in registers */
+
+/* sum[out][i] = sum over k of costate[k][out] rows[k*width + i] */
+static void correlate(int n, const double *restrict costate, const double *restrict rows, int width,
+                      double (*restrict sum)[TILE]) {
+    double part[ROOMS][TILE] = {{0}};
+    for (int k = 0; k < n; k++)
+        for (int out = 0; out < ROOMS; out++) {
+            const double c = costate[k * ROOMS + out];
 #pragma omp simd
-        for (int i = 0; i < window; i++)
-            sum[i] += (c0 * r[i] + c1 * r[i + width]) + (c2 * r[i + 2 * width] + c3 * r[i + 3 * width]);
-    }
-    for (; k < n; k++) {
-        const double c = costate[k * ROOMS + out];
-        for (int i = 0; i < window; i++) sum[i] += c * rows[k * width + i];
+            for (int i = 0; i < TILE; i++) part[out][i] += c * rows[k * width + i];
+        }
+    memcpy(sum, part, sizeof part);
+}
+
+/* gradient [lag][output][input] += sum over k of costate[k] times the window of `width` signals at k, oldest first. */
+static void contract(int n, const double *costate, const double *rows, int width, double *gradient) {
+    for (int begin = 0; begin < LAGS * width; begin += TILE) {
+        double sum[ROOMS][TILE];
+        correlate(n, costate, rows + begin, width, sum);
+        for (int i = 0; i < TILE; i++) {
+            const int lag = LAGS - 1 - (begin + i) / width, in = (begin + i) % width;
+            for (int out = 0; out < ROOMS; out++) gradient[(lag * ROOMS + out) * width + in] += sum[out][i];
+        }
     }
 }
 
 void arx_contract(int n, const double *costate, const double *y, const double *v, double *grad_a, double *grad_b) {
-    for (int out = 0; out < ROOMS; out++) {
-        double sum_y[YWIN] = {0}, sum_v[VWIN] = {0};
-        correlate(n, costate, out, y, ROOMS, YWIN, sum_y);
-        correlate(n, costate, out, v, INPUTS, VWIN, sum_v);
-        for (int j = 0; j < LAGS; j++) {
-            const int oldest_first = LAGS - 1 - j;
-            for (int in = 0; in < ROOMS; in++)
-                grad_a[(j * ROOMS + out) * ROOMS + in] += sum_y[oldest_first * ROOMS + in];
-            for (int in = 0; in < INPUTS; in++)
-                grad_b[(j * ROOMS + out) * INPUTS + in] += sum_v[oldest_first * INPUTS + in];
-        }
-    }
+    contract(n, costate, y, ROOMS, grad_a);
+    contract(n, costate, v, INPUTS, grad_b);
 }

@@ -72,6 +72,19 @@ void dense_multiply_transposed_add(int m, int ld, const int *width, const double
     for (; i < m; i++) dense_axpy(width[i], x[i], matrix + (long)i * ld, y);
 }
 
+void dense_multiply_four(int m, int ld, const int *width, const double *restrict matrix, int x_ld, const double *restrict x,
+                         int y_ld, double *restrict y) {
+    const double *restrict x0 = x, *restrict x1 = x0 + x_ld, *restrict x2 = x1 + x_ld, *restrict x3 = x2 + x_ld;
+    for (int i = 0; i < m; i++) {
+        const double *restrict row = matrix + (long)i * ld;
+        double s0 = 0.0, s1 = 0.0, s2 = 0.0, s3 = 0.0;
+#pragma omp simd reduction(+ : s0, s1, s2, s3)
+        for (int j = 0; j < width[i]; j++)
+            s0 += row[j] * x0[j], s1 += row[j] * x1[j], s2 += row[j] * x2[j], s3 += row[j] * x3[j];
+        y[i] = s0, y[y_ld + i] = s1, y[2 * y_ld + i] = s2, y[3 * y_ld + i] = s3;
+    }
+}
+
 /* Right-looking, four columns at a time: the trailing matrix is read and written once for four products. */
 int dense_cholesky(int n, int ld, double *restrict matrix, double *restrict panel) {
     for (int j = 0; j < n; j += 4) {

@@ -21,6 +21,9 @@ void dense_rank_flush(rank_updates *updates);
 void dense_multiply_add(int m, int ld, const int *width, const double *matrix, const double *x, double *y);
 void dense_multiply_transposed_add(int m, int ld, const int *width, const double *matrix, const double *x, double *y);
 
+/* y[c] [m] := matrix x[c] for four vectors at once, x_ld and y_ld doubles apart: the matrix is read once. */
+void dense_multiply_four(int m, int ld, const int *width, const double *matrix, int x_ld, const double *x, int y_ld, double *y);
+
 /* Lower Cholesky factor in place, panel [4*ld] scratch. 0 if a pivot is not positive. */
 int dense_cholesky(int n, int ld, double *matrix, double *panel);
 

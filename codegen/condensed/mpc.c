@@ -103,20 +103,27 @@ void mpc_set_theta(mpc *model, const double *theta) {
 size_t mpc_work_size(const mpc *model) {
     const size_t horizon = (size_t)model->config.horizon;
     return 64 +
-           sizeof(double) * (3 * line((LAGS + horizon) * ROOMS) + 2 * line((LAGS - 1 + horizon) * INPUTS) +
-                             2 * line((LAGS + horizon) * ROOMS) + 4 * line((size_t)model->n)) +
+           sizeof(double) * ((3 + 2 * MPC_GROUP) * line((LAGS + horizon) * ROOMS) +
+                             (1 + MPC_GROUP) * line((LAGS - 1 + horizon) * INPUTS) + (3 + MPC_GROUP) * line((size_t)model->n)) +
            qp_work_size(model->n, model->m);
 }
 
 void mpc_work_create(const mpc *model, mpc_work *work, void *memory) {
     const size_t horizon = (size_t)model->config.horizon;
     double *next = (double *)(((uintptr_t)memory + 63) / 64 * 64);
-    double **temperatures[] = {&work->y, &work->plan_y, &work->change_y, &work->costate, &work->co_change};
-    for (size_t i = 0; i < 5; i++) *temperatures[i] = next, next += line((LAGS + horizon) * ROOMS);
-    double **inputs[] = {&work->v, &work->change_v};
-    for (size_t i = 0; i < 2; i++) *inputs[i] = next, next += line((LAGS - 1 + horizon) * INPUTS);
-    double **moves[] = {&work->linear, &work->lb, &work->ub, &work->column};
-    for (size_t i = 0; i < 4; i++) *moves[i] = next, next += line((size_t)model->n);
+    const size_t y = line((LAGS + horizon) * ROOMS), v = line((LAGS - 1 + horizon) * INPUTS), moves = line((size_t)model->n);
+    work->y_stride = (int)y, work->v_stride = (int)v, work->move_stride = (int)moves;
+    work->y = next, next += y;
+    work->plan_y = next, next += y;
+    work->costate = next, next += y;
+    work->change_y = next, next += MPC_GROUP * y;
+    work->co_change = next, next += MPC_GROUP * y;
+    work->v = next, next += v;
+    work->change_v = next, next += MPC_GROUP * v;
+    work->linear = next, next += moves;
+    work->lb = next, next += moves;
+    work->ub = next, next += moves;
+    work->column = next, next += MPC_GROUP * moves;
     qp_work_create(model->n, model->m, &work->qp, next);
     work->price = NULL;
 }

@@ -64,17 +64,22 @@ size_t mpc_size(const mpc_config *config);
 void mpc_create(const mpc_config *config, const int *start, mpc *model, void *memory);
 void mpc_set_theta(mpc *model, const double *theta);
 
+#define MPC_GROUP 4 /* first moves differentiated together */
+
 /* One thread's solver. */
 typedef struct {
     qp_work qp;
     double *y;        /* [(LAGS+horizon)*ROOMS] history, then the free response */
     double *v;        /* [(LAGS-1+horizon)*INPUTS] */
     double *plan_y;   /* like y, for the plan */
-    double *change_y, *change_v; /* like y and v, for a change of the plan */
-    double *costate, *co_change; /* [(horizon+LAGS)*ROOMS] */
+    double *costate;  /* [(horizon+LAGS)*ROOMS] */
+    /* For MPC_GROUP changes of the plan at a time, each its stride apart: */
+    double *change_y, *change_v; /* like y and v */
+    double *co_change;           /* like costate */
+    double *column;              /* the moves */
+    int y_stride, v_stride, move_stride;
     double *linear;   /* [n] */
     double *lb, *ub;  /* [n] */
-    double *column;   /* [n] */
     const double *price; /* of the last solve */
 } mpc_work;
 

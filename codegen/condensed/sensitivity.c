@@ -37,9 +37,10 @@ static void linearise(const mpc *model, mpc_work *work) {
 
 /* gradient += (response to the bias)' slope, slope [m] the derivative in the temperatures */
 static void bias_gradient(const mpc *model, const double *slope, double *gradient) {
+    double sum[ROOMS] = {0};
     for (int i = 0; i < model->m; i++)
-        for (int room = 0; room < ROOMS; room++)
-            gradient[THETA_BIAS + room] += model->bias_response[i * ROOMS + room] * slope[i];
+        for (int room = 0; room < ROOMS; room++) sum[room] += model->bias_response[i * ROOMS + room] * slope[i];
+    for (int room = 0; room < ROOMS; room++) gradient[THETA_BIAS + room] += sum[room];
 }
 
 void mpc_value_gradient(const mpc *model, mpc_work *work, double *gradient) {
@@ -71,60 +72,93 @@ void mpc_value_gradient(const mpc *model, mpc_work *work, double *gradient) {
     }
 }
 
-/* row [N_THETA] += d/dtheta DJ(u)[z] for the terms that act on the cost directly. */
-static void cost_rows(const mpc *model, const mpc_work *work, double *row) {
+/* row [N_THETA] += d/dtheta DJ(u)[z] for the terms that act on the cost directly, z being (change_y, change_v). */
+static void cost_rows(const mpc *model, const mpc_work *work, const double *change_y, const double *change_v, double *row) {
     const mpc_config *c = &model->config;
     const double *theta = model->theta;
-    for (int k = 0; k < c->horizon; k++)
-        for (int room = 0; room < ROOMS; room++) {
-            const double y = work->qp.y[k * ROOMS + room], dt = model->weight[k];
-            const double change = work->change_y[YWIN + k * ROOMS + room];
-            const double error = y - c->set_point - theta[THETA_SET_POINT + room];
-            row[THETA_SET_POINT + room] -= 2.0 * c->beta * theta[THETA_COMFORT + room] * dt * change;
-            row[THETA_COMFORT + room] += 2.0 * c->beta * dt * error * change;
-            if (y < c->low + theta[THETA_BACKOFF_LOW + room]) row[THETA_BACKOFF_LOW + room] -= c->penalty * dt * change;
-            if (y > c->high - theta[THETA_BACKOFF_HIGH + room]) row[THETA_BACKOFF_HIGH + room] += c->penalty * dt * change;
-            const int power = (LAGS - 1 + k) * INPUTS + 1 + room;
-            row[THETA_PRICE] += dt * work->price[k] * work->change_v[power];
-            row[THETA_POWER] += dt * work->v[power] * work->change_v[power];
-        }
+    double target[ROOMS], low[ROOMS], high[ROOMS], scale[ROOMS], price = 0.0, power = 0.0;
     for (int room = 0; room < ROOMS; room++) {
+        target[room] = c->set_point + theta[THETA_SET_POINT + room];
+        low[room] = c->low + theta[THETA_BACKOFF_LOW + room];
+        high[room] = c->high - theta[THETA_BACKOFF_HIGH + room];
+        scale[room] = theta[THETA_COMFORT + room];
+    }
+    double tracked[ROOMS] = {0}, error[ROOMS] = {0}, below[ROOMS] = {0}, above[ROOMS] = {0};
+    for (int k = 0; k < c->horizon; k++) {
+        const double dt = model->weight[k], *y = work->qp.y + k * ROOMS, *change = change_y + YWIN + k * ROOMS;
+        const double *v = work->v + (LAGS - 1 + k) * INPUTS + 1, *dv = change_v + (LAGS - 1 + k) * INPUTS + 1;
+        for (int room = 0; room < ROOMS; room++) {
+            const double weighted = dt * change[room];
+            tracked[room] += weighted;
+            error[room] += weighted * (y[room] - target[room]);
+            below[room] += y[room] < low[room] ? weighted : 0.0;
+            above[room] += y[room] > high[room] ? weighted : 0.0;
+            price += dt * work->price[k] * dv[room];
+            power += dt * v[room] * dv[room];
+        }
+    }
+    row[THETA_PRICE] += price;
+    row[THETA_POWER] += power;
+    for (int room = 0; room < ROOMS; room++) {
+        row[THETA_SET_POINT + room] -= 2.0 * c->beta * scale[room] * tracked[room];
+        row[THETA_COMFORT + room] += 2.0 * c->beta * error[room];
+        row[THETA_BACKOFF_LOW + room] -= c->penalty * below[room];
+        row[THETA_BACKOFF_HIGH + room] += c->penalty * above[room];
         const int last = (c->horizon - 1) * ROOMS + room;
-        row[THETA_SLOPE + room] += model->terminal * work->change_y[YWIN + last];
-        row[THETA_CURVATURE + room] +=
-            model->terminal * (work->qp.y[last] - c->set_point) * work->change_y[YWIN + last];
+        row[THETA_SLOPE + room] += model->terminal * change_y[YWIN + last];
+        row[THETA_CURVATURE + room] += model->terminal * (work->qp.y[last] - c->set_point) * change_y[YWIN + last];
+    }
+}
+
+/* The rows of the Jacobian of `count` first moves, whose columns of M^-1 are in work->column. */
+static void group_rows(const mpc *model, mpc_work *work, int with_arx, int count, const int *moves, double *jacobian) {
+    const qp_matrices *qp = &model->qp;
+    const int horizon = model->config.horizon, y_stride = work->y_stride, v_stride = work->v_stride;
+    dense_multiply_four(model->m, qp->ld, qp->width, qp->gamma, work->move_stride, work->column, y_stride,
+                        work->change_y + YWIN);
+    for (int g = 0; g < count; g++) {
+        const double *change_y = work->change_y + g * y_stride + YWIN;
+        double *co_change = work->co_change + g * y_stride;
+        spread(model, work->column + g * work->move_stride, work->change_v + g * v_stride);
+        for (int k = 0; k < model->m; k++) co_change[k] = (qp->q[k] + (work->qp.side[k] ? qp->w[k] : 0.0)) * change_y[k];
+        memset(co_change + model->m, 0, sizeof(double) * YWIN);
+        bias_gradient(model, co_change, jacobian + (size_t)moves[g] * N_THETA);
+    }
+    if (with_arx) arx_adjoints(&model->arx, horizon, count, y_stride, work->co_change);
+    for (int g = 0; g < count; g++) {
+        double *row = jacobian + (size_t)moves[g] * N_THETA;
+        const double *change_y = work->change_y + g * y_stride, *change_v = work->change_v + g * v_stride;
+        if (with_arx) {
+            arx_contract(horizon, work->co_change + g * y_stride, work->plan_y, work->v, row + THETA_A, row + THETA_B);
+            arx_contract(horizon, work->costate, change_y, change_v, row + THETA_A, row + THETA_B);
+        }
+        cost_rows(model, work, change_y, change_v, row);
+        for (int p = 0; p < N_THETA; p++) row[p] = -row[p];
     }
 }
 
 void mpc_policy_jacobian(const mpc *model, mpc_work *work, int with_arx, double *jacobian, double *inverse) {
-    const mpc_config *c = &model->config;
-    const qp_matrices *qp = &model->qp;
-    const int horizon = c->horizon, outputs = c->decision * ROOMS;
+    const int outputs = model->config.decision * ROOMS;
     memset(jacobian, 0, sizeof(double) * (size_t)(outputs * N_THETA));
     memset(inverse, 0, sizeof(double) * (size_t)(outputs * outputs));
     linearise(model, work);
-    if (with_arx) arx_adjoint(&model->arx, horizon, work->costate);
-    memset(work->change_y, 0, sizeof(double) * YWIN);
-    memset(work->change_v, 0, sizeof(double) * (size_t)((LAGS - 1 + horizon) * INPUTS));
+    if (with_arx) arx_adjoint(&model->arx, model->config.horizon, work->costate);
+    for (int g = 0; g < MPC_GROUP; g++) {
+        memset(work->change_y + g * work->y_stride, 0, sizeof(double) * YWIN);
+        memset(work->change_v + g * work->v_stride, 0, sizeof(double) * (size_t)((LAGS - 1 + model->config.horizon) * INPUTS));
+    }
+    int moves[MPC_GROUP], count = 0;
     for (int i = 0; i < outputs; i++) {
+        double *column = work->column + count * work->move_stride;
         /* A first move on its bound stays there: its row is zero. */
-        if (!qp_inverse_column(qp, &work->qp, i, work->column)) continue;
-        /* With the later moves minimised out, the Hessian in the first ones is the inverse of this block of M^-1. */
-        memcpy(inverse + i * outputs, work->column, sizeof(double) * (size_t)outputs);
-        double *row = jacobian + (size_t)i * N_THETA;
-        spread(model, work->column, work->change_v);
-        for (int k = 0; k < model->m; k++)
-            work->change_y[YWIN + k] = dense_dot(qp->width[k], qp->gamma + (size_t)k * (size_t)qp->ld, work->column);
-        memset(work->co_change, 0, sizeof(double) * (size_t)((LAGS + horizon) * ROOMS));
-        for (int k = 0; k < model->m; k++)
-            work->co_change[k] = (qp->q[k] + (work->qp.side[k] ? qp->w[k] : 0.0)) * work->change_y[YWIN + k];
-        bias_gradient(model, work->co_change, row);
-        if (with_arx) {
-            arx_adjoint(&model->arx, horizon, work->co_change);
-            arx_contract(horizon, work->co_change, work->plan_y, work->v, row + THETA_A, row + THETA_B);
-            arx_contract(horizon, work->costate, work->change_y, work->change_v, row + THETA_A, row + THETA_B);
+        if (qp_inverse_column(&model->qp, &work->qp, i, column)) {
+            /* With the later moves minimised out, the Hessian in the first ones is the inverse of this block of M^-1. */
+            memcpy(inverse + i * outputs, column, sizeof(double) * (size_t)outputs);
+            moves[count++] = i;
         }
-        cost_rows(model, work, row);
-        for (int p = 0; p < N_THETA; p++) row[p] = -row[p];
+        if (count == MPC_GROUP || (count && i + 1 == outputs)) {
+            group_rows(model, work, with_arx, count, moves, jacobian);
+            count = 0;
+        }
     }
 }
