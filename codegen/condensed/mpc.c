@@ -123,7 +123,7 @@ void mpc_work_create(const mpc *model, mpc_work *work, void *memory) {
     work->linear = next, next += moves;
     work->lb = next, next += moves;
     work->ub = next, next += moves;
-    work->column = next, next += MPC_GROUP * moves;
+    work->column = memset(next, 0, sizeof(double) * MPC_GROUP * moves), next += MPC_GROUP * moves;
     qp_work_create(model->n, model->m, &work->qp, next);
     work->price = NULL;
 }
