@@ -109,7 +109,7 @@ def solve(
             raise CondensedSolverError(
                 f"a batch of {batch} states holds rows of {array.shape}, expected {(batch, width)}"
             )
-    n, na = len(spec.moves) * ROOMS, mpc.na
+    na = mpc.na
     out = Solutions(
         np.empty((batch, na)),
         np.empty((batch, len(spec.moves), ROOMS)),
@@ -123,20 +123,20 @@ def solve(
         np.empty((batch if gradients else 0, na, na)),
     )
     jobs = (SolveJob * batch)()
-    names = ("history_y", "history_v", "outdoor", "price", "first")
-    for i in range(batch):
-        job = jobs[i]
-        job.model = mpc.handle
-        for name, array, width in zip(names, arrays, widths, strict=False):
-            setattr(job, name, _pointer(array, i * width))
-        job.action, job.plan_u = _pointer(out.action, i * na), _pointer(out.moves, i * n)
-        job.plan_y = _pointer(out.temperature, i * spec.horizon * ROOMS)
-        job.value, job.residual = _pointer(out.value, i), _pointer(out.residual, i)
-        job.status, job.iterations = _int_pointer(out.status, i), _int_pointer(out.iterations, i)
-        if gradients:
-            job.value_gradient = _pointer(out.value_gradient, i * mpc.ntheta)
-            job.policy_jacobian = _pointer(out.policy_jacobian, i * na * mpc.ntheta)
-            job.action_inverse = _pointer(out.action_inverse, i * na * na)
+    # A job is pointers only. Filling them by columns costs a batch little; by jobs it would cost more than the solves.
+    table = np.frombuffer(memoryview(jobs).cast("B"), dtype=np.uintp).reshape(batch, -1)
+    columns = {field[0]: k for k, field in enumerate(SolveJob._fields_)}
+    table[:, columns["model"]] = mpc.handle
+    for name, given in zip(("history_y", "history_v", "outdoor", "price", "first"), arrays, strict=False):
+        table[:, columns[name]] = _row_addresses(given)
+    results: dict[str, NDArray[np.float64] | NDArray[np.int32]] = {
+        "action": out.action, "plan_u": out.moves, "plan_y": out.temperature,
+        "value": out.value, "residual": out.residual, "status": out.status, "iterations": out.iterations,
+    }  # fmt: skip
+    if gradients:
+        results |= {name: getattr(out, name) for name in ("value_gradient", "policy_jacobian", "action_inverse")}
+    for name, rows in results.items():
+        table[:, columns[name]] = _row_addresses(rows)
     if load().run_solves(jobs, batch, threads):
         raise CondensedSolverError("no memory or no threads for the batch; make it smaller")
     return out
@@ -276,13 +276,18 @@ def run(
     return [Rollout(*arrays, *job.seconds) for job, arrays in zip(jobs, results, strict=True)]
 
 
+def _row_addresses(array: NDArray[np.float64] | NDArray[np.int32]) -> NDArray[np.uintp]:
+    """Where each entry of the first axis begins; the array must outlive their use."""
+    return array.ctypes.data + array.strides[0] * np.arange(len(array), dtype=np.uintp)
+
+
 def _rows(array: Array) -> Array:
     return np.ascontiguousarray(array, dtype=float).reshape(len(array), -1)
 
 
-def _pointer(array: Array, offset: int = 0) -> ctypes._Pointer[ctypes.c_double]:
-    return ctypes.cast(array.ctypes.data + 8 * offset, double_p)
+def _pointer(array: Array) -> ctypes._Pointer[ctypes.c_double]:
+    return ctypes.cast(array.ctypes.data, double_p)
 
 
-def _int_pointer(array: NDArray[np.int32], offset: int = 0) -> ctypes._Pointer[ctypes.c_int32]:
-    return ctypes.cast(array.ctypes.data + 4 * offset, int_p)
+def _int_pointer(array: NDArray[np.int32]) -> ctypes._Pointer[ctypes.c_int32]:
+    return ctypes.cast(array.ctypes.data, int_p)
