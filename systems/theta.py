@@ -12,9 +12,9 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from systems.problem import Problem
+from systems.problem import Parameter
 
 
 class ThetaFileError(ValueError):
@@ -23,7 +23,17 @@ class ThetaFileError(ValueError):
     exit_code = 65
 
 
-def read_theta(path: Path | str, problem: Problem) -> dict[str, float]:
+class Parametrised(Protocol):
+    """What a parameter file belongs to: a problem, or the table of its parameters alone."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def theta(self) -> tuple[Parameter, ...]: ...
+
+
+def read_theta(path: Path | str, problem: Parametrised) -> dict[str, float]:
     """All parameters of `problem` by name, in its order. Raises ThetaFileError."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -42,7 +52,7 @@ def read_theta(path: Path | str, problem: Problem) -> dict[str, float]:
     return check_theta(values, problem, str(path))
 
 
-def check_theta(values: Mapping[str, Any], problem: Problem, source: str = "theta") -> dict[str, float]:
+def check_theta(values: Mapping[str, Any], problem: Parametrised, source: str = "theta") -> dict[str, float]:
     """All parameters of `problem`, those in `values` replaced. Raises ThetaFileError for names, types and bounds."""
     parameters = {p.name: p for p in problem.theta}
     for name, value in values.items():
@@ -61,7 +71,7 @@ def check_theta(values: Mapping[str, Any], problem: Problem, source: str = "thet
 
 
 def write_theta(
-    path: Path | str, problem: Problem, values: Mapping[str, float], provenance: Mapping[str, Any] | None = None
+    path: Path | str, problem: Parametrised, values: Mapping[str, float], provenance: Mapping[str, Any] | None = None
 ) -> None:
     """Write a parameter file, whole or not at all. Raises ThetaFileError when the values do not fit the problem."""
     content = {

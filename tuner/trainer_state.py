@@ -6,14 +6,11 @@ The file is an npz of plain arrays and one JSON text: no pickle, the same bytes 
 from __future__ import annotations
 
 import json
-import os
-import zipfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from tuner.checkpoint_file import UNREADABLE, read_checkpoint, write_checkpoint
 from tuner.policy import Array
 from tuner.transitions import Episode, episode_arrays
 
@@ -90,25 +87,16 @@ def save_state(path: Path, state: TrainerState, spec: Any, names: tuple[str, ...
     arrays |= {"gradient_mean": state.moments.mean, "gradient_square": state.moments.square}
     for k, episode in enumerate(state.replay):
         arrays |= {f"episode{k}_{name}": value for name, value in episode_arrays(episode).items()}
-    text = np.frombuffer(json.dumps(head, sort_keys=True).encode(), dtype=np.uint8)
-    temporary = path.with_name(path.name + ".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with temporary.open("wb") as file:
-        np.savez(file, head=text, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_checkpoint(path, head, arrays)
 
 
 def load_state(path: Path, spec: Any, names: tuple[str, ...]) -> TrainerState:
     """Raises CheckpointError when the file is missing, damaged, or of another run."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-        head = json.loads(arrays.pop("head").tobytes())
+        head, arrays = read_checkpoint(path)
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no checkpoint at {path}; start without --resume") from error
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise CheckpointError(f"{path} is not a readable checkpoint ({error}); delete it and start again") from error
     for key, value in _identity(spec, names).items():
         if head.get(key) != value:

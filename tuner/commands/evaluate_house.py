@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,11 +16,11 @@ from systems.house.arx import ArxModel, reference_model
 from systems.house.cost import HouseCost
 from systems.house.theta import HouseMpc, house_theta, theta_values
 from systems.house.weather import Conditions, generate_conditions
-from systems.problem import Parameter
 from systems.theta import read_theta
 from tuner.commands.output import write_json
 from tuner.evaluate.house import HouseEvaluation, evaluate_house, policies, spread_weeks
 from tuner.house.data import data_from_files
+from tuner.house.parameters import ThetaTable
 from tuner.identify.arx_fit import fit_arx
 from tuner.report.house import saving, write_house_report
 
@@ -33,14 +32,6 @@ class HouseEvaluateUsageError(ValueError):
     """Options that ask for something impossible."""
 
     exit_code = 2
-
-
-@dataclass(frozen=True)
-class ThetaTable:
-    """What `read_theta` needs to know of the house: the names and bounds of theta, around a given model."""
-
-    theta: tuple[Parameter, ...]
-    name: str = "house"
 
 
 def add_arguments(group: argparse._ArgumentGroup) -> None:

@@ -13,6 +13,7 @@ from tuner.methods import METHODS
 # Each module offers `run(args) -> exit code`, and `add_arguments(parser)` where it has options of its own.
 SYSTEMS: dict[str, str] = {
     "battery": "tuner.commands.tune_battery",
+    "house": "tuner.commands.tune_house",
 }
 
 
@@ -23,14 +24,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "fit stays when nothing was better. Held-out weeks then give the verdict.\n\n"
         "examples:\n"
         "  nisse tune --system battery --output theta.json\n"
-        "  nisse tune --system battery --prices prices.csv --train-until 2021-01-01 --output theta.json"
+        "  nisse tune --system battery --prices prices.csv --train-until 2021-01-01 --output theta.json\n"
+        "  nisse tune --system house --model arx.json --learn cost set_point --output theta.json\n"
+        "  nisse tune --system house --model arx.json --world log --log nisse.db --output theta.json"
     )
     parser.add_argument("--system", choices=sorted(SYSTEMS), default="battery", help="(default: %(default)s)")
     parser.add_argument("--method", choices=sorted(METHODS), default="dpg", help="(default: %(default)s)")
     parser.add_argument("--critic", choices=sorted(CRITICS), default="lstdq", help="(default: %(default)s)")
     parser.add_argument("--iterations", type=_positive, metavar="N", help="(default: the system's own)")
     parser.add_argument(
-        "--learn", nargs="+", metavar="NAME", help="parameters that may move (default: the system's own)"
+        "--learn",
+        nargs="+",
+        metavar="NAME",
+        help="parameters, or groups of the house, that may move (default: its own)",
     )
     parser.add_argument("--theta", type=Path, metavar="FILE", help="start here, not from a fit to a simulated log")
     parser.add_argument(

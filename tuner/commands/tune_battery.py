@@ -13,17 +13,23 @@ from systems.problem import Problem
 from systems.theta import read_theta, write_theta
 from tuner.commands.battery_data import add_data_arguments, split_from
 from tuner.commands.output import write_json
-from tuner.commands.tune_display import LiveTable
+from tuner.commands.tune_display import LiveTable, View
 from tuner.evaluate.battery import Evaluation, evaluate_battery
+from tuner.trainer import Progress
 from tuner.tune_battery import BATTERY_TRAINING, BatteryTuning, tune_battery
+
+HELD_IN_WEEKS, HELD_OUT_WEEKS = 4, 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_arguments(parser)
-    group = parser.add_argument_group("battery")
-    group.add_argument("--held-in-weeks", type=int, default=4, metavar="N", help="(default: %(default)s)")
+    group = parser.add_argument_group("judging")
+    group.add_argument("--held-in-weeks", type=int, metavar="N", help="(default: battery 4, house 8)")
     group.add_argument(
-        "--held-out-weeks", type=int, default=8, metavar="N", help="for the verdict; 0 leaves it to `nisse evaluate`"
+        "--held-out-weeks",
+        type=int,
+        metavar="N",
+        help="for the verdict; 0 leaves it to `nisse evaluate` (default: battery 8, house 12)",
     )
 
 
@@ -37,13 +43,13 @@ def run(args: argparse.Namespace) -> int:
         spec = replace(spec, learn=tuple(args.learn))
     start = read_theta(args.theta, problem) if args.theta is not None else None
     console = Console()
-    with LiveTable(console, f"tuning {problem.name} by {spec.method}, {split.exogenous.source}") as live:
+    with LiveTable(console, _view(f"tuning {problem.name} by {spec.method}, {split.exogenous.source}")) as live:
         tuning = tune_battery(
             split,
             data_fitted=start,
             spec=spec,
             problem=problem,
-            held_in_weeks=args.held_in_weeks,
+            held_in_weeks=HELD_IN_WEEKS if args.held_in_weeks is None else args.held_in_weeks,
             jobs=args.jobs,
             time_limit_s=args.time_limit,
             checkpoint=args.checkpoint,
@@ -51,13 +57,14 @@ def run(args: argparse.Namespace) -> int:
             report=live.update,
         )
         evaluation = None
-        if args.held_out_weeks > 0 and tuning.result.improved:
+        held_out_weeks = HELD_OUT_WEEKS if args.held_out_weeks is None else args.held_out_weeks
+        if held_out_weeks > 0 and tuning.result.improved:
             evaluation = evaluate_battery(
                 split,
                 data_fitted=tuning.data_fitted,
                 tuned=tuning.theta,
                 problem=problem,
-                weeks=min(args.held_out_weeks, len(split.held_out_weeks())),
+                weeks=min(held_out_weeks, len(split.held_out_weeks())),
                 seeds=1,
                 seed=args.seed,
                 workers=args.jobs,
@@ -76,6 +83,23 @@ def run(args: argparse.Namespace) -> int:
         document["held_out"] = evaluation.to_json() if evaluation is not None else None
         write_json(args.json, document)
     return 0
+
+
+def _view(title: str) -> View[Progress]:
+    def row(p: Progress) -> list[str]:
+        r = p.record
+        change = f"{r.cost - p.initial_cost:+.4f}" if r.accepted else "step taken back"
+        return [
+            str(r.iteration), f"{r.cost:.4f}", change, f"{r.td_error:.4f}", f"{p.ms_per_solve:.2f}",
+            f"{r.failures} of {r.solves}", str(r.at_bounds), f"{p.remaining_s:.0f} s",
+        ]  # fmt: skip
+
+    def line(p: Progress) -> str:
+        r = p.record
+        return f"iteration {r.iteration}: held-in cost {r.cost:.4f}, {r.failures} failures, {p.remaining_s:.0f} s left"
+
+    columns = ("iteration", "held-in cost", "change", "TD error", "ms/solve", "failures", "at bounds", "left")
+    return View(title, columns, row, line, "solver, data fit and gradient self-check")
 
 
 def _theta_table(problem: Problem, tuning: BatteryTuning) -> Table:

@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
+from typing import Generic, TypeVar
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from tuner.trainer import Progress as TrainingProgress
-
+P = TypeVar("P")
 ROWS = 15
 """Iterations that are shown at once."""
 
 
-class LiveTable:
+@dataclass(frozen=True)
+class View(Generic[P]):
+    """How one system shows an iteration."""
+
+    title: str
+    columns: Sequence[str]
+    row: Callable[[P], Sequence[str]]
+    """Cells of an iteration."""
+    line: Callable[[P], str]
+    """The same for a log file, where no table lives."""
+    waiting: str
+    """What goes on before the first iteration."""
+
+
+class LiveTable(Generic[P]):
     """A context manager with two callbacks: `update` per iteration, `held_out` per judged week."""
 
-    def __init__(self, console: Console, title: str) -> None:
-        self.console, self.title = console, title
-        self.rows: list[TrainingProgress] = []
+    def __init__(self, console: Console, view: View[P]) -> None:
+        self.console, self.view = console, view
+        self.rows: list[P] = []
         self.bar = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             TimeRemainingColumn(), console=console,
         )  # fmt: skip
-        self.wait = self.bar.add_task("solver, data fit and gradient self-check", total=None)
+        self.wait = self.bar.add_task(view.waiting, total=None)
         self.live = Live(self._view(), console=console, refresh_per_second=4)
 
-    def __enter__(self) -> LiveTable:
+    def __enter__(self) -> LiveTable[P]:
         self.live.__enter__()
         return self
 
@@ -40,13 +56,10 @@ class LiveTable:
         self.live.update(self._view())
         self.live.__exit__(kind, error, traceback)
 
-    def update(self, progress: TrainingProgress) -> None:
+    def update(self, progress: P) -> None:
         self.rows.append(progress)
         if not self.console.is_terminal:
-            # A log file shows no live table; a line per iteration says that it goes on.
-            r = progress.record
-            left = f"{progress.remaining_s:.0f} s left"
-            self.console.print(f"iteration {r.iteration}: held-in cost {r.cost:.4f}, {r.failures} failures, {left}")
+            self.console.print(self.view.line(progress), highlight=False, soft_wrap=True)
         self.bar.update(self.wait, visible=False)
         self.live.update(self._view())
 
@@ -54,14 +67,9 @@ class LiveTable:
         self.bar.update(self.wait, description="held-out weeks", completed=done, total=total, visible=done < total)
 
     def _view(self) -> Group:
-        table = Table(title=self.title)
-        for heading in ("iteration", "held-in cost", "change", "TD error", "ms/solve", "failures", "at bounds", "left"):
+        table = Table(title=self.view.title)
+        for heading in self.view.columns:
             table.add_column(heading, justify="right")
-        for p in self.rows[-ROWS:]:
-            r = p.record
-            change = f"{r.cost - p.initial_cost:+.4f}" if r.accepted else "step taken back"
-            table.add_row(
-                str(r.iteration), f"{r.cost:.4f}", change, f"{r.td_error:.4f}", f"{p.ms_per_solve:.2f}",
-                f"{r.failures} of {r.solves}", str(r.at_bounds), f"{p.remaining_s:.0f} s",
-            )  # fmt: skip
+        for progress in self.rows[-ROWS:]:
+            table.add_row(*self.view.row(progress))
         return Group(table, self.bar) if self.rows else Group(self.bar)

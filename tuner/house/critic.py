@@ -29,7 +29,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.condensed.solver import SOLVED, Rollout
+from tuner.house.transitions import Transitions
+from tuner.methods.spg import generalised_advantage
 
 Array = NDArray[np.float64]
 LEAST_VALUE_EUR = 0.02
@@ -73,35 +74,41 @@ class Sums:
         )
 
 
-def sums_of(rollout: Rollout, *, gamma: float, entries: NDArray[np.int64], scale: Array) -> Sums:
-    """Sums of one rollout with exploration and policy Jacobian.
-
-    entries (p,) of theta learn, in units of scale (p,). The last decision only closes the transition before it;
-    transitions next to a failed solve are left out.
-    """
-    solved = rollout.status == SOLVED
-    use = solved[:-1] & solved[1:]
-    jacobian = (rollout.policy_jacobian[:-1][use][:, :, entries]) * scale
-    deviation = (rollout.action - rollout.policy)[:-1][use]
-    psi = np.einsum("tan,ta->tn", jacobian, deviation)
+def sums_of(t: Transitions, *, gamma: float, trace: float = 0.0) -> Sums:
+    """Sums over transitions that hold exploration and the policy Jacobian; `trace` is lambda."""
+    p = t.policy_jacobian.shape[-1]
+    deviation = t.action - t.mean_action
+    psi = np.einsum("tan,ta->tn", t.policy_jacobian, deviation)
     x = np.hstack([np.ones((len(psi), 1)), deviation**2, psi])
     step = x.copy()
     step[:, 0] -= gamma
-    delta = (rollout.costs[:-1, 3] + gamma * rollout.value[1:] - rollout.value[:-1])[use]
-    c = 1.0 / np.maximum(rollout.value[:-1][use], LEAST_VALUE_EUR)
+    delta = generalised_advantage(t.cost + gamma * t.next_value - t.value, t.segment, gamma * trace)
+    step[:, 0] /= 1.0 - gamma * trace
+    c = weights(t)
     cx = c[:, None] * x
-    hessian = np.linalg.pinv(rollout.action_inverse[:-1][use], rcond=1e-9, hermitian=True)
-    rows = jacobian.reshape(-1, len(scale))
-    weighted = np.einsum("tab,tbn->tan", hessian, jacobian).reshape(-1, len(scale))
+    rows = t.policy_jacobian.reshape(-1, p)
     return Sums(
-        float(use.sum()),
+        float(len(t)),
         float(c.sum()),
         cx.T @ step,
         cx.T @ delta,
         float(c @ delta**2),
         rows.T @ rows,
-        rows.T @ weighted,
+        policy_curvature(t),
     )
+
+
+def weights(t: Transitions) -> Array:
+    """(n,) c of the transitions, 1/EUR"""
+    return np.asarray(1.0 / np.maximum(t.value, LEAST_VALUE_EUR))
+
+
+def policy_curvature(t: Transitions) -> Array:
+    """(p, p) sum (d pi/d theta)' K (d pi/d theta), K the Hessian of Q_theta in the free actions."""
+    p = t.policy_jacobian.shape[-1]
+    hessian = np.linalg.pinv(t.action_inverse, rcond=1e-9, hermitian=True)
+    weighted = np.einsum("tab,tbn->tan", hessian, t.policy_jacobian).reshape(-1, p)
+    return np.asarray(t.policy_jacobian.reshape(-1, p).T @ weighted)
 
 
 @dataclass(frozen=True)
@@ -137,11 +144,16 @@ def propose(sums: Sums, distance: Array, options: StepOptions) -> Step:
     matrix[diagonal, diagonal] += options.prior / sums.count * np.trace(matrix[first:, first:]) / p
     solution = np.linalg.solve(matrix, sums.target)
     gradient = sums.outer @ solution[first:] / sums.count
-    curvature = sums.curvature / sums.count
-    size = max(float(np.trace(curvature)) / p, 1e-12)
-    damped = curvature + (options.damping + options.support) * size * np.eye(p)
-    change = -np.linalg.solve(damped, gradient + options.support * size * distance)
+    change = gauss_newton(gradient, sums.curvature / sums.count, distance, options)
     # x - gamma x+ differs from x in the constant alone, so the critic's residual is that of a regression on x.
     solution[0] *= float(sums.lstd[0, 0] / sums.weight)
     left = max(sums.delta_squares - float(solution @ sums.target), 0.0)
     return Step(change, gradient, float(np.sqrt(left / sums.weight)))
+
+
+def gauss_newton(gradient: Array, curvature: Array, distance: Array, options: StepOptions) -> Array:
+    """(p,) the change that lowers the cost, from its gradient (p,) and curvature (p, p), both per decision."""
+    p = len(distance)
+    size = max(float(np.trace(curvature)) / p, 1e-12)
+    damped = curvature + (options.damping + options.support) * size * np.eye(p)
+    return -np.linalg.solve(damped, gradient + options.support * size * distance)

@@ -51,10 +51,15 @@ def _end_s(c: Conditions) -> float:
     return c.start_s + len(c) * c.dt_s
 
 
+def generated_seasons(seed: int = 0) -> tuple[Conditions, Conditions]:
+    """One season to learn in and the next one to judge in."""
+    learning = generate_conditions(seed, start=datetime(2017, 9, 1, tzinfo=UTC))
+    return learning, generate_conditions(seed + 1_000_003, start=datetime(2018, 9, 1, tzinfo=UTC))
+
+
 def generated_data(seed: int = 0) -> ExperimentData:
     """Two seasons of the generator and the log of the first."""
-    learning = generate_conditions(seed, start=datetime(2017, 9, 1, tzinfo=UTC))
-    evaluation = generate_conditions(seed + 1_000_003, start=datetime(2018, 9, 1, tzinfo=UTC))
+    learning, evaluation = generated_seasons(seed)
     return ExperimentData(learning, evaluation, exciting_log(learning), f"generated, seed {seed}")
 
 

@@ -23,6 +23,7 @@ from systems.house.weather import Conditions
 from tuner.house.critic import StepOptions, Sums, propose, sums_of
 from tuner.house.data import STEPS_PER_DAY, ExperimentData, PeriodError, draw_windows, window_starts
 from tuner.house.parameters import learning_entries
+from tuner.house.transitions import Transitions, of_rollout
 from tuner.identify.arx_fit import fit_arx
 
 Array = NDArray[np.float64]
@@ -62,6 +63,8 @@ class SmartHomeSpec:
     """Share of the Gauss-Newton step that an iteration's updates take together."""
     memory_days: float = 90.0
     """Learning days after which a transition counts 1/e in the critic."""
+    trace: float = 0.0
+    """lambda of the critic: 0 trusts V_theta after half an hour, towards 1 what was really paid counts longer."""
     step: StepOptions = field(default_factory=StepOptions)
     seed: int = 0
 
@@ -233,7 +236,7 @@ def _learning_episode(agent: Agent, state: AgentState, setting: Setting) -> Epis
 
 def _update(agent: Agent, state: AgentState, episode: Episode, rollout: Rollout, setting: Setting) -> AgentState:
     spec, mpc = setting.spec, setting.mpc
-    new = sums_of(rollout, gamma=mpc.interval_discount, entries=setting.entries, scale=setting.scale)
+    new = sums_of(_transitions(rollout, setting), gamma=mpc.interval_discount, trace=spec.trace)
     sums = state.sums.after(new, float(np.exp(-spec.interval_days / spec.memory_days)))
     theta, td_error = state.theta, state.td_error
     if sums.count >= 2 * len(setting.entries) + 40:
@@ -257,6 +260,11 @@ def _update(agent: Agent, state: AgentState, episode: Episode, rollout: Rollout,
         td_error=td_error,
         failures=state.failures + rollout.failures,
     )
+
+
+def _transitions(rollout: Rollout, setting: Setting) -> Transitions:
+    std_kw, limit = setting.spec.exploration_kw, setting.mpc.max_power_kw
+    return of_rollout(rollout, setting.entries, setting.scale, std_kw=std_kw, max_power_kw=limit)
 
 
 def judge(

@@ -9,8 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,12 +16,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner.checkpoint_file import UNREADABLE, read_checkpoint, write_checkpoint
 from tuner.house.critic import Sums
 from tuner.house.data import ExperimentData
 from tuner.house.protocol import AgentState, SmartHomeSpec
 
 Array = NDArray[np.float64]
-FORMAT = 1
+FORMAT = 2
 
 
 class RecordError(ValueError):
@@ -80,14 +79,7 @@ def save_record(path: Path, record: Record) -> None:
         "models": len(record.states),
         "seconds": record.seconds,
     }
-    arrays["header"] = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".part")
-    with scratch.open("wb") as file:
-        np.savez(file, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
+    write_checkpoint(path, header, arrays)
 
 
 _STATE = ("theta", "outputs", "inputs", "day", "td_error", "failures")
@@ -96,10 +88,8 @@ _STATE = ("theta", "outputs", "inputs", "day", "td_error", "failures")
 def load_record(path: Path, identity: str) -> Record:
     """Raises RecordError for a file of another protocol, other data or another version."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        header = json.loads(arrays["header"].tobytes())
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        header, arrays = read_checkpoint(path)
+    except UNREADABLE as error:
         raise RecordError(f"{path}: not a record of this experiment ({error}); delete it to begin anew") from error
     if header.get("format") != FORMAT or header.get("identity") != identity:
         raise RecordError(f"{path}: made with other options or other data; delete it or choose another --output")

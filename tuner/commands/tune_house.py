@@ -1,0 +1,258 @@
+"""`nisse tune --system house`: learn theta in a simulated house or from a recorded log, judge on held-out weeks."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from systems.house.arx import ArxModel, reference_model
+from systems.house.cost import HouseCost
+from systems.house.theta import HouseMpc, house_theta, theta_values
+from systems.house.weather import Conditions
+from systems.series import load_csv
+from systems.theta import read_theta, write_theta
+from tuner.commands.output import write_json
+from tuner.commands.tune_display import LiveTable, View
+from tuner.evaluate.statistics import Interval, bootstrap_mean
+from tuner.house.data import data_from_files, generated_seasons
+from tuner.house.field_log import is_field_log, read_field_log
+from tuner.house.parameters import ThetaTable
+from tuner.house.recorded import RecordedWorld, recorded_world
+from tuner.house.tuning import HouseProgress, HouseTuning, HouseTuningSpec, tune_house
+from tuner.house.worlds import ArxWorld, Exploration, PhysicalWorld, World, split_season
+from tuner.identify.arx_fit import fit_arx
+from tuner.identify.cleaning import clean
+from tuner.identify.house_log import HouseLog, load_house_log
+from tuner.trainer import TrainingError
+
+Array = NDArray[np.float64]
+WORLDS = ("physical", "arx", "log")
+HELD_IN_WEEKS, HELD_OUT_WEEKS = 8, 12
+LEARN = {"physical": ("cost",), "arx": ("bias", "cost"), "log": ("cost",)}
+"""What of theta learns by default: the weights, which a data fit knows nothing of."""
+LOG_CERTAINTY = 2.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("house")
+    group.add_argument(
+        "--world", choices=WORLDS, help="what to learn in: the physical house, the model with its innovations, or --log"
+    )
+    group.add_argument("--log", type=Path, metavar="FILE", help="closed-loop log: CSV with --prices, or the nisse.db")
+    group.add_argument("--model", type=Path, metavar="ARX.json", help="written by `nisse identify --system house`")
+    group.add_argument("--weather", type=Path, metavar="FILE.csv", help="outdoor temperature and irradiance")
+    group.add_argument(
+        "--beta", type=float, metavar="X", help="of the cost that is tuned for, EUR/(K^2 h) (default: 0.002)"
+    )
+    group.add_argument("--exploration-kw", type=float, default=0.15, metavar="X", help="(default: %(default)g)")
+    group.add_argument(
+        "--episodes", type=int, default=16, metavar="N", help="weeks per iteration (default: %(default)s)"
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Data:
+    """What to start from, learn in and be judged by."""
+
+    model: ArxModel
+    learning: Conditions
+    held_out: Conditions
+    source: str
+
+
+def run(args: argparse.Namespace) -> int:
+    kind = args.world or ("log" if args.log is not None else "physical")
+    _check(args, kind)
+    console = Console(highlight=False)
+    data = _data(args)
+    mpc = HouseMpc(cost=HouseCost() if args.beta is None else HouseCost(beta=args.beta))
+    table = house_theta(data.model)
+    # The strongest start that the data fit allows: the expected-value model, mean of the innovations included.
+    start = theta_values(data.model, bias=data.model.innovation_mean)
+    if args.theta is not None:
+        start = np.array(list(read_theta(args.theta, ThetaTable(table)).values()))
+    spec = _spec(args, kind)
+    world = _world(args, kind, data, mpc, start, spec)
+    if isinstance(world, RecordedWorld):
+        rooms = ", ".join(f"{kw:.2f}" for kw in world.exploration_kw)
+        console.print(
+            f"{world.decisions} decisions; the state leaves {rooms} kW of the powers unexplained", soft_wrap=True
+        )
+    with LiveTable(console, _view(f"tuning house by {spec.method} in {world.name}, {data.source}")) as live:
+        tuning = tune_house(
+            world, mpc, table, start, spec,
+            threads=args.jobs, checkpoint=args.checkpoint, resume=args.resume, report=live.update,
+            time_limit_s=args.time_limit,
+        )  # fmt: skip
+        verdict = _held_out(args, kind, data, mpc, tuning) if tuning.improved and kind != "log" else None
+    if tuning.improved:
+        console.print(_changes(tuning))
+    console.print(_summary(tuning, verdict), soft_wrap=True)
+    provenance = {
+        "method": spec.method, "world": world.name, "seed": spec.seed, "data": data.source,
+        "beta_eur_per_k2_h": mpc.cost.beta, "iterations": tuning.course.iteration,
+    }  # fmt: skip
+    names = [p.name for p in table]
+    write_theta(args.output, ThetaTable(table), dict(zip(names, tuning.theta.tolist(), strict=True)), provenance)
+    console.print(f"written: {args.output}")
+    if args.json is not None:
+        held_out = None if verdict is None else {"mean": verdict.mean, "low": verdict.low, "high": verdict.high}
+        write_json(args.json, tuning.as_json() | {"held_out_improvement_percent": held_out, "output": str(args.output)})
+    return 0
+
+
+def _check(args: argparse.Namespace, kind: str) -> None:
+    """Options that contradict each other, told before the work. Raises TrainingError."""
+    if (kind == "log") != (args.log is not None):
+        raise TrainingError("--world log and --log FILE belong together; give both or neither")
+    if kind == "log" and args.prices is None and not is_field_log(args.log):
+        raise TrainingError("a CSV log holds no prices; add --prices FILE.csv, or name the daemon's nisse.db")
+    if args.critic != "lstdq":
+        raise TrainingError("the house has the compatible least-squares critic only; leave --critic out")
+    if args.beta is not None and not args.beta > 0.0:
+        raise TrainingError(f"--beta {args.beta:g}: comfort must be worth something, say 0.002")
+    if args.episodes < 1:
+        raise TrainingError(f"--episodes {args.episodes}: at least one week per iteration")
+
+
+def _spec(args: argparse.Namespace, kind: str) -> HouseTuningSpec:
+    spec = HouseTuningSpec(
+        method=args.method,
+        learn=LEARN[kind] if args.learn is None else tuple(args.learn),
+        exploration_kw=args.exploration_kw,
+        certainty=LOG_CERTAINTY if kind == "log" else 1.0,
+        seed=args.seed,
+    )
+    return spec if args.iterations is None else replace(spec, iterations=args.iterations)
+
+
+def _data(args: argparse.Namespace) -> _Data:
+    model = None if args.model is None else ArxModel.load(args.model)
+    if args.weather is None and (args.prices is None or args.log is not None):
+        learning, held_out = generated_seasons(args.seed)
+        source = "generated weather and prices" if args.log is None else args.log.name
+        return _Data(model or reference_model(), learning, held_out, f"{source}, seed {args.seed}")
+    files = data_from_files(args.prices, args.weather, evaluate_from=args.train_until, seed=args.seed)
+    model = model or fit_arx(files.log.outputs, files.log.inputs).model
+    return _Data(model, files.learning, files.evaluation, files.source)
+
+
+def _world(
+    args: argparse.Namespace, kind: str, data: _Data, mpc: HouseMpc, start: Array, spec: HouseTuningSpec
+) -> World:
+    if kind == "log":
+        log, price = _log_and_prices(args.log, args.prices)
+        return recorded_world(log, price, mpc, start)
+    exploration = Exploration(args.episodes, 7, spec.exploration_kw)
+    weeks = HELD_IN_WEEKS if args.held_in_weeks is None else args.held_in_weeks
+    season = split_season(data.learning, exploration.days, weeks, mpc.horizon)
+    if kind == "arx":
+        return ArxWorld(season, data.model, mpc, exploration, spec.seed, args.jobs)
+    return PhysicalWorld(season, mpc, exploration, spec.seed, args.jobs)
+
+
+def _log_and_prices(path: Path, prices: Path | None) -> tuple[HouseLog, Array]:
+    """The log, and the price at each of its samples, NaN where the price file ends. Raises SeriesError, HouseLogError."""
+    if is_field_log(path):
+        log, known = read_field_log(path)
+        if prices is None:
+            return log, known
+    else:
+        log = clean(load_house_log(path))
+    series = load_csv(prices, ["price_eur_per_kwh"])
+    index = np.floor((log.start_s + log.dt_s * np.arange(len(log)) - series.start.timestamp()) / series.dt_s).astype(
+        int
+    )
+    inside = (index >= 0) & (index < len(series))
+    return log, np.where(inside, series["price_eur_per_kwh"][np.clip(index, 0, len(series) - 1)], np.nan)
+
+
+def _held_out(args: argparse.Namespace, kind: str, data: _Data, mpc: HouseMpc, tuning: HouseTuning) -> Interval | None:
+    """Paired improvement of the total cost on weeks that learning has not seen, %."""
+    weeks = HELD_OUT_WEEKS if args.held_out_weeks is None else args.held_out_weeks
+    if weeks < 2:
+        return None
+    season = split_season(data.held_out, 1, weeks, mpc.horizon)
+    world: World = PhysicalWorld(season, mpc, Exploration(), args.seed + 1, args.jobs)
+    if kind == "arx":
+        world = ArxWorld(season, data.model, mpc, Exploration(), args.seed + 1, args.jobs)
+    before, after = world.try_out(tuning.start), world.try_out(tuning.theta)
+    if before is None or after is None:
+        return None
+    return bootstrap_mean(100.0 * (before.total - after.total) / before.total.mean())
+
+
+def _view(title: str) -> View[HouseProgress]:
+    def number(value: float | None) -> str:
+        return "-" if value is None else f"{value:.3f}"
+
+    def change(p: HouseProgress) -> str:
+        if not p.record.accepted:
+            return "none taken"
+        total = p.record.total
+        return "taken" if total is None or p.start_total is None else f"{100 * (total / p.start_total - 1):+.2f} %"
+
+    def row(p: HouseProgress) -> list[str]:
+        r = p.record
+        return [
+            str(r.iteration), number(r.price), number(r.comfort), number(r.total), change(p), f"{r.td_error:.4f}",
+            f"{p.ms_per_solve:.2f}", f"{r.failures} of {r.solves}", str(r.at_bounds), f"{p.remaining_s:.0f} s",
+        ]  # fmt: skip
+
+    def line(p: HouseProgress) -> str:
+        r = p.record
+        return (
+            f"iteration {r.iteration}: price {number(r.price)}, comfort {number(r.comfort)}, total {number(r.total)} "
+            f"EUR/week, change {change(p)}, {r.failures} failures, {p.remaining_s:.0f} s left"
+        )
+
+    columns = (
+        "iteration",
+        "price",
+        "comfort",
+        "total",
+        "change",
+        "TD error",
+        "ms/solve",
+        "failures",
+        "at bounds",
+        "left",
+    )
+    return View(title, columns, row, line, "first look at the held-in weeks")
+
+
+def _changes(tuning: HouseTuning) -> Table:
+    table = Table(title="theta")
+    for heading in ("parameter", "unit", "before", "tuned", "bounds"):
+        table.add_column(heading, justify="left" if heading in ("parameter", "unit") else "right")
+    for p, before, after in tuning.changes()[:40]:
+        bound = " (at its bound)" if after in (p.lower, p.upper) else ""
+        table.add_row(p.name, p.unit, f"{before:.4f}", f"{after:.4f}{bound}", f"{p.lower:.4g}..{p.upper:.4g}")
+    if len(tuning.changes()) > 40:
+        table.add_row(f"and {len(tuning.changes()) - 40} more", "", "", "", "")
+    return table
+
+
+def _summary(tuning: HouseTuning, verdict: Interval | None) -> str:
+    course = tuning.course
+    failures = sum(record.failures for record in course.history)
+    lines = [f"{failures} failed solves; transitions next to one are left out"]
+    start, best = course.tried[0], course.tried[course.best]
+    if start is not None and best is not None:
+        lines.append(f"held-in weeks: {start.total.mean():.3f} EUR per week before, {best.total.mean():.3f} tuned")
+    if not tuning.improved:
+        lines.append("no change was borne out: the theta it started from is kept")
+    elif verdict is None:
+        lines.append("run `nisse evaluate` on held-out weeks before using it")
+    else:
+        span = f"{verdict.mean:.2f} % (95 % interval {verdict.low:.2f} to {verdict.high:.2f})"
+        lines.append(f"held-out weeks: total cost falls by {span}")
+        if verdict.low <= 0.0:
+            lines.append("the interval holds zero: these weeks do not show that it helps; keep the old theta")
+    return "\n".join(lines)

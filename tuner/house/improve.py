@@ -1,0 +1,125 @@
+"""One learning step for the house by each method: from labelled transitions to a change of theta.
+
+dpg   deterministic policy gradient with the compatible LSTDQ critic: `tuner.house.critic`.
+q     Q-learning: theta such that the MPC's own Q satisfies the Bellman equation, solved as least squares on what theta
+      can express (LSTDQ), with psi = (1, dQ_theta/dtheta(s, a)), psi+ = (1, dV_theta/dtheta(s+)):
+
+          sum c psi (psi - gamma psi+)' (k, dtheta) = sum c psi delta,    delta = L + gamma V_theta(s+) - Q_theta(s, a)
+
+spg   likelihood ratio with a Gaussian around the MPC; on-policy:
+
+          grad J = E[ (d pi/d theta)' Sigma^-1 (a - pi) A(s, a) ],    A from V_theta by generalised advantage estimation
+
+      and the Gauss-Newton step of dpg from that gradient.
+
+Sources: "All AI Models are Wrong, but Some are Optimal", IV and V-B; Gros and Zanon, "Data-Driven Economic NMPC Using
+Reinforcement Learning"; Williams, "Simple statistical gradient-following algorithms".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.house.critic import StepOptions, gauss_newton, policy_curvature, propose, sums_of, weights
+from tuner.house.transitions import Transitions
+from tuner.methods.spg import generalised_advantage
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Credit:
+    """How what was paid is credited to what was done, and how far to go on it."""
+
+    gamma: float
+    trace: float
+    """lambda: 0 trusts V_theta after one decision, towards 1 what was really paid counts longer."""
+    exploration_kw: float
+    step: StepOptions
+
+
+@dataclass(frozen=True, eq=False)
+class Improvement:
+    """What a method asks for."""
+
+    change: Array
+    """(p,) in units of scale"""
+    td_error: float
+    """Root mean square, EUR per decision"""
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a method learns, and what it may learn from."""
+
+    improve: Callable[[Transitions, Array, Credit], Improvement]
+    """(transitions, distance from the data fit (p,), how costs are credited)"""
+    needs_q: bool
+    on_policy: bool
+    """May see experience of the current theta alone."""
+
+
+def by_policy_gradient(t: Transitions, distance: Array, credit: Credit) -> Improvement:
+    step = propose(sums_of(t, gamma=credit.gamma, trace=credit.trace), distance, credit.step)
+    return Improvement(step.change, step.td_error)
+
+
+def by_q_learning(t: Transitions, distance: Array, credit: Credit) -> Improvement:
+    p, gamma, options = len(distance), credit.gamma, credit.step
+    delta = t.cost + gamma * t.next_value - t.q_value
+    psi = np.column_stack([np.ones(len(t)), t.q_gradient])
+    step = psi - gamma * np.column_stack([np.ones(len(t)), t.next_gradient])
+    c = weights(t)
+    matrix, target = (c[:, None] * psi).T @ step / len(t), (c[:, None] * psi).T @ delta / len(t)
+    # The ridge is in the metric of the features, so that it does not depend on the units of theta.
+    size = float((c @ t.q_gradient**2).sum()) / len(t) / p
+    diagonal = np.arange(1, p + 1)
+    matrix[diagonal, diagonal] += (options.damping + options.support) * size
+    target[1:] -= options.support * size * distance
+    solution = np.linalg.solve(matrix, target)
+    left = delta - step @ solution
+    return Improvement(solution[1:], float(np.sqrt(c @ left**2 / c.sum())))
+
+
+def by_likelihood_ratio(t: Transitions, distance: Array, credit: Credit) -> Improvement:
+    delta = t.cost + credit.gamma * t.next_value - t.value
+    delta = delta - delta.mean()
+    advantage = generalised_advantage(delta, t.segment, credit.gamma * credit.trace)
+    score = np.einsum("nap,na->np", t.policy_jacobian, t.asked - t.policy) / credit.exploration_kw**2
+    gradient = score.T @ (advantage - advantage.mean()) / len(t)
+    change = gauss_newton(gradient, policy_curvature(t) / len(t), distance, credit.step)
+    return Improvement(change, float(np.sqrt(np.mean(delta**2))))
+
+
+METHODS: dict[str, Method] = {
+    "dpg": Method(by_policy_gradient, needs_q=False, on_policy=False),
+    "q": Method(by_q_learning, needs_q=True, on_policy=False),
+    "spg": Method(by_likelihood_ratio, needs_q=False, on_policy=True),
+}
+BLOCKS = 12
+"""Stretches of experience of which one at a time is left out, to see whether it decided alone."""
+
+
+def keep_what_is_sure(
+    t: Transitions, improve: Callable[[Transitions], Improvement], change: Array, *, certainty: float
+) -> Array:
+    """The change (p,) with each of its directions shrunk by what is known of it.
+
+    Directions are the principal ones of the policy's curvature, E[(d pi/d theta)' K (d pi/d theta)]; the standard error
+    s of a component z is the jackknife's over BLOCKS stretches, left out in turn. The component is multiplied by
+
+        max(0, 1 - (certainty s / z)^2),
+
+    the positive-part shrinkage of James and Stein, "Estimation with quadratic loss" (1961), for a single component.
+    """
+    _, basis = np.linalg.eigh(policy_curvature(t))
+    block = np.arange(len(t)) * BLOCKS // len(t)
+    without = np.array([improve(t.select(block != b)).change @ basis for b in range(BLOCKS)])
+    error = np.sqrt((BLOCKS - 1) / BLOCKS * ((without - without.mean(0)) ** 2).sum(0))
+    component = change @ basis
+    doubt = np.divide(certainty * error, component, out=np.full_like(error, np.inf), where=component != 0.0)
+    return np.asarray(basis @ (np.maximum(0.0, 1.0 - doubt**2) * component))

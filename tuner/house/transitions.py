@@ -1,0 +1,188 @@
+"""What the house MPC went through, and what a theta says of it: the material of every learning method.
+
+An Experience stays true whatever theta becomes; its labels (value, policy, derivatives) are those of one theta and are
+made anew for the next. That is what lets old and foreign experience teach, off-policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from codegen.condensed.solver import SOLVED, CondensedMpc, Rollout, States, solve
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Experience:
+    """One uninterrupted stretch of n decisions; the last of its n + 1 states closes the transition before it."""
+
+    states: States
+    """n + 1 of them"""
+    asked: Array
+    """(n, na) first moves as the policy with its exploration asked for them, kW"""
+    action: Array
+    """(n, na) the same within the bounds, kW"""
+    mean: Array
+    """(n, na) what the explorer's action is on average in this state, bounds included, kW"""
+    cost: Array
+    """(n,) of the interval after each decision, discounted, EUR"""
+
+    def __len__(self) -> int:
+        return len(self.cost)
+
+
+@dataclass(frozen=True, eq=False)
+class Transitions:
+    """n usable transitions (s, a, cost, s+) under a theta of which p entries learn, each in units of its scale."""
+
+    value: Array
+    """(n,) V_theta(s)"""
+    next_value: Array
+    """(n,) V_theta(s+)"""
+    cost: Array
+    """(n,)"""
+    policy: Array
+    """(n, na) pi_theta(s), kW"""
+    asked: Array
+    """(n, na) kW"""
+    action: Array
+    """(n, na) kW"""
+    mean_action: Array
+    """(n, na) expectation of the action over the exploration, given the state, kW"""
+    policy_jacobian: Array
+    """(n, na, p)"""
+    action_inverse: Array
+    """(n, na, na) inverse Hessian of Q_theta in the actions that are free"""
+    segment: NDArray[np.int64]
+    """(n,) number of the uninterrupted stretch"""
+    q_value: Array
+    """(n,) Q_theta(s, a), or empty"""
+    q_gradient: Array
+    """(n, p) dQ/dtheta, or empty"""
+    next_gradient: Array
+    """(n, p) dV/dtheta at s+, or empty"""
+
+    def __len__(self) -> int:
+        return len(self.cost)
+
+    def select(self, chosen: NDArray[np.bool_]) -> Transitions:
+        """Those that a mask (n,) names."""
+        parts = ((f.name, getattr(self, f.name)) for f in fields(self))
+        return Transitions(**{name: part[chosen] if len(part) else part for name, part in parts})
+
+
+def mean_within_bounds(policy: Array, std: float, lower: float, upper: float) -> Array:
+    """E[clip(policy + std n, lower, upper)] of a standard normal n.
+
+    Near a bound noise goes one way only. Taken as exploration about the policy, that mean would be credited to the
+    action, with whatever else tells states near the bound from others.
+    """
+    a, b = (lower - policy) / std, (upper - policy) / std
+    inside = norm.cdf(b) - norm.cdf(a)
+    return np.asarray(lower * norm.cdf(a) + upper * norm.sf(b) + policy * inside + std * (norm.pdf(a) - norm.pdf(b)))
+
+
+def of_rollout(
+    rollout: Rollout, entries: NDArray[np.int64], scale: Array, *, std_kw: float, max_power_kw: float
+) -> Transitions:
+    """Transitions of a closed loop that explored with `std_kw` and has its policy Jacobian.
+
+    Those next to a failed solve are left out.
+    """
+    use = rollout.status == SOLVED
+    use = use[:-1] & use[1:]
+    empty = np.empty(0)
+    return Transitions(
+        value=rollout.value[:-1][use],
+        next_value=rollout.value[1:][use],
+        cost=rollout.costs[:-1, 3][use],
+        policy=rollout.policy[:-1][use],
+        asked=rollout.action[:-1][use],
+        action=rollout.action[:-1][use],
+        mean_action=mean_within_bounds(rollout.policy[:-1][use], std_kw, 0.0, max_power_kw),
+        policy_jacobian=(rollout.policy_jacobian[:-1][use][:, :, entries]) * scale,
+        action_inverse=rollout.action_inverse[:-1][use],
+        segment=np.cumsum(~use)[use],
+        q_value=empty,
+        q_gradient=empty,
+        next_gradient=empty,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Transitions, and what labelling them took."""
+
+    transitions: Transitions
+    solves: int
+    failures: int
+
+
+def label(
+    experience: Sequence[Experience],
+    mpc: CondensedMpc,
+    entries: NDArray[np.int64],
+    scale: Array,
+    *,
+    with_q: bool = False,
+    threads: int = 1,
+) -> Labelled:
+    """What the theta of `mpc` says of all that was experienced; Q and its derivative only `with_q`."""
+    parts: list[Transitions] = []
+    solves = failures = 0
+    for number, stretch in enumerate(experience):
+        at = solve(mpc, stretch.states, gradients=True, threads=threads)
+        solved = at.status == SOLVED
+        use = solved[:-1] & solved[1:]
+        q_value = q_gradient = next_gradient = np.empty(0)
+        solves, failures = solves + len(solved), failures + int((~solved).sum())
+        if with_q:
+            before = States(*(getattr(stretch.states, f.name)[:-1] for f in fields(States)))
+            fixed = solve(mpc, before, first=stretch.action, gradients=True, threads=threads)
+            solves, failures = solves + len(before), failures + int((fixed.status != SOLVED).sum())
+            use &= fixed.status == SOLVED
+            q_value = fixed.value[use]
+            q_gradient = fixed.value_gradient[use][:, entries] * scale
+            next_gradient = at.value_gradient[1:][use][:, entries] * scale
+        parts.append(
+            Transitions(
+                value=at.value[:-1][use],
+                next_value=at.value[1:][use],
+                cost=stretch.cost[use],
+                policy=at.action[:-1][use],
+                asked=stretch.asked[use],
+                action=stretch.action[use],
+                mean_action=stretch.mean[use],
+                policy_jacobian=at.policy_jacobian[:-1][use][:, :, entries] * scale,
+                action_inverse=at.action_inverse[:-1][use],
+                # A failed solve within a stretch breaks it in two.
+                segment=number * 1_000_000 + np.cumsum(~use)[use],
+                q_value=q_value,
+                q_gradient=q_gradient,
+                next_gradient=next_gradient,
+            )
+        )
+    return Labelled(join(parts), solves, failures)
+
+
+def join(parts: Sequence[Transitions]) -> Transitions:
+    """All of them, one after the other."""
+    return Transitions(
+        **{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Transitions)}
+    )
+
+
+def states_at(outputs: Array, inputs: Array, forecast_outdoor: Array, forecast_price: Array, *, every: int) -> States:
+    """States at every `every`-th step of a recorded run.
+
+    outputs (T + 12, rooms) and inputs (T + 11, 1 + rooms) begin with the hour before the run; the forecasts are
+    (decisions, horizon), and say how many decisions there are.
+    """
+    at = every * np.arange(len(forecast_outdoor))[:, None]
+    return States(outputs[at + np.arange(12)], inputs[at + np.arange(11)], forecast_outdoor, forecast_price)
