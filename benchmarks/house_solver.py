@@ -1,17 +1,23 @@
 """Speed of the house MPC's solve inside the tuner, against DAQP called directly and CasADi + IPOPT, on one program.
 
+    pip install daqp==0.11.0
     python benchmarks/house_solver.py [--json PATH]
 
-DAQP gets the condensed program with its own soft rows, is set up once per theta, and goes on from its last active set
-where the loop is closed. Times are CPU times of one thread: of the C library for ours (a batch or rollout per call), of
-update and solve for DAQP, whose Python binding takes some 20 us of them. All must find the same moves.
+A batch of problems on two threads (DAQP: two processes, since its binding holds the interpreter), each solved from
+scratch; and eight closed loops, where every solve goes on from the last one. DAQP gets the condensed program with its
+own soft rows, is set up once per theta, and only its update and solve are timed. Times are CPU times per solve over
+both threads: of the whole call with its Python for ours, the ARX's free response and the closed loop's plant included,
+which DAQP is spared. All must find the same moves.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -31,7 +37,7 @@ from systems.house.weather import generate_conditions
 Array = NDArray[np.float64]
 REGIMES = {"tracking": (0.5, 1.0), "economic": (0.02, 1.0), "onto the bound": (0.002, 5.0)}
 """beta and alpha: comfort and price of equal weight; mostly price; price presses the rooms onto 18 °C."""
-COLD, DAYS, WITH_IPOPT, SOFT = 100, 5, 2, 8
+COLD, LOOPS, DAYS, THREADS, WITH_IPOPT, SOFT = 400, 8, 3, 2, 2, 8
 
 
 @dataclass(frozen=True)
@@ -149,20 +155,45 @@ def time_ipopt(model: ArxModel, mpc: HouseMpc, states: States) -> tuple[Array, f
     return moves, spent / len(states)
 
 
-def cpu_of(work: object, repeats: int = 3) -> float:
-    """Least CPU time of `repeats` calls, s."""
+def cpu_of(work: Callable[[], object], repeats: int = 5) -> float:
+    """Least CPU time of `repeats` calls over all threads, s."""
     times = []
     for _ in range(repeats):
         began = time.process_time()
-        work()  # type: ignore[operator]
+        work()
         times.append(time.process_time() - began)
     return min(times)
 
 
-def loop(mpc: CondensedMpc, model: ArxModel) -> tuple[Episode, States]:
+def daqp_in_processes(model: ArxModel, mpc: HouseMpc, parts: Sequence[States], *, warm: bool) -> tuple[Array, float]:
+    """First moves (all states, rooms) and least CPU s per solve of three runs, the parts shared by two processes."""
+    with ProcessPoolExecutor(THREADS, multiprocessing.get_context("fork")) as pool:
+        runs = [list(pool.map(_Daqp(model, mpc, warm), parts)) for _ in range(3)]
+    sizes = np.array([len(part) for part in parts])
+    seconds = min(float(np.array([spent for _, spent in results]) @ sizes) for results in runs)
+    return np.concatenate([moves[:, :ROOMS] for moves, _ in runs[0]]), seconds / sizes.sum()
+
+
+@dataclass(frozen=True)
+class _Daqp:
+    """`time_daqp` of one part, as a process can be handed it."""
+
+    model: ArxModel
+    mpc: HouseMpc
+    warm: bool
+
+    def __call__(self, part: States) -> tuple[Array, float]:
+        return time_daqp(self.model, self.mpc, part, warm=self.warm)
+
+
+def part_of(states: States, at: slice) -> States:
+    return States(states.outputs[at], states.inputs[at], states.outdoor[at], states.price[at])
+
+
+def loop(mpc: CondensedMpc, model: ArxModel, day: int) -> tuple[Episode, States]:
     """A closed loop, and the states in which it solves."""
-    season, rng = generate_conditions(3), np.random.default_rng(0)
-    steps, first = DAYS * 288, 288 * 100
+    season, rng = generate_conditions(3), np.random.default_rng(day)
+    steps, first = DAYS * 288, 288 * day
     part = slice(first, first + steps + mpc.spec.horizon)
     outputs, inputs = (
         np.full((LAGS, ROOMS), 21.0),
@@ -187,24 +218,30 @@ def measure(name: str) -> dict[str, float]:
     model = reference_model()
     spec = HouseMpc(cost=HouseCost(beta=beta, alpha=alpha))
     mpc, states = CondensedMpc(spec, theta_values(model)), draw_states(COLD, 0)
-    ours = solve(mpc, states)
-    cold = cpu_of(lambda: solve(mpc, states)) / COLD
-    with_gradients = cpu_of(lambda: solve(mpc, states, gradients=True)) / COLD
-    episode, seen = loop(mpc, model)
-    closed = run([episode])[0]
-    warm = cpu_of(lambda: run([episode])) / len(seen)
-    few = States(*(a[:WITH_IPOPT] for a in (states.outputs, states.inputs, states.outdoor, states.price)))
-    daqp_cold_moves, daqp_cold = time_daqp(model, spec, states, warm=False)
-    daqp_warm_moves, daqp_warm = time_daqp(model, spec, seen, warm=True)
-    ipopt_moves, ipopt = time_ipopt(model, spec, few)
+    loops = [loop(mpc, model, day) for day in np.linspace(30, 200, LOOPS).astype(int)]
+    episodes, seen = [episode for episode, _ in loops], [part for _, part in loops]
+    solves = sum(len(part) for part in seen)
+
+    cold, ours = cpu_of(lambda: solve(mpc, states, threads=THREADS)) / COLD, solve(mpc, states)
+    cold_all = cpu_of(lambda: solve(mpc, states, gradients=True, threads=THREADS)) / COLD
+    warm, closed = cpu_of(lambda: run(episodes, threads=THREADS)) / solves, run(episodes)
+    warm_all = cpu_of(lambda: run(episodes, threads=THREADS, policy_jacobian=True)) / solves
+    one = part_of(states, slice(1))
+    single = cpu_of(lambda: [solve(mpc, one) for _ in range(100)]) / 100
+
+    halves = [part_of(states, slice(k, None, THREADS)) for k in range(THREADS)]
+    daqp_cold_moves, daqp_cold = daqp_in_processes(model, spec, halves, warm=False)
+    daqp_warm_moves, daqp_warm = daqp_in_processes(model, spec, seen, warm=True)
+    ipopt_moves, ipopt = time_ipopt(model, spec, part_of(states, slice(WITH_IPOPT)))
+    in_halves = np.concatenate([ours.action[k::THREADS] for k in range(THREADS)])
+    policy = np.concatenate([rollout.policy for rollout in closed])
     differences = {
-        "daqp_cold_difference_kw": np.abs(daqp_cold_moves[:, :ROOMS] - ours.action).max(),
-        "daqp_warm_difference_kw": np.abs(daqp_warm_moves[:, :ROOMS] - closed.policy).max(),
+        "daqp_cold_difference_kw": np.abs(daqp_cold_moves - in_halves).max(),
+        "daqp_warm_difference_kw": np.abs(daqp_warm_moves - policy).max(),
         "ipopt_difference_kw": np.abs(ipopt_moves[:, :ROOMS] - ours.action[:WITH_IPOPT]).max(),
     }
     return {
         "cold_ms": 1e3 * cold,
-        "cold_with_all_derivatives_ms": 1e3 * with_gradients,
         "warm_ms": 1e3 * warm,
         "daqp_cold_ms": 1e3 * daqp_cold,
         "daqp_warm_ms": 1e3 * daqp_warm,
@@ -212,10 +249,16 @@ def measure(name: str) -> dict[str, float]:
         "cold_over_daqp": cold / daqp_cold,
         "warm_over_daqp": warm / daqp_warm,
         "ipopt_over_cold": ipopt / cold,
-        "derivatives_over_solve": with_gradients / cold,
+        "one_call_for_one_solve_ms": 1e3 * single,
+        "cold_with_all_derivatives_ms": 1e3 * cold_all,
+        "warm_with_policy_jacobian_ms": 1e3 * warm_all,
+        "cold_derivatives_over_solve": cold_all / cold,
+        "warm_derivatives_over_solve": warm_all / warm,
+        "cold_derivatives_over_daqp": cold_all / daqp_cold,
+        "warm_derivatives_over_daqp": warm_all / daqp_warm,
         "iterations_cold": float(ours.iterations.mean()),
-        "iterations_warm": float(closed.iterations.mean()),
-        "failures": float((ours.status != 0).sum() + closed.failures),
+        "iterations_warm": float(np.mean([rollout.iterations.mean() for rollout in closed])),
+        "failures": float((ours.status != 0).sum() + sum(rollout.failures for rollout in closed)),
     } | {key: float(value) for key, value in differences.items()}
 
 
