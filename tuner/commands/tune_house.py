@@ -27,7 +27,7 @@ from tuner.house.recorded import RecordedWorld, recorded_world
 from tuner.house.tuning import HouseProgress, HouseTuning, HouseTuningSpec, tune_house
 from tuner.house.worlds import ArxWorld, Exploration, PhysicalWorld, World, split_season
 from tuner.identify.arx_fit import fit_arx
-from tuner.identify.cleaning import clean
+from tuner.identify.cleaning import clean_house_log
 from tuner.identify.house_log import HouseLog, load_house_log
 from tuner.trainer import TrainingError
 
@@ -47,12 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--log", type=Path, metavar="FILE", help="closed-loop log: CSV with --prices, or the nisse.db")
     group.add_argument("--model", type=Path, metavar="ARX.json", help="written by `nisse identify --system house`")
     group.add_argument("--weather", type=Path, metavar="FILE.csv", help="outdoor temperature and irradiance")
-    group.add_argument(
-        "--beta", type=float, metavar="X", help="of the cost that is tuned for, EUR/(K^2 h) (default: 0.002)"
-    )
+    group.add_argument("--beta", type=float, metavar="X", help="weight of comfort, EUR/(K^2 h) (default: 0.002)")
     group.add_argument("--exploration-kw", type=float, default=0.15, metavar="X", help="(default: %(default)g)")
     group.add_argument(
-        "--episodes", type=int, default=16, metavar="N", help="weeks per iteration (default: %(default)s)"
+        "--episodes", type=int, default=16, metavar="N", help="weeks an iteration explores (default: %(default)s)"
     )
 
 
@@ -81,9 +79,7 @@ def run(args: argparse.Namespace) -> int:
     world = _world(args, kind, data, mpc, start, spec)
     if isinstance(world, RecordedWorld):
         rooms = ", ".join(f"{kw:.2f}" for kw in world.exploration_kw)
-        console.print(
-            f"{world.decisions} decisions; the state leaves {rooms} kW of the powers unexplained", soft_wrap=True
-        )
+        console.print(f"{world.decisions} decisions; exploration in the rooms {rooms} kW", soft_wrap=True)
     with LiveTable(console, _view(f"tuning house by {spec.method} in {world.name}, {data.source}")) as live:
         tuning = tune_house(
             world, mpc, table, start, spec,
@@ -158,13 +154,13 @@ def _world(
 
 
 def _log_and_prices(path: Path, prices: Path | None) -> tuple[HouseLog, Array]:
-    """The log, and the price at each of its samples, NaN where the price file ends. Raises SeriesError, HouseLogError."""
+    """The log, and the price at each of its samples, NaN where unknown. Raises SeriesError, HouseLogError."""
     if is_field_log(path):
         log, known = read_field_log(path)
         if prices is None:
             return log, known
     else:
-        log = clean(load_house_log(path))
+        log = clean_house_log(load_house_log(path)).log
     series = load_csv(prices, ["price_eur_per_kwh"])
     index = np.floor((log.start_s + log.dt_s * np.arange(len(log)) - series.start.timestamp()) / series.dt_s).astype(
         int

@@ -33,8 +33,8 @@ def learning_entries(table: Sequence[Parameter], learn: Sequence[str]) -> tuple[
     unknown = sorted(set(learn) - set(GROUPS) - {p.name for p in table})
     if unknown or not learn:
         raise HouseMpcError(
-            f"theta of the house has no {unknown[0] if unknown else ''!r} to learn; choose among its parameters and the groups "
-            f"{', '.join(GROUPS)}"
+            f"theta of the house has no {unknown[0] if unknown else ''!r} to learn; choose among its parameters and "
+            f"the groups {', '.join(GROUPS)}"
         )
     entries = [i for i, parameter in enumerate(table) if parameter.group in learn or parameter.name in learn]
     return np.array(entries), np.array([_scale(table[i]) for i in entries])
