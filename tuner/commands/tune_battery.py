@@ -91,14 +91,14 @@ def _view(title: str) -> View[Progress]:
         change = f"{r.cost - p.initial_cost:+.4f}" if r.accepted else "step taken back"
         return [
             str(r.iteration), f"{r.cost:.4f}", change, f"{r.td_error:.4f}", f"{p.ms_per_solve:.2f}",
-            f"{r.failures} of {r.solves}", str(r.at_bounds), f"{p.remaining_s:.0f} s",
+            str(r.failures), str(r.at_bounds), f"{p.remaining_s:.0f} s",
         ]  # fmt: skip
 
     def line(p: Progress) -> str:
         r = p.record
         return f"iteration {r.iteration}: held-in cost {r.cost:.4f}, {r.failures} failures, {p.remaining_s:.0f} s left"
 
-    columns = ("iteration", "held-in cost", "change", "TD error", "ms/solve", "failures", "at bounds", "left")
+    columns = ("iteration", "held-in cost", "change", "TD error", "ms/solve", "failed", "at bounds", "left")
     return View(title, columns, row, line, "solver, data fit and gradient self-check")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, TypeVar
 
+from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -55,6 +56,8 @@ class LiveTable(Generic[P]):
         self.bar.update(self.wait, visible=False)
         self.live.update(self._view())
         self.live.__exit__(kind, error, traceback)
+        if not self.console.is_terminal:
+            self.console.print()
 
     def update(self, progress: P) -> None:
         self.rows.append(progress)
@@ -67,7 +70,7 @@ class LiveTable(Generic[P]):
         self.bar.update(self.wait, description="held-out weeks", completed=done, total=total, visible=done < total)
 
     def _view(self) -> Group:
-        table = Table(title=self.view.title)
+        table = Table(title=self.view.title, box=box.SIMPLE, padding=(0, 1, 0, 0))
         for heading in self.view.columns:
             table.add_column(heading, justify="right")
         for progress in self.rows[-ROWS:]:

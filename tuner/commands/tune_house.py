@@ -198,7 +198,7 @@ def _view(title: str) -> View[HouseProgress]:
         r = p.record
         return [
             str(r.iteration), number(r.price), number(r.comfort), number(r.total), change(p), f"{r.td_error:.4f}",
-            f"{p.ms_per_solve:.2f}", f"{r.failures} of {r.solves}", str(r.at_bounds), f"{p.remaining_s:.0f} s",
+            f"{p.ms_per_solve:.2f}", str(r.failures), str(r.at_bounds), f"{p.remaining_s:.0f} s",
         ]  # fmt: skip
 
     def line(p: HouseProgress) -> str:

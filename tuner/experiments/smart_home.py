@@ -54,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     readings.add_argument(
         "--groups", metavar="NAMES", help="of theta that learn: arx,bias,set_point,backoff,cost,terminal"
     )
+    readings.add_argument("--trace", type=float, metavar="X", help="lambda of the critic: 0 trusts the MPC's own value")
     readings.add_argument("--rate", type=float, metavar="X", help="share of the Gauss-Newton step per iteration")
     for name in ("models", "iterations", "periods", "period-days", "seed"):
         readings.add_argument(f"--{name}", type=int, metavar="N")
@@ -64,7 +65,7 @@ def spec_from(args: argparse.Namespace) -> SmartHomeSpec:
     """The protocol with what the command line changes."""
     names = (
         "model_reading", "days_per_iteration", "learning_days", "interval_days", "comfort_share", "beta", "moves",
-        "rate", "models", "iterations", "periods", "period_days", "seed",
+        "rate", "trace", "models", "iterations", "periods", "period_days", "seed",
     )  # fmt: skip
     changes: dict[str, Any] = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if args.groups:
