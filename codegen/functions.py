@@ -22,7 +22,9 @@ from codegen.ocp import (
     TOLERANCE,
     StageExpressions,
     Symbols,
+    has_constant_matrices,
     is_quadratic_program,
+    slope_of,
 )
 from systems.problem import Problem
 
@@ -31,7 +33,7 @@ FUNCTIONS_NAME = "nisse_functions"
 
 def shim_functions(problem: Problem, e: StageExpressions) -> list[ca.Function]:
     """The CasADi functions that the shim calls, all with dense arguments."""
-    return [*_preparations(problem), *_stage_functions(problem, e), *_terminal_functions(problem, e)]
+    return [*_preparations(problem), *_stage_functions(problem, e), *_terminal_functions(problem, e), *_vectors(e)]
 
 
 def _preparations(problem: Problem) -> list[ca.Function]:
@@ -84,6 +86,21 @@ def _terminal_functions(problem: Problem, e: StageExpressions) -> list[ca.Functi
     ]
 
 
+def _vectors(e: StageExpressions) -> list[ca.Function]:
+    """What a stage's functions are at the origin: next state, cost, its gradient in (u, x), rows. A QP's vectors."""
+    nothing = [type(e.x)(v.numel(), 1) for v in (e.x, e.u)]  # zeros by structure: what they meet is left out
+
+    def at_origin(*values: Symbols) -> list[Symbols]:
+        function = ca.Function("at", [e.x, e.u, e.parameters], list(values))
+        return [ca.densify(v) for v in function.call([*nothing, e.parameters], True, False)]
+
+    slope, slope_e = slope_of(e.cost, e.u, e.x), ca.gradient(e.terminal_cost, e.x)
+    return [
+        ca.Function("nisse_vectors", [e.parameters], at_origin(e.dynamics, e.cost, slope, e.rows)),
+        ca.Function("nisse_vectors_e", [e.parameters], at_origin(e.terminal_cost, slope_e, e.terminal_rows)),
+    ]
+
+
 def _gradient(e: StageExpressions, of: Symbols) -> Symbols:
     """d of / dp, dense. Matrix symbols cannot be differentiated by a part of a symbol: by all parameters, then cut."""
     return ca.densify(ca.gradient(of, e.parameters))[e.rows_of_p]
@@ -114,6 +131,7 @@ def write_config(problem: Problem, e: StageExpressions, directory: Path) -> None
         "NSOFT": len(problem.soft_penalty.linear),
         "NSOFT_E": len(problem.soft_terminal_penalty.linear),
         "QUADRATIC": int(is_quadratic_program(problem)),
+        "CONSTANT_MATRICES": int(has_constant_matrices(problem)),
         "DT_S": _number(problem.dt_s),
         "DISCOUNT": _number(problem.discount),
         "TOLERANCE": _number(TOLERANCE),

@@ -68,7 +68,8 @@ def expressions(problem: Problem, kind: type[ca.SX] | type[ca.MX] | None = None)
         if function is None:
             return kind(0, 1)
         try:
-            return ca.densify(function(*arguments))
+            # Inlined: derivatives of a call would be those with respect to all its arguments, p with its thousands too.
+            return ca.densify(function.call(list(arguments), True, False)[0])
         except RuntimeError as error:
             raise ProblemError(
                 f"{problem.name}: {function.name()} cannot be written in scalar operations: {error}"
@@ -99,19 +100,35 @@ def is_quadratic_program(problem: Problem) -> bool:
     """True when, for fixed parameters, costs are quadratic and all rows and the dynamics affine in (x, u)."""
     e = expressions(problem, ca.SX)  # in scalars what depends on what is seen number by number
     w = ca.vertcat(e.x, e.u)
+    return not any(ca.depends_on(matrix, w) for matrix in _derivatives(e))
+
+
+def has_constant_matrices(problem: Problem) -> bool:
+    """True for a quadratic program whose matrices theta alone makes: forecasts enter its vectors only."""
+    e = expressions(problem, ca.SX)
+    varies = ca.vertcat(e.x, e.u, e.parameters[: e.rows_of_p.start])
+    return not any(ca.depends_on(matrix, varies) for matrix in _derivatives(e))
+
+
+def _derivatives(e: StageExpressions) -> tuple[ca.SX, ca.SX]:
+    """Jacobians and Hessians of a stage and of the end, in (x, u)."""
+    w = ca.vertcat(e.x, e.u)
     affine = ca.vertcat(e.dynamics, e.rows, e.terminal_rows)
-    hessians = ca.vertcat(ca.hessian(e.cost, w)[0], ca.hessian(e.terminal_cost, w)[0])
-    return not ca.depends_on(ca.jacobian(affine, w), w) and not ca.depends_on(hessians, w)
+    return ca.jacobian(affine, w), ca.vertcat(ca.hessian(e.cost, w)[0], ca.hessian(e.terminal_cost, w)[0])
 
 
 def hessian_by_columns(cost: ca.MX, u: ca.MX, x: ca.MX, parameters: ca.MX) -> ca.MX:
     """The Hessian in (u, x) as a loop over its columns; CasADi's own would write every column out."""
     nu, size = u.numel(), u.numel() + x.numel()
-    w = ca.MX.sym("w", size)
-    at = ca.Function("at", [u, x, parameters], [cost])(w[:nu], w[nu:], parameters)
-    direction = ca.MX.sym("direction", size)
-    column = ca.Function("column", [direction, w, parameters], [ca.jtimes(ca.gradient(at, w), w, direction)])
-    return column.map("columns", "serial", size, [1, 2], [])(ca.DM.eye(size), ca.vertcat(u, x), parameters)
+    slope, direction = slope_of(cost, u, x), ca.MX.sym("direction", size)
+    column = ca.jtimes(slope, u, direction[:nu]) + ca.jtimes(slope, x, direction[nu:])
+    function = ca.Function("column", [direction, u, x, parameters], [column])
+    return function.map("columns", "serial", size, [1, 2, 3], [])(ca.DM.eye(size), u, x, parameters)
+
+
+def slope_of(cost: Symbols, u: Symbols, x: Symbols) -> Symbols:
+    """The gradient in (u, x)."""
+    return ca.vertcat(ca.gradient(cost, u), ca.gradient(cost, x))
 
 
 def condensed_stages(horizon: int, nx: int, nu: int) -> int:

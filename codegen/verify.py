@@ -32,9 +32,9 @@ RESIDUAL_TOLERANCE = 1e-6
 # Every so many problems the first move is checked as well: the reference, made to start with it, must do no worse.
 FIRST_MOVE_EVERY = 4
 
-# A model with hundreds of coefficients explodes almost anywhere in their box; programs of 1e9 EUR prove nothing.
-# 1 is stable.
-GROWTH_LIMIT = 1.0
+GROWTH_LIMIT = 1.5
+"""Over the usual model's. One with hundreds of coefficients explodes almost anywhere in their box, and where it is
+stable may still swing by hundreds of degrees first; programs of 1e6 EUR prove nothing."""
 CONDENSED_FROM_STATES = 10
 
 Array = NDArray[np.float64]
@@ -79,8 +79,8 @@ def sample_cases(problem: Problem, count: int, seed: int, theta: Array | None = 
 
     x0 is at its lower or upper bound in two of five cases; forecasts are calm, wild, or constant at a corner of their
     range; theta is `theta` (or the default) in one of four cases, a corner of its box in one, random in the others.
-    Corners and random ones are drawn nearer to the usual theta
-    until the model they make is as stable as the usual one, or stable at all.
+    Corners and random ones are drawn nearer to the usual theta until the model they make magnifies a state hardly more
+    than the usual one does.
     """
     rng = np.random.default_rng(seed)
     usual = problem.theta_default() if theta is None else theta
@@ -88,7 +88,7 @@ def sample_cases(problem: Problem, count: int, seed: int, theta: Array | None = 
     x_lower, x_upper = (np.array([getattr(s, side) for s in problem.states]) for side in ("lower", "upper"))
     d_lower, d_upper = (np.array([getattr(s, side) for s in problem.forecasts]) for side in ("lower", "upper"))
     rows, growth = problem.horizon + 1, _growth(problem)
-    limit = max(GROWTH_LIMIT, growth(usual))
+    limit = max(1.0, GROWTH_LIMIT * growth(usual))
     cases = []
     for i in range(count):
         x0 = (x_lower, x_upper)[i % 5] if i % 5 < 2 else rng.uniform(x_lower, x_upper)
@@ -112,15 +112,18 @@ def sample_cases(problem: Problem, count: int, seed: int, theta: Array | None = 
 
 
 def _growth(problem: Problem) -> Callable[[Array], float]:
-    """theta -> what the model's fastest mode grows by over the horizon, linearised at the origin."""
+    """theta -> the most that deviations of the state are magnified by within the horizon; linearised at the origin."""
     x, p = ca.SX.sym("x", problem.nx), ca.SX.sym("p", problem.np)
     x_next = problem.dynamics(x, np.zeros(problem.nu), np.zeros(problem.nd), np.zeros(problem.nz), p)
     jacobian = ca.Function("jacobian", [x, p], [ca.densify(ca.jacobian(x_next, x))])
 
     def growth(theta: Array) -> float:
-        prepared = theta if problem.prepare is None else problem.prepare(theta)
-        modes = np.linalg.eigvals(np.array(jacobian(np.zeros(problem.nx), prepared)))
-        return float(np.abs(modes).max() ** problem.horizon)
+        step = np.array(jacobian(np.zeros(problem.nx), theta if problem.prepare is None else problem.prepare(theta)))
+        power, most = np.eye(problem.nx), 0.0
+        for _ in range(problem.horizon):
+            power = step @ power
+            most = max(most, float(np.linalg.norm(power)))
+        return most
 
     return growth
 

@@ -5,9 +5,7 @@
 #include <time.h>
 
 #include "acados/ocp_nlp/ocp_nlp_common.h"
-#include "acados/ocp_nlp/ocp_nlp_sqp_rti.h"
 #include "acados/ocp_qp/ocp_qp_hpipm.h"
-#include "acados/ocp_qp/ocp_qp_xcond_solver.h"
 #include "blasfeo/include/blasfeo_d_aux.h"
 #include "hpipm/include/hpipm_d_ocp_qp.h"
 #include "hpipm/include/hpipm_d_ocp_qp_ipm.h"
@@ -108,6 +106,7 @@ static void set_parameters(nisse_controller *c, const double *forecast) {
         double *row = c->parameters[k];
         memcpy(row, c->forecast + k * NISSE_ND, sizeof(double) * NISSE_ND);
         memcpy(row + NISSE_ND, c->features, sizeof(double) * NISSE_NZ);
+        if (c->linearised) continue; /* the rest is as it was, and acados needs none of it */
         memcpy(row + NISSE_ND + NISSE_NZ, c->prepared, sizeof(double) * NISSE_NP);
         row[NPAR - 1] = discount;
         nisse_ocp_acados_update_params(c->capsule, k, row, NPAR);
@@ -135,7 +134,7 @@ static void set_first_action(nisse_controller *c, const double *action) {
 /* ---- results ---- */
 
 /* The interior-point method works on the very program when that is a QP; otherwise ask the SQP level. */
-static double kkt_residual(const nisse_controller *c) {
+double kkt_residual(const nisse_controller *c) {
 #if NISSE_QUADRATIC
     const ocp_qp_hpipm_memory *qp = c->memory->qp_solver_mem->solver_memory;
     double part[4] = {0};
@@ -178,80 +177,12 @@ static void read_plans(const nisse_controller *c, double *plan_x, double *plan_a
 }
 
 /* The masked upper slacks belong to no constraint, and their arbitrary values would show in the cost. */
-static void clear_upper_slacks(nisse_controller *c) {
+void clear_upper_slacks(nisse_controller *c) {
     for (int k = 0; k <= NISSE_N; k++) {
         const int soft = k < NISSE_N ? NISSE_NSOFT : NISSE_NSOFT_E, lower_end = (k < NISSE_N ? NV : NISSE_NX) + soft;
         blasfeo_dvecse(soft, 0.0, &c->capsule->nlp_out->ux[k], lower_end);
     }
 }
-
-#if NISSE_QUADRATIC
-/* How HPIPM is tried, in this order, until it meets the tolerance: degenerate programs (a flat price makes every hour
- * as good as the next) stall now and then in one mode or from one barrier, and not in the next. */
-typedef struct {
-    enum hpipm_mode mode;
-    double mu0;
-    double smallest; /* multiplier or distance */
-} attempt;
-static const attempt attempts[] = {{SPEED, 1e1, 1e-16}, {ROBUST, 1e2, 1e-16}, {BALANCE, 1e3, 1e-12}};
-static struct d_ocp_qp_ipm_arg *hpipm_arguments(const nisse_controller *c) {
-    const ocp_nlp_opts *opts = ((ocp_nlp_sqp_rti_opts *)c->capsule->nlp_opts)->nlp_opts;
-    const ocp_qp_xcond_solver_opts *qp_opts = opts->qp_solver_opts;
-    return ((ocp_qp_hpipm_opts *)qp_opts->qp_solver_opts)->hpipm_opts;
-}
-
-static void set_attempt(const nisse_controller *c, const attempt *how, int iterations) {
-    struct d_ocp_qp_ipm_arg *arg = hpipm_arguments(c);
-    double tolerance = NISSE_QP_TOLERANCE, complementarity = NISSE_QP_COMPLEMENTARITY;
-    double mu0 = how->mu0, smallest = how->smallest;
-    d_ocp_qp_ipm_arg_set_default(how->mode, arg);
-    d_ocp_qp_ipm_arg_set_mu0(&mu0, arg);
-    d_ocp_qp_ipm_arg_set_lam_min(&smallest, arg);
-    d_ocp_qp_ipm_arg_set_t_min(&smallest, arg);
-    d_ocp_qp_ipm_arg_set_iter_max(&iterations, arg);
-    d_ocp_qp_ipm_arg_set_tol_stat(&tolerance, arg);
-    d_ocp_qp_ipm_arg_set_tol_eq(&tolerance, arg);
-    d_ocp_qp_ipm_arg_set_tol_ineq(&tolerance, arg);
-    d_ocp_qp_ipm_arg_set_tol_comp(&complementarity, arg);
-}
-
-/* Runs HPIPM on the QP in memory; true when it met the tolerance. */
-static bool evaluate_qp(nisse_controller *c, ocp_nlp_opts *opts, ocp_nlp_workspace *work, const attempt *how) {
-    const ocp_qp_hpipm_memory *qp = c->memory->qp_solver_mem->solver_memory;
-    int done = 0, status = 0;
-    /* Each mode lays out HPIPM's memory in its own way, inside what was reserved for the largest. */
-    set_attempt(c, how, NISSE_QP_ITERATIONS);
-    ocp_nlp_solver_reset_qp_memory(c->capsule->nlp_solver, c->capsule->nlp_in, c->capsule->nlp_out);
-    ocp_nlp_config *config = c->capsule->nlp_config;
-    config->qp_solver->evaluate(config->qp_solver, c->capsule->nlp_dims->qp_solver, c->memory->qp_in, c->memory->qp_out,
-                                opts->qp_solver_opts, c->memory->qp_solver_mem, work->qp_work);
-    d_ocp_qp_ipm_get_iter(qp->hpipm_workspace, &done);
-    d_ocp_qp_ipm_get_status(qp->hpipm_workspace, &status);
-    c->iterations += done;
-    return status == SUCCESS;
-}
-
-/* One linearisation, one QP. acados' own feedback step would print when the QP fails; this one leaves that to the
- * residual. A QP needs no starting point: from the origin the result depends on the arguments alone. */
-static void solve_quadratic_program(nisse_controller *c, const double *x0, const double *first_action) {
-    nisse_ocp_solver_capsule *s = c->capsule;
-    for (int k = 0; k <= NISSE_N; k++) blasfeo_dvecse(s->nlp_out->ux[k].m, 0.0, &s->nlp_out->ux[k], 0);
-    ocp_nlp_opts *opts = ((ocp_nlp_sqp_rti_opts *)s->nlp_opts)->nlp_opts;
-    ocp_nlp_workspace *work = ((ocp_nlp_sqp_rti_workspace *)s->nlp_solver->work)->nlp_work;
-    ocp_nlp_approximate_qp_matrices(s->nlp_config, s->nlp_dims, s->nlp_in, s->nlp_out, opts, c->memory, work);
-    ocp_nlp_embed_initial_value(s->nlp_config, s->nlp_dims, s->nlp_in, s->nlp_out, opts, c->memory, work);
-    ocp_nlp_approximate_qp_vectors_sqp(s->nlp_config, s->nlp_dims, s->nlp_in, s->nlp_out, opts, c->memory, work);
-    c->iterations = 0;
-#if NISSE_SMALL_QP
-    if (solve_small_qp(c, x0, first_action)) return;
-#endif
-    for (size_t i = 0; i < sizeof attempts / sizeof *attempts; i++)
-        if (evaluate_qp(c, opts, work, &attempts[i])) break;
-    ocp_nlp_update_variables_sqp(s->nlp_config, s->nlp_dims, s->nlp_in, s->nlp_out, opts, c->memory, work, 1.0);
-    clear_upper_slacks(c);
-    c->residual = kkt_residual(c);
-}
-#endif
 
 static double seconds(void) {
     struct timespec now;
@@ -271,6 +202,17 @@ static int32_t reason_of_failure(const nisse_controller *c) {
 #endif
 }
 
+static double objective(const nisse_controller *c) {
+#if NISSE_CONSTANT_MATRICES
+    return quadratic_objective(c);
+#else
+    double value = NAN;
+    ocp_nlp_eval_cost(c->capsule->nlp_solver, c->capsule->nlp_in, c->capsule->nlp_out);
+    ocp_nlp_get(c->capsule->nlp_config, c->capsule->nlp_solver, "cost_value", &value);
+    return value;
+#endif
+}
+
 static void fill_with_nan(double *values, int n) {
     for (int i = 0; values && i < n; i++) values[i] = NAN;
 }
@@ -279,6 +221,18 @@ static int32_t finish(nisse_result *result, int32_t status, double started) {
     result->status = status;
     result->time_s = seconds() - started;
     return status;
+}
+
+/* To the origin. acados' own reset reads beyond its buffer of zeros where a stage has many rows. */
+static void forget(nisse_controller *c) {
+    ocp_nlp_out *out = c->capsule->nlp_out;
+    for (int k = 0; k <= NISSE_N; k++) {
+        blasfeo_dvecse(out->ux[k].m, 0.0, &out->ux[k], 0);
+        blasfeo_dvecse(out->lam[k].m, 0.0, &out->lam[k], 0);
+        blasfeo_dvecse(out->t[k].m, 0.0, &out->t[k], 0);
+        if (k < NISSE_N) blasfeo_dvecse(out->pi[k].m, 0.0, &out->pi[k], 0);
+    }
+    ocp_nlp_solver_reset_qp_memory(c->capsule->nlp_solver, c->capsule->nlp_in, out);
 }
 
 static int32_t solve(nisse_controller *c, const double *x0, const double *forecast,
@@ -311,13 +265,12 @@ static int32_t solve(nisse_controller *c, const double *x0, const double *foreca
 
     result->iterations = c->iterations;
     result->residual = c->residual;
-    ocp_nlp_eval_cost(c->capsule->nlp_solver, c->capsule->nlp_in, c->capsule->nlp_out);
-    ocp_nlp_get(c->capsule->nlp_config, c->capsule->nlp_solver, "cost_value", &result->value);
+    result->value = objective(c);
     read_plans(c, plan_x, plan_a);
     const double *u0 = c->capsule->nlp_out->ux[0].pa;
     if (action) memcpy(action, u0, sizeof(double) * NISSE_NA);
     if (!isfinite(result->residual) || !isfinite(result->value) || !all_finite(u0, NISSE_NA)) {
-        nisse_ocp_acados_reset(c->capsule, 1);
+        forget(c);
         return finish(result, NISSE_NOT_FINITE, started);
     }
     if (result->residual > NISSE_TOLERANCE) return finish(result, reason_of_failure(c), started);
@@ -340,7 +293,8 @@ nisse_controller *nisse_controller_create(void) {
     bool bound = BIND(c->f_features, nisse_features) && BIND(c->f_prepare, nisse_prepare) &&
                  BIND(c->f_prepare_vjp, nisse_prepare_vjp) && BIND(c->f_gradient, nisse_gradient) &&
                  BIND(c->f_gradient_e, nisse_gradient_e) && BIND(c->f_sensitivity, nisse_sensitivity) &&
-                 BIND(c->f_sensitivity_e, nisse_sensitivity_e);
+                 BIND(c->f_sensitivity_e, nisse_sensitivity_e) && BIND(c->f_vectors, nisse_vectors) &&
+                 BIND(c->f_vectors_e, nisse_vectors_e);
 #if NISSE_SMALL_QP
     c->stages = calloc(NISSE_N + 1, sizeof *c->stages);
     bound = bound && c->stages;
@@ -363,8 +317,9 @@ void nisse_controller_destroy(nisse_controller *c) {
         nisse_ocp_acados_free(c->capsule);
         nisse_ocp_acados_free_capsule(c->capsule);
     }
-    casadi_function *functions[] = {&c->f_features, &c->f_prepare,     &c->f_prepare_vjp,  &c->f_gradient,
-                                    &c->f_gradient_e, &c->f_sensitivity, &c->f_sensitivity_e};
+    casadi_function *functions[] = {&c->f_features,    &c->f_prepare,       &c->f_prepare_vjp,
+                                    &c->f_gradient,    &c->f_gradient_e,    &c->f_sensitivity,
+                                    &c->f_sensitivity_e, &c->f_vectors, &c->f_vectors_e};
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) unbind(functions[i]);
     free(c->stages);
     free(c);
@@ -377,14 +332,14 @@ int32_t nisse_controller_set_theta(nisse_controller *c, const double *theta) {
         if (theta[i] < nisse_theta_lower[i] || theta[i] > nisse_theta_upper[i]) return NISSE_BAD_ARGUMENT;
     memcpy(c->theta, theta, sizeof(double) * NISSE_NTHETA);
     call_casadi(&c->f_prepare);
-    c->solved = false;
+    c->solved = c->linearised = false;
     return NISSE_OK;
 }
 
 void nisse_controller_reset(nisse_controller *c) {
     if (!c) return;
     c->solved = false;
-    nisse_ocp_acados_reset(c->capsule, 1);
+    forget(c);
 }
 
 int32_t nisse_controller_solve(nisse_controller *c, const double *x0, const double *forecast, double *action,

@@ -41,6 +41,8 @@ typedef struct {
 struct nisse_controller {
     nisse_ocp_solver_capsule *capsule;
     ocp_nlp_memory *memory; /* the solver's own: its last QP is what the derivatives are taken of */
+    bool linearised;        /* the QP's matrices are those of theta */
+    double value_at_origin; /* of the cost, where the matrices are constant */
     bool solved;            /* the last call left a point to differentiate at */
     bool fixed;             /* it was solve_fixed */
     int iterations;         /* of the interior-point method in the last call */
@@ -53,7 +55,7 @@ struct nisse_controller {
     double features[AT_LEAST_ONE(NISSE_NZ)];
     riccati_stage riccati[NISSE_N];
     casadi_function f_features, f_prepare, f_prepare_vjp;
-    casadi_function f_gradient, f_gradient_e, f_sensitivity, f_sensitivity_e;
+    casadi_function f_gradient, f_gradient_e, f_sensitivity, f_sensitivity_e, f_vectors, f_vectors_e;
 };
 
 /* Multipliers of the rows' lower sides at a stage, inside the solver's vector [lb; lg; ub; ug; ls; us]. */
@@ -61,6 +63,12 @@ static inline int box_rows(int stage) { return stage == 0 ? NV : stage < NISSE_N
 static inline int general_rows(int stage) { return stage < NISSE_N ? NROWS : NISSE_NSOFT_E; }
 
 int call_casadi(const casadi_function *function);
+
+/* Of programs that are QPs: from x0 [NX], with the first action [NA] fixed unless NULL. Iterate, iterations, residual. */
+void solve_quadratic_program(nisse_controller *c, const double *x0, const double *first_action);
+double quadratic_objective(const nisse_controller *c);
+void clear_upper_slacks(nisse_controller *c);
+double kkt_residual(const nisse_controller *c);
 
 /* The QP in acados' memory from x0 [NX], with the first action [NA] fixed unless NULL; the iterate is acados' own. False
  * when the tolerance was not met. */

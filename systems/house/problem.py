@@ -44,7 +44,7 @@ class _Layout:
         return {
             "x_x": (NX, NX), "x_outdoor": (NX, self.steps), "x_power": (NX, ROOMS), "x_bias": (NX, 1),
             "y_x": (rows, NX), "y_outdoor": (rows, self.steps), "y_power": (rows, ROOMS), "y_bias": (rows, 1),
-            "quadratic": (NW * (NW + 1) // 2, 1), "cross": (NW, self.steps), "linear": (NW, 1),
+            "quadratic": (NW, NW), "cross": (NW, self.steps), "linear": (NW, 1),
             "set_point": (ROOMS, 1), "backoff_low": (ROOMS, 1), "backoff_high": (ROOMS, 1), "comfort_scale": (ROOMS, 1),
             "price_scale": (1, 1), "power_curvature": (1, 1), "slope": (ROOMS, 1), "curvature": (ROOMS, 1),
         }  # fmt: skip
@@ -88,9 +88,8 @@ def _prepare(mpc: HouseMpc, ntheta: int) -> ca.Function:
     y_w = ca.horzcat(y_x, y_power)
     weight = 2.0 * ca.DM(_row_weights(mpc)) * mpc.cost.beta * ca.repmat(rest[3 * ROOMS : 4 * ROOMS], steps, 1)
     weighted = y_w.T @ ca.diag(weight)
-    lower = ca.project(weighted @ y_w, ca.Sparsity.lower(NW)).nz[:]
     linear = weighted @ (y_bias - ca.repmat(mpc.cost.setpoint_c + rest[:ROOMS], steps, 1))
-    parts = (x_x, x_outdoor, x_power, x_bias, *stacked, lower, weighted @ y_outdoor, linear)
+    parts = (x_x, x_outdoor, x_power, x_bias, *stacked, weighted @ y_w, weighted @ y_outdoor, linear)
     p = ca.vertcat(*(ca.vec(ca.densify(part)) for part in parts), rest)
     return ca.Function("prepare", [theta], [ca.densify(p)], ["theta"], ["p"])
 
@@ -123,11 +122,10 @@ def house_problem(model: ArxModel, mpc: HouseMpc | None = None) -> Problem:
 
     y, w, row_weights = lifted("y"), ca.vertcat(x, u), _row_weights(mpc)
     hours = row_weights[::ROOMS].sum()
-    quadratic = ca.tril2symm(ca.MX(ca.Sparsity.lower(NW), m["quadratic"]))
     without_w = m["y_outdoor"] @ outdoor + m["y_bias"] - ca.repmat(cost.setpoint_c + m["set_point"], steps, 1)
     stage = cost.alpha * m["price_scale"] * price * hours * ca.sum1(u)
     stage += (mpc.regularisation + m["power_curvature"]) / 2 * hours * ca.sumsqr(u)
-    stage += ca.dot(w, quadratic @ w) / 2 + ca.dot(w, m["cross"] @ outdoor + m["linear"])
+    stage += ca.dot(w, m["quadratic"] @ w) / 2 + ca.dot(w, m["cross"] @ outdoor + m["linear"])
     stage += cost.beta * ca.dot(ca.DM(row_weights) * ca.repmat(m["comfort_scale"], steps, 1), without_w**2)
     soft = ca.vertcat(
         y - ca.repmat(cost.lower_c + m["backoff_low"], steps, 1),
