@@ -110,7 +110,7 @@ def has_constant_matrices(problem: Problem) -> bool:
     return not any(ca.depends_on(matrix, varies) for matrix in _derivatives(e))
 
 
-def _derivatives(e: StageExpressions) -> tuple[ca.SX, ca.SX]:
+def _derivatives(e: StageExpressions) -> tuple[Symbols, Symbols]:
     """Jacobians and Hessians of a stage and of the end, in (x, u)."""
     w = ca.vertcat(e.x, e.u)
     affine = ca.vertcat(e.dynamics, e.rows, e.terminal_rows)
