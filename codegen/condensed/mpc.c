@@ -105,7 +105,7 @@ size_t mpc_work_size(const mpc *model) {
     return 64 +
            sizeof(double) * ((3 + 2 * MPC_GROUP) * line((LAGS + horizon) * ROOMS) +
                              (1 + MPC_GROUP) * line((LAGS - 1 + horizon) * INPUTS) + (3 + MPC_GROUP) * line((size_t)model->n)) +
-           qp_work_size(model->n, model->m);
+           (size_t)(model->n + model->m) + qp_work_size(model->n, model->m);
 }
 
 void mpc_work_create(const mpc *model, mpc_work *work, void *memory) {
@@ -125,11 +125,15 @@ void mpc_work_create(const mpc *model, mpc_work *work, void *memory) {
     work->ub = next, next += moves;
     work->column = memset(next, 0, sizeof(double) * MPC_GROUP * moves), next += MPC_GROUP * moves;
     qp_work_create(model->n, model->m, &work->qp, next);
+    work->kept_bound = (int8_t *)next + qp_work_size(model->n, model->m);
+    work->kept_side = work->kept_bound + model->n;
+    work->kept = 0;
     work->price = NULL;
 }
 
 void mpc_work_reset(const mpc *model, mpc_work *work) {
     qp_work_reset(&work->qp, model->n);
+    work->kept = 0;
 }
 
 void mpc_work_shift(const mpc *model, mpc_work *work) {

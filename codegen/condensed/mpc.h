@@ -78,6 +78,12 @@ typedef struct {
     double *co_change;           /* like costate */
     double *column;              /* the moves */
     int y_stride, v_stride, move_stride;
+    /* The changes depend on the sets alone, not on the state: while these stay, they are kept. */
+    int8_t *kept_bound, *kept_side; /* [n], [m] */
+    int kept;                       /* 0 none, 1 without the adjoint recursion, 2 with it */
+    int changes;                    /* how many */
+    int change_move[MPC_GROUP];
+    double change_bias[MPC_GROUP][ROOMS];
     double *linear;   /* [n] */
     double *lb, *ub;  /* [n] */
     const double *price; /* of the last solve */

@@ -76,7 +76,7 @@ void mpc_value_gradient(const mpc *model, mpc_work *work, double *gradient) {
 static void cost_rows(const mpc *model, const mpc_work *work, const double *change_y, const double *change_v, double *row) {
     const mpc_config *c = &model->config;
     const double *theta = model->theta;
-    double target[ROOMS], low[ROOMS], high[ROOMS], scale[ROOMS], price = 0.0, power = 0.0;
+    double target[ROOMS], low[ROOMS], high[ROOMS], scale[ROOMS];
     for (int room = 0; room < ROOMS; room++) {
         target[room] = c->set_point + theta[THETA_SET_POINT + room];
         low[room] = c->low + theta[THETA_BACKOFF_LOW + room];
@@ -84,22 +84,25 @@ static void cost_rows(const mpc *model, const mpc_work *work, const double *chan
         scale[room] = theta[THETA_COMFORT + room];
     }
     double tracked[ROOMS] = {0}, error[ROOMS] = {0}, below[ROOMS] = {0}, above[ROOMS] = {0};
+    double price[ROOMS] = {0}, power[ROOMS] = {0};
     for (int k = 0; k < c->horizon; k++) {
         const double dt = model->weight[k], *y = work->qp.y + k * ROOMS, *change = change_y + YWIN + k * ROOMS;
         const double *v = work->v + (LAGS - 1 + k) * INPUTS + 1, *dv = change_v + (LAGS - 1 + k) * INPUTS + 1;
+        const double dt_price = dt * work->price[k];
+#pragma omp simd
         for (int room = 0; room < ROOMS; room++) {
             const double weighted = dt * change[room];
             tracked[room] += weighted;
             error[room] += weighted * (y[room] - target[room]);
             below[room] += y[room] < low[room] ? weighted : 0.0;
             above[room] += y[room] > high[room] ? weighted : 0.0;
-            price += dt * work->price[k] * dv[room];
-            power += dt * v[room] * dv[room];
+            price[room] += dt_price * dv[room];
+            power[room] += dt * v[room] * dv[room];
         }
     }
-    row[THETA_PRICE] += price;
-    row[THETA_POWER] += power;
     for (int room = 0; room < ROOMS; room++) {
+        row[THETA_PRICE] += price[room];
+        row[THETA_POWER] += power[room];
         row[THETA_SET_POINT + room] -= 2.0 * c->beta * scale[room] * tracked[room];
         row[THETA_COMFORT + room] += 2.0 * c->beta * error[room];
         row[THETA_BACKOFF_LOW + room] -= c->penalty * below[room];
@@ -110,55 +113,72 @@ static void cost_rows(const mpc *model, const mpc_work *work, const double *chan
     }
 }
 
-/* The rows of the Jacobian of `count` first moves, whose columns of M^-1 are in work->column. */
-static void group_rows(const mpc *model, mpc_work *work, int with_arx, int count, const int *moves, double *jacobian) {
+/* What follows from the columns of M^-1 in work->column: the changes of the trajectories, and lambda where it is wanted. */
+static void find_changes(const mpc *model, mpc_work *work, int with_arx) {
     const qp_matrices *qp = &model->qp;
-    const int horizon = model->config.horizon, y_stride = work->y_stride, v_stride = work->v_stride;
+    const int y_stride = work->y_stride;
     dense_multiply_four(model->m, qp->ld, qp->width, qp->gamma, work->move_stride, work->column, y_stride,
                         work->change_y + YWIN);
-    for (int g = 0; g < count; g++) {
+    for (int g = 0; g < work->changes; g++) {
         const double *change_y = work->change_y + g * y_stride + YWIN;
-        double *co_change = work->co_change + g * y_stride;
-        spread(model, work->column + g * work->move_stride, work->change_v + g * v_stride);
+        double *co_change = work->co_change + g * y_stride, bias[N_THETA] = {0};
+        spread(model, work->column + g * work->move_stride, work->change_v + g * work->v_stride);
         for (int k = 0; k < model->m; k++) co_change[k] = (qp->q[k] + (work->qp.side[k] ? qp->w[k] : 0.0)) * change_y[k];
         memset(co_change + model->m, 0, sizeof(double) * YWIN);
-        bias_gradient(model, co_change, jacobian + (size_t)moves[g] * N_THETA);
+        bias_gradient(model, co_change, bias);
+        memcpy(work->change_bias[g], bias + THETA_BIAS, sizeof(double) * ROOMS);
     }
-    if (with_arx) arx_adjoints(&model->arx, horizon, count, y_stride, work->co_change);
-    for (int g = 0; g < count; g++) {
-        double *row = jacobian + (size_t)moves[g] * N_THETA;
-        const double *change_y = work->change_y + g * y_stride, *change_v = work->change_v + g * v_stride;
+    if (with_arx) arx_adjoints(&model->arx, model->config.horizon, work->changes, y_stride, work->co_change);
+}
+
+/* Their rows of the Jacobian and of the inverse. */
+static void add_rows(const mpc *model, const mpc_work *work, int with_arx, double *jacobian, double *inverse) {
+    const int horizon = model->config.horizon, outputs = model->config.decision * ROOMS;
+    for (int g = 0; g < work->changes; g++) {
+        const int move = work->change_move[g];
+        /* With the later moves minimised out, the Hessian in the first ones is the inverse of this block of M^-1. */
+        memcpy(inverse + move * outputs, work->column + g * work->move_stride, sizeof(double) * (size_t)outputs);
+        double *row = jacobian + (size_t)move * N_THETA;
+        const double *change_y = work->change_y + g * work->y_stride, *change_v = work->change_v + g * work->v_stride;
         if (with_arx) {
-            arx_contract(horizon, work->co_change + g * y_stride, work->plan_y, work->v, row + THETA_A, row + THETA_B);
+            arx_contract(horizon, work->co_change + g * work->y_stride, work->plan_y, work->v, row + THETA_A, row + THETA_B);
             arx_contract(horizon, work->costate, change_y, change_v, row + THETA_A, row + THETA_B);
         }
+        for (int room = 0; room < ROOMS; room++) row[THETA_BIAS + room] += work->change_bias[g][room];
         cost_rows(model, work, change_y, change_v, row);
         for (int p = 0; p < N_THETA; p++) row[p] = -row[p];
     }
 }
 
+static int same_sets(const mpc *model, const mpc_work *work) {
+    return !memcmp(work->kept_bound, work->qp.bound, (size_t)model->n) && !memcmp(work->kept_side, work->qp.side, (size_t)model->m);
+}
+
 void mpc_policy_jacobian(const mpc *model, mpc_work *work, int with_arx, double *jacobian, double *inverse) {
-    const int outputs = model->config.decision * ROOMS;
+    const int horizon = model->config.horizon, outputs = model->config.decision * ROOMS, need = with_arx ? 2 : 1;
     memset(jacobian, 0, sizeof(double) * (size_t)(outputs * N_THETA));
     memset(inverse, 0, sizeof(double) * (size_t)(outputs * outputs));
     linearise(model, work);
-    if (with_arx) arx_adjoint(&model->arx, model->config.horizon, work->costate);
+    if (with_arx) arx_adjoint(&model->arx, horizon, work->costate);
+    if (work->kept >= need && same_sets(model, work)) {
+        add_rows(model, work, with_arx, jacobian, inverse);
+        return;
+    }
     for (int g = 0; g < MPC_GROUP; g++) {
         memset(work->change_y + g * work->y_stride, 0, sizeof(double) * YWIN);
-        memset(work->change_v + g * work->v_stride, 0, sizeof(double) * (size_t)((LAGS - 1 + model->config.horizon) * INPUTS));
+        memset(work->change_v + g * work->v_stride, 0, sizeof(double) * (size_t)((LAGS - 1 + horizon) * INPUTS));
     }
-    int moves[MPC_GROUP], count = 0;
+    work->changes = 0;
     for (int i = 0; i < outputs; i++) {
-        double *column = work->column + count * work->move_stride;
         /* A first move on its bound stays there: its row is zero. */
-        if (qp_inverse_column(&model->qp, &work->qp, i, column)) {
-            /* With the later moves minimised out, the Hessian in the first ones is the inverse of this block of M^-1. */
-            memcpy(inverse + i * outputs, column, sizeof(double) * (size_t)outputs);
-            moves[count++] = i;
-        }
-        if (count == MPC_GROUP || (count && i + 1 == outputs)) {
-            group_rows(model, work, with_arx, count, moves, jacobian);
-            count = 0;
-        }
+        if (qp_inverse_column(&model->qp, &work->qp, i, work->column + work->changes * work->move_stride))
+            work->change_move[work->changes++] = i;
+        if (work->changes < MPC_GROUP && i + 1 < outputs) continue;
+        find_changes(model, work, with_arx);
+        add_rows(model, work, with_arx, jacobian, inverse);
+        if (outputs > MPC_GROUP) work->changes = 0;
     }
+    work->kept = outputs <= MPC_GROUP ? need : 0;
+    memcpy(work->kept_bound, work->qp.bound, (size_t)model->n);
+    memcpy(work->kept_side, work->qp.side, (size_t)model->m);
 }

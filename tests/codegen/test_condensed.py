@@ -158,10 +158,13 @@ def closed_loop(mpc: CondensedMpc, seed: int, explore: bool) -> Episode:
 
 
 def test_a_rollout_is_the_arx_under_the_solver_step_by_step():
-    """Every second hour of the C rollout is repeated from Python: simulate, solve cold, compare."""
+    """Every second hour of the C rollout is repeated from Python: simulate, solve cold, compare.
+
+    The rollout's solves and derivatives go on from the factor and the sets of the one before; these begin anew.
+    """
     mpc = CondensedMpc(spec_of("price"), theta_values(MODEL, bias=0.01))
     episode = closed_loop(mpc, 2, explore=True)
-    rollout = run([episode])[0]
+    rollout = run([episode], policy_jacobian=True)[0]
     powers = np.repeat(rollout.action, 6, axis=0)
     inputs = np.vstack([episode.inputs, np.column_stack([episode.outdoor[: len(powers)], powers])])
     start = MODEL.state_from_history(episode.outputs, episode.inputs)
@@ -172,7 +175,10 @@ def test_a_rollout_is_the_arx_under_the_solver_step_by_step():
         k = 6 * d
         seen = States(outputs[None, k : k + 12], inputs[None, k : k + 11],
                       episode.outdoor[None, k : k + 144], episode.price[None, k : k + 144])  # fmt: skip
-        assert rollout.policy[d] == pytest.approx(solve(mpc, seen).action[0], abs=1e-8)
+        cold = solve(mpc, seen, gradients=True)
+        assert rollout.policy[d] == pytest.approx(cold.action[0], abs=1e-9)
+        assert rollout.policy_jacobian[d] == pytest.approx(cold.policy_jacobian[0], rel=1e-6, abs=1e-7)
+        assert rollout.action_inverse[d] == pytest.approx(cold.action_inverse[0], rel=1e-6, abs=1e-9)
     cost = mpc.spec.cost
     after, hours = rollout.temperature.reshape(-1, 6, 4), 1 / 12
     comfort = hours * cost.beta * ((after - 21.0) ** 2).sum((1, 2))
