@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
             seed=args.seed,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    console.print(_table(evaluation, source))
+    console.print(table_of(evaluation, source))
     console.print(evaluation.verdict, soft_wrap=True)
     failures = {name: sum(w.failures for w in weeks) for name, weeks in evaluation.results.items()}
     if any(failures.values()):
@@ -93,7 +93,7 @@ def _data(args: argparse.Namespace) -> tuple[ArxModel, Conditions, str]:
     return model, data.evaluation, f"{data.source} from {first:%Y-%m-%d}"
 
 
-def _table(evaluation: HouseEvaluation, source: str) -> Table:
+def table_of(evaluation: HouseEvaluation, source: str) -> Table:
     table = Table(title=f"Per week in the physical house; {len(evaluation.starts)} weeks of {source}", box=box.SIMPLE)
     table.add_column("policy")
     for heading in ("EUR", "comfort", "total", "saving of total, %", "K h outside", "worst K"):

@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
 def _view(title: str) -> View[Progress]:
     def row(p: Progress) -> list[str]:
         r = p.record
-        change = f"{r.cost - p.initial_cost:+.4f}" if r.accepted else "step taken back"
+        change = f"{r.cost - p.initial_cost:+.4f}" if r.accepted else "taken back"
         return [
             str(r.iteration), f"{r.cost:.4f}", change, f"{r.td_error:.4f}", f"{p.ms_per_solve:.2f}",
             str(r.failures), str(r.at_bounds), f"{p.remaining_s:.0f} s",
@@ -98,7 +98,7 @@ def _view(title: str) -> View[Progress]:
         r = p.record
         return f"iteration {r.iteration}: held-in cost {r.cost:.4f}, {r.failures} failures, {p.remaining_s:.0f} s left"
 
-    columns = ("iteration", "held-in cost", "change", "TD error", "ms/solve", "failed", "at bounds", "left")
+    columns = ("step", "held-in cost", "change", "TD error", "ms/solve", "failed", "at bounds", "left")
     return View(title, columns, row, line, "solver, data fit and gradient self-check")
 
 

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from tuner.house.critic import StepOptions
 from tuner.house.data import ExperimentData, data_from_files, generated_data
 from tuner.house.experiment import Outcome, Progress, run_experiment
 from tuner.house.figure import draw_curves
@@ -55,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--groups", metavar="NAMES", help="of theta that learn: arx,bias,set_point,backoff,cost,terminal"
     )
     readings.add_argument("--trace", type=float, metavar="X", help="lambda of the critic: 0 trusts the MPC's own value")
+    readings.add_argument("--support", type=float, metavar="X", help="weight of the distance from the data fit, eq. 30")
     readings.add_argument("--rate", type=float, metavar="X", help="share of the Gauss-Newton step per iteration")
     for name in ("models", "iterations", "periods", "period-days", "seed"):
         readings.add_argument(f"--{name}", type=int, metavar="N")
@@ -70,6 +72,8 @@ def spec_from(args: argparse.Namespace) -> SmartHomeSpec:
     changes: dict[str, Any] = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if args.groups:
         changes["groups"] = tuple(args.groups.split(","))
+    if args.support is not None:
+        changes["step"] = StepOptions(support=args.support)
     return replace(PROTOCOLS[args.protocol], **changes)
 
 

@@ -1,10 +1,12 @@
 """One learning step for the house by each method: from labelled transitions to a change of theta.
 
 dpg   deterministic policy gradient with the compatible LSTDQ critic: `tuner.house.critic`.
-q     Q-learning: theta such that the MPC's own Q satisfies the Bellman equation, solved as least squares on what theta
-      can express (LSTDQ), with psi = (1, dQ_theta/dtheta(s, a)), psi+ = (1, dV_theta/dtheta(s+)):
+q     Q-learning: theta such that the MPC's own Q satisfies the Bellman equation, as far as that decides anything.
+      Q = V + A, and a wrong level of V changes no decision (a horizon of 12 h has the level wrong in every state); so
+      the equation is asked of A, with the semi-gradient step in the metric of its features:
 
-          sum c psi (psi - gamma psi+)' (k, dtheta) = sum c psi delta,    delta = L + gamma V_theta(s+) - Q_theta(s, a)
+          sum c z z' dtheta = sum c z delta,    z = d/dtheta [Q_theta(s, a) - Q_theta(s, E a)]
+          delta = sum_k (gamma lambda)^k [L + gamma V_theta(s+) - V_theta(s)]_k - [Q_theta(s, a) - Q_theta(s, E a)]
 
 spg   likelihood ratio with a Gaussian around the MPC; on-policy:
 
@@ -58,7 +60,7 @@ class Method:
 
     improve: Callable[[Transitions, Array, Credit], Improvement]
     """(transitions, distance from the data fit (p,), how costs are credited)"""
-    needs_q: bool
+    needs_advantage: bool
     on_policy: bool
     """May see experience of the current theta alone."""
 
@@ -69,20 +71,17 @@ def by_policy_gradient(t: Transitions, distance: Array, credit: Credit) -> Impro
 
 
 def by_q_learning(t: Transitions, distance: Array, credit: Credit) -> Improvement:
-    p, gamma, options = len(distance), credit.gamma, credit.step
-    delta = t.cost + gamma * t.next_value - t.q_value
-    psi = np.column_stack([np.ones(len(t)), t.q_gradient])
-    step = psi - gamma * np.column_stack([np.ones(len(t)), t.next_gradient])
-    c = weights(t)
-    matrix, target = (c[:, None] * psi).T @ step / len(t), (c[:, None] * psi).T @ delta / len(t)
+    p, options = len(distance), credit.step
+    paid = generalised_advantage(t.cost + credit.gamma * t.next_value - t.value, t.segment, credit.gamma * credit.trace)
+    delta = paid - t.advantage
+    delta = delta - delta.mean()
+    z, c = t.advantage_gradient, weights(t)
+    matrix, target = (c[:, None] * z).T @ z / len(t), (c[:, None] * z).T @ delta / len(t)
     # The ridge is in the metric of the features, so that it does not depend on the units of theta.
-    size = float((c @ t.q_gradient**2).sum()) / len(t) / p
-    diagonal = np.arange(1, p + 1)
-    matrix[diagonal, diagonal] += (options.damping + options.support) * size
-    target[1:] -= options.support * size * distance
-    solution = np.linalg.solve(matrix, target)
-    left = delta - step @ solution
-    return Improvement(solution[1:], float(np.sqrt(c @ left**2 / c.sum())))
+    size = max(float(np.trace(matrix)) / p, 1e-12)
+    matrix += (options.damping + options.support) * size * np.eye(p)
+    change = np.linalg.solve(matrix, target - options.support * size * distance)
+    return Improvement(change, float(np.sqrt(c @ (delta - z @ change) ** 2 / c.sum())))
 
 
 def by_likelihood_ratio(t: Transitions, distance: Array, credit: Credit) -> Improvement:
@@ -96,9 +95,9 @@ def by_likelihood_ratio(t: Transitions, distance: Array, credit: Credit) -> Impr
 
 
 METHODS: dict[str, Method] = {
-    "dpg": Method(by_policy_gradient, needs_q=False, on_policy=False),
-    "q": Method(by_q_learning, needs_q=True, on_policy=False),
-    "spg": Method(by_likelihood_ratio, needs_q=False, on_policy=True),
+    "dpg": Method(by_policy_gradient, needs_advantage=False, on_policy=False),
+    "q": Method(by_q_learning, needs_advantage=True, on_policy=False),
+    "spg": Method(by_likelihood_ratio, needs_advantage=False, on_policy=True),
 }
 BLOCKS = 12
 """Stretches of experience of which one at a time is left out, to see whether it decided alone."""

@@ -130,6 +130,6 @@ def _explained(stretches: list[Experience], controller: CondensedMpc) -> tuple[l
     # A light ridge: temperatures of four rooms and their hour's change are nearly collinear in a calm log.
     x_scaled = x / np.maximum(x.std(0), 1e-6)
     x_scaled[:, 0] = 1.0
-    weights = np.linalg.solve(x_scaled.T @ x_scaled + 1e-3 * np.eye(x.shape[1]), x_scaled.T @ a)
+    weights = np.linalg.lstsq(x_scaled.T @ x_scaled + 1e-3 * np.eye(x.shape[1]), x_scaled.T @ a, rcond=None)[0]
     mean = x_scaled @ weights
     return np.split(mean, np.cumsum([len(part) for part in actions])[:-1]), a - mean

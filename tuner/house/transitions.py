@@ -61,12 +61,10 @@ class Transitions:
     """(n, na, na) inverse Hessian of Q_theta in the actions that are free"""
     segment: NDArray[np.int64]
     """(n,) number of the uninterrupted stretch"""
-    q_value: Array
-    """(n,) Q_theta(s, a), or empty"""
-    q_gradient: Array
-    """(n, p) dQ/dtheta, or empty"""
-    next_gradient: Array
-    """(n, p) dV/dtheta at s+, or empty"""
+    advantage: Array
+    """(n,) Q_theta(s, a) - Q_theta(s, mean action), or empty"""
+    advantage_gradient: Array
+    """(n, p) its derivative in theta, or empty"""
 
     def __len__(self) -> int:
         return len(self.cost)
@@ -109,9 +107,8 @@ def of_rollout(
         policy_jacobian=(rollout.policy_jacobian[:-1][use][:, :, entries]) * scale,
         action_inverse=rollout.action_inverse[:-1][use],
         segment=np.cumsum(~use)[use],
-        q_value=empty,
-        q_gradient=empty,
-        next_gradient=empty,
+        advantage=empty,
+        advantage_gradient=empty,
     )
 
 
@@ -130,26 +127,29 @@ def label(
     entries: NDArray[np.int64],
     scale: Array,
     *,
-    with_q: bool = False,
+    with_advantage: bool = False,
     threads: int = 1,
 ) -> Labelled:
-    """What the theta of `mpc` says of all that was experienced; Q and its derivative only `with_q`."""
+    """What the theta of `mpc` says of all that was experienced; the advantage only `with_advantage`."""
     parts: list[Transitions] = []
     solves = failures = 0
     for number, stretch in enumerate(experience):
         at = solve(mpc, stretch.states, gradients=True, threads=threads)
         solved = at.status == SOLVED
         use = solved[:-1] & solved[1:]
-        q_value = q_gradient = next_gradient = np.empty(0)
+        advantage = advantage_gradient = np.empty(0)
         solves, failures = solves + len(solved), failures + int((~solved).sum())
-        if with_q:
+        if with_advantage:
             before = States(*(getattr(stretch.states, f.name)[:-1] for f in fields(States)))
-            fixed = solve(mpc, before, first=stretch.action, gradients=True, threads=threads)
-            solves, failures = solves + len(before), failures + int((fixed.status != SOLVED).sum())
-            use &= fixed.status == SOLVED
-            q_value = fixed.value[use]
-            q_gradient = fixed.value_gradient[use][:, entries] * scale
-            next_gradient = at.value_gradient[1:][use][:, entries] * scale
+            taken, mean = (
+                solve(mpc, before, first=first, gradients=True, threads=threads)
+                for first in (stretch.action, stretch.mean)
+            )
+            failed = (taken.status != SOLVED) | (mean.status != SOLVED)
+            solves, failures = solves + 2 * len(before), failures + int(failed.sum())
+            use &= ~failed
+            advantage = (taken.value - mean.value)[use]
+            advantage_gradient = (taken.value_gradient - mean.value_gradient)[use][:, entries] * scale
         parts.append(
             Transitions(
                 value=at.value[:-1][use],
@@ -163,9 +163,8 @@ def label(
                 action_inverse=at.action_inverse[:-1][use],
                 # A failed solve within a stretch breaks it in two.
                 segment=number * 1_000_000 + np.cumsum(~use)[use],
-                q_value=q_value,
-                q_gradient=q_gradient,
-                next_gradient=next_gradient,
+                advantage=advantage,
+                advantage_gradient=advantage_gradient,
             )
         )
     return Labelled(join(parts), solves, failures)

@@ -235,7 +235,7 @@ class _Learner:
         clock = time.perf_counter()
         found = label(
             experience, CondensedMpc(self.mpc, theta), self.entries, self.scale,
-            with_q=self.method.needs_q, threads=self.threads,
+            with_advantage=self.method.needs_advantage, threads=self.threads,
         )  # fmt: skip
         solving_s = time.perf_counter() - clock
         if len(found.transitions) < 2 * len(self.entries) + 40:

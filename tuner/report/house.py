@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 from tuner.evaluate.house import FITTED, THERMOSTAT, TUNED, HouseEvaluation
 from tuner.house.data import STEPS_PER_DAY
+from tuner.report.figures import LearningPoint, learning_figure, to_svg
 
 COLOURS = ("#1b6ca8", "#d1495b", "#2e933c", "#8d6a9f")
 
@@ -91,18 +92,32 @@ def _draw_day(column: Sequence[Axes], evaluation: HouseEvaluation, day: Day) -> 
     column[2].set(xlabel="hours (UTC)", ylim=(0, None))
 
 
-def write_house_report(path: Path, evaluation: HouseEvaluation, source: str) -> None:
-    """One self-contained page, written whole or not at all."""
+def write_house_report(
+    path: Path,
+    evaluation: HouseEvaluation,
+    source: str,
+    *,
+    title: str = "House: what the controllers are worth",
+    history: Sequence[LearningPoint] = (),
+    notes: Sequence[str] = (),
+) -> None:
+    """One self-contained page, written whole or not at all. `history` is the learning curve, `notes` are sentences."""
     figure = draw_days(evaluation)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=120)
     plt.close(figure)
+    page = _page(evaluation, source, base64.b64encode(picture.getvalue()).decode(), title)
+    if history:
+        curve = to_svg(learning_figure(history), "learning curve")
+        page += f"<h2>Learning</h2><p>EUR per held-in week after each iteration.</p><figure>{curve}</figure>"
+    if notes:
+        page += "<h2>Build and bench</h2>" + "".join(f"<p>{html.escape(note)}</p>" for note in notes)
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(_page(evaluation, source, base64.b64encode(picture.getvalue()).decode()), encoding="utf-8")
+    partial.write_text(page + "</html>\n", encoding="utf-8")
     partial.replace(path)
 
 
-def _page(evaluation: HouseEvaluation, source: str, picture: str) -> str:
+def _page(evaluation: HouseEvaluation, source: str, picture: str, title: str) -> str:
     rows, cost = [], evaluation.spec.cost
     for name, weeks in evaluation.results.items():
         outside = np.mean([week.outside_kh for week in weeks], axis=0)
@@ -126,14 +141,20 @@ def _page(evaluation: HouseEvaluation, source: str, picture: str) -> str:
         "worst, K",
     )
     head = "".join(f"<th>{text}</th>" for text in heads)
+    better = TUNED in evaluation.results and evaluation.saving_percent(TUNED, FITTED).low > 0.0
     return (
         "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
-        "<title>House: what the controllers are worth</title><style>body{font:16px/1.5 system-ui,sans-serif;"
+        f"<title>{html.escape(title)}</title>"
+        "<style>body{font:16px/1.5 system-ui,sans-serif;"
         "max-width:64rem;margin:2rem auto;padding:0 1rem;color:#222}img{max-width:100%}table{border-collapse:collapse;"
         "display:block;overflow-x:auto}td,th{padding:.3rem .8rem;border-bottom:1px solid #ddd;text-align:right;"
-        "white-space:nowrap}td:first-child,th:first-child{text-align:left}</style>"
-        "<h1>House: what the controllers are worth</h1>"
-        f"<p><strong>{html.escape(evaluation.verdict)}</strong></p>"
+        "white-space:nowrap}td:first-child,th:first-child{text-align:left}h1{font-size:1.5rem;line-height:1.25}"
+        "h2{font-size:1.1rem;margin-top:2rem}th{white-space:normal;vertical-align:bottom;color:#556}"
+        ".verdict{padding:.75rem 1rem;border-left:4px solid #8a8f98;background:#f5f6f7}"
+        ".verdict.better{border-color:#1d8a5b;background:#eef8f3}figure{margin:0}figure svg{width:100%;height:auto}"
+        "</style>"
+        f"<h1>{html.escape(title)}</h1>"
+        f"<p class='verdict{' better' if better else ''}'>{html.escape(evaluation.verdict)}</p>"
         f"<table><tr>{head}</tr>{''.join(rows)}</table>"
         f"<p>{len(evaluation.starts)} weeks of {html.escape(source)}, the same for every policy, in the physical "
         "house. EUR/week: electricity, less the worth of the heat left in the house. Comfort: "
@@ -141,7 +162,7 @@ def _page(evaluation: HouseEvaluation, source: str, picture: str) -> str:
         f"{cost.lower_c:g}..{cost.upper_c:g} °C costs, as in the MPC. Savings are of the total, week by week, with "
         "a 95 % interval (bootstrap over weeks).</p>"
         "<img alt='rooms, powers and prices of a typical and of the worst day' "
-        f"src='data:image/png;base64,{picture}'></html>\n"
+        f"src='data:image/png;base64,{picture}'>"
     )
 
 
