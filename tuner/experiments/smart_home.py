@@ -93,12 +93,15 @@ def sweep(args: argparse.Namespace, spec: SmartHomeSpec) -> int:
     document = {"experiment": "smart-home-sweep", "data": data.source, "points": rows, "versions": _versions()}
     if args.json:
         _write_json(args.json, document)
-    print(f"{'model':10}{'comfort share':>14}{'improvement %':>15}{'95 % interval':>18}{'fit with mean %':>17}")
+    print(
+        f"{'model':10}{'comfort share':>14}{'beta':>10}{'improvement %':>15}{'95 % interval':>18}{'fit with mean %':>17}"
+    )
     for row in rows:
         gain, fit = row["improvement_percent"], row["fit_with_mean_percent"]
         interval = f"{gain['low']:.1f} .. {gain['high']:.1f}"
         print(
-            f"{row['model_reading']:10}{row['comfort_share']:14.2f}{gain['mean']:15.1f}{interval:>18}{fit['mean']:17.1f}"
+            f"{row['model']:10}{row['comfort_share']:14.2f}{row['beta_eur_per_k2_h']:10.3g}{gain['mean']:15.1f}"
+            f"{interval:>18}{fit['mean']:17.1f}"
         )
     print(f"figure: {args.output / 'sweep.png'}")
     return 0
