@@ -190,6 +190,7 @@ void mpc_solve(const mpc *model, mpc_work *work, const double *history_y, const 
         memcpy(work->ub, first, sizeof(double) * (size_t)(c->decision * ROOMS));
     }
     work->price = price;
+    work->adjoint_known = 0;
     qp_solve(&model->qp, &work->qp, work->linear, work->y + YWIN, work->lb, work->ub, result);
     result->objective += left_out(model, work->y + YWIN + (c->horizon - 1) * ROOMS);
 }

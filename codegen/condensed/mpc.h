@@ -73,6 +73,7 @@ typedef struct {
     double *v;        /* [(LAGS-1+horizon)*INPUTS] */
     double *plan_y;   /* like y, for the plan */
     double *costate;  /* [(horizon+LAGS)*ROOMS] */
+    int adjoint_known; /* whether `costate` is mu of the last solve */
     /* For MPC_GROUP changes of the plan at a time, each its stride apart: */
     double *change_y, *change_v; /* like y and v */
     double *co_change;           /* like costate */

@@ -49,6 +49,7 @@ void mpc_value_gradient(const mpc *model, mpc_work *work, double *gradient) {
     linearise(model, work);
     bias_gradient(model, work->costate, gradient);
     arx_adjoint(&model->arx, c->horizon, work->costate);
+    work->adjoint_known = 1;
     arx_contract(c->horizon, work->costate, work->plan_y, work->v, gradient + THETA_A, gradient + THETA_B);
     const double *theta = model->theta;
     for (int k = 0; k < c->horizon; k++)
@@ -158,8 +159,10 @@ void mpc_policy_jacobian(const mpc *model, mpc_work *work, int with_arx, double 
     const int horizon = model->config.horizon, outputs = model->config.decision * ROOMS, need = with_arx ? 2 : 1;
     memset(jacobian, 0, sizeof(double) * (size_t)(outputs * N_THETA));
     memset(inverse, 0, sizeof(double) * (size_t)(outputs * outputs));
-    linearise(model, work);
-    if (with_arx) arx_adjoint(&model->arx, horizon, work->costate);
+    if (!work->adjoint_known) {
+        linearise(model, work);
+        if (with_arx) arx_adjoint(&model->arx, horizon, work->costate);
+    }
     if (work->kept >= need && same_sets(model, work)) {
         add_rows(model, work, with_arx, jacobian, inverse);
         return;
