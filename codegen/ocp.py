@@ -23,8 +23,8 @@ TOLERANCE = 1e-8
 QP_TOLERANCE = 1e-9
 QP_COMPLEMENTARITY = 1e-10
 """Sharper than the rest: with curvature 1e-4 the first move is off by about the square root of this over it."""
-QP_ITERATIONS = 70
-"""Per attempt. What is not solved by then has stalled."""
+QP_ITERATIONS = 120
+"""Per attempt. Wild programs of the house take up to 80; what is not solved by then has stalled."""
 RESERVED_ITERATIONS = 200
 """Rows of HPIPM's statistics, which it lays out once for all attempts."""
 SQP_ITERATIONS = 50

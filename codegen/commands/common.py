@@ -41,7 +41,7 @@ def print_certificate(certificate: Mapping[str, Any]) -> None:
         table.add_row(
             arch + (" (emulated)" if entry["emulated"] else ""),
             "yes" if entry["verified"] else "NO",
-            str(entry["solved"]),
+            f"{entry['solved']} of {entry['problems']}",
             _number(entry["max_relative_objective_gap"]),
             _number(entry["max_relative_first_move_gap"]),
             _number(entry["max_kkt_residual"]),
