@@ -93,9 +93,8 @@ def sweep(args: argparse.Namespace, spec: SmartHomeSpec) -> int:
     document = {"experiment": "smart-home-sweep", "data": data.source, "points": rows, "versions": _versions()}
     if args.json:
         _write_json(args.json, document)
-    print(
-        f"{'model':10}{'comfort share':>14}{'beta':>10}{'improvement %':>15}{'95 % interval':>18}{'fit with mean %':>17}"
-    )
+    heads = f"{'model':10}{'comfort share':>14}{'beta':>10}{'improvement %':>15}"
+    print(f"{heads}{'95 % interval':>18}{'fit with mean %':>17}")
     for row in rows:
         gain, fit = row["improvement_percent"], row["fit_with_mean_percent"]
         interval = f"{gain['low']:.1f} .. {gain['high']:.1f}"
