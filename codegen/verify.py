@@ -255,7 +255,7 @@ def certify(
     cache: Path | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> dict[str, Any]:
-    """The certificate of a bundle: the same seeded problems on every architecture that can run here, see EMULATED_SHARE.
+    """The certificate of a bundle: the same seeded problems on every architecture that can run here (EMULATED_SHARE).
 
     libraries: arch -> controller library. An architecture without an emulator is listed as not verified, with why.
     """
