@@ -1,4 +1,4 @@
-"""The battery's controller as a signed bundle, built once per test session by the real toolchain."""
+"""The controllers of battery and house as signed bundles, built once per test session by the real toolchain."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from codegen.toolchain import host_arch
 from runtime.keys import new_key
 from systems.battery.problem import home_battery
 from systems.catalogue import Shape
+from systems.house.theta import house_theta, theta_values
+from tuner.commands.identify_house import simulated_log
+from tuner.identify.arx_fit import fit_arx
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +28,22 @@ def battery_bundle(tmp_path_factory: pytest.TempPathFactory) -> BuiltBundle:
         problems=10,
     )
     return BuiltBundle(build_bundle(request, key, directory / "battery.nisse").path, key.public)
+
+
+@pytest.fixture(scope="session")
+def house_bundle(tmp_path_factory: pytest.TempPathFactory) -> BuiltBundle:
+    """Of a model fitted to three weeks of the physical house: its expected value, and a COP that falls with load."""
+    directory = tmp_path_factory.mktemp("house")
+    log = simulated_log(seed=0, days=21.0)
+    model = fit_arx(log.outputs, log.inputs).model
+    theta = theta_values(model, bias=model.innovation_mean, power_curvature=0.03)
+    key = new_key(directory / "key.pem")
+    request = BuildRequest(
+        shape=Shape("house", {}, model=model.to_json()),
+        targets=(host_arch(),),
+        theta=dict(zip((p.name for p in house_theta(model)), theta.tolist(), strict=True)),
+        created="2024-01-01T00:00:00+00:00",
+        provenance={"theta": {"from": "the fit"}},
+        problems=8,
+    )
+    return BuiltBundle(build_bundle(request, key, directory / "house.nisse").path, key.public)

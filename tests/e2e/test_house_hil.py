@@ -1,0 +1,52 @@
+"""The house from an identified model to the daemon: identify, build, verify, and half a day on the bench."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from built_bundle import BuiltBundle
+
+from hil.bench import replay_scenario, run_scenario
+from hil.scenario import Scenario, load_scenario
+from runtime.bundle import open_bundle
+
+SCENARIO = Path(__file__).parents[2] / "scenarios" / "house-winter-week.toml"
+
+
+def half_a_day() -> Scenario:
+    week = load_scenario(SCENARIO)
+    return week.model_copy(update={"head": week.head.model_copy(update={"duration": 12 * 3600.0})})
+
+
+def test_half_a_day_in_the_daemon_passes_and_replays(house_bundle: BuiltBundle, tmp_path: Path) -> None:
+    scenario = half_a_day()
+    result = run_scenario(scenario, house_bundle.path, house_bundle.trusted_key, tmp_path / "run")
+    assert result.verdict.passed, [c.outcome for c in result.verdict.checks if not c.outcome.holds]
+    cycles = result.record.cycles
+    assert len(cycles) == 144
+    assert {c.level for c in cycles} == {"mpc"}
+    powers = np.array([[c.applied[f"power_{i}"] for i in range(1, 5)] for c in cycles])
+    assert powers.min() >= 0.0 and powers.max() <= 1.5
+    assert (powers.std(axis=0) > 0.05).all(), "every heat pump must follow its plan, not stand still"
+    again = replay_scenario(scenario, result.record_path, tmp_path / "again")
+    assert again.record.sha256() == result.record.sha256()
+
+
+def test_the_bundle_keeps_the_model_it_was_built_for_and_verifies_again(
+    house_bundle: BuiltBundle, tmp_path: Path
+) -> None:
+    """`nisse verify` makes the problem again from what the bundle holds: another model would not agree."""
+    out = tmp_path / "certificate.json"
+    command = [sys.executable, "-m", "nisse.cli", "verify", str(house_bundle.path), "--problems", "8", "--seed", "3"]
+    done = subprocess.run([*command, "--json", str(out)], capture_output=True, text=True, timeout=170)
+    assert done.returncode == 0, done.stdout + done.stderr
+    entries = json.loads(out.read_text())["arch"]
+    assert all(entry["verified"] and entry["solved"] == 8 for entry in entries.values()) and entries
+    theta = open_bundle(house_bundle.path, [house_bundle.trusted_key]).theta
+    assert theta["power_curvature"] == pytest.approx(0.03)
+    assert theta["bias_1"] != 0.0
