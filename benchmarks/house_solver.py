@@ -121,8 +121,8 @@ def time_daqp(model: ArxModel, mpc: HouseMpc, states: States, *, warm: bool) -> 
     return moves, spent / len(states)
 
 
-def time_ipopt(model: ArxModel, mpc: HouseMpc, states: States) -> tuple[Array, float]:
-    """First moves (batch, rooms) and CPU s per solve of CasADi + IPOPT on the lifted problem, which it wants sparse."""
+def time_casadi(model: ArxModel, mpc: HouseMpc, states: States, method: str = "ipopt") -> tuple[Array, float]:
+    """First moves (batch, rooms) and CPU s per solve of CasADi on the lifted problem, sparse, by IPOPT or qrqp."""
     problem, theta = house_problem(model, mpc), theta_values(model)
     p, n, soft = problem.prepare(theta), problem.horizon, len(problem.soft_penalty.quadratic)
     x0, d = ca.MX.sym("x0", problem.nx), ca.MX.sym("d", problem.nd, n + 1)
@@ -139,7 +139,11 @@ def time_ipopt(model: ArxModel, mpc: HouseMpc, states: States) -> tuple[Array, f
     program = {"x": variables, "p": ca.veccat(x0, d), "f": cost, "g": ca.vertcat(*joints, *band)}
     quiet = {"ipopt.print_level": 0, "print_time": False, "ipopt.sb": "yes", "ipopt.tol": 1e-9, "expand": True}
     constant = {"ipopt.hessian_constant": "yes", "ipopt.jac_c_constant": "yes", "ipopt.jac_d_constant": "yes"}
-    solver = ca.nlpsol("s", "ipopt", program, quiet | constant)
+    silent = {"print_iter": False, "print_header": False, "print_info": False, "print_time": False}
+    if method == "ipopt":
+        solver = ca.nlpsol("s", method, program, quiet | constant)
+    else:
+        solver = ca.qpsol("s", method, program, silent | {"error_on_fail": False})
     free, moves = np.full(x.numel(), np.inf), np.empty((len(states), problem.na))
     lbx = np.concatenate([-free, np.zeros(u.numel()), np.zeros(s.numel())])
     ubx = np.concatenate([free, np.full(u.numel(), mpc.max_power_kw), np.full(s.numel(), np.inf)])
@@ -232,7 +236,7 @@ def measure(name: str) -> dict[str, float]:
     halves = [part_of(states, slice(k, None, THREADS)) for k in range(THREADS)]
     daqp_cold_moves, daqp_cold = daqp_in_processes(model, spec, halves, warm=False)
     daqp_warm_moves, daqp_warm = daqp_in_processes(model, spec, seen, warm=True)
-    ipopt_moves, ipopt = time_ipopt(model, spec, part_of(states, slice(WITH_IPOPT)))
+    ipopt_moves, ipopt = time_casadi(model, spec, part_of(states, slice(WITH_IPOPT)))
     in_halves = np.concatenate([ours.action[k::THREADS] for k in range(THREADS)])
     policy = np.concatenate([rollout.policy for rollout in closed])
     differences = {
