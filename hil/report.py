@@ -45,6 +45,7 @@ STYLE: dict[str, Any] = {
     "legend.frameon": False,
     "path.simplify": True,
 }
+SPELLED = {"degC": "°C", "1": ""}
 UNITS = {
     "ener_tot": "kWh", "cost_tot": "EUR", "pele_tot": "kW", "tdis_tot": "K h", "time_rat": "", "recovery_s": "s",
     "actuator_travel": "kW", "cycle": "s",
@@ -116,14 +117,20 @@ def _panel_svg(record: Record, panel: Panel, plan_state: str | None, zone: tzinf
         axes.axhline(limit, color="#9aa5ad", linewidth=0.8, linestyle=(0, (4, 3)))
     if plan_state is not None and plan_state in panel.quantities:
         _plans(axes, record, plan_state, zone)
+    below = np.zeros(len(times))
     for name, colour in zip(panel.quantities, LINES, strict=False):
-        values = [c.plant[name] for c in record.cycles]
-        if panel.stairs:
+        values = np.array([c.plant[name] for c in record.cycles])
+        if panel.stacked:
+            axes.fill_between(
+                times, below, below + values, step="post", color=colour, alpha=0.85, linewidth=0, label=_words(name)
+            )
+            below = below + values
+        elif panel.stairs:
             axes.step(times, values, where="post", color=colour, linewidth=1.1, label=_words(name))
         else:
             axes.plot(times, values, color=colour, linewidth=1.4, label=_words(name))
     _mark_faults(axes, record, zone)
-    axes.set_ylabel(panel.unit if panel.unit != "1" else "")
+    axes.set_ylabel(SPELLED.get(panel.unit, panel.unit))
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, borderaxespad=0.1, handlelength=1.4)
     _time_axis(axes, record, zone)
     return _svg(figure)

@@ -53,6 +53,8 @@ class Panel:
     quantities: tuple[str, ...]
     stairs: bool = True
     limits: tuple[float, ...] = ()
+    stacked: bool = False
+    """One above the other: parts of a sum."""
 
 
 class Plant(Protocol):

@@ -54,7 +54,7 @@ class HouseOnBench:
         self.panels = (
             Panel("Price", "EUR/kWh", ("price",)),
             Panel("Rooms", "degC", tuple(f"room_{i}" for i in ROOMS), stairs=False, limits=band),
-            Panel("Heat pumps", "kW", tuple(f"power_{i}_kw" for i in ROOMS)),
+            Panel("Heat pumps, one above the other", "kW", tuple(f"power_{i}_kw" for i in ROOMS), stacked=True),
             Panel("Outdoors", "degC", ("outdoor",), stairs=False),
         )
 
