@@ -4,7 +4,7 @@
 
 Walks the closed loops that judge the protocol (4 periods of 10 days, 1,920 solves) under the data-fitted and the tuned
 theta of docs/results/smart-home.json with the condensed solver, then solves every state met with the compiled house
-controller. States the largest difference of first moves as a share of their range, 1.5 kW; above 1e-6 the exit code is 1.
+controller. States the largest difference of first moves as a share of their range, 1.5 kW; above 1e-6 it exits with 1.
 """
 
 from __future__ import annotations
