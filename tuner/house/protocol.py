@@ -65,7 +65,8 @@ class SmartHomeSpec:
     """Learning days after which a transition counts 1/e in the critic."""
     trace: float = 0.0
     """lambda of the critic: 0 trusts V_theta after half an hour, towards 1 what was really paid counts longer."""
-    step: StepOptions = field(default_factory=StepOptions)
+    step: StepOptions = field(default_factory=lambda: StepOptions(support=0.1))
+    """Eq. (30) holds theta near the data fit; without it biases of changeable weather drift once they are learned."""
     seed: int = 0
 
     def mpc(self, beta: float) -> HouseMpc:
