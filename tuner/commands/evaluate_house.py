@@ -94,10 +94,14 @@ def _data(args: argparse.Namespace) -> tuple[ArxModel, Conditions, str]:
 
 
 def table_of(evaluation: HouseEvaluation, source: str) -> Table:
-    table = Table(title=f"Per week in the physical house; {len(evaluation.starts)} weeks of {source}", box=box.SIMPLE)
-    table.add_column("policy")
-    for heading in ("EUR", "comfort", "total", "saving of total, %", "K h outside", "worst K"):
-        table.add_column(heading, justify="right")
+    table = Table(
+        title=f"Per week in the physical house; {len(evaluation.starts)} weeks of {source}",
+        box=box.SIMPLE,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("policy", no_wrap=True)
+    for heading in ("EUR", "comfort", "total", "saving, %", "K h out", "worst K"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for name, weeks in evaluation.results.items():
         table.add_row(
             name.replace("_", " "),
@@ -105,7 +109,7 @@ def table_of(evaluation: HouseEvaluation, source: str) -> Table:
             f"{evaluation.interval(name, lambda week: week.comfort_eur).mean:.2f}",
             f"{evaluation.interval(name, lambda week: week.total_eur).mean:.2f}",
             saving(evaluation, name),
-            " ".join(f"{v:.1f}" for v in np.mean([week.outside_kh for week in weeks], axis=0)),
+            f"{evaluation.interval(name, lambda week: float(week.outside_kh.sum())).mean:.2f}",
             f"{max(week.worst_k for week in weeks):.1f}",
         )
     return table

@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tuner.evaluate.house import FITTED, THERMOSTAT, TUNED, HouseEvaluation
+from tuner.evaluate.statistics import Interval
 from tuner.house.data import STEPS_PER_DAY
 from tuner.report.figures import LearningPoint, learning_figure, to_svg
 
@@ -64,6 +65,9 @@ def draw_days(evaluation: HouseEvaluation) -> Figure:
     for axis in axes.flat:
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
+    # The days share their axes: a price of one must not leave the picture because the other was cheaper.
+    lowest, highest = axes[2, 0].dataLim.y0, max(axis.dataLim.y1 for axis in axes[2])
+    axes[2, 0].set_ylim(min(0.0, lowest, axes[2, 1].dataLim.y0), 1.05 * highest)
     axes[0, 0].set_ylabel("rooms, °C")
     axes[1, 0].set_ylabel("heat pumps, kW")
     axes[2, 0].set_ylabel("price, EUR/kWh")
@@ -89,7 +93,7 @@ def _draw_day(column: Sequence[Axes], evaluation: HouseEvaluation, day: Day) -> 
     )
     price = evaluation.conditions.price_eur_kwh[first : first + STEPS_PER_DAY]
     column[2].step(hours, price, where="post", color="#444")
-    column[2].set(xlabel="hours (UTC)", ylim=(0, None))
+    column[2].set_xlabel("hours (UTC)")
 
 
 def write_house_report(
@@ -122,22 +126,24 @@ def _page(evaluation: HouseEvaluation, source: str, picture: str, title: str) ->
     for name, weeks in evaluation.results.items():
         outside = np.mean([week.outside_kh for week in weeks], axis=0)
         cells = [
-            name.replace("_", " "),
-            f"{evaluation.interval(name, lambda week: week.cost_eur).mean:.2f}",
-            f"{evaluation.interval(name, lambda week: week.comfort_eur).mean:.2f}",
-            f"{evaluation.interval(name, lambda week: week.total_eur).mean:.2f}",
-            saving(evaluation, name),
-            " / ".join(f"{value:.1f}" for value in outside),
-            f"{max(week.worst_k for week in weeks):.1f}",
+            html.escape(name.replace("_", " ")),
+            _spread(evaluation.interval(name, lambda week: week.cost_eur)),
+            _spread(evaluation.interval(name, lambda week: week.comfort_eur)),
+            _spread(evaluation.interval(name, lambda week: week.total_eur)),
+            saving(evaluation, name).replace(" (", "<small>").replace(")", "</small>"),
+            " / ".join(f"{value:.2f}" for value in outside),
+            _spread(evaluation.interval(name, lambda week: float(week.outside_kh.sum()))),
+            f"{max(week.worst_k for week in weeks):.2f}",
         ]
-        rows.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>")
+        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     heads = (
         "policy",
         "EUR/week",
         "comfort, EUR/week",
         "total, EUR/week",
         "saving, %",
-        "K h outside, per room",
+        "K h outside, room by room",
+        "K h outside, all",
         "worst, K",
     )
     head = "".join(f"<th>{text}</th>" for text in heads)
@@ -145,13 +151,14 @@ def _page(evaluation: HouseEvaluation, source: str, picture: str, title: str) ->
     return (
         "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
         f"<title>{html.escape(title)}</title>"
-        "<style>body{font:16px/1.5 system-ui,sans-serif;"
-        "max-width:64rem;margin:2rem auto;padding:0 1rem;color:#222}img{max-width:100%}table{border-collapse:collapse;"
-        "display:block;overflow-x:auto}td,th{padding:.3rem .8rem;border-bottom:1px solid #ddd;text-align:right;"
-        "white-space:nowrap}td:first-child,th:first-child{text-align:left}h1{font-size:1.5rem;line-height:1.25}"
+        "<style>body{font:15px/1.5 system-ui,sans-serif;"
+        "max-width:76rem;margin:2rem auto;padding:0 1rem;color:#222}img{max-width:100%}table{border-collapse:collapse;"
+        "display:block;overflow-x:auto}td,th{padding:.3rem .55rem;border-bottom:1px solid #ddd;text-align:right;"
+        "white-space:nowrap;vertical-align:top}small{display:block;color:#667}td:first-child,th:first-child{text-align:left}h1{font-size:1.5rem;line-height:1.25}"
         "h2{font-size:1.1rem;margin-top:2rem}th{white-space:normal;vertical-align:bottom;color:#556}"
         ".verdict{padding:.75rem 1rem;border-left:4px solid #8a8f98;background:#f5f6f7}"
-        ".verdict.better{border-color:#1d8a5b;background:#eef8f3}figure{margin:0}figure svg{width:100%;height:auto}"
+        ".verdict.better{border-color:#1d8a5b;background:#eef8f3}figure{margin:0;max-width:46rem}"
+        "figure svg{width:100%;height:auto}"
         "</style>"
         f"<h1>{html.escape(title)}</h1>"
         f"<p class='verdict{' better' if better else ''}'>{html.escape(evaluation.verdict)}</p>"
@@ -159,11 +166,16 @@ def _page(evaluation: HouseEvaluation, source: str, picture: str, title: str) ->
         f"<p>{len(evaluation.starts)} weeks of {html.escape(source)}, the same for every policy, in the physical "
         "house. EUR/week: electricity, less the worth of the heat left in the house. Comfort: "
         f"{cost.beta:g} EUR per K² and hour from {cost.setpoint_c:g} °C in every room, and what leaving "
-        f"{cost.lower_c:g}..{cost.upper_c:g} °C costs, as in the MPC. Savings are of the total, week by week, with "
-        "a 95 % interval (bootstrap over weeks).</p>"
+        f"{cost.lower_c:g}..{cost.upper_c:g} °C costs, as in the MPC. In small print: 95 % "
+        "intervals (bootstrap over weeks). Weeks differ more than policies do, so look at the savings of the total, "
+        "which are paired week by week.</p>"
         "<img alt='rooms, powers and prices of a typical and of the worst day' "
         f"src='data:image/png;base64,{picture}'>"
     )
+
+
+def _spread(of: Interval) -> str:
+    return f"{of.mean:.2f}<small>{of.low:.2f} to {of.high:.2f}</small>"
 
 
 def saving(evaluation: HouseEvaluation, name: str) -> str:
