@@ -50,6 +50,34 @@ def test_derivative_with_respect_to_theta_equals_differences() -> None:
             assert slope @ direction == pytest.approx((around[0] - around[1]) / 2e-4, rel=1e-4)
 
 
+def test_what_is_kept_for_a_theta_goes_with_it() -> None:
+    """Matrices are formed once per theta: other theta, forecasts, fixed actions or resets in between leave no trace."""
+    first, second, states = theta_values(MODEL), theta_values(MODEL, **TUNED), draw_states(2, seed=7)
+    programs = [
+        (
+            house_state(first, MODEL, states.outputs[i], states.inputs[i]),
+            house_forecast(MPC, states.outdoor[i], states.price[i]),
+        )
+        for i in range(2)
+    ]
+    with Controller(build_solver(house_problem(MODEL, MPC), host_arch()).library) as controller:
+        controller.set_theta(first)
+        found = controller.solve(*programs[0])
+        fixed = controller.solve_fixed(*programs[0], found.action)
+        assert fixed.value == pytest.approx(found.value, rel=1e-9)
+        worse = controller.solve_fixed(*programs[0], np.full(4, 1.5))
+        assert worse.value > found.value + 1e-3
+        controller.solve(*programs[1])
+        controller.set_theta(second)
+        other = controller.solve(*programs[0])
+        assert np.abs(other.action - found.action).max() > 1e-3
+        controller.reset()
+        controller.set_theta(first)
+        again = controller.solve(*programs[0])
+        assert again.value == found.value
+        assert (again.plan_x == found.plan_x).all() and (again.plan_a == found.plan_a).all()
+
+
 def test_it_passes_verification() -> None:
     problem = house_problem(MODEL, MPC)
     certificate = certify(problem, {host_arch(): build_solver(problem, host_arch()).library}, count=12, seed=1)
