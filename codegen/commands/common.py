@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -31,23 +32,33 @@ def progress_bar() -> Iterator[Report]:
 
 def print_certificate(certificate: Mapping[str, Any]) -> None:
     """One line per architecture."""
-    table = Table(title=f"{certificate['problems']} seeded problems against {certificate['reference']}")
-    for column in ("target", "verified", "solved", "objective gap", "first-move gap", "KKT residual", "iterations"):
-        table.add_column(column)
+    table = Table(
+        title=f"Seeded problems against {certificate['reference']}",
+        box=box.SIMPLE,
+        title_justify="left",
+        caption="largest gaps, relative; iterations: mean (most)",
+        caption_justify="left",
+    )
+    for column in ("target", "verified", "solved", "objective", "first move", "KKT", "iterations"):
+        table.add_column(column, no_wrap=column not in ("target", "first move"))
+    skipped = {arch: entry["skipped"] for arch, entry in certificate["arch"].items() if "skipped" in entry}
     for arch, entry in certificate["arch"].items():
-        if "skipped" in entry:
-            table.add_row(arch, "not here", entry["skipped"], "", "", "", "")
+        if arch in skipped:
             continue
         table.add_row(
-            arch + (" (emulated)" if entry["emulated"] else ""),
+            arch + ("\nemulated" if entry["emulated"] else ""),
             "yes" if entry["verified"] else "NO",
             f"{entry['solved']} of {entry['problems']}",
             _number(entry["max_relative_objective_gap"]),
             _number(entry["max_relative_first_move_gap"]),
             _number(entry["max_kkt_residual"]),
-            f"{entry['iterations_mean'] or 0:.1f} (max {entry['iterations_max']})",
+            f"{entry['iterations_mean'] or 0:.1f} ({entry['iterations_max']})",
         )
-    Console().print(table)
+    console = Console()
+    if table.row_count:
+        console.print(table)
+    for arch, reason in skipped.items():
+        console.print(f"{arch}: not verified: {reason}", soft_wrap=True)
 
 
 def _number(value: float | None) -> str:
