@@ -46,7 +46,7 @@ def print_certificate(certificate: Mapping[str, Any]) -> None:
         if arch in skipped:
             continue
         table.add_row(
-            arch + ("\nemulated" if entry["emulated"] else ""),
+            arch + ("\nqemu" if entry["emulated"] else ""),
             "yes" if entry["verified"] else "NO",
             f"{entry['solved']} of {entry['problems']}",
             _number(entry["max_relative_objective_gap"]),
