@@ -40,18 +40,27 @@ def add_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--beta", type=float, default=HouseCost().beta, help="EUR/(K^2 h) of discomfort (default: %(default)g)"
     )
+    group.add_argument(
+        "--decide-every",
+        type=int,
+        default=30,
+        metavar="MIN",
+        help="5 to 30; the daemon: 5 (default: %(default)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     if args.weeks < 2 or not args.beta > 0.0:
         raise HouseEvaluateUsageError(f"--weeks {args.weeks} --beta {args.beta:g}: at least 2 weeks, and beta above 0")
+    if args.decide_every not in range(5, 31, 5):
+        raise HouseEvaluateUsageError(f"--decide-every {args.decide_every}: choose 5, 10, 15, 20, 25 or 30 minutes")
     model, conditions, source = _data(args)
     spec = HouseMpc(cost=HouseCost(beta=args.beta))
     tuned = None
     if args.theta is not None:
         tuned = np.array(list(read_theta(args.theta, ThetaTable(house_theta(model))).values()))
     # The strongest baseline that the fit allows: the expected-value model, mean of the innovations included.
-    makers = policies(spec, theta_values(model, bias=model.innovation_mean), tuned)
+    makers = policies(spec, theta_values(model, bias=model.innovation_mean), tuned, every=args.decide_every // 5)
     try:
         starts = spread_weeks(conditions, args.weeks, spec.horizon)
     except ValueError as error:

@@ -48,12 +48,14 @@ class RulePolicy:
 
 @dataclass
 class MpcPolicy:
-    """The condensed MPC, solved every `apply` steps on the last hour's measurements; its plan is applied in between.
+    """The condensed MPC, solved every so many steps on the last hour's measurements; its plan is applied in between.
 
     A failed solve leaves the last plan in force and is counted.
     """
 
     mpc: CondensedMpc
+    every: int | None = None
+    """Steps between solves; None: those of the problem. The daemon solves in every cycle of five minutes."""
     perfect: bool = False
     """Sees outdoor temperature and prices as they will be; sun and people stay unknown."""
     failures: int = 0
@@ -62,7 +64,7 @@ class MpcPolicy:
 
     def act(self, plant: PhysicalHouse, temperature_c: Array) -> Array:
         spec = self.mpc.spec
-        if self._plan is None or self._age >= spec.apply:
+        if self._plan is None or self._age >= (self.every or spec.apply):
             horizon = spec.horizon
             forecast = plant.true_forecast(horizon) if self.perfect else plant.forecast(horizon)
             y, u = plant.history()
@@ -223,18 +225,23 @@ def run_week(plant: PhysicalHouse, policy: HousePolicy, *, start: int, seed: int
     )
 
 
-def policies(spec: HouseMpc, fitted: Array, tuned: Array | None = None) -> dict[str, Callable[[], HousePolicy]]:
-    """Makers of all policies by name; fitted and tuned are theta vectors of `systems.house.theta`."""
+def policies(
+    spec: HouseMpc, fitted: Array, tuned: Array | None = None, *, every: int | None = None
+) -> dict[str, Callable[[], HousePolicy]]:
+    """Makers of all policies by name; fitted and tuned are theta vectors of `systems.house.theta`.
+
+    The MPCs decide anew after `every` steps.
+    """
     fitted_mpc = CondensedMpc(spec, fitted)
     makers: dict[str, Callable[[], HousePolicy]] = {
         THERMOSTAT: lambda: RulePolicy(Thermostat(setpoint_c=spec.cost.setpoint_c)),
         CURVE: lambda: RulePolicy(HeatingCurve(setpoint_c=spec.cost.setpoint_c)),
-        FITTED: lambda: MpcPolicy(fitted_mpc),
+        FITTED: lambda: MpcPolicy(fitted_mpc, every),
     }
     if tuned is not None:
         tuned_mpc = CondensedMpc(spec, tuned)
-        makers[TUNED] = lambda: MpcPolicy(tuned_mpc)
-    makers[PERFECT] = lambda: MpcPolicy(fitted_mpc, perfect=True)
+        makers[TUNED] = lambda: MpcPolicy(tuned_mpc, every)
+    makers[PERFECT] = lambda: MpcPolicy(fitted_mpc, every, perfect=True)
     return makers
 
 
