@@ -25,7 +25,7 @@ typedef struct {
 } attempt;
 static const attempt attempts[] = {
 #if !NISSE_SMALL_QP
-    {SPEED, 1e-2, 1e-16, SHARP_COMPLEMENTARITY},
+    {SPEED, 1.0, 1e-16, SHARP_COMPLEMENTARITY}, /* from 0.01 some programs cycle at comfort weights */
 #endif
     {SPEED, 1e1, 1e-16, NISSE_QP_COMPLEMENTARITY},
     {ROBUST, 1e2, 1e-16, NISSE_QP_COMPLEMENTARITY},
