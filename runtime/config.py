@@ -128,6 +128,15 @@ class StatusSection(Section):
     """/metrics and /healthz on 127.0.0.1; off unless set."""
 
 
+class ExplorationSection(Section):
+    """Random steps on what the MPC decides, for a log that `nisse tune` can learn from; absent, there are none."""
+
+    std: dict[str, Positive] = Field(min_length=1)
+    """Standard deviation per action of the bundle, in its unit."""
+    hold_s: Positive = 1800.0
+    seed: Annotated[int, Field(ge=0, strict=True)] = 0
+
+
 class HoldRule(Section):
     """Fixed actions; those not named are 0 or their nearest bound."""
 
@@ -187,6 +196,7 @@ class SiteFile(Section):
     inputs: dict[str, InputSection]
     outputs: dict[str, OutputSection]
     rule: Rule = HoldRule()
+    exploration: ExplorationSection | None = None
 
     def relative(self, path: Path) -> Path:
         """Paths in the file count from the file's folder."""

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from runtime.actuator import Actuator, Written, set_points
 from runtime.clock import Clock
 from runtime.estimator import Estimate
+from runtime.exploration import explore
 from runtime.gate import LastAction, Limited, limit, remember
 from runtime.ladder import Ladder, Level, step
 from runtime.plan import Plan, PlanStep, shifted
@@ -173,7 +174,8 @@ class ControlLoop:
 
         limited = filtered = None
         if isinstance(chosen, Candidate):
-            limited = limit(chosen.action, self._last, manifest, image.monotonic_s, self.wishes.caps)
+            wanted = self._explored(chosen.action, image.time_s)
+            limited = limit(wanted, self._last, manifest, image.monotonic_s, self.wishes.caps)
             filtered = safety_filter(limited.action, chosen.state, forecast_now(image, manifest), manifest)
         write_begun = time.perf_counter()
         outputs = self._actuate(filtered)
@@ -203,6 +205,13 @@ class ControlLoop:
             timing=Timing(solve_s, link_s, time.perf_counter() - begun - solve_s - link_s),
             trial=news,
         )
+
+    def _explored(self, action: Vector, time_s: float) -> Vector:
+        """With the site's exploration, if the MPC decides; not during a trial, which compares decisions."""
+        section = self.policy.site.exploration
+        if section is None or self.trial is not None or self._ladder.level is not Level.MPC:
+            return action
+        return explore(action, [spec.name for spec in self.policy.bundle.manifest.actions], section, time_s)
 
     @property
     def _last_action(self) -> Vector | None:

@@ -55,6 +55,11 @@ def check_against(site: SiteFile, manifest: Manifest) -> None:
                     ("outputs", name, "combine"), f"the bundle has no action {action!r}{did_you_mean(action, actions)}"
                 )
             _check_unit(site, ("outputs", name, "unit"), output.unit, actions[action].unit)
+    for action in site.exploration.std if site.exploration is not None else ():
+        if action not in actions:
+            raise site.error(
+                ("exploration", "std"), f"the bundle has no action {action!r}{did_you_mean(action, actions)}"
+            )
     moved = {action for output in site.outputs.values() for action in output.combine}
     for action in actions:
         if action not in moved:
