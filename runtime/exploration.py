@@ -6,9 +6,8 @@ explores still passes limits, caps and the safety filter, and only the MPC explo
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
-
-import numpy as np
 
 from runtime.config import ExplorationSection
 
@@ -20,7 +19,6 @@ def explore(
 
     The same seed and time give the same step, whatever happened before, so that a restart changes nothing.
     """
-    rng = np.random.default_rng([section.seed, int(max(time_s, 0.0) // section.hold_s)])
-    noise = rng.standard_normal(len(names))
-    steps = (section.std.get(name, 0.0) * float(n) for name, n in zip(names, noise, strict=True))
+    noise = random.Random(f"{section.seed} {int(time_s // section.hold_s)}")
+    steps = [noise.gauss(0.0, section.std[name]) if name in section.std else 0.0 for name in names]
     return tuple(value + step for value, step in zip(action, steps, strict=True))
