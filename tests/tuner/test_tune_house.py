@@ -232,6 +232,8 @@ def test_options_that_contradict_each_other_are_refused_before_the_work(tmp_path
     out = ["--output", str(tmp_path / "theta.json")]
     assert main(["tune", "--system", "house", "--log", str(log), *out]) == 2
     assert "--prices" in capsys.readouterr().err
+    assert main(["tune", "--system", "house", "--log", str(tmp_path / "missing.db"), *out]) == 2
+    assert "no such file" in capsys.readouterr().err
     assert main(["tune", "--system", "house", "--world", "log", *out]) == 2
     assert "--log" in capsys.readouterr().err
     assert main(["tune", "--system", "house", "--learn", "biases", *out]) == 78

@@ -107,6 +107,10 @@ def _check(args: argparse.Namespace, kind: str) -> None:
     """Options that contradict each other, told before the work. Raises TrainingError."""
     if (kind == "log") != (args.log is not None):
         raise TrainingError("--world log and --log FILE belong together; give both or neither")
+    if kind == "log" and not args.log.is_file():
+        raise TrainingError(f"--log {args.log}: there is no such file; name a CSV log or the daemon's nisse.db")
+    if args.tariff is not None or args.generator != "nordic":
+        raise TrainingError("the house takes prices as they stand in --prices; leave --tariff and --generator out")
     if kind == "log" and args.prices is None and not is_field_log(args.log):
         raise TrainingError("a CSV log holds no prices; add --prices FILE.csv, or name the daemon's nisse.db")
     if args.critic != "lstdq":
