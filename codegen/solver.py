@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -24,6 +25,8 @@ SHIM = Path(__file__).parent / "shim"
 ABI_HEADER = Path(__file__).parents[1] / "runtime" / "abi" / "nisse_controller.h"
 LIBRARY = "libnisse_controller.so"
 INCLUDES = ("acados", "blasfeo/include", "hpipm/include", "")
+ABANDONED_S = 86400.0
+"""A build takes minutes; what is half done after a day was killed."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ def build_solver(problem: Problem, arch: str, cache_dir: Path | None = None) -> 
     solvers.mkdir(parents=True, exist_ok=True)
     destination = solvers / f"{problem.name}-{arch}-{cache_key(problem, tree, compiler)[:16]}"
     if not destination.is_dir():
+        clear_abandoned(solvers, time.time())
         with tempfile.TemporaryDirectory(dir=solvers, prefix=".partial-") as name:
             work = Path(name) / "solver"
             work.mkdir()
@@ -71,6 +75,17 @@ def build_solver(problem: Problem, arch: str, cache_dir: Path | None = None) -> 
                 if not destination.is_dir():
                     raise
     return BuiltSolver(destination, arch)
+
+
+def clear_abandoned(solvers: Path, now_s: float) -> None:
+    """Remove what a build that was killed more than a day ago has left half done; now_s is Unix time."""
+    for folder in solvers.glob(".partial-*"):
+        try:
+            if now_s - folder.stat().st_mtime > ABANDONED_S:
+                shutil.rmtree(folder)
+        except FileNotFoundError:
+            # Another process cleared it, or finished with it.
+            continue
 
 
 def cache_key(problem: Problem, tree: AcadosTree, compiler: Compiler) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
 import shutil
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from codegen.reference import ReferenceSolver
-from codegen.solver import build_solver
+from codegen.solver import build_solver, clear_abandoned
 from codegen.toolchain import host_arch
 from codegen.verify import certify, compare, failures, reference_values, sample_cases, solve_here
 from nisse.cli import main
@@ -99,3 +100,13 @@ def test_a_solve_that_fails_where_the_reference_succeeds_is_a_failure() -> None:
     assert compare(answers, expected)["verified"]
     answers[3] = replace(answers[3], status=Status.MAX_ITERATIONS)
     assert compare(answers, expected)["failed"] == [3] and not compare(answers, expected)["verified"]
+
+
+def test_builds_that_were_killed_are_cleared_away_and_running_ones_are_not(tmp_path: Path) -> None:
+    now = 1_700_000_000.0
+    ages_s = {".partial-old": 2 * 86400.0, ".partial-running": 600.0, "house-x86_64-0123456789abcdef": 9e6}
+    for name, age_s in ages_s.items():
+        (tmp_path / name / "solver").mkdir(parents=True)
+        os.utime(tmp_path / name, (now - age_s, now - age_s))
+    clear_abandoned(tmp_path, now)
+    assert {folder.name for folder in tmp_path.iterdir()} == {".partial-running", "house-x86_64-0123456789abcdef"}
