@@ -89,8 +89,10 @@ def bench(console: Console, output: Path, scenario: Scenario, bundle: Path, publ
         )
 
 
-def days_of(run: BenchResult) -> float:
-    return len(run.record.cycles) * run.record.step_s / 86400.0
+def period(run: BenchResult) -> str:
+    """How long the bench simulated, in words."""
+    days = len(run.record.cycles) * run.record.step_s / 86400.0
+    return f"{days:g} {'day' if days == 1 else 'days'}"
 
 
 def notes(chosen: str, certificate: Mapping[str, Any], run: BenchResult) -> list[str]:
@@ -103,9 +105,8 @@ def notes(chosen: str, certificate: Mapping[str, Any], run: BenchResult) -> list
         if "skipped" not in entry
     ]
     verdict = "every predicate held" if run.verdict.passed else "a predicate failed"
-    days = days_of(run)
     found.append(
-        f"Bench: {days:g} {'day' if days == 1 else 'days'} of the {chosen.replace('_', '-')} controller in the daemon, "
+        f"Bench: {period(run)} of the {chosen.replace('_', '-')} controller in the daemon, "
         f"over MQTT and Modbus RTU, in {run.wall_s:.0f} s; {verdict}. Its own page: {run.html_path}."
     )
     return found
@@ -114,7 +115,9 @@ def notes(chosen: str, certificate: Mapping[str, Any], run: BenchResult) -> list
 def print_end(console: Console, run: BenchResult, bundle: Path, chosen: str, report: Path, took_s: float) -> None:
     """The last lines of a demo: bench, bundle, page."""
     mark = "[green]passed[/]" if run.verdict.passed else "[bold red]FAILED[/]"
-    console.print(f"bench: {days_of(run):g} days through the daemon in {run.wall_s:.0f} s, {mark}; {run.html_path}")
+    console.print(
+        f"bench: {period(run)} through the daemon in {run.wall_s:.0f} s, {mark}; {run.html_path}", soft_wrap=True
+    )
     console.print(f"bundle: {bundle} ({chosen.replace('_', '-')} theta)")
     console.print(f"[bold]report: {report}[/] ({took_s:.0f} s in all)", soft_wrap=True)
 

@@ -107,9 +107,10 @@ def table_of(evaluation: HouseEvaluation, source: str) -> Table:
         title=f"Per week in the physical house; {len(evaluation.starts)} weeks of {source}",
         box=box.SIMPLE,
         padding=(0, 1, 0, 0),
+        caption="EUR per week; K h: outside the comfort band, all rooms; in brackets 95 % intervals",
     )
     table.add_column("policy", no_wrap=True)
-    for heading in ("EUR", "comfort", "total", "saving, %", "K h out", "worst K"):
+    for heading in ("EUR", "comfort", "total", "saving, %", "K h", "worst K"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, weeks in evaluation.results.items():
         table.add_row(
