@@ -1,16 +1,20 @@
 """LSTDQ critic and policy-gradient step for the house, from sums that are added day by day.
 
-    Q(s, a) = V_theta(s) + v + |a - pi|^2 u + psi(s, a)'w,    psi = (d pi/d theta)'(a - pi(s))
+    Q(s, a) = V_theta(s) + v + |a - m|^2 u + psi(s, a)'w,    psi = (d pi/d theta)'(a - m(s)),    m(s) = E[a|s]
+
+m is the mean of the exploring action: pi(s), but for noise that the bounds clip to one side. About pi, clipped noise
+has a mean, and whatever tells states near a bound from others would be credited to the action.
 
 The MPC knows its own value V_theta(s), forecasts and all, far better than a few features of temperature do: with
 such features beside it least squares trade their slow drift against w, and w doubles. So only a constant is added.
 
     sum c x (x - gamma x+)'(v, u, w) = sum c x delta,    x = (1, |.|^2, psi)
-    delta = L + gamma V_theta(s+) - V_theta(s)
+    delta = sum_k (gamma lambda)^k [L + gamma V_theta(s+) - V_theta(s)]_k
 
-The next action is pi(s+), where psi and |.|^2 vanish; |.|^2 has one entry per move. The weight c = 1 / V_theta(s) is
-for the TD error's spread, which grows with what is at stake. dQ/da = (d pi/d theta) w at a = pi, hence the policy
-gradient
+lambda = 0 is LSTDQ; towards 1 what was really paid counts longer, and V_theta's own error about stored heat less. Later
+actions are on average m, where psi vanishes and |.|^2 does not depend on the action before; |.|^2 has one entry per
+move. The weight c = 1 / V_theta(s) is for the TD error's spread, which grows with what is at stake. dQ/da =
+(d pi/d theta) w at a = pi, hence the policy gradient
 
     grad_theta J = E[ (d pi/d theta)' dQ/da ] = E[ (d pi/d theta)' (d pi/d theta) ] w
 
@@ -83,6 +87,7 @@ def sums_of(t: Transitions, *, gamma: float, trace: float = 0.0) -> Sums:
     step = x.copy()
     step[:, 0] -= gamma
     delta = generalised_advantage(t.cost + gamma * t.next_value - t.value, t.segment, gamma * trace)
+    # The constant's 1 - gamma is summed over the trace as the TD errors are.
     step[:, 0] /= 1.0 - gamma * trace
     c = weights(t)
     cx = c[:, None] * x
