@@ -157,6 +157,7 @@ class HouseEvaluation:
                 "outside_band_kh_per_week": np.mean([w.outside_kh for w in weeks], axis=0).tolist(),
                 "worst_excursion_k": max(w.worst_k for w in weeks),
                 "energy_kwh_per_week": float(np.mean([w.power_kw.sum() / 12.0 for w in weeks])),
+                "travel_kw_per_week": float(np.mean([np.abs(np.diff(w.power_kw, axis=0)).sum() for w in weeks])),
                 "failed_solves": sum(w.failures for w in weeks),
             }
             for name, weeks in self.results.items()
