@@ -88,6 +88,7 @@ def run_on_the_wall_clock(daemon: Daemon, notifier: Notifier, cycles: int | None
         while mqtt is not None and not mqtt.has_all() and time.monotonic() < deadline and not signals.wait(0.01):
             pass
         while not signals.stop_requested:
+            offset_s = _offset(daemon)  # before the cycle: a clock set while it runs is noticed after it
             cycle, _ = daemon.cycle()
             if daemon.tally.cycles == 1:
                 notifier.ready()
@@ -96,7 +97,6 @@ def run_on_the_wall_clock(daemon: Daemon, notifier: Notifier, cycles: int | None
             if daemon.tally.cycles == cycles:
                 break
             due = daemon.clock.monotonic() + _pause(daemon)
-            offset_s = _offset(daemon)
             while (left := due - daemon.clock.monotonic()) > 0 and not signals.wait(min(left, TICK_S)):
                 daemon.between()
                 notifier.watchdog()
