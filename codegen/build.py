@@ -107,6 +107,7 @@ def make_manifest(problem: Problem, request: BuildRequest, acados_versions: Mapp
         dt_s=problem.dt_s,
         horizon=problem.horizon,
         discount=problem.discount,
+        decide_every_s=problem.decide_every_s,
         states=tuple(_signal(s) for s in problem.states),
         actions=tuple(_signal(s) for s in problem.actions),
         forecasts=tuple(_signal(s) for s in problem.forecasts),

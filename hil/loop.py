@@ -88,7 +88,7 @@ class Loop:
         self.timing.append(
             Timing(
                 cycle_s,
-                spent.get("solve_s"),
+                None if held_decision(report) else spent.get("solve_s"),
                 spent.get("link_s"),
                 spent.get("overhead_s"),
                 bench_s,
@@ -161,8 +161,14 @@ class Loop:
         return text
 
     def _plan(self, report: Mapping[str, Any], time_s: float) -> Mapping[str, Sequence[float]]:
-        """Now and then, what the controller means to do, as published."""
+        """Now and then, what the controller means to do, as published; a plan that is held was told before."""
         links = self._links
-        if len(self.cycles) % PLAN_EVERY or report["level"] != LEVELS[0] or not links.broker.running:
+        told = report["level"] == LEVELS[0] and links.broker.running and not held_decision(report)
+        if len(self.cycles) % PLAN_EVERY or not told:
             return {}
         return links.mqtt.plan(time_s + links.clock_offset_s)
+
+
+def held_decision(report: Mapping[str, Any]) -> bool:
+    """Whether the daemon acted on a decision of an earlier cycle, and so solved nothing."""
+    return bool((report.get("decision") or {}).get("held"))

@@ -69,7 +69,10 @@ class Cycle:
 
 @dataclass(frozen=True)
 class Timing:
-    """Real times of one cycle in seconds; not part of the record. None when the daemon did not run."""
+    """Real times of one cycle in seconds; not part of the record. None when the daemon did not run.
+
+    `solver_s` is None as well where it held a decision: a program that decides every half hour solves every half hour.
+    """
 
     cycle_s: float | None
     solver_s: float | None

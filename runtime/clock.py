@@ -9,6 +9,8 @@ from typing import Protocol
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 TIME_ERROR = 5  # adjtimex: the clock is not synchronised
+# Wall and monotonic time apart by more than this since some moment: the clock was set, not slewed.
+CLOCK_JUMP_S = 2.0
 
 
 class Clock(Protocol):

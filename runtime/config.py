@@ -24,6 +24,7 @@ from runtime.config_signals import (
     Section,
     SerialSection,
 )
+from runtime.decision import Rhythm
 from runtime.errors import ConfigError, KeyFileError
 from runtime.keys import public_key_bytes
 from runtime.toml_lines import did_you_mean, line_of
@@ -56,13 +57,15 @@ class ControllerSection(Section):
     trusted_keys: tuple[str, ...]
     """Public keys as `nisse key show` prints them; a bundle signed by another is refused."""
     cycle_s: Positive
+    decide_every_s: Positive | None = None
+    """Time between two decisions, held in the cycles between; the bundle's own by default, else every cycle."""
     solve_timeout_s: Positive = 10.0
     dwell_s: NonNegative | None = None
     """How long a better level must be available before the daemon returns to it; a minute or one cycle by default."""
     plan_max_age_s: NonNegative = 3600.0
     """How long the last good plan may be followed when no new one can be had."""
     trial_cycles: Annotated[int, Field(ge=0, le=10_000, strict=True)] = 3
-    """Cycles that a new bundle must solve in shadow before it is obeyed, and again before its predecessor is let go."""
+    """Decisions of a new bundle in shadow before it is obeyed, and again before its predecessor is let go."""
 
     @field_validator("trusted_keys")
     @classmethod
@@ -217,6 +220,11 @@ class SiteFile(Section):
         """A solver that takes longer has failed: the cycle must not wait for it."""
         return min(self.controller.solve_timeout_s, 0.8 * self.controller.cycle_s)
 
+    def rhythm(self, bundle_s: float | None) -> Rhythm:
+        """How often decisions are made: as this file says, or else the bundle (`bundle_s`), or else in every cycle."""
+        controller = self.controller
+        return Rhythm(controller.decide_every_s or bundle_s or controller.cycle_s, controller.cycle_s)
+
     @property
     def dwell_s(self) -> float:
         chosen = self.controller.dwell_s
@@ -239,8 +247,21 @@ def load_site(path: Path) -> SiteFile:
         site = SiteFile.model_validate({**document, "path": path, "text": text})
     except ValidationError as error:
         raise ConfigError(describe(SiteFile, path, text, error)) from error
+    _check_rhythm(site)
     _check_links(site)
     return site
+
+
+def _check_rhythm(site: SiteFile) -> None:
+    """Decisions fall on cycles."""
+    cycle_s, every_s = site.controller.cycle_s, site.controller.decide_every_s
+    if every_s is not None and not Rhythm(every_s, cycle_s).on_cycles:
+        below = max(1, int(every_s // cycle_s))
+        raise site.error(
+            ("controller", "decide_every_s"),
+            f"{every_s:g} s is no multiple of cycle_s = {cycle_s:g}, and decisions are made in cycles; "
+            f"write {below * cycle_s:g} or {(below + 1) * cycle_s:g}",
+        )
 
 
 def _check_links(site: SiteFile) -> None:

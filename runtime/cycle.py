@@ -1,7 +1,9 @@
 """One control cycle: read -> estimate -> solve -> gate -> filter -> actuate -> read back.
 
-The cycle decides on a frozen process image. Each level of the ladder offers an action or a reason why it has none; the
-ladder chooses; ramp, dwell and the safety filter have the last word on whatever was chosen.
+The cycle acts on a frozen process image. Where the program decides less often than there are cycles, the decision in
+force stands in for the solve while nothing speaks against it; all else is done every time. Each level of the ladder
+offers an action or a reason why it has none; the ladder chooses; ramp, dwell and the safety filter have the last word
+on whatever was chosen.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from datetime import UTC, datetime
 
 from runtime.actuator import Actuator, Written, set_points
 from runtime.clock import Clock
+from runtime.decision import InForce, next_decision_s, outdated
 from runtime.estimator import Estimate
 from runtime.exploration import explore
 from runtime.gate import LastAction, Limited, limit, remember
@@ -64,6 +67,7 @@ class Cycle:
     estimate: Estimate
     forecast: tuple[Vector, ...] | None
     solved: Solved | None
+    """Of this cycle, or of the decision that is held."""
     solver_problem: str
     level: Level
     reason: str
@@ -76,6 +80,12 @@ class Cycle:
     """The plan in force: of this cycle at level `mpc`, an older one otherwise."""
     timing: Timing
     trial: TrialStep | None = None
+    decision: InForce | None = None
+    """What was acted on at level `mpc`; None below it."""
+    held: bool = False
+    """The decision is of an earlier cycle; nothing was solved in this one."""
+    next_decision_s: float | None = None
+    """Unix time of the next one; None where every cycle decides."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +101,7 @@ class TrialStep:
 
 
 class ControlLoop:
-    """Runs cycles and carries from one to the next: policy in force, trial, ladder, last action, last good plan."""
+    """Runs cycles and carries from one to the next: policy, trial, ladder, decision in force, last action and plan."""
 
     def __init__(
         self,
@@ -109,6 +119,7 @@ class ControlLoop:
         self._ladder = Ladder()
         self._last = last
         self._plan = plan
+        self._in_force: InForce | None = None
         self.wishes = Wishes()
         """What the operator allows."""
 
@@ -134,6 +145,10 @@ class ControlLoop:
             self._dismiss(old)
         return ""
 
+    def decide_anew(self) -> None:
+        """Hold no decision any longer: the next cycle makes one."""
+        self._in_force = None
+
     def end_trial(self) -> None:
         """Whoever is in force stays in force."""
         trial, self.trial = self.trial, None
@@ -157,7 +172,7 @@ class ControlLoop:
             return replace(seen, problem=doubt) if doubt else seen
 
         seen = observed(self.policy)
-        decision = self.policy.decide(seen)
+        decision = self._decide(seen)
         solve_s, news = decision.solve_s, None
         if self.trial is not None and self.trial.phase is Phase.PROBATION:
             seen, decision, news = self._on_probation(seen, decision, observed)
@@ -169,8 +184,11 @@ class ControlLoop:
         problems = {level: offer for level, offer in offers.items() if isinstance(offer, str)}
         self._ladder = step(self._ladder, problems, image.monotonic_s, self.policy.site.dwell_s)
         chosen = offers.get(self._ladder.level)
-        if self._ladder.level is Level.MPC and solved is not None:
+        if self._ladder.level is not Level.MPC:
+            self._in_force = None
+        elif solved is not None and seen.forecast is not None and not decision.held:
             self._plan = Plan(image.time_s, image.monotonic_s, manifest.dt_s, solved.plan_x, solved.plan_a)
+            self._in_force = InForce(solved, seen.forecast, image.time_s, image.monotonic_s, decision.solve_s)
 
         limited = filtered = None
         if isinstance(chosen, Candidate):
@@ -182,7 +200,7 @@ class ControlLoop:
         write_s = time.perf_counter() - write_begun
         self._last = None if filtered is None else remember(filtered.action, self._last, image.monotonic_s)
         link_s = read_s + write_s
-        policy, plan = self.policy, self._plan
+        policy, plan, in_force = self.policy, self._plan, self._in_force
         if self.trial is not None and self.trial.phase is Phase.SHADOW and news is None:
             # After the devices have been served: whatever a newcomer does, this cycle does not wait for it.
             news, shadow_s = self._in_shadow(decision, observed)
@@ -204,7 +222,17 @@ class ControlLoop:
             plan=plan,
             timing=Timing(solve_s, link_s, time.perf_counter() - begun - solve_s - link_s),
             trial=news,
+            decision=in_force,
+            held=decision.held,
+            next_decision_s=next_decision_s(image.time_s, policy.rhythm),
         )
+
+    def _decide(self, seen: Observation) -> Decision:
+        """A new decision, or the one in force: never over an input that does not allow a new one."""
+        made, image = self._in_force, seen.image
+        if seen.problem or made is None or outdated(made, image.time_s, image.monotonic_s, self.policy.rhythm):
+            return self.policy.decide(seen)
+        return Decision(made.solved, "", False, 0.0, held=True)
 
     def _explored(self, action: Vector, time_s: float) -> Vector:
         """With the site's exploration, if the MPC decides; not during a trial, which compares decisions."""
@@ -225,6 +253,8 @@ class ControlLoop:
         assert trial is not None
         # The predecessor observes every cycle, so that its estimate is good on the day it is needed.
         seen_before = observed(trial.other)
+        if decision.held:
+            return seen, decision, _news(trial, Outcome.GOES_ON, "")
         before = trial.other.decide(seen_before) if decision.at_fault else None
         self.trial, outcome = after_probation(trial, decision, before)
         news = _news(self.trial, outcome, decision.problem)
@@ -241,7 +271,10 @@ class ControlLoop:
         """Ask the newcomer; the step, and the seconds that it took to solve."""
         trial = self.trial
         assert trial is not None
-        decision = trial.newcomer.decide(observed(trial.newcomer))
+        seen = observed(trial.newcomer)  # every cycle, as the one in force: both decide together
+        if in_force.held:
+            return _news(trial, Outcome.GOES_ON, ""), 0.0
+        decision = trial.newcomer.decide(seen)
         self.trial, outcome = after_shadow(trial, in_force, decision)
         news = _news(self.trial, outcome, decision.problem)
         if outcome is Outcome.REFUSED:
@@ -256,7 +289,7 @@ class ControlLoop:
         manifest = policy.bundle.manifest
         if [a.name for a in manifest.actions] != [a.name for a in self.policy.bundle.manifest.actions]:
             self._last = None
-        self.policy, self._plan = policy, None
+        self.policy, self._plan, self._in_force = policy, None, None
         self.wishes = still_valid(self.wishes, manifest)
 
     def _dismiss(self, policy: Policy) -> None:

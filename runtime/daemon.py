@@ -165,6 +165,7 @@ class Daemon:
             self._notice("reload", f"not reloaded: {error}")
             return
         self.notices.pop("reload", None)
+        loop.decide_anew()
         self.surface.site = loop.policy.site
 
     def stop(self) -> None:
@@ -222,15 +223,17 @@ class Daemon:
                     wishes = wished(loop.wishes, order, self.bundle.manifest)
                 except RefusedError as error:
                     return str(error)
-                if self._journal is not None and wishes != loop.wishes:
-                    self._journal.keep(WISHES, kept(wishes))
-                loop.wishes = wishes
+                if wishes != loop.wishes:
+                    if self._journal is not None:
+                        self._journal.keep(WISHES, kept(wishes))
+                    loop.wishes = wishes
+                    loop.decide_anew()
             case "request", "reload":
                 self.reload()
                 if "reload" in self.notices:
                     return self.notices["reload"]
             case "request", "cycle":
-                pass
+                loop.decide_anew()
             case _:
                 return f"known here: set/..., request/{', request/'.join(VERBS)}"
         self.cycle_wanted = True

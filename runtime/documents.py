@@ -28,6 +28,7 @@ def state_document(cycle: Cycle, bundle: Bundle, site: SiteFile, notices: dict[s
         "inputs": _inputs(cycle, bundle.manifest),
         "action": action_document(cycle, bundle.manifest),
         **_details(cycle),
+        **_decision_for_people(cycle, zone(site.site.timezone)),
         "bundle": {
             "name": bundle.manifest.name,
             "system": bundle.manifest.system,
@@ -44,6 +45,8 @@ def plan_document(cycle: Cycle, bundle: Bundle, site: SiteFile) -> dict[str, Any
     if cycle.plan is None:
         return None
     manifest, plan = bundle.manifest, cycle.plan
+    # What the plan was made with: one that is held began earlier than the forecast of now.
+    forecast = cycle.decision.forecast if cycle.decision is not None else cycle.forecast
     columns = [(spec, k, plan.states) for k, spec in enumerate(manifest.states)]
     columns += [(spec, k, plan.actions) for k, spec in enumerate(manifest.actions)]
     return {
@@ -54,10 +57,10 @@ def plan_document(cycle: Cycle, bundle: Bundle, site: SiteFile) -> dict[str, Any
             s.name: {"unit": s.unit, "values": [round(row[k], DECIMALS) for row in rows]} for s, k, rows in columns
         },
         "forecasts": {
-            s.name: {"unit": s.unit, "values": [round(row[k], DECIMALS) for row in cycle.forecast]}
+            s.name: {"unit": s.unit, "values": [round(row[k], DECIMALS) for row in forecast]}
             for k, s in enumerate(manifest.forecasts)
         }
-        if cycle.forecast is not None
+        if forecast is not None
         else {},
     }
 
@@ -137,7 +140,26 @@ def _details(cycle: Cycle) -> dict[str, Any]:
         "limits": [] if cycle.limited is None else list(cycle.limited.limits),
         "filter": safety,
         "outputs": {n: {"value": round(w.value, DECIMALS), "problem": w.problem} for n, w in cycle.outputs.items()},
+        **_decision(cycle),
     }
+
+
+def _decision(cycle: Cycle) -> dict[str, Any]:
+    """When the decision was made that this cycle acted on; nothing where every cycle makes its own."""
+    if cycle.next_decision_s is None:
+        return {}
+    made = cycle.decision
+    return {"decision": None if made is None else {"held": cycle.held, "made_s": made.time_s}}
+
+
+def _decision_for_people(cycle: Cycle, where: tzinfo) -> dict[str, Any]:
+    """The same with times to read, and when the next one is due."""
+    made, next_s = cycle.decision, cycle.next_decision_s
+    if made is None or next_s is None:
+        return {}
+    age_s = cycle.image.monotonic_s - made.monotonic_s
+    times = {"made": _iso(made.time_s, where), "age_s": round(age_s, 3), "next": _iso(next_s, where)}
+    return {"decision": {"held": cycle.held, **times}}
 
 
 def _inputs(cycle: Cycle, manifest: Manifest) -> dict[str, Any]:

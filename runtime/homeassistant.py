@@ -68,6 +68,7 @@ def discovery(site: SiteFile, manifest: Manifest, version: str) -> dict[str, Any
         "decide_now": _button(prefix),
         "bundle": _update(prefix),
         **_diagnostics(),
+        **({} if site.rhythm(manifest.decide_every_s).every_cycle else _next_decision()),
     }
     for key, component in components.items():
         component["unique_id"] = f"{identity}_{key}"
@@ -214,7 +215,7 @@ def _diagnostics() -> dict[str, Component]:
             "device_class": "duration",
             "unit_of_measurement": "ms",
             "state_class": "measurement",
-            "value_template": "{{ value_json.timing.solve_s * 1000 }}",
+            "value_template": ("{{ value_json.timing.decision_solve_s | default(value_json.timing.solve_s) * 1000 }}"),
         },
         "problem": {
             "p": "binary_sensor",
@@ -231,10 +232,23 @@ def _diagnostics() -> dict[str, Component]:
             "p": "sensor",
             "name": "Last decision",
             "device_class": "timestamp",
-            "value_template": "{{ value_json.time }}",
+            "value_template": "{{ (value_json.decision | default({}, true)).made | default(value_json.time) }}",
         },
     }
     return {key: {**component, "entity_category": "diagnostic"} for key, component in components.items()}
+
+
+def _next_decision() -> dict[str, Component]:
+    """Where decisions are rarer than cycles."""
+    return {
+        "next_decision": {
+            "p": "sensor",
+            "name": "Next decision",
+            "device_class": "timestamp",
+            "value_template": "{{ (value_json.decision | default({}, true)).next | default(None) }}",
+            "entity_category": "diagnostic",
+        }
+    }
 
 
 def _available(prefix: str, template: str | None = None) -> Component:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 FORMAT_VERSION: Final = 1
 ABI_VERSION: Final = 1
@@ -123,6 +130,8 @@ class Manifest(Record):
     dt_s: Positive
     horizon: Annotated[int, Field(gt=0)]
     discount: Annotated[float, Field(gt=0, le=1)]
+    decide_every_s: Positive | None = None
+    """How often the program decides; its first move is held that long. None: in every cycle of the site."""
     states: tuple[SignalSpec, ...]
     actions: tuple[SignalSpec, ...]
     forecasts: tuple[SignalSpec, ...]
@@ -141,6 +150,10 @@ class Manifest(Record):
     def _consistent(self) -> Manifest:
         if not self.states or not self.actions:
             raise ValueError("a controller needs at least one state and one action")
+        if self.decide_every_s is not None and self.decide_every_s > self.dt_s:
+            raise ValueError(
+                f"decide_every_s, {self.decide_every_s:g}, is longer than the first move of a plan, {self.dt_s:g} s"
+            )
         names = [s.name for s in (*self.states, *self.actions, *self.forecasts)]
         if len(set(names)) != len(names):
             raise ValueError(f"signal names are not unique: {sorted(n for n in set(names) if names.count(n) > 1)}")
@@ -153,6 +166,14 @@ class Manifest(Record):
         if isinstance(self.estimator, ArxObserver):
             _check_observer(self.estimator, len(self.states), actions | {f.name for f in self.forecasts})
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_said(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A field that came later is left out where it says nothing: daemons from before it refuse unknown fields."""
+        document: dict[str, Any] = write(self)
+        if self.decide_every_s is None:
+            del document["decide_every_s"]
+        return document
 
     @property
     def measured(self) -> tuple[SignalSpec, ...]:

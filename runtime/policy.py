@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from runtime.bundle import Bundle
 from runtime.config import SiteFile
+from runtime.decision import Rhythm
 from runtime.errors import SolverProcessError, SolverStartingError
 from runtime.estimator import Estimate, make_estimator
 from runtime.gate import refusal
@@ -39,12 +40,16 @@ class Observation:
 
 @dataclass(frozen=True)
 class Decision:
-    """An answer of the solver, and why it must not be used. `at_fault`: the reason is the bundle, not the inputs."""
+    """An answer of the solver, and why it must not be used. `at_fault`: the reason is the bundle, not the inputs.
+
+    `held`: it is the one in force, made in an earlier cycle.
+    """
 
     solved: Solved | None
     problem: str
     at_fault: bool
     solve_s: float
+    held: bool = False
 
 
 class Policy:
@@ -57,6 +62,11 @@ class Policy:
         self._theta = tuple(bundle.theta.values())
         self._substitutes = Substitutes(site.inputs, bundle.manifest)
         self._estimator = make_estimator(bundle.manifest)
+
+    @property
+    def rhythm(self) -> Rhythm:
+        """How often it decides, under the site file of now."""
+        return self.site.rhythm(self.bundle.manifest.decide_every_s)
 
     def observe(
         self, arrivals: Mapping[str, Arrival], time_s: float, monotonic_s: float, last_action: Vector | None

@@ -73,6 +73,12 @@ def check_against(site: SiteFile, manifest: Manifest) -> None:
             ("controller", "cycle_s"),
             f"{site.controller.cycle_s:g} s is longer than the bundle's step, {manifest.dt_s:g} s; use at most that",
         )
+    every_s = site.controller.decide_every_s
+    if every_s is not None and every_s > manifest.dt_s:
+        raise site.error(
+            ("controller", "decide_every_s"),
+            f"{every_s:g} s is longer than the bundle plans to hold a move, {manifest.dt_s:g} s; use at most that",
+        )
 
 
 def warnings(site: SiteFile, manifest: Manifest) -> list[str]:
@@ -82,6 +88,12 @@ def warnings(site: SiteFile, manifest: Manifest) -> list[str]:
         found.append(f"mqtt: plain text to {site.mqtt.host}; set tls = true where the broker can")
     if manifest.safety is None:
         found.append(f"bundle {manifest.name} has no safety set; only the bounds of its actions are kept")
+    rhythm = site.rhythm(manifest.decide_every_s)
+    if not rhythm.on_cycles and not rhythm.every_cycle:
+        found.append(
+            f"bundle {manifest.name} decides every {rhythm.every_s:g} s, which is no multiple of cycle_s = "
+            f"{rhythm.cycle_s:g}: it will with the next cycle"
+        )
     return found
 
 

@@ -77,7 +77,7 @@ def _notices(state: Mapping[str, Any], style: Style) -> list[str]:
     lines = [f"{style.bad('notice')}  {subject}: {text}" for subject, text in state.get("notices", {}).items()]
     trial = state.get("trial")
     if trial is not None:
-        stood = f"{trial['passed']} of {trial['needed']} cycles"
+        stood = f"{trial['passed']} of {trial['needed']} decisions"
         reason = f": {trial['reason']}" if trial.get("reason") else ""
         lines.append(f"{style.fair('trial')}   {trial['name']} {trial['digest']}, {trial['phase']}, {stood}{reason}")
     return lines
@@ -139,20 +139,31 @@ def _footer(state: Mapping[str, Any], style: Style) -> list[str]:
         words.append(f"{solver['status']}, {solver['iterations']} iterations")
         if solver.get("residual") is not None:
             words.append(f"residual {solver['residual']:.1e}")
-    if "solve_s" in timing:
-        words.append(f"{timing['solve_s'] * 1000:.1f} ms")
+    solve_s = timing.get("decision_solve_s", timing.get("solve_s"))
+    if solve_s is not None:
+        words.append(f"{solve_s * 1000:.1f} ms")
     if solver.get("problem"):
         words.append(style.fair(str(solver["problem"])))
     waiting = bundle.get("available", bundle.get("digest")) != bundle.get("digest")
     more = style.fair(f"  another one waits: {bundle.get('available')}") if waiting else ""
     trial = state.get("trial")
     if trial:
-        more = style.fair(f"  {trial['name']} in {trial['phase']}, {trial['passed']} of {trial['needed']} cycles")
+        more = style.fair(f"  {trial['name']} in {trial['phase']}, {trial['passed']} of {trial['needed']} decisions")
     name, system, digest = (bundle.get(key, "?") for key in ("name", "system", "digest"))
     return [
         f"{style.strong('solver')}  {', '.join(words) or 'not run'}",
+        *_decision(state, style),
         f"{style.strong('bundle')}  {name} ({system}) {digest}{more}",
     ]
+
+
+def _decision(state: Mapping[str, Any], style: Style) -> list[str]:
+    """Where decisions are rarer than cycles: when the one in force was made, and when the next is due."""
+    decision = state.get("decision")
+    if not decision:
+        return []
+    made, due = (f"{datetime.fromisoformat(decision[key]):%H:%M}" for key in ("made", "next"))
+    return [f"{style.strong('decided')} {made}{', held since' if decision['held'] else ''}, next at {due}"]
 
 
 def _unit(unit: object) -> str:

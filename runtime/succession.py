@@ -116,7 +116,7 @@ class Succession:
                     raise
             loop.propose(newcomer, trial_cycles, trial_cycles)
             log.warning(
-                "%s is %s", _name(bundle), f"in shadow for {trial_cycles} cycles" if trial_cycles else "in force"
+                "%s is %s", _name(bundle), f"in shadow for {trial_cycles} decisions" if trial_cycles else "in force"
             )
         self._notice(SUBJECT, "")
         if self._shelf is not None:
@@ -127,7 +127,7 @@ class Succession:
         bundle = step.newcomer.bundle
         match step.outcome:
             case Outcome.SWAPPED:
-                log.warning("%s solved %d cycles in shadow and is in force", _name(bundle), step.passed)
+                log.warning("%s decided %d times in shadow and is in force", _name(bundle), step.passed)
             case Outcome.REFUSED:
                 self._refused(bundle, f"in shadow: {step.reason}")
                 self._notice(SUBJECT, f"{_name(bundle)} refused in shadow: {step.reason}")
@@ -141,9 +141,9 @@ class Succession:
                 pass
 
     def stands(self, cycle: Cycle) -> None:
-        """A cycle without a trial: the first bundle of a site stands its own by solving as often."""
+        """A cycle without a trial: the first bundle of a site stands its own by deciding as often."""
         bundle = cycle.policy.bundle
-        if self._standing == bundle.identity or cycle.solved is None or cycle.solver_problem:
+        if self._standing == bundle.identity or cycle.solved is None or cycle.solver_problem or cycle.held:
             return
         self._stood += 1
         if self._stood >= cycle.policy.site.controller.trial_cycles:

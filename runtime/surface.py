@@ -92,6 +92,7 @@ class Surface:
                 "solve_s": cycle.timing.solve_s,
                 "link_s": cycle.timing.link_s,
                 "overhead_s": cycle.timing.overhead_s,
+                **_solved_before(cycle),
             },
         }
         # The log keeps actions in full.
@@ -151,6 +152,12 @@ class Surface:
         if self._seen[0] != (stat.st_mtime_ns, stat.st_size):
             self._seen = (stat.st_mtime_ns, stat.st_size), peek_digest(path) or bundle.digest
         return self._seen[1][:DIGITS]
+
+
+def _solved_before(cycle: Cycle) -> dict[str, float]:
+    """What the decision in force took to solve: a cycle that holds it has solved nothing."""
+    made = cycle.decision
+    return {} if made is None or cycle.next_decision_s is None else {"decision_solve_s": made.solve_s}
 
 
 def peek_digest(path: Path) -> str | None:

@@ -3,7 +3,8 @@
     shadow     the newcomer must solve what the policy in force solves, `needed` times
     probation  the newcomer is in force; where it fails and its predecessor does not, the predecessor is back at once
 
-Cycles in which nobody could have solved (an input is missing) count for nothing and against nobody.
+Cycles in which nobody could have solved (an input is missing) count for nothing and against nobody; nor do those that
+hold a decision made before.
 """
 
 from __future__ import annotations

@@ -11,13 +11,13 @@ import socket
 import time
 from collections.abc import Iterator
 
+from runtime.clock import CLOCK_JUMP_S
 from runtime.daemon import Daemon
 from runtime.systemd import Notifier
 
 log = logging.getLogger("nisse.wall")
 
 TICK_S = 1.0
-CLOCK_JUMP_S = 2.0
 # How long the first cycle waits for the inputs that the broker has retained.
 FIRST_INPUTS_S = 1.0
 # Below level mpc the next cycle comes after this at the latest: a broker that boots slower than we do is not waited

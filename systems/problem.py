@@ -87,6 +87,8 @@ class Problem:
     """Decision variables that are not actuated (epigraph variables); u = (actions, auxiliaries)."""
     features: ca.Function | None = None
     prepare: ca.Function | None = None
+    decide_every_s: float | None = None
+    """How often the program is solved in closed loop, its first move held meanwhile; None: whenever it is asked."""
 
     @property
     def nx(self) -> int:

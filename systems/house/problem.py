@@ -162,6 +162,7 @@ def house_problem(model: ArxModel, mpc: HouseMpc | None = None) -> Problem:
             quadratic=tuple(np.tile(cost.violation_quadratic * row_weights, 2).tolist()),
         ),
         prepare=_prepare(mpc, len(table)),
+        decide_every_s=mpc.dt_s * steps,
     )
 
 

@@ -178,7 +178,7 @@ def test_a_trial_and_a_notice_are_on_the_screen() -> None:
     trial = {"name": "retuned", "digest": "ab12", "phase": "shadow", "passed": 2, "needed": 4, "reason": ""}
     state = {"level": "mpc", "trial": trial, "notices": {"log": "disk full"}}
     text = "\n".join(view(Status("cabin", 0.0, state), 3.0))
-    assert "retuned ab12, shadow, 2 of 4 cycles" in text and "log: disk full" in text and "3 s ago" in text
+    assert "retuned ab12, shadow, 2 of 4 decisions" in text and "log: disk full" in text and "3 s ago" in text
 
 
 def snapshot(monotonic_s: float) -> Snapshot:
