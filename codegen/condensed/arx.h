@@ -39,10 +39,9 @@ void arx_respond(const arx_model *model, int n, double *y, const double *v);
 /* costate [(n+LAGS)*ROOMS]: row k holds dJ/dy[k+1] on entry and the total derivative on exit; the last LAGS rows are zero. */
 void arx_adjoint(const arx_model *model, int n, double *costate);
 
-/* The same for `count` costates, `stride` doubles apart: the recursions wait for their own sums, so they are interleaved. */
-void arx_adjoints(const arx_model *model, int n, int count, int stride, double *costates);
+#define ARX_GROUP 4 /* costates side by side */
 
-/* grad_a [N_A] += sum_k costate[k] y[k-j]', grad_b likewise, in the order of theta. */
-void arx_contract(int n, const double *costate, const double *y, const double *v, double *grad_a, double *grad_b);
+/* The same for ARX_GROUP costates at once, [(n+LAGS)][ROOMS][ARX_GROUP]. */
+void arx_adjoint_group(const arx_model *model, int n, double *costate);
 
 #endif

@@ -72,16 +72,20 @@ void dense_multiply_transposed_add(int m, int ld, const int *width, const double
     for (; i < m; i++) dense_axpy(width[i], x[i], matrix + (long)i * ld, y);
 }
 
-void dense_multiply_four(int m, int ld, const int *width, const double *restrict matrix, int x_ld, const double *restrict x,
-                         int y_ld, double *restrict y) {
-    const double *restrict x0 = x, *restrict x1 = x0 + x_ld, *restrict x2 = x1 + x_ld, *restrict x3 = x2 + x_ld;
-    for (int i = 0; i < m; i++) {
-        const double *restrict row = matrix + (long)i * ld;
-        double s0 = 0.0, s1 = 0.0, s2 = 0.0, s3 = 0.0;
-#pragma omp simd reduction(+ : s0, s1, s2, s3)
-        for (int j = 0; j < width[i]; j++)
-            s0 += row[j] * x0[j], s1 += row[j] * x1[j], s2 += row[j] * x2[j], s3 += row[j] * x3[j];
-        y[i] = s0, y[y_ld + i] = s1, y[2 * y_ld + i] = s2, y[3 * y_ld + i] = s3;
+void dense_multiply_four(int m, int ld, const int *width, const double *restrict matrix, const double *restrict x,
+                         double *restrict y) {
+    for (int i = 0; i < m; i += 4) {
+        const double *restrict rows = matrix + (long)i * ld;
+        double even[4][4] = {{0}}, odd[4][4] = {{0}};
+        for (int j = 0; j < width[i]; j += 2)
+            for (int r = 0; r < 4; r++) {
+#pragma omp simd
+                for (int c = 0; c < 4; c++) even[r][c] += rows[r * ld + j] * x[4 * j + c];
+#pragma omp simd
+                for (int c = 0; c < 4; c++) odd[r][c] += rows[r * ld + j + 1] * x[4 * j + 4 + c];
+            }
+        for (int r = 0; r < 4; r++)
+            for (int c = 0; c < 4; c++) y[4 * (i + r) + c] = even[r][c] + odd[r][c];
     }
 }
 
@@ -155,6 +159,17 @@ void dense_forward_many(int first, int n, int ld, const double *restrict factor,
             double *out = z + i * width + block;
             for (int c = 0; c < 4; c++) out[c] = (out[c] - (even[c] + odd[c])) * inverse;
         }
+}
+
+void dense_backward_four(int n, int ld, const double *restrict factor, double *restrict x) {
+    for (int i = n - 1; i >= 0; i--) {
+        const double *restrict row = factor + (long)i * ld, inverse = 1.0 / row[i];
+        double own[4];
+        for (int c = 0; c < 4; c++) own[c] = x[4 * i + c] *= inverse;
+        for (int j = 0; j < i; j++)
+#pragma omp simd
+            for (int c = 0; c < 4; c++) x[4 * j + c] -= row[j] * own[c];
+    }
 }
 
 void dense_gram(int n, int width, const double *restrict z, double *restrict product) {

@@ -21,8 +21,8 @@ void dense_rank_flush(rank_updates *updates);
 void dense_multiply_add(int m, int ld, const int *width, const double *matrix, const double *x, double *y);
 void dense_multiply_transposed_add(int m, int ld, const int *width, const double *matrix, const double *x, double *y);
 
-/* y[c] [m] := matrix x[c] for four vectors at once, x_ld and y_ld doubles apart: the matrix is read once. */
-void dense_multiply_four(int m, int ld, const int *width, const double *matrix, int x_ld, const double *x, int y_ld, double *y);
+/* y [m][4] := matrix x [n][4]; m is a multiple of 4, and so is width, the same for each four rows. */
+void dense_multiply_four(int m, int ld, const int *width, const double *matrix, const double *x, double *y);
 
 /* Lower Cholesky factor in place, panel [4*ld] scratch. 0 if a pivot is not positive. */
 int dense_cholesky(int n, int ld, double *matrix, double *panel);
@@ -33,6 +33,9 @@ void dense_backward(int n, int ld, const double *factor, double *x);
 
 /* z [n][width] := L^-1 z, where the rows before `first` are zero; width is a multiple of 4. */
 void dense_forward_many(int first, int n, int ld, const double *factor, int width, double *z);
+
+/* x [n][4] := L'^-1 x */
+void dense_backward_four(int n, int ld, const double *factor, double *x);
 
 /* product [width][width] += z' z */
 void dense_gram(int n, int width, const double *z, double *product);

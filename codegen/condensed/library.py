@@ -16,8 +16,8 @@ from pathlib import Path
 from codegen.errors import CompileError
 from codegen.toolchain import cache_directory
 
-SOURCES = ("arx.c", "dense.c", "newton.c", "qp_memory.c", "qp.c", "mpc.c", "sensitivity.c", "batch.c")
-HEADERS = ("arx.h", "dense.h", "newton.h", "qp.h", "mpc.h", "batch.h")
+SOURCES = ("arx.c", "contract.c", "dense.c", "newton.c", "qp_memory.c", "qp.c", "mpc.c", "sensitivity.c", "batch.c")
+HEADERS = ("arx.h", "contract.h", "dense.h", "newton.h", "qp.h", "mpc.h", "batch.h")
 FLAGS = (
     "-O3", "-march=native", "-std=c11", "-fopenmp-simd", "-Wall", "-Wextra", "-fPIC", "-shared",
     # ISO C forbids the first and interposable symbols the inlining: both are a factor of two in the kernels.

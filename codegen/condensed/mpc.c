@@ -9,7 +9,7 @@ static size_t line(size_t doubles) { return (doubles + 7) / 8 * 8; }
 
 size_t mpc_size(const mpc_config *config) {
     const int n = config->moves * ROOMS, m = config->horizon * ROOMS;
-    return 64 + sizeof(double) * (line((size_t)config->horizon) + 2 * line((size_t)n) + (size_t)m * ROOMS) + qp_matrices_size(n, m);
+    return 64 + sizeof(double) * (line((size_t)config->horizon) + line((size_t)config->moves) + 2 * line((size_t)n) + (size_t)m * ROOMS) + qp_matrices_size(n, m);
 }
 
 void mpc_create(const mpc_config *config, const int *start, mpc *model, void *memory) {
@@ -18,6 +18,7 @@ void mpc_create(const mpc_config *config, const int *start, mpc *model, void *me
     model->start = start;
     model->n = config->moves * ROOMS, model->m = config->horizon * ROOMS;
     model->weight = next, next += line((size_t)config->horizon);
+    model->move_weight = next, next += line((size_t)config->moves);
     model->upper = next, next += line((size_t)model->n);
     model->lower = next, next += line((size_t)model->n);
     model->bias_response = next, next += (size_t)model->m * ROOMS;
@@ -25,6 +26,10 @@ void mpc_create(const mpc_config *config, const int *start, mpc *model, void *me
     double factor = config->dt_h;
     for (int k = 0; k < config->horizon; k++, factor *= config->discount) model->weight[k] = factor;
     model->terminal = factor / config->dt_h;
+    for (int move = 0; move < config->moves; move++) {
+        model->move_weight[move] = 0.0;
+        for (int k = start[move]; k < start[move + 1]; k++) model->move_weight[move] += model->weight[k];
+    }
     for (int i = 0; i < model->n; i++) model->upper[i] = config->power_max[i % ROOMS], model->lower[i] = 0.0;
 }
 
@@ -71,11 +76,8 @@ void mpc_set_theta(mpc *model, const double *theta) {
     double y[(LAGS + c->horizon) * ROOMS], v[(LAGS - 1 + c->horizon) * INPUTS];
     fill_gamma(model, y, v);
     fill_bias_response(model, y, v);
-    memset(qp->r, 0, sizeof(double) * (size_t)model->n);
     const double power_curvature = c->regularisation + theta[THETA_POWER];
-    for (int move = 0; move < c->moves; move++)
-        for (int k = model->start[move]; k < model->start[move + 1]; k++)
-            for (int pump = 0; pump < ROOMS; pump++) qp->r[move * ROOMS + pump] += power_curvature * model->weight[k];
+    for (int i = 0; i < model->n; i++) qp->r[i] = power_curvature * model->move_weight[i / ROOMS];
     int move = 0;
     for (int k = 0; k < c->horizon; k++) {
         if (k >= model->start[move + 1]) move++;
@@ -100,35 +102,40 @@ void mpc_set_theta(mpc *model, const double *theta) {
     qp_matrices_condense(qp);
 }
 
+/* Doubles of the arrays of a mpc_work, in the order in which they lie in memory. */
+enum { WORK_ARRAYS = 14 };
+static void work_sizes(const mpc *model, size_t *doubles) {
+    const size_t horizon = (size_t)model->config.horizon, moves = (size_t)model->config.moves, n = (size_t)model->n;
+    const size_t sizes[WORK_ARRAYS] = {
+        (LAGS + horizon) * ROOMS, (LAGS - 1 + horizon) * INPUTS, n, n, n, moves,
+        (LAGS - 1 + horizon) * SIGNALS, (LAGS + horizon) * ROOMS, moves * YWIN,
+        n * ARX_GROUP, horizon * ROOMS * ARX_GROUP, (LAGS + horizon) * ROOMS * ARX_GROUP, moves * YWIN * ARX_GROUP,
+        N_THETA * ARX_GROUP,
+    };
+    for (int i = 0; i < WORK_ARRAYS; i++) doubles[i] = line(sizes[i]);
+}
+
 size_t mpc_work_size(const mpc *model) {
-    const size_t horizon = (size_t)model->config.horizon;
-    return 64 +
-           sizeof(double) * ((3 + 2 * MPC_GROUP) * line((LAGS + horizon) * ROOMS) +
-                             (1 + MPC_GROUP) * line((LAGS - 1 + horizon) * INPUTS) + (3 + MPC_GROUP) * line((size_t)model->n)) +
-           (size_t)(model->n + model->m) + qp_work_size(model->n, model->m);
+    size_t sizes[WORK_ARRAYS], doubles = 0;
+    work_sizes(model, sizes);
+    for (int i = 0; i < WORK_ARRAYS; i++) doubles += sizes[i];
+    return 64 + sizeof(double) * doubles + (size_t)(model->n + model->m) + qp_work_size(model->n, model->m);
 }
 
 void mpc_work_create(const mpc *model, mpc_work *work, void *memory) {
-    const size_t horizon = (size_t)model->config.horizon;
     double *next = (double *)(((uintptr_t)memory + 63) / 64 * 64);
-    const size_t y = line((LAGS + horizon) * ROOMS), v = line((LAGS - 1 + horizon) * INPUTS), moves = line((size_t)model->n);
-    work->y_stride = (int)y, work->v_stride = (int)v, work->move_stride = (int)moves;
-    work->y = next, next += y;
-    work->plan_y = next, next += y;
-    work->costate = next, next += y;
-    work->change_y = next, next += MPC_GROUP * y;
-    work->co_change = next, next += MPC_GROUP * y;
-    work->v = next, next += v;
-    work->change_v = next, next += MPC_GROUP * v;
-    work->linear = next, next += moves;
-    work->lb = next, next += moves;
-    work->ub = next, next += moves;
-    work->column = memset(next, 0, sizeof(double) * MPC_GROUP * moves), next += MPC_GROUP * moves;
+    size_t sizes[WORK_ARRAYS];
+    work_sizes(model, sizes);
+    double **arrays[WORK_ARRAYS] = {
+        &work->y, &work->v, &work->linear, &work->lb, &work->ub, &work->paid,
+        &work->signals, &work->costate, &work->held_costate,
+        &work->move_change, &work->change_y, &work->co_change, &work->held_co_change, &work->rows,
+    };
+    for (int i = 0; i < WORK_ARRAYS; i++) *arrays[i] = next, next += sizes[i];
     qp_work_create(model->n, model->m, &work->qp, next);
     work->kept_bound = (int8_t *)next + qp_work_size(model->n, model->m);
     work->kept_side = work->kept_bound + model->n;
     work->kept = 0;
-    work->price = NULL;
 }
 
 void mpc_work_reset(const mpc *model, mpc_work *work) {
@@ -176,6 +183,7 @@ void mpc_solve(const mpc *model, mpc_work *work, const double *history_y, const 
     for (int move = 0; move < c->moves; move++) {
         double sum = 0.0;
         for (int k = model->start[move]; k < model->start[move + 1]; k++) sum += model->weight[k] * price[k];
+        work->paid[move] = sum;
         for (int pump = 0; pump < ROOMS; pump++) work->linear[move * ROOMS + pump] = price_scale * sum;
     }
     for (int room = 0; room < ROOMS; room++)
@@ -189,7 +197,6 @@ void mpc_solve(const mpc *model, mpc_work *work, const double *history_y, const 
         memcpy(work->lb, first, sizeof(double) * (size_t)(c->decision * ROOMS));
         memcpy(work->ub, first, sizeof(double) * (size_t)(c->decision * ROOMS));
     }
-    work->price = price;
     work->adjoint_known = 0;
     qp_solve(&model->qp, &work->qp, work->linear, work->y + YWIN, work->lb, work->ub, result);
     result->objective += left_out(model, work->y + YWIN + (c->horizon - 1) * ROOMS);

@@ -13,7 +13,7 @@
 
 #include <stddef.h>
 
-#include "arx.h"
+#include "contract.h"
 #include "qp.h"
 
 enum {
@@ -51,6 +51,7 @@ typedef struct {
     int n, m; /* moves * ROOMS, horizon * ROOMS */
     const int *start;    /* [moves+1] first step of each move; start[moves] = horizon */
     double *weight;      /* [horizon] gamma^k dt_h */
+    double *move_weight; /* [moves] its sum over the steps of each move */
     double *bias_response; /* [m][ROOMS] of the temperatures to a unit bias of each room */
     double *upper;       /* [n] */
     double *lower;       /* [n] */
@@ -64,30 +65,30 @@ size_t mpc_size(const mpc_config *config);
 void mpc_create(const mpc_config *config, const int *start, mpc *model, void *memory);
 void mpc_set_theta(mpc *model, const double *theta);
 
-#define MPC_GROUP 4 /* first moves differentiated together */
-
 /* One thread's solver. */
 typedef struct {
     qp_work qp;
-    double *y;        /* [(LAGS+horizon)*ROOMS] history, then the free response */
-    double *v;        /* [(LAGS-1+horizon)*INPUTS] */
-    double *plan_y;   /* like y, for the plan */
-    double *costate;  /* [(horizon+LAGS)*ROOMS] */
-    int adjoint_known; /* whether `costate` is mu of the last solve */
-    /* For MPC_GROUP changes of the plan at a time, each its stride apart: */
-    double *change_y, *change_v; /* like y and v */
-    double *co_change;           /* like costate */
-    double *column;              /* the moves */
-    int y_stride, v_stride, move_stride;
-    /* The changes depend on the sets alone, not on the state: while these stay, they are kept. */
+    double *y;       /* [(LAGS+horizon)*ROOMS] history, then the free response */
+    double *v;       /* [(LAGS-1+horizon)*INPUTS] */
+    double *linear;  /* [n] */
+    double *lb, *ub; /* [n] */
+    double *paid;    /* [moves] what a kW costs over each move, price_scale left out */
+    /* Derivatives. */
+    double *signals;      /* [(LAGS-1+horizon)][SIGNALS] of the plan */
+    double *costate;      /* [(horizon+LAGS)][ROOMS] mu */
+    double *held_costate; /* [moves][LAGS][ROOMS] */
+    int adjoint_known;    /* whether these are of the last solve */
+    /* For the first moves of the four heat pumps in one interval, side by side: ... */
+    double *move_change;    /* [moves][ROOMS][ARX_GROUP] z */
+    double *change_y;       /* [horizon][ROOMS][ARX_GROUP] dy */
+    double *co_change;      /* [(horizon+LAGS)][ROOMS][ARX_GROUP] lambda */
+    double *held_co_change; /* [moves][LAGS][ROOMS][ARX_GROUP] */
+    double change_bias[ROOMS][ARX_GROUP];
+    double *rows;           /* [N_THETA][ARX_GROUP] of the Jacobian, the sign turned */
+    /* ... these depend on the sets alone, not on the state: while the sets stay, they are kept. */
     int8_t *kept_bound, *kept_side; /* [n], [m] */
     int kept;                       /* 0 none, 1 without the adjoint recursion, 2 with it */
-    int changes;                    /* how many */
-    int change_move[MPC_GROUP];
-    double change_bias[MPC_GROUP][ROOMS];
-    double *linear;   /* [n] */
-    double *lb, *ub;  /* [n] */
-    const double *price; /* of the last solve */
+    int any_free;                   /* whether a first move is off its bounds */
 } mpc_work;
 
 size_t mpc_work_size(const mpc *model);

@@ -14,7 +14,7 @@ static size_t line(int n) { return (size_t)((n + 7) / 8 * 8); }
 
 size_t newton_size(int n, int m) {
     const size_t ld = line(n);
-    return sizeof(double) * (2 * ld * (size_t)n + 4 * ld + (size_t)n * BORDER + ld) + sizeof(int) * 4 * line(n) + 2 * line(m);
+    return sizeof(double) * (2 * ld * (size_t)n + 4 * ld + (size_t)n * BORDER + 4 * ld) + sizeof(int) * 4 * line(n) + 2 * line(m);
 }
 
 void newton_create(int n, int m, newton_system *newton, void *memory) {
@@ -24,7 +24,7 @@ void newton_create(int n, int m, newton_system *newton, void *memory) {
     newton->factor = next, next += ld * (size_t)n;
     newton->panel = next, next += 4 * ld;
     newton->z = next, next += (size_t)n * BORDER;
-    newton->forward = next, next += ld;
+    newton->forward = next, next += 4 * ld;
     int *lists = (int *)next;
     newton_base *bases[] = {&newton->of_theta, &newton->own};
     for (int i = 0; i < 2; i++) {
@@ -206,6 +206,29 @@ void newton_solve(const qp_matrices *qp, newton_system *newton, const int8_t *bo
     for (int p = 0; p < n; p++) x[base->free[p]] = forward[p];
     for (int i = 0; i < qp->n; i++)
         if (bound[i]) x[i] = 0.0;
+}
+
+void newton_solve_four(const qp_matrices *qp, newton_system *newton, const int8_t *bound, double *x) {
+    const newton_base *base = newton->base;
+    const int n = base->n_free, k = newton->columns, width = newton->width;
+    double *forward = newton->forward, t[4][BORDER] = {{0}};
+    for (int p = 0; p < n; p++)
+        for (int c = 0; c < 4; c++) forward[4 * p + c] = x[4 * base->free[p] + c];
+    dense_forward_many(0, n, qp->ld, base->factor, 4, forward);
+    for (int c = 0; k > 0 && c < 4; c++) {
+        for (int a = 0; a < k; a++) t[c][a] = newton->freed[a] >= 0 ? x[4 * newton->freed[a] + c] : 0.0;
+        for (int p = 0; p < n; p++)
+            for (int a = 0; a < k; a++) t[c][a] -= newton->z[p * width + a] * forward[4 * p + c];
+        dense_lu_solve(k, newton->schur, newton->pivot, t[c]);
+        for (int p = 0; p < n; p++) forward[4 * p + c] -= dense_dot(k, newton->z + p * width, t[c]);
+        for (int a = 0; a < k; a++)
+            if (newton->freed[a] >= 0) x[4 * newton->freed[a] + c] = t[c][a];
+    }
+    dense_backward_four(n, qp->ld, base->factor, forward);
+    for (int p = 0; p < n; p++)
+        for (int c = 0; c < 4; c++) x[4 * base->free[p] + c] = forward[4 * p + c];
+    for (int i = 0; i < qp->n; i++)
+        for (int c = 0; bound[i] && c < 4; c++) x[4 * i + c] = 0.0;
 }
 
 void newton_multiply(const qp_matrices *qp, const newton_system *newton, const double *x, double *out) {

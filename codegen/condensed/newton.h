@@ -47,7 +47,7 @@ typedef struct {
     double *z;               /* [n][width] L^-1 B */
     double schur[BORDER * BORDER];
     int pivot[BORDER];
-    double *forward;         /* [n] */
+    double *forward;         /* [n][4] */
 } newton_system;
 
 size_t newton_size(int n, int m);
@@ -60,6 +60,9 @@ int newton_take(const struct qp_matrices *qp, newton_system *newton, const int8_
 
 /* x [n] := M^-1 x on the free moves, zero on the others. */
 void newton_solve(const struct qp_matrices *qp, newton_system *newton, const int8_t *bound, double *x);
+
+/* The same for four right-hand sides at once, x [n][4]. */
+void newton_solve_four(const struct qp_matrices *qp, newton_system *newton, const int8_t *bound, double *x);
 
 /* out [n] += M x for an x [n] with few entries, of all moves. */
 void newton_multiply(const struct qp_matrices *qp, const newton_system *newton, const double *x, double *out);

@@ -250,10 +250,12 @@ void qp_solve(const qp_matrices *qp, qp_work *work, const double *linear, const 
     if (!isfinite(result->objective) || !isfinite(result->residual)) result->status = QP_NOT_FINITE;
 }
 
-int qp_inverse_column(const qp_matrices *qp, qp_work *work, int move, double *column) {
-    memset(column, 0, sizeof(double) * (size_t)qp->n);
-    if (work->bound[move] || !work->newton.base || !work->newton.base->valid) return 0;
-    column[move] = 1.0;
-    newton_solve(qp, &work->newton, work->bound, column);
-    return 1;
+int qp_inverse_columns(const qp_matrices *qp, qp_work *work, int first, double *columns) {
+    int free = 0;
+    memset(columns, 0, sizeof(double) * (size_t)(4 * qp->n));
+    if (!work->newton.base || !work->newton.base->valid) return 0;
+    for (int c = 0; c < 4; c++)
+        if (!work->bound[first + c]) columns[4 * (first + c) + c] = 1.0, free++;
+    if (free) newton_solve_four(qp, &work->newton, work->bound, columns);
+    return free > 0;
 }

@@ -75,7 +75,8 @@ void qp_solve(const qp_matrices *qp, qp_work *work, const double *linear, const 
 /* The objective at (u, y). */
 double qp_objective(const qp_matrices *qp, const double *linear, const double *u, const double *y);
 
-/* At a solution: column [n] = (Newton matrix on the free moves)^-1 e_move, zero on the bound ones. 0 if `move` is not free. */
-int qp_inverse_column(const qp_matrices *qp, qp_work *work, int move, double *column);
+/* At a solution: columns [n][4] = (Newton matrix on the free moves)^-1 e_i for the four moves from `first` on, zero for a
+ * move on its bound. 0 if all four are. */
+int qp_inverse_columns(const qp_matrices *qp, qp_work *work, int first, double *columns);
 
 #endif

@@ -1,0 +1,40 @@
+/* Products of costates with the ARX's regressors, summed over the horizon: derivatives in the ARX's coefficients.
+ *
+ *   dJ/dA_j = sum_k costate[k] y[k+1-j]',    dJ/dB_j = sum_k costate[k] v[k+1-j]',    j = 1..LAGS
+ *
+ * Temperatures change at every step. Powers are held over their moves, so their sum over steps is one over moves, of
+ *
+ *   held[move][lag] = sum of costate[k + lag] over the steps k of the move,
+ *
+ * which takes a sixth of the multiplications when moves last six steps. `group` costates go side by side, innermost: with
+ * the rooms they fill the processor's vectors.
+ */
+#ifndef NISSE_CONDENSED_CONTRACT_H
+#define NISSE_CONDENSED_CONTRACT_H
+
+#include "arx.h"
+
+#define SIGNALS (ROOMS + 1) /* what changes at every step: temperatures and the outdoor one */
+
+/* The regressors along a plan. */
+typedef struct {
+    int steps, moves;
+    const double *signals;    /* [LAGS-1+steps][SIGNALS], oldest first: history, then plan */
+    const double *past_power; /* [LAGS-1][INPUTS], outdoor temperature first, which is left alone */
+    const double *power;      /* [moves][ROOMS] */
+} plan_regressors;
+
+/* held [moves][LAGS][ROOMS][group] of costate [steps+LAGS][ROOMS][group], start [moves+1]. */
+void contract_hold(int moves, const int *start, int group, const double *costate, double *held);
+
+/* grad_a [LAGS][ROOMS][ROOMS][group] and grad_b [LAGS][ROOMS][INPUTS][group] += costate times the plan's regressors;
+ * group is 1 or ARX_GROUP. */
+void contract_plan(const plan_regressors *plan, int group, const double *costate, const double *held, double *grad_a,
+                   double *grad_b);
+
+/* The same of one costate, [steps+LAGS][ROOMS] and its held sums, times ARX_GROUP changes of the plan, change_y
+ * [steps][ROOMS][ARX_GROUP] and change_power [moves][ROOMS][ARX_GROUP], from an unchanged history. */
+void contract_changes(int steps, int moves, const double *costate, const double *held, const double *change_y,
+                      const double *change_power, double *grad_a, double *grad_b);
+
+#endif
