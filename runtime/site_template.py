@@ -27,6 +27,8 @@ class Signals:
     forecasts: tuple[SignalSpec, ...]
     actions: tuple[SignalSpec, ...]
     cycle_s: float
+    decide_every_s: float | None = None
+    """Where decisions are rarer than cycles."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ USUAL = {
         ),
         actions=tuple(_spec(f"power_{i}", "kW", 0, 1.5, f"electric power of heat pump {i}") for i in _ROOMS),
         cycle_s=300.0,
+        decide_every_s=1800.0,
     ),
 }
 
@@ -84,7 +87,8 @@ def signals_of(manifest: Manifest) -> Signals:
     """Those of a bundle. An observer wants to be updated at its own step, which may be shorter than the plan's."""
     estimator = manifest.estimator
     cycle_s = estimator.dt_s if isinstance(estimator, ArxObserver) else manifest.dt_s
-    return Signals(manifest.system, manifest.measured, manifest.forecasts, manifest.actions, cycle_s)
+    signals = (manifest.measured, manifest.forecasts, manifest.actions)
+    return Signals(manifest.system, *signals, cycle_s, manifest.decide_every_s)
 
 
 def site_text(answers: Answers, signals: Signals) -> str:
@@ -112,12 +116,21 @@ timezone = {json.dumps(answers.timezone)}
 [controller]
 bundle = {json.dumps(answers.bundle)}   # what nisse build wrote; paths count from this file's folder
 trusted_keys = [{keys}]   # as nisse key show prints them; a bundle signed by another key is refused
-cycle_s = {signals.cycle_s:g}              # time between two decisions
-
+{_rhythm(signals)}
 {_store(answers)}
 # [status]
 # http_port = 9410           # /metrics (Prometheus) and /healthz on 127.0.0.1
 """
+
+
+def _rhythm(signals: Signals) -> str:
+    if signals.decide_every_s is None:
+        return f"cycle_s = {signals.cycle_s:g}              # time between two decisions\n"
+    return (
+        f"cycle_s = {signals.cycle_s:g}              # time between two cycles: read, estimate, check, actuate\n"
+        f"# decide_every_s = {signals.decide_every_s:g}   "
+        "# its own: time between two decisions, each held meanwhile; at most this, a multiple of cycle_s\n"
+    )
 
 
 def _store(answers: Answers) -> str:

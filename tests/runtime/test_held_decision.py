@@ -17,11 +17,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 from tiny_site import ABI, CYCLE_S, HERE, START_S, Bench, Ears, Running, Tank, forecast, tiny_manifest
 
 from runtime.bundle import LIBRARY, Bundle, open_bundle, write_bundle
+from runtime.config import load_site
+from runtime.homeassistant import discovery
 from runtime.keys import SigningKey
+from runtime.metrics import Snapshot, metrics
+from runtime.status_file import Status
+from runtime.status_view import view
 from runtime.theta_update import write_update
 
 Start = Callable[..., Bench]
@@ -121,6 +127,35 @@ def test_decisions_lie_on_the_grid_and_cycles_in_between_do_all_the_rest(
     assert [json.loads(row[0])["level"] for row in rows[1:12]] == pytest.approx(levels)
     assert [json.loads(row[1])["inflow"] for row in rows[1:12]] == pytest.approx(held)
     assert [json.loads(row[3])["decision"]["held"] for row in rows[1:12]] == [k % 5 > 0 for k in range(11)]
+
+
+def test_a_held_decision_is_shown_as_such(bench: Bench, ears: Ears, tank: Tank, slow: Slow) -> None:
+    at_the_point(bench)
+    cycle(bench, 0.2)
+    state = json.loads(ears.wait_for("nisse/tank/state", lambda m: json.loads(m)["inputs"]["level"]["value"] == 0.2))
+    solved_ms = 1000 * state["timing"]["decision_solve_s"]
+    footer = view(Status("tank", None, state), 0.0)[-3:]
+    assert footer[0].startswith("solver  ok, 1 iterations") and f"{solved_ms:.1f} ms" in footer[0]
+    assert footer[1] == "decided 22:15, held since, next at 22:20"
+    page = metrics(Snapshot(state, 0.0, 90.0, {}, {}), 0.0, "1")
+    assert "\nnisse_decision_age_seconds 60\n" in page
+    entities = discovery(load_site(tank.site), slow.put("same", 1.0).manifest, "1")["cmps"]
+
+    def shown(entity: str, state: dict[str, Any]) -> str:
+        environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
+        return environment.from_string(entities[entity]["value_template"]).render(value_json=state)
+
+    assert shown("decided", state) == "2023-11-14T22:15:00Z" and shown("next_decision", state) == "2023-11-14T22:20:00Z"
+    assert float(shown("solve_time", state)) == pytest.approx(solved_ms)
+    # Below level mpc no decision is in force.
+    tank.device.answer = "silent"
+    bench.cycle()
+    state = json.loads(ears.wait_for("nisse/tank/state", lambda m: b"shifted_plan" in m))
+    assert (shown("decided", state), shown("next_decision", state)) == (state["time"], "None")
+    assert "decided" not in "".join(view(Status("tank", None, state), 0.0))
+    assert "decision_age" not in metrics(Snapshot(state, 0.0, 90.0, {}, {}), 0.0, "1")
+    # Nor is there anything to show where every cycle decides.
+    assert "next_decision" not in discovery(load_site(tank.site), tiny_manifest(), "1")["cmps"]
 
 
 def test_the_filter_works_on_the_state_of_every_cycle(bench: Bench, tank: Tank) -> None:

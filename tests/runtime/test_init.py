@@ -72,7 +72,12 @@ def test_without_a_bundle_the_usual_signals_are_written_and_the_next_step_is_sai
     assert nisse("check", "--no-bundle", "cabin.toml", cwd=tmp_path).returncode == 0
     missing = nisse("check", "cabin.toml", cwd=tmp_path)
     assert missing.returncode == 65 and "no such bundle" in missing.stderr
-    assert "price" in load_site(tmp_path / "cabin.toml").inputs
+    site = load_site(tmp_path / "cabin.toml")
+    assert "price" in site.inputs
+    # What is offered as a comment is what the bundle will do anyway, and can be uncommented.
+    assert site.rhythm(None).every_cycle
+    site.path.write_text(site.text.replace("# decide_every_s", "decide_every_s"))
+    assert load_site(site.path).rhythm(None).every_s == USUAL["house"].decide_every_s == 1800.0
 
 
 def test_the_questions_are_few_and_their_answers_are_obeyed(tmp_path: Path, library: Path, key: SigningKey) -> None:
