@@ -17,25 +17,22 @@ void arx_set(arx_model *model, const double *a, const double *b, const double *b
     }
 }
 
-/* sum_i window[i] * rows[i][:], with four independent sums: the chain of additions, not the arithmetic, is what takes time.
- * What the step before has left in the window comes last, at the end if the window slides `forwards`: the rest need not wait. */
-static inline void weighted_rows(const int forwards, int n, const double *restrict window, const double (*restrict rows)[ROOMS],
+/* sum_i window[i] * rows[i][:], with four independent sums: the chain of additions, not the arithmetic, is what takes time. */
+static inline void weighted_rows(int n, const double *restrict window, const double (*restrict rows)[ROOMS],
                                  double *restrict sum) {
     double part[4][ROOMS] = {{0}};
-    for (int done = 0; done < n; done += 4) {
-        const int i = forwards ? done : n - 4 - done;
+    for (int i = 0; i < n; i += 4)
         for (int c = 0; c < 4; c++)
 #pragma omp simd
             for (int out = 0; out < ROOMS; out++) part[c][out] += window[i + c] * rows[i + c][out];
-    }
     for (int out = 0; out < ROOMS; out++) sum[out] += (part[0][out] + part[1][out]) + (part[2][out] + part[3][out]);
 }
 
 void arx_step(const arx_model *model, const double *y_window, const double *v_window, double *y_next) {
     double sum[ROOMS];
     memcpy(sum, model->bias, sizeof sum);
-    weighted_rows(1, YWIN, y_window, model->a_window, sum);
-    weighted_rows(1, VWIN, v_window, model->b_window, sum);
+    weighted_rows(YWIN, y_window, model->a_window, sum);
+    weighted_rows(VWIN, v_window, model->b_window, sum);
     memcpy(y_next, sum, sizeof sum);
 }
 
@@ -47,29 +44,60 @@ void arx_respond(const arx_model *model, int n, double *y, const double *v) {
     memset(y, 0, YWIN * sizeof(double));
     for (int k = 0; k < n; k++) {
         double sum[ROOMS] = {0};
-        weighted_rows(1, YWIN, y + k * ROOMS, model->a_window, sum);
-        weighted_rows(1, VWIN, v + k * INPUTS, model->b_window, sum);
+        weighted_rows(YWIN, y + k * ROOMS, model->a_window, sum);
+        weighted_rows(VWIN, v + k * INPUTS, model->b_window, sum);
         memcpy(y + (k + LAGS) * ROOMS, sum, sizeof sum);
     }
 }
 
-void arx_adjoint(const arx_model *model, int n, double *costate) {
-    /* a is [lag][output][input]: read as rows (lag, output) it is the transposed map of the recursion. */
-    const double(*transposed)[ROOMS] = (const double(*)[ROOMS])model->a;
-    for (int k = n - 1; k >= 0; k--) weighted_rows(0, YWIN, costate + (k + 1) * ROOMS, transposed, costate + k * ROOMS);
+/* Loops whose counts are constants where they are called, and restrict, keep sums in registers. */
+#define INLINED static inline __attribute__((always_inline))
+#define PAIR (2 * ROOMS) /* two steps fill a vector */
+
+/* sum[g] = sum over the LAGS steps that come later; the nearest enter last, so that the others need not wait for them. */
+INLINED void weighted_later(const int group, const double *restrict later, const double (*restrict rows)[PAIR],
+                            double (*restrict sum)[PAIR]) {
+    double part[ROOMS][ARX_GROUP][PAIR] = {{{0}}};
+    for (int lag = LAGS - 1; lag >= 0; lag--)
+        for (int out = 0; out < ROOMS; out++)
+            for (int g = 0; g < group; g++) {
+                const double factor = later[(lag * group + g) * ROOMS + out];
+#pragma omp simd simdlen(8)
+                for (int l = 0; l < PAIR; l++) part[out][g][l] += factor * rows[lag * ROOMS + out][l];
+            }
+    for (int g = 0; g < group; g++)
+#pragma omp simd simdlen(8)
+        for (int l = 0; l < PAIR; l++) sum[g][l] = (part[0][g][l] + part[1][g][l]) + (part[2][g][l] + part[3][g][l]);
 }
 
-void arx_adjoint_group(const arx_model *model, int n, double *costate) {
-    for (int k = n - 1; k >= 0; k--) {
-        const double *later = costate + (k + 1) * ROOMS * ARX_GROUP;
-        double *own = costate + k * ROOMS * ARX_GROUP, part[2][ROOMS][ARX_GROUP] = {{{0}}};
-        for (int i = YWIN - 2; i >= 0; i -= 2)
-            for (int c = 0; c < 2; c++)
-                for (int in = 0; in < ROOMS; in++)
-#pragma omp simd
-                    for (int g = 0; g < ARX_GROUP; g++)
-                        part[c][in][g] += model->a[(i + c) * ROOMS + in] * later[(i + c) * ARX_GROUP + g];
-        for (int in = 0; in < ROOMS; in++)
-            for (int g = 0; g < ARX_GROUP; g++) own[in * ARX_GROUP + g] += part[0][in][g] + part[1][in][g];
+/* Two steps at a time: their sums over what comes later share its numbers, only that each lag is one more for the earlier
+ * step, which then lacks lag 1. */
+INLINED void adjoint(const arx_model *model, int n, const int group, double *costate) {
+    /* a is [lag][output][input]: read as rows (lag, output) it is the transposed map of the recursion. */
+    const double(*restrict transposed)[ROOMS] = (const double(*)[ROOMS])model->a;
+    double rows[YWIN][PAIR] = {{0}};
+    for (int i = 0; i < YWIN; i++) {
+        memcpy(rows[i], transposed[i], sizeof transposed[i]);
+        if (i + ROOMS < YWIN) memcpy(rows[i] + ROOMS, transposed[i + ROOMS], sizeof transposed[i]);
     }
+    /* Nothing comes after the last step, so an odd n leaves none over. */
+    for (int k = n - 1 - n % 2; k > 0; k -= 2) {
+        double *late = costate + k * group * ROOMS, *early = late - group * ROOMS, sum[ARX_GROUP][PAIR];
+        weighted_later(group, late + group * ROOMS, (const double(*)[PAIR])rows, sum);
+        for (int g = 0; g < group; g++, late += ROOMS, early += ROOMS) {
+#pragma omp simd
+            for (int in = 0; in < ROOMS; in++) late[in] += sum[g][in];
+#pragma omp simd
+            for (int in = 0; in < ROOMS; in++)
+                early[in] += sum[g][ROOMS + in] + ((late[0] * transposed[0][in] + late[1] * transposed[1][in]) +
+                                                   (late[2] * transposed[2][in] + late[3] * transposed[3][in]));
+        }
+    }
+}
+
+void arx_adjoint(const arx_model *model, int n, int group, double *costate) {
+    if (group == 1)
+        adjoint(model, n, 1, costate);
+    else
+        adjoint(model, n, ARX_GROUP, costate);
 }

@@ -36,12 +36,10 @@ void arx_simulate(const arx_model *model, int n, double *y, const double *v);
 /* The same from rest with neither bias nor outdoor temperature: the response to a change of the powers. */
 void arx_respond(const arx_model *model, int n, double *y, const double *v);
 
-/* costate [(n+LAGS)*ROOMS]: row k holds dJ/dy[k+1] on entry and the total derivative on exit; the last LAGS rows are zero. */
-void arx_adjoint(const arx_model *model, int n, double *costate);
+#define ARX_GROUP 4 /* costates that go side by side */
 
-#define ARX_GROUP 4 /* costates side by side */
-
-/* The same for ARX_GROUP costates at once, [(n+LAGS)][ROOMS][ARX_GROUP]. */
-void arx_adjoint_group(const arx_model *model, int n, double *costate);
+/* costate [n+LAGS][group][ROOMS]: row k holds dJ/dy[k+1] on entry and the total derivative on exit; the last LAGS rows are
+ * zero. group is 1 or ARX_GROUP. */
+void arx_adjoint(const arx_model *model, int n, int group, double *costate);
 
 #endif

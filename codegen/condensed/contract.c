@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* Loops whose counts are constants where they are called: only then do their sums stay in registers. */
+/* Loops whose counts are constants where they are called, and restrict, keep sums in registers. */
 #define INLINED static inline __attribute__((always_inline))
 #define TILE 12 /* factors at a time: with LANES, as many sums as stay in registers */
 #define LANES 8
@@ -20,7 +20,7 @@ INLINED void accumulate(const int count, const int width, int n, const double *r
     for (int i = 0; i < count; i++) memcpy(sum + i * sum_stride, part[i], sizeof(double) * (size_t)width);
 }
 
-/* product [count][ROOMS*group] of `count` factors, a multiple of TILE or ROOMS, with ROOMS*group lanes. */
+/* product [count][group][ROOMS] of `count` factors, a multiple of TILE or ROOMS, with lanes [group][ROOMS]. */
 INLINED void correlate(int n, const int count, const double *factors, int factor_stride, const int group, const double *lanes,
                       int lane_stride, double *product) {
     const int all = ROOMS * group, tile = count == ROOMS ? ROOMS : TILE, width = group == 1 ? ROOMS : LANES;
@@ -29,16 +29,15 @@ INLINED void correlate(int n, const int count, const double *factors, int factor
             accumulate(tile, width, n, factors + i, factor_stride, lanes + l, lane_stride, product + i * all + l, all);
 }
 
-INLINED void hold(int moves, const int *start, const int group, const double *costate, double *held) {
+INLINED void hold(int moves, const int *start, const int group, const double *restrict costate, double *restrict held) {
     const int width = ROOMS * group;
     for (int move = 0; move < moves; move++) {
+        double sum[ROOMS * ARX_GROUP] = {0};
+        for (int k = start[move]; k < start[move + 1]; k++)
+            for (int l = 0; l < width; l++) sum[l] += costate[k * width + l];
         const double *leaves = costate + start[move] * width, *enters = costate + start[move + 1] * width;
-        double *sum = held + move * LAGS * width;
-        memset(sum, 0, sizeof(double) * (size_t)width);
-        for (const double *row = leaves; row < enters; row += width)
-            for (int l = 0; l < width; l++) sum[l] += row[l];
-        for (int lag = 1; lag < LAGS; lag++, sum += width, leaves += width, enters += width)
-            for (int l = 0; l < width; l++) sum[width + l] = sum[l] + (enters[l] - leaves[l]);
+        for (int lag = 0; lag < LAGS; lag++, held += width, leaves += width, enters += width)
+            for (int l = 0; l < width; l++) held[l] = sum[l], sum[l] += enters[l] - leaves[l];
     }
 }
 
@@ -49,51 +48,53 @@ void contract_hold(int moves, const int *start, int group, const double *costate
         hold(moves, start, ARX_GROUP, costate, held);
 }
 
-/* gradient [ROOMS][inputs][group] of one lag, from its entry for the first of `count` inputs on, += product [count][ROOMS][group] */
-INLINED void add(const int count, const int group, const double *restrict product, int inputs, double *restrict gradient) {
-    for (int out = 0; out < ROOMS; out++)
-        for (int in = 0; in < count; in++)
-            for (int g = 0; g < group; g++)
-                gradient[(out * inputs + in) * group + g] += product[(in * ROOMS + out) * group + g];
+/* rows [group][output][inputs] of one lag, from the first of `count` inputs on, += product [count][group][output] */
+INLINED void add(const int count, const int group, const double *restrict product, int inputs, int stride,
+                 double *restrict rows) {
+    for (int g = 0; g < group; g++)
+        for (int out = 0; out < ROOMS; out++)
+            for (int in = 0; in < count; in++) rows[g * stride + out * inputs + in] += product[(in * group + g) * ROOMS + out];
 }
 
-INLINED void of_plan(const plan_regressors *plan, const int group, const double *costate, const double *held, double *grad_a,
-                     double *grad_b) {
-    const int width = ROOMS * group, first_power = group;
+INLINED void of_plan(const plan_regressors *plan, const int group, const double *costate, const double *held, int stride,
+                     double *rows) {
+    const int width = ROOMS * group;
     /* The past powers slide out of the window, and nothing slides in. */
     double past[2 * LAGS][ROOMS] = {{0}};
     for (int k = 0; k < LAGS - 1; k++) memcpy(past[k], plan->past_power + k * INPUTS + 1, sizeof past[k]);
-    double product[LAGS * SIGNALS * ROOMS * group], of_past[YWIN * ROOMS * group], of_held[ROOMS * ROOMS * group];
-    correlate(plan->steps, LAGS * SIGNALS, plan->signals, SIGNALS, group, costate, width, product);
+    double of_signals[LAGS * SIGNALS * ROOMS * group], of_past[YWIN * ROOMS * group], of_power[ROOMS * ROOMS * group];
+    correlate(plan->steps, LAGS * SIGNALS, plan->signals, SIGNALS, group, costate, width, of_signals);
     correlate(LAGS - 1, YWIN, past[0], ROOMS, group, costate, width, of_past);
     for (int lag = 0; lag < LAGS; lag++) {
         const int oldest_first = LAGS - 1 - lag;
-        const double *own = product + oldest_first * SIGNALS * width;
-        double *a = grad_a + lag * ROOMS * width, *b = grad_b + lag * INPUTS * width;
-        correlate(plan->moves, ROOMS, plan->power, ROOMS, group, held + lag * width, LAGS * width, of_held);
-        add(ROOMS, group, own, ROOMS, a);
-        add(1, group, own + ROOMS * width, INPUTS, b);
-        add(ROOMS, group, of_past + oldest_first * ROOMS * width, INPUTS, b + first_power);
-        add(ROOMS, group, of_held, INPUTS, b + first_power);
+        const double *own = of_signals + oldest_first * SIGNALS * width, *own_past = of_past + oldest_first * ROOMS * width;
+        double *a = rows + lag * ROOMS * ROOMS, *b = rows + N_A + lag * ROOMS * INPUTS;
+        correlate(plan->moves, ROOMS, plan->power, ROOMS, group, held + lag * width, LAGS * width, of_power);
+        for (int i = 0; i < ROOMS * width; i++) of_power[i] += own_past[i];
+        add(ROOMS, group, own, ROOMS, stride, a);
+        add(1, group, own + ROOMS * width, INPUTS, stride, b);
+        add(ROOMS, group, of_power, INPUTS, stride, b + 1);
     }
 }
 
-void contract_plan(const plan_regressors *plan, int group, const double *costate, const double *held, double *grad_a,
-                   double *grad_b) {
+void contract_plan(const plan_regressors *plan, int group, const double *costate, const double *held, int stride,
+                   double *rows) {
     if (group == 1)
-        of_plan(plan, 1, costate, held, grad_a, grad_b);
+        of_plan(plan, 1, costate, held, stride, rows);
     else
-        of_plan(plan, ARX_GROUP, costate, held, grad_a, grad_b);
+        of_plan(plan, ARX_GROUP, costate, held, stride, rows);
 }
 
 void contract_changes(int steps, int moves, const double *costate, const double *held, const double *change_y,
-                      const double *change_power, double *grad_a, double *grad_b) {
+                      const double *change_power, int stride, double *rows) {
     const int width = ROOMS * ARX_GROUP;
-    double product[YWIN * ROOMS * ARX_GROUP]; /* [lag][output][input][group], the order of theta */
+    double of_y[YWIN][ARX_GROUP][ROOMS], of_power[YWIN][ARX_GROUP][ROOMS]; /* [lag, output][group][input] */
     /* change_y[k] is of the temperatures that costate[k] belongs to; one step later they are a regressor. */
-    correlate(steps - 1, YWIN, costate + ROOMS, ROOMS, ARX_GROUP, change_y, width, product);
-    for (int i = 0; i < N_A * ARX_GROUP; i++) grad_a[i] += product[i];
-    correlate(moves, YWIN, held, YWIN, ARX_GROUP, change_power, width, product);
-    for (int i = 0; i < YWIN; i++)
-        for (int l = 0; l < width; l++) grad_b[i * INPUTS * ARX_GROUP + ARX_GROUP + l] += product[i * width + l];
+    correlate(steps - 1, YWIN, costate + ROOMS, ROOMS, ARX_GROUP, change_y, width, of_y[0][0]);
+    correlate(moves, YWIN, held, YWIN, ARX_GROUP, change_power, width, of_power[0][0]);
+    for (int g = 0; g < ARX_GROUP; g++) {
+        double *a = rows + g * stride, *b = a + N_A + 1;
+        for (int i = 0; i < YWIN; i++, a += ROOMS, b += INPUTS)
+            for (int in = 0; in < ROOMS; in++) a[in] += of_y[i][g][in], b[in] += of_power[i][g][in];
+    }
 }

@@ -6,8 +6,9 @@
  *
  *   held[move][lag] = sum of costate[k + lag] over the steps k of the move,
  *
- * which takes a sixth of the multiplications when moves last six steps. `group` costates go side by side, innermost: with
- * the rooms they fill the processor's vectors.
+ * which takes a sixth of the multiplications when moves last six steps. `group` costates, 1 or ARX_GROUP, go side by side:
+ * with the rooms they fill the processor's vectors. Derivatives are added to one row of theta's order for each of them, the
+ * coefficients of A and then those of B, rows `stride` doubles apart.
  */
 #ifndef NISSE_CONDENSED_CONTRACT_H
 #define NISSE_CONDENSED_CONTRACT_H
@@ -24,17 +25,16 @@ typedef struct {
     const double *power;      /* [moves][ROOMS] */
 } plan_regressors;
 
-/* held [moves][LAGS][ROOMS][group] of costate [steps+LAGS][ROOMS][group], start [moves+1]. */
+/* held [moves][LAGS][group][ROOMS] of costate [steps+LAGS][group][ROOMS], start [moves+1]. */
 void contract_hold(int moves, const int *start, int group, const double *costate, double *held);
 
-/* grad_a [LAGS][ROOMS][ROOMS][group] and grad_b [LAGS][ROOMS][INPUTS][group] += costate times the plan's regressors;
- * group is 1 or ARX_GROUP. */
-void contract_plan(const plan_regressors *plan, int group, const double *costate, const double *held, double *grad_a,
-                   double *grad_b);
+/* rows += costate times the plan's regressors. */
+void contract_plan(const plan_regressors *plan, int group, const double *costate, const double *held, int stride,
+                   double *rows);
 
-/* The same of one costate, [steps+LAGS][ROOMS] and its held sums, times ARX_GROUP changes of the plan, change_y
- * [steps][ROOMS][ARX_GROUP] and change_power [moves][ROOMS][ARX_GROUP], from an unchanged history. */
+/* rows += one costate, [steps+LAGS][ROOMS] and its held sums, times ARX_GROUP changes of the plan, change_y
+ * [steps][ARX_GROUP][ROOMS] and change_power [moves][ARX_GROUP][ROOMS], from an unchanged history. */
 void contract_changes(int steps, int moves, const double *costate, const double *held, const double *change_y,
-                      const double *change_power, double *grad_a, double *grad_b);
+                      const double *change_power, int stride, double *rows);
 
 #endif

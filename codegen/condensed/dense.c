@@ -72,23 +72,6 @@ void dense_multiply_transposed_add(int m, int ld, const int *width, const double
     for (; i < m; i++) dense_axpy(width[i], x[i], matrix + (long)i * ld, y);
 }
 
-void dense_multiply_four(int m, int ld, const int *width, const double *restrict matrix, const double *restrict x,
-                         double *restrict y) {
-    for (int i = 0; i < m; i += 4) {
-        const double *restrict rows = matrix + (long)i * ld;
-        double even[4][4] = {{0}}, odd[4][4] = {{0}};
-        for (int j = 0; j < width[i]; j += 2)
-            for (int r = 0; r < 4; r++) {
-#pragma omp simd
-                for (int c = 0; c < 4; c++) even[r][c] += rows[r * ld + j] * x[4 * j + c];
-#pragma omp simd
-                for (int c = 0; c < 4; c++) odd[r][c] += rows[r * ld + j + 1] * x[4 * j + 4 + c];
-            }
-        for (int r = 0; r < 4; r++)
-            for (int c = 0; c < 4; c++) y[4 * (i + r) + c] = even[r][c] + odd[r][c];
-    }
-}
-
 /* Right-looking, four columns at a time: the trailing matrix is read and written once for four products. */
 int dense_cholesky(int n, int ld, double *restrict matrix, double *restrict panel) {
     for (int j = 0; j < n; j += 4) {
@@ -139,37 +122,40 @@ void dense_backward(int n, int ld, const double *restrict factor, double *restri
     }
 }
 
-/* Four columns at a time, so that their sums stay in registers. */
+/* Four columns at a time, so that their sums stay in registers; four sums of each, since additions wait for one another. */
 void dense_forward_many(int first, int n, int ld, const double *restrict factor, int width, double *restrict z) {
     for (int block = 0; block < width; block += 4)
         for (int i = first; i < n; i++) {
             const double *restrict row = factor + (long)i * ld;
-            double even[4] = {0}, odd[4] = {0};
+            double part[4][4] = {{0}};
             int j = first;
-            for (; j + 2 <= i; j += 2) {
-                const double *z0 = z + j * width + block, *z1 = z0 + width;
+            for (; j + 4 <= i; j += 4)
+                for (int p = 0; p < 4; p++)
 #pragma omp simd
-                for (int c = 0; c < 4; c++) even[c] += row[j] * z0[c];
-#pragma omp simd
-                for (int c = 0; c < 4; c++) odd[c] += row[j + 1] * z1[c];
-            }
+                    for (int c = 0; c < 4; c++) part[p][c] += row[j + p] * z[(j + p) * width + block + c];
             for (; j < i; j++)
-                for (int c = 0; c < 4; c++) even[c] += row[j] * z[j * width + block + c];
+                for (int c = 0; c < 4; c++) part[0][c] += row[j] * z[j * width + block + c];
             const double inverse = 1.0 / row[i];
             double *out = z + i * width + block;
-            for (int c = 0; c < 4; c++) out[c] = (out[c] - (even[c] + odd[c])) * inverse;
+            for (int c = 0; c < 4; c++) out[c] = (out[c] - ((part[0][c] + part[1][c]) + (part[2][c] + part[3][c]))) * inverse;
         }
 }
 
+/* Two rows at a time: x is what is slow to move. */
 void dense_backward_four(int n, int ld, const double *restrict factor, double *restrict x) {
-    for (int i = n - 1; i >= 0; i--) {
-        const double *restrict row = factor + (long)i * ld, inverse = 1.0 / row[i];
-        double own[4];
-        for (int c = 0; c < 4; c++) own[c] = x[4 * i + c] *= inverse;
-        for (int j = 0; j < i; j++)
+    int i = n - 1;
+    for (; i > 0; i -= 2) {
+        const double *restrict below = factor + (long)i * ld, *restrict above = below - ld;
+        double last[4], next[4];
+        for (int c = 0; c < 4; c++) {
+            last[c] = x[4 * i + c] /= below[i];
+            next[c] = x[4 * i - 4 + c] = (x[4 * i - 4 + c] - below[i - 1] * last[c]) / above[i - 1];
+        }
+        for (int j = 0; j < i - 1; j++)
 #pragma omp simd
-            for (int c = 0; c < 4; c++) x[4 * j + c] -= row[j] * own[c];
+            for (int c = 0; c < 4; c++) x[4 * j + c] -= below[j] * last[c] + above[j] * next[c];
     }
+    for (int c = 0; i == 0 && c < 4; c++) x[c] /= factor[0];
 }
 
 void dense_gram(int n, int width, const double *restrict z, double *restrict product) {

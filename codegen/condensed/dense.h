@@ -21,9 +21,6 @@ void dense_rank_flush(rank_updates *updates);
 void dense_multiply_add(int m, int ld, const int *width, const double *matrix, const double *x, double *y);
 void dense_multiply_transposed_add(int m, int ld, const int *width, const double *matrix, const double *x, double *y);
 
-/* y [m][4] := matrix x [n][4]; m is a multiple of 4, and so is width, the same for each four rows. */
-void dense_multiply_four(int m, int ld, const int *width, const double *matrix, const double *x, double *y);
-
 /* Lower Cholesky factor in place, panel [4*ld] scratch. 0 if a pivot is not positive. */
 int dense_cholesky(int n, int ld, double *matrix, double *panel);
 

@@ -9,7 +9,7 @@ static size_t line(size_t doubles) { return (doubles + 7) / 8 * 8; }
 
 size_t mpc_size(const mpc_config *config) {
     const int n = config->moves * ROOMS, m = config->horizon * ROOMS;
-    return 64 + sizeof(double) * (line((size_t)config->horizon) + line((size_t)config->moves) + 2 * line((size_t)n) + (size_t)m * ROOMS) + qp_matrices_size(n, m);
+    return 64 + sizeof(double) * (line((size_t)config->horizon) + line((size_t)config->moves) + 2 * line((size_t)n) + line((size_t)m + 2 * ROOMS) * ROOMS + (size_t)m * ROOMS) + qp_matrices_size(n, m);
 }
 
 void mpc_create(const mpc_config *config, const int *start, mpc *model, void *memory) {
@@ -21,6 +21,7 @@ void mpc_create(const mpc_config *config, const int *start, mpc *model, void *me
     model->move_weight = next, next += line((size_t)config->moves);
     model->upper = next, next += line((size_t)model->n);
     model->lower = next, next += line((size_t)model->n);
+    model->step_response = next, next += line((size_t)model->m + 2 * ROOMS) * ROOMS;
     model->bias_response = next, next += (size_t)model->m * ROOMS;
     qp_matrices_create(model->n, model->m, &model->qp, next);
     double factor = config->dt_h;
@@ -43,6 +44,9 @@ static void fill_gamma(mpc *model, double *y, double *v) {
         for (int k = 0; k < horizon; k++) v[(LAGS - 1 + k) * INPUTS + 1 + pump] = 1.0;
         arx_respond(&model->arx, horizon, y, v);
         const double *step = y + YWIN; /* [k][room] after k + 1 steps */
+        double *kept = model->step_response + pump * (horizon + 2) * ROOMS;
+        memset(kept, 0, sizeof(double) * (size_t)((horizon + 2) * ROOMS));
+        memcpy(kept + ROOMS, step, sizeof(double) * (size_t)model->m);
         for (int move = 0; move < model->config.moves; move++) {
             const int a = model->start[move], b = model->start[move + 1];
             for (int k = a; k < horizon; k++)
@@ -109,8 +113,8 @@ static void work_sizes(const mpc *model, size_t *doubles) {
     const size_t sizes[WORK_ARRAYS] = {
         (LAGS + horizon) * ROOMS, (LAGS - 1 + horizon) * INPUTS, n, n, n, moves,
         (LAGS - 1 + horizon) * SIGNALS, (LAGS + horizon) * ROOMS, moves * YWIN,
-        n * ARX_GROUP, horizon * ROOMS * ARX_GROUP, (LAGS + horizon) * ROOMS * ARX_GROUP, moves * YWIN * ARX_GROUP,
-        N_THETA * ARX_GROUP,
+        n * ARX_GROUP, n * ARX_GROUP, (horizon + 1) * ROOMS * ARX_GROUP, (LAGS + horizon) * ROOMS * ARX_GROUP,
+        moves * YWIN * ARX_GROUP,
     };
     for (int i = 0; i < WORK_ARRAYS; i++) doubles[i] = line(sizes[i]);
 }
@@ -129,7 +133,7 @@ void mpc_work_create(const mpc *model, mpc_work *work, void *memory) {
     double **arrays[WORK_ARRAYS] = {
         &work->y, &work->v, &work->linear, &work->lb, &work->ub, &work->paid,
         &work->signals, &work->costate, &work->held_costate,
-        &work->move_change, &work->change_y, &work->co_change, &work->held_co_change, &work->rows,
+        &work->column, &work->change_power, &work->change_y, &work->co_change, &work->held_co_change,
     };
     for (int i = 0; i < WORK_ARRAYS; i++) *arrays[i] = next, next += sizes[i];
     qp_work_create(model->n, model->m, &work->qp, next);

@@ -52,6 +52,8 @@ typedef struct {
     const int *start;    /* [moves+1] first step of each move; start[moves] = horizon */
     double *weight;      /* [horizon] gamma^k dt_h */
     double *move_weight; /* [moves] its sum over the steps of each move */
+    double *step_response; /* [ROOMS][1+horizon+1][ROOMS] of the temperatures to 1 kW of each heat pump from the start on,
+                              between two rows of zeros */
     double *bias_response; /* [m][ROOMS] of the temperatures to a unit bias of each room */
     double *upper;       /* [n] */
     double *lower;       /* [n] */
@@ -79,12 +81,12 @@ typedef struct {
     double *held_costate; /* [moves][LAGS][ROOMS] */
     int adjoint_known;    /* whether these are of the last solve */
     /* For the first moves of the four heat pumps in one interval, side by side: ... */
-    double *move_change;    /* [moves][ROOMS][ARX_GROUP] z */
-    double *change_y;       /* [horizon][ROOMS][ARX_GROUP] dy */
-    double *co_change;      /* [(horizon+LAGS)][ROOMS][ARX_GROUP] lambda */
-    double *held_co_change; /* [moves][LAGS][ROOMS][ARX_GROUP] */
-    double change_bias[ROOMS][ARX_GROUP];
-    double *rows;           /* [N_THETA][ARX_GROUP] of the Jacobian, the sign turned */
+    double *column;         /* [n][ARX_GROUP] z */
+    double *change_power;   /* [moves][ARX_GROUP][ROOMS] the same */
+    double *change_y;       /* [horizon+1][ARX_GROUP][ROOMS] dy */
+    double *co_change;      /* [horizon+LAGS][ARX_GROUP][ROOMS] lambda */
+    double *held_co_change; /* [moves][LAGS][ARX_GROUP][ROOMS] */
+    double change_bias[ARX_GROUP * ROOMS];
     /* ... these depend on the sets alone, not on the state: while the sets stay, they are kept. */
     int8_t *kept_bound, *kept_side; /* [n], [m] */
     int kept;                       /* 0 none, 1 without the adjoint recursion, 2 with it */

@@ -36,7 +36,7 @@ static void linearise(const mpc *model, mpc_work *work) {
 static void find_adjoint(const mpc *model, mpc_work *work) {
     if (work->adjoint_known) return;
     linearise(model, work);
-    arx_adjoint(&model->arx, model->config.horizon, work->costate);
+    arx_adjoint(&model->arx, model->config.horizon, 1, work->costate);
     contract_hold(model->config.moves, model->start, 1, work->costate, work->held_costate);
     work->adjoint_known = 1;
 }
@@ -48,25 +48,35 @@ static plan_regressors regressors(const mpc *model, const mpc_work *work) {
     };
 }
 
+/* What the temperatures are compared with, theta's share included. */
+typedef struct {
+    double target[ROOMS], lower[ROOMS], upper[ROOMS];
+} band;
+
+static band band_of(const mpc *model) {
+    band of;
+    for (int room = 0; room < ROOMS; room++) {
+        of.target[room] = model->config.set_point + model->theta[THETA_SET_POINT + room];
+        of.lower[room] = model->config.low + model->theta[THETA_BACKOFF_LOW + room];
+        of.upper[room] = model->config.high - model->theta[THETA_BACKOFF_HIGH + room];
+    }
+    return of;
+}
+
 void mpc_value_gradient(const mpc *model, mpc_work *work, double *gradient) {
     const mpc_config *c = &model->config;
-    const double *theta = model->theta;
     memset(gradient, 0, sizeof(double) * N_THETA);
     find_adjoint(model, work);
     const plan_regressors plan = regressors(model, work);
-    contract_plan(&plan, 1, work->costate, work->held_costate, gradient + THETA_A, gradient + THETA_B);
+    contract_plan(&plan, 1, work->costate, work->held_costate, N_THETA, gradient + THETA_A);
     double bias[ROOMS] = {0}, error[ROOMS] = {0}, square[ROOMS] = {0}, below[ROOMS] = {0}, above[ROOMS] = {0};
-    double target[ROOMS], lower[ROOMS], upper[ROOMS];
-    for (int room = 0; room < ROOMS; room++) {
-        target[room] = c->set_point + theta[THETA_SET_POINT + room];
-        lower[room] = c->low + theta[THETA_BACKOFF_LOW + room];
-        upper[room] = c->high - theta[THETA_BACKOFF_HIGH + room];
-    }
+    const band of = band_of(model);
     for (int k = 0; k < c->horizon; k++) {
         const double dt = model->weight[k], *y = work->qp.y + k * ROOMS, *costate = work->costate + k * ROOMS;
 #pragma omp simd
         for (int room = 0; room < ROOMS; room++) {
-            const double off = y[room] - target[room], low = lower[room] - y[room], high = y[room] - upper[room];
+            const double off = y[room] - of.target[room];
+            const double low = of.lower[room] - y[room], high = y[room] - of.upper[room];
             bias[room] += costate[room];
             error[room] += dt * off;
             square[room] += dt * off * off;
@@ -76,7 +86,7 @@ void mpc_value_gradient(const mpc *model, mpc_work *work, double *gradient) {
     }
     for (int room = 0; room < ROOMS; room++) {
         gradient[THETA_BIAS + room] = bias[room];
-        gradient[THETA_SET_POINT + room] = -2.0 * c->beta * theta[THETA_COMFORT + room] * error[room];
+        gradient[THETA_SET_POINT + room] = -2.0 * c->beta * model->theta[THETA_COMFORT + room] * error[room];
         gradient[THETA_COMFORT + room] = c->beta * square[room];
         gradient[THETA_BACKOFF_LOW + room] = c->penalty * below[room];
         gradient[THETA_BACKOFF_HIGH + room] = c->penalty * above[room];
@@ -91,84 +101,123 @@ void mpc_value_gradient(const mpc *model, mpc_work *work, double *gradient) {
     }
 }
 
-/* rows [N_THETA][ARX_GROUP] += d/dtheta DJ(u)[z] for the terms that act on the cost directly. */
-static void cost_rows(const mpc *model, mpc_work *work) {
+/* rows [ARX_GROUP][N_THETA] += d/dtheta DJ(u)[z] for the terms that act on the cost directly. */
+static void cost_rows(const mpc *model, const mpc_work *work, double *rows) {
     const mpc_config *c = &model->config;
-    const double *theta = model->theta;
-    double(*rows)[ARX_GROUP] = (double(*)[ARX_GROUP])work->rows;
-    for (int room = 0; room < ROOMS; room++) {
-        const double target = c->set_point + theta[THETA_SET_POINT + room];
-        const double lower = c->low + theta[THETA_BACKOFF_LOW + room], upper = c->high - theta[THETA_BACKOFF_HIGH + room];
-        double tracked[ARX_GROUP] = {0}, error[ARX_GROUP] = {0}, below[ARX_GROUP] = {0}, above[ARX_GROUP] = {0};
+    const band of = band_of(model);
+    for (int g = 0; g < ARX_GROUP; g++, rows += N_THETA) {
+        double tracked[ROOMS] = {0}, error[ROOMS] = {0}, below[ROOMS] = {0}, above[ROOMS] = {0};
         for (int k = 0; k < c->horizon; k++) {
-            const double dt = model->weight[k], y = work->qp.y[k * ROOMS + room];
-            const double off = dt * (y - target), low = y < lower ? dt : 0.0, high = y > upper ? dt : 0.0;
-            const double *change = work->change_y + (k * ROOMS + room) * ARX_GROUP;
+            const double dt = model->weight[k], *y = work->qp.y + k * ROOMS;
+            const double *change = work->change_y + (k * ARX_GROUP + g) * ROOMS;
 #pragma omp simd
-            for (int g = 0; g < ARX_GROUP; g++) {
-                tracked[g] += dt * change[g];
-                error[g] += off * change[g];
-                below[g] += low * change[g];
-                above[g] += high * change[g];
+            for (int room = 0; room < ROOMS; room++) {
+                const double weighted = dt * change[room];
+                tracked[room] += weighted;
+                error[room] += weighted * (y[room] - of.target[room]);
+                below[room] += y[room] < of.lower[room] ? weighted : 0.0;
+                above[room] += y[room] > of.upper[room] ? weighted : 0.0;
             }
         }
-        const double *last = work->change_y + ((c->horizon - 1) * ROOMS + room) * ARX_GROUP;
-        const double terminal_error = work->qp.y[(c->horizon - 1) * ROOMS + room] - c->set_point;
-        for (int g = 0; g < ARX_GROUP; g++) {
-            rows[THETA_SET_POINT + room][g] -= 2.0 * c->beta * theta[THETA_COMFORT + room] * tracked[g];
-            rows[THETA_COMFORT + room][g] += 2.0 * c->beta * error[g];
-            rows[THETA_BACKOFF_LOW + room][g] -= c->penalty * below[g];
-            rows[THETA_BACKOFF_HIGH + room][g] += c->penalty * above[g];
-            rows[THETA_SLOPE + room][g] += model->terminal * last[g];
-            rows[THETA_CURVATURE + room][g] += model->terminal * terminal_error * last[g];
+        const double *y = work->qp.y + (c->horizon - 1) * ROOMS;
+        const double *change = work->change_y + ((c->horizon - 1) * ARX_GROUP + g) * ROOMS;
+        for (int room = 0; room < ROOMS; room++) {
+            rows[THETA_SET_POINT + room] -= 2.0 * c->beta * model->theta[THETA_COMFORT + room] * tracked[room];
+            rows[THETA_COMFORT + room] += 2.0 * c->beta * error[room];
+            rows[THETA_BACKOFF_LOW + room] -= c->penalty * below[room];
+            rows[THETA_BACKOFF_HIGH + room] += c->penalty * above[room];
+            rows[THETA_SLOPE + room] += model->terminal * change[room];
+            rows[THETA_CURVATURE + room] += model->terminal * (y[room] - c->set_point) * change[room];
         }
+        double price = 0.0, power = 0.0;
+        for (int i = 0; i < model->n; i++) {
+            const double z = work->column[i * ARX_GROUP + g];
+            price += work->paid[i / ROOMS] * z;
+            power += model->move_weight[i / ROOMS] * work->qp.u[i] * z;
+        }
+        rows[THETA_PRICE] += price;
+        rows[THETA_POWER] += power;
     }
-    for (int i = 0; i < model->n; i++)
-        for (int g = 0; g < ARX_GROUP; g++) {
-            const double change = work->move_change[i * ARX_GROUP + g];
-            rows[THETA_PRICE][g] += work->paid[i / ROOMS] * change;
-            rows[THETA_POWER][g] += model->move_weight[i / ROOMS] * work->qp.u[i] * change;
-        }
+}
+
+/* out [2][ARX_GROUP][ROOMS] = dy of the steps k and k + 1 */
+static inline void respond_twice(const mpc *model, int k, int begun, const double *restrict jump, double *restrict out) {
+    enum { PAIR = 2 * ROOMS };
+    const int sequence = (model->config.horizon + 2) * ROOMS;
+    double part[2][ARX_GROUP][PAIR] = {{{0}}};
+    for (int move = 0; move < begun; move++) {
+        const double *response = model->step_response + (k - model->start[move] + 1) * ROOMS;
+        for (int pump = 0; pump < ROOMS; pump++)
+            for (int g = 0; g < ARX_GROUP; g++) {
+                const double factor = jump[(move * ROOMS + pump) * ARX_GROUP + g];
+#pragma omp simd simdlen(8)
+                for (int l = 0; l < PAIR; l++) part[pump % 2][g][l] += factor * response[pump * sequence + l];
+            }
+    }
+    for (int g = 0; g < ARX_GROUP; g++)
+        for (int l = 0; l < PAIR; l++)
+            out[(l / ROOMS * ARX_GROUP + g) * ROOMS + l % ROOMS] = part[0][g][l] + part[1][g][l];
+}
+
+/* dy = Gamma z, summed by parts: dy[k] = sum over the moves begun of step_response[k - start] (z_move - z_move-1), since
+ * those responses stay in the first cache and Gamma does not. Two steps at a time. */
+static void respond(const mpc *model, mpc_work *work) {
+    const int width = ROOMS * ARX_GROUP, *start = model->start;
+    double jump[model->n * ARX_GROUP];
+    for (int i = 0; i < model->n * ARX_GROUP; i++) jump[i] = work->column[i] - (i < width ? 0.0 : work->column[i - width]);
+    for (int k = 0, begun = 0; k < model->config.horizon; k += 2) {
+        while (begun < model->config.moves && start[begun] <= k + 1) begun++;
+        respond_twice(model, k, begun, jump, work->change_y + k * width);
+    }
 }
 
 /* What follows from the columns z of M^-1: the changes dy of the temperatures, and lambda where it is wanted. */
 static void find_changes(const mpc *model, mpc_work *work, int with_arx) {
-    const qp_matrices *qp = &model->qp;
-    dense_multiply_four(model->m, qp->ld, qp->width, qp->gamma, work->move_change, work->change_y);
-    memset(work->change_bias, 0, sizeof work->change_bias);
-    for (int i = 0; i < model->m; i++) {
-        const double curvature = qp->q[i] + (work->qp.side[i] ? qp->w[i] : 0.0);
-        double *slope = work->co_change + i * ARX_GROUP;
-#pragma omp simd
-        for (int g = 0; g < ARX_GROUP; g++) slope[g] = curvature * work->change_y[i * ARX_GROUP + g];
-        for (int source = 0; source < ROOMS; source++)
-            for (int g = 0; g < ARX_GROUP; g++)
-                work->change_bias[source][g] += model->bias_response[i * ROOMS + source] * slope[g];
+    const int horizon = model->config.horizon, width = ROOMS * ARX_GROUP;
+    respond(model, work);
+    for (int i = 0; i < model->n; i++)
+        for (int g = 0; g < ARX_GROUP; g++)
+            work->change_power[(i / ROOMS * ARX_GROUP + g) * ROOMS + i % ROOMS] = work->column[i * ARX_GROUP + g];
+    for (int k = 0; k < horizon; k++) {
+        double curvature[ROOMS];
+        for (int room = 0, i = k * ROOMS; room < ROOMS; room++, i++)
+            curvature[room] = model->qp.q[i] + (work->qp.side[i] ? model->qp.w[i] : 0.0);
+        for (int l = 0; l < width; l++) work->co_change[k * width + l] = curvature[l % ROOMS] * work->change_y[k * width + l];
     }
-    memset(work->co_change + model->m * ARX_GROUP, 0, sizeof(double) * YWIN * ARX_GROUP);
-    if (!with_arx) return;
-    arx_adjoint_group(&model->arx, model->config.horizon, work->co_change);
+    memset(work->change_bias, 0, sizeof work->change_bias);
+    if (!with_arx) {
+        for (int k = 0; k < horizon; k++)
+            for (int g = 0; g < ARX_GROUP; g++)
+                for (int room = 0; room < ROOMS; room++)
+                    for (int source = 0; source < ROOMS; source++)
+                        work->change_bias[g * ROOMS + source] += model->bias_response[(k * ROOMS + room) * ROOMS + source] *
+                                                        work->co_change[(k * ARX_GROUP + g) * ROOMS + room];
+        return;
+    }
+    memset(work->co_change + horizon * width, 0, sizeof(double) * (size_t)(LAGS * width));
+    arx_adjoint(&model->arx, horizon, ARX_GROUP, work->co_change);
     contract_hold(model->config.moves, model->start, ARX_GROUP, work->co_change, work->held_co_change);
+    for (int k = 0; k < horizon; k++)
+        for (int l = 0; l < width; l++) work->change_bias[l] += work->co_change[k * width + l];
 }
 
 /* Their rows of the Jacobian and of the inverse. */
-static void write_rows(const mpc *model, mpc_work *work, int with_arx, double *jacobian, double *inverse) {
+static void write_rows(const mpc *model, const mpc_work *work, int with_arx, double *jacobian, double *inverse) {
     const int outputs = model->config.decision * ROOMS;
-    double *rows = work->rows, *a = rows + THETA_A * ARX_GROUP, *b = rows + THETA_B * ARX_GROUP;
-    memset(rows, 0, sizeof(double) * N_THETA * ARX_GROUP);
+    memset(jacobian, 0, sizeof(double) * ARX_GROUP * N_THETA);
     if (with_arx) {
         const plan_regressors plan = regressors(model, work);
-        contract_plan(&plan, ARX_GROUP, work->co_change, work->held_co_change, a, b);
-        contract_changes(plan.steps, plan.moves, work->costate, work->held_costate, work->change_y, work->move_change, a, b);
+        contract_plan(&plan, ARX_GROUP, work->co_change, work->held_co_change, N_THETA, jacobian + THETA_A);
+        contract_changes(plan.steps, plan.moves, work->costate, work->held_costate, work->change_y, work->change_power, N_THETA,
+                         jacobian + THETA_A);
     }
-    memcpy(rows + THETA_BIAS * ARX_GROUP, work->change_bias, sizeof work->change_bias);
-    cost_rows(model, work);
+    cost_rows(model, work, jacobian);
     for (int g = 0; g < ARX_GROUP; g++) {
-        double *row = jacobian + g * N_THETA;
-        for (int p = 0; p < N_THETA; p++) row[p] = -rows[p * ARX_GROUP + g];
+        memcpy(jacobian + g * N_THETA + THETA_BIAS, work->change_bias + g * ROOMS, sizeof(double) * ROOMS);
         /* With the later moves minimised out, the Hessian in the first ones is the inverse of this block of M^-1. */
-        for (int i = 0; i < outputs; i++) inverse[g * outputs + i] = work->move_change[i * ARX_GROUP + g];
+        for (int i = 0; i < outputs; i++) inverse[g * outputs + i] = work->column[i * ARX_GROUP + g];
     }
+    for (int p = 0; p < ARX_GROUP * N_THETA; p++) jacobian[p] = -jacobian[p];
 }
 
 static int same_sets(const mpc *model, const mpc_work *work) {
@@ -181,7 +230,7 @@ void mpc_policy_jacobian(const mpc *model, mpc_work *work, int with_arx, double 
     for (int first = 0; first < outputs; first += ARX_GROUP) {
         const int known = outputs == ARX_GROUP && work->kept >= need && same_sets(model, work);
         if (!known) {
-            work->any_free = qp_inverse_columns(&model->qp, &work->qp, first, work->move_change);
+            work->any_free = qp_inverse_columns(&model->qp, &work->qp, first, work->column);
             if (work->any_free) find_changes(model, work, with_arx);
         }
         if (work->any_free) {
