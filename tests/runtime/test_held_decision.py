@@ -104,7 +104,11 @@ def test_decisions_lie_on_the_grid_and_cycles_in_between_do_all_the_rest(
     bench: Bench, ears: Ears, tmp_path: Path
 ) -> None:
     levels = [0.31 + 0.01 * k for k in range(11)]
-    events = [cycle(bench, level) for level in levels]
+    good = tmp_path / "nisse.bundles" / "record.json"
+    events = [cycle(bench, level) for level in levels[:5]]
+    assert not good.exists()
+    events += [cycle(bench, level) for level in levels[5:]]
+    assert good.exists()  # by three decisions a site's first bundle has shown that it solves, not by three cycles
     assert [e["time"] for e in events if decided(e)] == [FIRST_POINT_S, FIRST_POINT_S + 300, FIRST_POINT_S + 600]
     # Each decision is that of its point, 0.5 - level, whatever is measured afterwards.
     held = [0.5 - levels[k - k % 5] for k in range(11)]
@@ -131,8 +135,14 @@ def test_decisions_lie_on_the_grid_and_cycles_in_between_do_all_the_rest(
 
 def test_a_held_decision_is_shown_as_such(bench: Bench, ears: Ears, tank: Tank, slow: Slow) -> None:
     at_the_point(bench)
-    cycle(bench, 0.2)
+    tank.set_level(0.2)
+    bench.demand(300.0)
+    bench.cycle()
     state = json.loads(ears.wait_for("nisse/tank/state", lambda m: json.loads(m)["inputs"]["level"]["value"] == 0.2))
+    assert state["inputs"]["demand"]["value"] == 0.3
+    # The plan that is held, with the forecast that it was made for.
+    plan = json.loads(ears.wait_for("nisse/tank/plan"))
+    assert plan["start"] == state["decision"]["made"] and plan["forecasts"]["demand"]["values"] == [0.0] * 5
     solved_ms = 1000 * state["timing"]["decision_solve_s"]
     footer = view(Status("tank", None, state), 0.0)[-3:]
     assert footer[0].startswith("solver  ok, 1 iterations") and f"{solved_ms:.1f} ms" in footer[0]
@@ -286,6 +296,25 @@ def test_a_new_bundle_stands_its_trial_by_deciding(bench: Bench, slow: Slow, ear
     ]  # fmt: skip
     assert [inflow for _, inflow in made] == pytest.approx([0.2] * 3 + [0.1] * 3)
     assert all(step is not None and step[2] == "goes on" for anew, step, _ in seen[:-1] if not anew)
+
+
+def test_a_newcomer_in_shadow_sees_the_cycles_in_which_nobody_decides(
+    start_bench: Start, slow: Slow, tank: Tank, ears: Ears
+) -> None:
+    """What it saw a minute ago stands in for a reading that is missing when both decide."""
+    tank.site.write_text(tank.site.read_text().replace("max_age_s = 30", "max_age_s = 30\nhold_s = 90"))
+    bench = start_bench()
+    at_the_point(bench)
+    slow.put("new", 2.0)
+    ears.say("nisse/tank/request/reload", "")
+    assert trial(ears, cycle(bench, 0.3)) == ("shadow", 1, "goes on")
+    for _ in range(3):
+        assert not decided(cycle(bench, 0.4))
+    tank.device.answer = "silent"
+    event = bench.cycle()
+    assert decided(event) and event["inputs"]["level"]["validity"] == "held"
+    assert trial(ears, event) == ("shadow", 2, "goes on")
+    assert bench.stop() == 0
 
 
 def test_a_newcomer_that_fails_on_probation_does_so_when_it_decides(bench: Bench, slow: Slow, ears: Ears) -> None:
