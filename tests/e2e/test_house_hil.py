@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,11 @@ def test_half_a_day_in_the_daemon_passes_and_replays(house_bundle: BuiltBundle, 
     cycles = result.record.cycles
     assert len(cycles) == 144
     assert {c.level for c in cycles} == {"mpc"}
+    # It decides every half hour, as it was tuned to; set-points move then and never in between.
+    assert [t.solver_s is not None for t in result.timing] == [k % 6 == 0 for k in range(144)]
+    moved = [a.set_point != b.set_point for a, b in pairwise(cycles)]
+    assert sum(moved) >= 12 and {k % 6 for k, has in enumerate(moved, 1) if has} == {0}
+    assert {len(c.plan) > 0 for c in cycles[::24]} == {True}
     powers = np.array([[c.applied[f"power_{i}"] for i in range(1, 5)] for c in cycles])
     assert powers.min() >= 0.0 and powers.max() <= 1.5
     assert (powers.std(axis=0) > 0.05).all(), "every heat pump must follow its plan, not stand still"
