@@ -52,7 +52,8 @@ def _families(snapshot: Snapshot, monotonic_s: float) -> Iterator[list[str]]:
     parts = [({"part": part.removesuffix("_s")}, timing[part]) for part in ("solve_s", "link_s", "overhead_s")]
     yield _family("nisse_cycle_seconds", "gauge", "Where the time of the last cycle went.", parts)
     made = state.get("decision") or {}
-    yield _family("nisse_decision_age_seconds", "gauge", "Of the decision that is acted on; rarer than cycles.", [({}, made.get("age_s"))])
+    # Only where decisions are rarer than cycles.
+    yield _family("nisse_decision_age_seconds", "gauge", "Of the decision acted on.", [({}, made.get("age_s"))])
     for key, text in (("iterations", "Of the last solve."), ("residual", "KKT residual of the last solve.")):
         yield _family(f"nisse_solver_{key}", "gauge", text, [({}, solver.get(key))])
     for key, text in (("value", "In the unit of the bundle."), ("age_s", "Since the input was received.")):

@@ -35,6 +35,8 @@ def run(args: argparse.Namespace) -> int:
     notes = warnings(site, manifest)
     print(f"site      {site.site.name}: {len(site.inputs)} inputs, {len(site.outputs)} outputs, rule {site.rule.kind}")
     print(f"bundle    {manifest.name} ({manifest.system}), {manifest.horizon} steps of {manifest.dt_s:g} s")
+    rhythm = site.rhythm(manifest.decide_every_s)
+    print(f"decides   every {max(rhythm.every_s, rhythm.cycle_s):g} s, in cycles of {rhythm.cycle_s:g} s")
     print(f"signed by {bundle.signer}")
     for note in notes:
         print(f"warning   {note}")
