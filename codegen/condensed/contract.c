@@ -4,13 +4,14 @@
 
 /* Loops whose counts are constants where they are called, and restrict, keep sums in registers. */
 #define INLINED static inline __attribute__((always_inline))
-#define TILE 12 /* factors at a time: with LANES, as many sums as stay in registers */
+#define TILE 12 /* factors by LANES, or ROOMS by WIDE: as many sums as stay in registers */
 #define LANES 8
+#define WIDE 16
 
-/* sum[i][l] = sum over k of factors[k][i] lanes[k][l], the rows of both a stride apart */
+/* sum[i][l] = sum over k of factors[k][i] lanes[k][l], the rows of all three a stride apart */
 INLINED void accumulate(const int count, const int width, int n, const double *restrict factors, int factor_stride,
                         const double *restrict lanes, int lane_stride, double *restrict sum, int sum_stride) {
-    double part[TILE][LANES] = {{0}};
+    double part[TILE][WIDE] = {{0}};
     for (int k = 0; k < n; k++)
         for (int i = 0; i < count; i++) {
             const double factor = factors[k * factor_stride + i];
@@ -20,13 +21,13 @@ INLINED void accumulate(const int count, const int width, int n, const double *r
     for (int i = 0; i < count; i++) memcpy(sum + i * sum_stride, part[i], sizeof(double) * (size_t)width);
 }
 
-/* product [count][group][ROOMS] of `count` factors, a multiple of TILE or ROOMS, with lanes [group][ROOMS]. */
-INLINED void correlate(int n, const int count, const double *factors, int factor_stride, const int group, const double *lanes,
-                      int lane_stride, double *product) {
-    const int all = ROOMS * group, tile = count == ROOMS ? ROOMS : TILE, width = group == 1 ? ROOMS : LANES;
-    for (int l = 0; l < all; l += width)
+/* product [count][width] of `count` factors and `width` lanes: TILE by LANES, the rooms of one costate, or ROOMS by WIDE. */
+INLINED void correlate(int n, const int count, const double *factors, int factor_stride, const int width, const double *lanes,
+                       int lane_stride, double *product) {
+    const int tile = count == ROOMS ? ROOMS : TILE, block = count == ROOMS ? WIDE : width == ROOMS ? ROOMS : LANES;
+    for (int l = 0; l < width; l += block)
         for (int i = 0; i < count; i += tile)
-            accumulate(tile, width, n, factors + i, factor_stride, lanes + l, lane_stride, product + i * all + l, all);
+            accumulate(tile, block, n, factors + i, factor_stride, lanes + l, lane_stride, product + i * width + l, width);
 }
 
 INLINED void hold(int moves, const int *start, const int group, const double *restrict costate, double *restrict held) {
@@ -34,9 +35,11 @@ INLINED void hold(int moves, const int *start, const int group, const double *re
     for (int move = 0; move < moves; move++) {
         double sum[ROOMS * ARX_GROUP] = {0};
         for (int k = start[move]; k < start[move + 1]; k++)
+#pragma omp simd
             for (int l = 0; l < width; l++) sum[l] += costate[k * width + l];
         const double *leaves = costate + start[move] * width, *enters = costate + start[move + 1] * width;
         for (int lag = 0; lag < LAGS; lag++, held += width, leaves += width, enters += width)
+#pragma omp simd
             for (int l = 0; l < width; l++) held[l] = sum[l], sum[l] += enters[l] - leaves[l];
     }
 }
@@ -62,18 +65,20 @@ INLINED void of_plan(const plan_regressors *plan, const int group, const double 
     /* The past powers slide out of the window, and nothing slides in. */
     double past[2 * LAGS][ROOMS] = {{0}};
     for (int k = 0; k < LAGS - 1; k++) memcpy(past[k], plan->past_power + k * INPUTS + 1, sizeof past[k]);
-    double of_signals[LAGS * SIGNALS * ROOMS * group], of_past[YWIN * ROOMS * group], of_power[ROOMS * ROOMS * group];
-    correlate(plan->steps, LAGS * SIGNALS, plan->signals, SIGNALS, group, costate, width, of_signals);
-    correlate(LAGS - 1, YWIN, past[0], ROOMS, group, costate, width, of_past);
+    double of_signals[LAGS * SIGNALS * width], of_past[YWIN * width], of_power[ROOMS][LAGS * width];
+    correlate(plan->steps, LAGS * SIGNALS, plan->signals, SIGNALS, width, costate, width, of_signals);
+    correlate(LAGS - 1, YWIN, past[0], ROOMS, width, costate, width, of_past);
+    correlate(plan->moves, ROOMS, plan->power, ROOMS, LAGS * width, held, LAGS * width, of_power[0]);
     for (int lag = 0; lag < LAGS; lag++) {
         const int oldest_first = LAGS - 1 - lag;
-        const double *own = of_signals + oldest_first * SIGNALS * width, *own_past = of_past + oldest_first * ROOMS * width;
-        double *a = rows + lag * ROOMS * ROOMS, *b = rows + N_A + lag * ROOMS * INPUTS;
-        correlate(plan->moves, ROOMS, plan->power, ROOMS, group, held + lag * width, LAGS * width, of_power);
-        for (int i = 0; i < ROOMS * width; i++) of_power[i] += own_past[i];
+        const double *own = of_signals + oldest_first * SIGNALS * width;
+        double *a = rows + lag * ROOMS * ROOMS, *b = rows + N_A + lag * ROOMS * INPUTS, powers[ROOMS * width];
+        for (int pump = 0; pump < ROOMS; pump++)
+            for (int l = 0; l < width; l++)
+                powers[pump * width + l] = of_power[pump][lag * width + l] + of_past[(oldest_first * ROOMS + pump) * width + l];
         add(ROOMS, group, own, ROOMS, stride, a);
         add(1, group, own + ROOMS * width, INPUTS, stride, b);
-        add(ROOMS, group, of_power, INPUTS, stride, b + 1);
+        add(ROOMS, group, powers, INPUTS, stride, b + 1);
     }
 }
 
@@ -90,8 +95,8 @@ void contract_changes(int steps, int moves, const double *costate, const double 
     const int width = ROOMS * ARX_GROUP;
     double of_y[YWIN][ARX_GROUP][ROOMS], of_power[YWIN][ARX_GROUP][ROOMS]; /* [lag, output][group][input] */
     /* change_y[k] is of the temperatures that costate[k] belongs to; one step later they are a regressor. */
-    correlate(steps - 1, YWIN, costate + ROOMS, ROOMS, ARX_GROUP, change_y, width, of_y[0][0]);
-    correlate(moves, YWIN, held, YWIN, ARX_GROUP, change_power, width, of_power[0][0]);
+    correlate(steps - 1, YWIN, costate + ROOMS, ROOMS, width, change_y, width, of_y[0][0]);
+    correlate(moves, YWIN, held, YWIN, width, change_power, width, of_power[0][0]);
     for (int g = 0; g < ARX_GROUP; g++) {
         double *a = rows + g * stride, *b = a + N_A + 1;
         for (int i = 0; i < YWIN; i++, a += ROOMS, b += INPUTS)

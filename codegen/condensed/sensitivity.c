@@ -182,7 +182,9 @@ static void find_changes(const mpc *model, mpc_work *work, int with_arx) {
         double curvature[ROOMS];
         for (int room = 0, i = k * ROOMS; room < ROOMS; room++, i++)
             curvature[room] = model->qp.q[i] + (work->qp.side[i] ? model->qp.w[i] : 0.0);
-        for (int l = 0; l < width; l++) work->co_change[k * width + l] = curvature[l % ROOMS] * work->change_y[k * width + l];
+        for (int g = 0, l = k * width; g < ARX_GROUP; g++, l += ROOMS)
+#pragma omp simd
+            for (int room = 0; room < ROOMS; room++) work->co_change[l + room] = curvature[room] * work->change_y[l + room];
     }
     memset(work->change_bias, 0, sizeof work->change_bias);
     if (!with_arx) {
@@ -197,8 +199,8 @@ static void find_changes(const mpc *model, mpc_work *work, int with_arx) {
     memset(work->co_change + horizon * width, 0, sizeof(double) * (size_t)(LAGS * width));
     arx_adjoint(&model->arx, horizon, ARX_GROUP, work->co_change);
     contract_hold(model->config.moves, model->start, ARX_GROUP, work->co_change, work->held_co_change);
-    for (int k = 0; k < horizon; k++)
-        for (int l = 0; l < width; l++) work->change_bias[l] += work->co_change[k * width + l];
+    for (int move = 0; move < model->config.moves; move++)
+        for (int l = 0; l < width; l++) work->change_bias[l] += work->held_co_change[move * LAGS * width + l];
 }
 
 /* Their rows of the Jacobian and of the inverse. */
