@@ -9,7 +9,7 @@ static size_t line(size_t doubles) { return (doubles + 7) / 8 * 8; }
 
 size_t mpc_size(const mpc_config *config) {
     const int n = config->moves * ROOMS, m = config->horizon * ROOMS;
-    return 64 + sizeof(double) * (line((size_t)config->horizon) + line((size_t)config->moves) + 2 * line((size_t)n) + line((size_t)m + 2 * ROOMS) * ROOMS + (size_t)m * ROOMS) + qp_matrices_size(n, m);
+    return 64 + sizeof(double) * (line((size_t)config->horizon) + line((size_t)config->moves) + 2 * line((size_t)n) + line((size_t)m + 4 * ROOMS) * ROOMS + (size_t)m * ROOMS) + qp_matrices_size(n, m);
 }
 
 void mpc_create(const mpc_config *config, const int *start, mpc *model, void *memory) {
@@ -21,7 +21,7 @@ void mpc_create(const mpc_config *config, const int *start, mpc *model, void *me
     model->move_weight = next, next += line((size_t)config->moves);
     model->upper = next, next += line((size_t)model->n);
     model->lower = next, next += line((size_t)model->n);
-    model->step_response = next, next += line((size_t)model->m + 2 * ROOMS) * ROOMS;
+    model->step_response = next, next += line((size_t)model->m + 4 * ROOMS) * ROOMS;
     model->bias_response = next, next += (size_t)model->m * ROOMS;
     qp_matrices_create(model->n, model->m, &model->qp, next);
     double factor = config->dt_h;
@@ -44,9 +44,9 @@ static void fill_gamma(mpc *model, double *y, double *v) {
         for (int k = 0; k < horizon; k++) v[(LAGS - 1 + k) * INPUTS + 1 + pump] = 1.0;
         arx_respond(&model->arx, horizon, y, v);
         const double *step = y + YWIN; /* [k][room] after k + 1 steps */
-        double *kept = model->step_response + pump * (horizon + 2) * ROOMS;
-        memset(kept, 0, sizeof(double) * (size_t)((horizon + 2) * ROOMS));
-        memcpy(kept + ROOMS, step, sizeof(double) * (size_t)model->m);
+        double *kept = model->step_response + pump * (horizon + 4) * ROOMS;
+        memset(kept, 0, sizeof(double) * (size_t)((horizon + 4) * ROOMS));
+        memcpy(kept + 2 * ROOMS, step, sizeof(double) * (size_t)model->m);
         for (int move = 0; move < model->config.moves; move++) {
             const int a = model->start[move], b = model->start[move + 1];
             for (int k = a; k < horizon; k++)

@@ -52,8 +52,8 @@ typedef struct {
     const int *start;    /* [moves+1] first step of each move; start[moves] = horizon */
     double *weight;      /* [horizon] gamma^k dt_h */
     double *move_weight; /* [moves] its sum over the steps of each move */
-    double *step_response; /* [ROOMS][1+horizon+1][ROOMS] of the temperatures to 1 kW of each heat pump from the start on,
-                              between two rows of zeros */
+    double *step_response; /* [ROOMS][2+horizon+2][ROOMS] of the temperatures to 1 kW of each heat pump from the start on,
+                              between rows of zeros */
     double *bias_response; /* [m][ROOMS] of the temperatures to a unit bias of each room */
     double *upper;       /* [n] */
     double *lower;       /* [n] */

@@ -208,15 +208,32 @@ void newton_solve(const qp_matrices *qp, newton_system *newton, const int8_t *bo
         if (bound[i]) x[i] = 0.0;
 }
 
-void newton_solve_four(const qp_matrices *qp, newton_system *newton, const int8_t *bound, double *x) {
+/* forward [n][4] := L^-1 of the base times e_i; known for the first moves where the base is theta's. */
+static void forward_units(const qp_matrices *qp, newton_system *newton, const int8_t *bound, int first) {
+    const newton_base *base = newton->base;
+    double *forward = newton->forward;
+    if (base == &newton->of_theta && first == 0) {
+        for (int p = 0; p < qp->n; p++)
+            for (int c = 0; c < 4; c++) forward[4 * p + c] = bound[c] ? 0.0 : qp->forward[4 * p + c];
+        return;
+    }
+    memset(forward, 0, sizeof(double) * (size_t)(4 * base->n_free));
+    int from = base->n_free;
+    for (int c = 3; c >= 0; c--) {
+        const int p = bound[first + c] ? -1 : base->position[first + c];
+        if (p >= 0) forward[4 * p + c] = 1.0, from = p;
+    }
+    dense_forward_many(from, base->n_free, qp->ld, base->factor, 4, forward);
+}
+
+void newton_inverse_four(const qp_matrices *qp, newton_system *newton, const int8_t *bound, int first, double *x) {
     const newton_base *base = newton->base;
     const int n = base->n_free, k = newton->columns, width = newton->width;
     double *forward = newton->forward, t[4][BORDER] = {{0}};
-    for (int p = 0; p < n; p++)
-        for (int c = 0; c < 4; c++) forward[4 * p + c] = x[4 * base->free[p] + c];
-    dense_forward_many(0, n, qp->ld, base->factor, 4, forward);
+    memset(x, 0, sizeof(double) * (size_t)(4 * qp->n));
+    forward_units(qp, newton, bound, first);
     for (int c = 0; k > 0 && c < 4; c++) {
-        for (int a = 0; a < k; a++) t[c][a] = newton->freed[a] >= 0 ? x[4 * newton->freed[a] + c] : 0.0;
+        for (int a = 0; a < k; a++) t[c][a] = newton->freed[a] == first + c;
         for (int p = 0; p < n; p++)
             for (int a = 0; a < k; a++) t[c][a] -= newton->z[p * width + a] * forward[4 * p + c];
         dense_lu_solve(k, newton->schur, newton->pivot, t[c]);
@@ -226,9 +243,7 @@ void newton_solve_four(const qp_matrices *qp, newton_system *newton, const int8_
     }
     dense_backward_four(n, qp->ld, base->factor, forward);
     for (int p = 0; p < n; p++)
-        for (int c = 0; c < 4; c++) x[4 * base->free[p] + c] = forward[4 * p + c];
-    for (int i = 0; i < qp->n; i++)
-        for (int c = 0; bound[i] && c < 4; c++) x[4 * i + c] = 0.0;
+        for (int c = 0; c < 4; c++) x[4 * base->free[p] + c] = bound[base->free[p]] ? 0.0 : forward[4 * p + c];
 }
 
 void newton_multiply(const qp_matrices *qp, const newton_system *newton, const double *x, double *out) {

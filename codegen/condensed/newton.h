@@ -61,8 +61,8 @@ int newton_take(const struct qp_matrices *qp, newton_system *newton, const int8_
 /* x [n] := M^-1 x on the free moves, zero on the others. */
 void newton_solve(const struct qp_matrices *qp, newton_system *newton, const int8_t *bound, double *x);
 
-/* The same for four right-hand sides at once, x [n][4]. */
-void newton_solve_four(const struct qp_matrices *qp, newton_system *newton, const int8_t *bound, double *x);
+/* x [n][4] := M^-1 e_i for the four moves i from `first` on, zero for those on a bound. */
+void newton_inverse_four(const struct qp_matrices *qp, newton_system *newton, const int8_t *bound, int first, double *x);
 
 /* out [n] += M x for an x [n] with few entries, of all moves. */
 void newton_multiply(const struct qp_matrices *qp, const newton_system *newton, const double *x, double *out);

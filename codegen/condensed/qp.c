@@ -252,10 +252,8 @@ void qp_solve(const qp_matrices *qp, qp_work *work, const double *linear, const 
 
 int qp_inverse_columns(const qp_matrices *qp, qp_work *work, int first, double *columns) {
     int free = 0;
-    memset(columns, 0, sizeof(double) * (size_t)(4 * qp->n));
-    if (!work->newton.base || !work->newton.base->valid) return 0;
-    for (int c = 0; c < 4; c++)
-        if (!work->bound[first + c]) columns[4 * (first + c) + c] = 1.0, free++;
-    if (free) newton_solve_four(qp, &work->newton, work->bound, columns);
-    return free > 0;
+    for (int c = 0; c < 4; c++) free += !work->bound[first + c];
+    if (!free || !work->newton.base || !work->newton.base->valid) return 0;
+    newton_inverse_four(qp, &work->newton, work->bound, first, columns);
+    return 1;
 }

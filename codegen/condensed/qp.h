@@ -30,6 +30,7 @@ typedef struct qp_matrices {
     int *width;      /* [m] leading columns that may be non-zero: Gamma is lower block triangular */
     double *hessian; /* [n*ld] lower triangle of diag(r) + Gamma' diag(q) Gamma */
     double *factor;  /* [n*ld] its Cholesky factor: where every cold start begins */
+    double *forward; /* [n][4] L^-1 e_i of that factor for the first four moves */
     double *r;       /* [n] */
     double *q, *w, *target, *lower, *upper; /* [m] */
     int convex;      /* whether `factor` exists */
@@ -75,8 +76,8 @@ void qp_solve(const qp_matrices *qp, qp_work *work, const double *linear, const 
 /* The objective at (u, y). */
 double qp_objective(const qp_matrices *qp, const double *linear, const double *u, const double *y);
 
-/* At a solution: columns [n][4] = (Newton matrix on the free moves)^-1 e_i for the four moves from `first` on, zero for a
- * move on its bound. 0 if all four are. */
+/* At a solution: columns [n][4] = (Newton matrix on the free moves)^-1 e_i for the four moves i from `first` on, zero for a
+ * move on its bound. 0 if all four are, or nothing is solved. */
 int qp_inverse_columns(const qp_matrices *qp, qp_work *work, int first, double *columns);
 
 #endif

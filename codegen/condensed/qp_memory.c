@@ -10,7 +10,7 @@ static void *aligned(void *memory) { return (void *)(((uintptr_t)memory + 63) / 
 
 size_t qp_matrices_size(int n, int m) {
     const size_t ld = line(n);
-    return 64 + sizeof(double) * (ld * (size_t)m + 2 * ld * (size_t)n + ld + 5 * line(m)) + sizeof(int) * (size_t)m;
+    return 64 + sizeof(double) * (ld * (size_t)m + 2 * ld * (size_t)n + 5 * ld + 5 * line(m)) + sizeof(int) * (size_t)m;
 }
 
 void qp_matrices_create(int n, int m, qp_matrices *qp, void *memory) {
@@ -21,6 +21,7 @@ void qp_matrices_create(int n, int m, qp_matrices *qp, void *memory) {
     qp->gamma = next, next += ld * (size_t)m;
     qp->hessian = next, next += ld * (size_t)n;
     qp->factor = next, next += ld * (size_t)n;
+    qp->forward = next, next += 4 * ld;
     qp->r = next, next += ld;
     double **rows[] = {&qp->q, &qp->w, &qp->target, &qp->lower, &qp->upper};
     for (int i = 0; i < 5; i++) *rows[i] = next, next += line(m);
@@ -37,6 +38,9 @@ void qp_matrices_condense(qp_matrices *qp) {
     memcpy(qp->factor, qp->hessian, sizeof(double) * ld * (size_t)qp->n);
     double panel[4 * ld];
     qp->convex = dense_cholesky(qp->n, qp->ld, qp->factor, panel);
+    memset(qp->forward, 0, sizeof(double) * (size_t)(4 * qp->n));
+    for (int c = 0; c < 4; c++) qp->forward[4 * c + c] = 1.0;
+    if (qp->convex) dense_forward_many(0, qp->n, qp->ld, qp->factor, 4, qp->forward);
 }
 
 size_t qp_work_size(int n, int m) {

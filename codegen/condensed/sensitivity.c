@@ -143,10 +143,10 @@ static void cost_rows(const mpc *model, const mpc_work *work, double *rows) {
 /* out [2][ARX_GROUP][ROOMS] = dy of the steps k and k + 1 */
 static inline void respond_twice(const mpc *model, int k, int begun, const double *restrict jump, double *restrict out) {
     enum { PAIR = 2 * ROOMS };
-    const int sequence = (model->config.horizon + 2) * ROOMS;
+    const int sequence = (model->config.horizon + 4) * ROOMS;
     double part[2][ARX_GROUP][PAIR] = {{{0}}};
     for (int move = 0; move < begun; move++) {
-        const double *response = model->step_response + (k - model->start[move] + 1) * ROOMS;
+        const double *response = model->step_response + (k - model->start[move] + 2) * ROOMS;
         for (int pump = 0; pump < ROOMS; pump++)
             for (int g = 0; g < ARX_GROUP; g++) {
                 const double factor = jump[(move * ROOMS + pump) * ARX_GROUP + g];
