@@ -4,9 +4,15 @@
 
 /* Loops whose counts are constants where they are called, and restrict, keep sums in registers. */
 #define INLINED static inline __attribute__((always_inline))
-#define TILE 12 /* factors by LANES, or ROOMS by WIDE: as many sums as stay in registers */
+/* TILE factors by LANES, or ROOMS by WIDE: as many sums as stay in registers. */
 #define LANES 8
+#ifdef __AVX512F__
+#define TILE 12
 #define WIDE 16
+#else
+#define TILE 6
+#define WIDE 8
+#endif
 
 /* sum[i][l] = sum over k of factors[k][i] lanes[k][l], the rows of all three a stride apart */
 INLINED void accumulate(const int count, const int width, int n, const double *restrict factors, int factor_stride,
@@ -21,7 +27,7 @@ INLINED void accumulate(const int count, const int width, int n, const double *r
     for (int i = 0; i < count; i++) memcpy(sum + i * sum_stride, part[i], sizeof(double) * (size_t)width);
 }
 
-/* product [count][width] of `count` factors and `width` lanes: TILE by LANES, the rooms of one costate, or ROOMS by WIDE. */
+/* product [count][width] of `count` factors and `width` lanes. */
 INLINED void correlate(int n, const int count, const double *factors, int factor_stride, const int width, const double *lanes,
                        int lane_stride, double *product) {
     const int tile = count == ROOMS ? ROOMS : TILE, block = count == ROOMS ? WIDE : width == ROOMS ? ROOMS : LANES;
@@ -98,7 +104,7 @@ void contract_changes(int steps, int moves, const double *costate, const double 
     correlate(steps - 1, YWIN, costate + ROOMS, ROOMS, width, change_y, width, of_y[0][0]);
     correlate(moves, YWIN, held, YWIN, width, change_power, width, of_power[0][0]);
     for (int g = 0; g < ARX_GROUP; g++) {
-        double *a = rows + g * stride, *b = a + N_A + 1;
+        double *a = rows + g * stride, *b = a + N_A + 1; /* the outdoor temperature does not change */
         for (int i = 0; i < YWIN; i++, a += ROOMS, b += INPUTS)
             for (int in = 0; in < ROOMS; in++) a[in] += of_y[i][g][in], b[in] += of_power[i][g][in];
     }

@@ -81,8 +81,8 @@ typedef struct {
     double *held_costate; /* [moves][LAGS][ROOMS] */
     int adjoint_known;    /* whether these are of the last solve */
     /* For the first moves of the four heat pumps in one interval, side by side: ... */
-    double *column;         /* [n][ARX_GROUP] z */
-    double *change_power;   /* [moves][ARX_GROUP][ROOMS] the same */
+    double *column;         /* [n][ARX_GROUP] of M^-1 */
+    double *change_power;   /* [moves][ARX_GROUP][ROOMS] z */
     double *change_y;       /* [horizon+1][ARX_GROUP][ROOMS] dy */
     double *co_change;      /* [horizon+LAGS][ARX_GROUP][ROOMS] lambda */
     double *held_co_change; /* [moves][LAGS][ARX_GROUP][ROOMS] */

@@ -1,8 +1,8 @@
 /* Derivatives of the optimal cost and of the first moves, in all of theta, from the factor that the solve left behind.
  *
  * V:  dV/dtheta = dJ/dtheta at the optimal u (envelope theorem): one adjoint recursion through the ARX.
- * pi: with F the free moves and M = d2J/du2 on F, M du_F/dtheta = -d/dtheta (dJ/du)_F. For a first move i and z = M^-1 e_i,
- *       du_i/dtheta = -d/dtheta ( z' dJ/du ) = -d/dtheta DJ(u)[z],
+ * pi: with F the free moves and M = d2J/du2 on F, M du_F/dtheta = -d/dtheta (dJ/du)_F. For a first move i and z = -M^-1 e_i,
+ *       du_i/dtheta = d/dtheta ( z' dJ/du ) = d/dtheta DJ(u)[z],
  *     the derivative of a directional derivative. DJ(u)[z] = sum_k l'(y_k)' dy_k + ..., where dy is the response to z; y
  *     and dy obey the same recursion, so their costates do: lambda belongs to y and is driven by l'' dy, mu to dy and is
  *     driven by l', the same mu as in dV/dtheta. No derivative of Gamma or H is ever formed.
@@ -101,42 +101,50 @@ void mpc_value_gradient(const mpc *model, mpc_work *work, double *gradient) {
     }
 }
 
-/* rows [ARX_GROUP][N_THETA] += d/dtheta DJ(u)[z] for the terms that act on the cost directly. */
-static void cost_rows(const mpc *model, const mpc_work *work, double *rows) {
-    const mpc_config *c = &model->config;
-    const band of = band_of(model);
-    for (int g = 0; g < ARX_GROUP; g++, rows += N_THETA) {
-        double tracked[ROOMS] = {0}, error[ROOMS] = {0}, below[ROOMS] = {0}, above[ROOMS] = {0};
-        for (int k = 0; k < c->horizon; k++) {
-            const double dt = model->weight[k], *y = work->qp.y + k * ROOMS;
-            const double *change = work->change_y + (k * ARX_GROUP + g) * ROOMS;
+/* sums [4][ARX_GROUP][ROOMS] over the horizon of dy: weighted, times the error, and where it is below and above the band */
+static inline void band_sums(int horizon, const band *of, const double *restrict weight, const double *restrict y,
+                             const double *restrict change, double (*restrict sums)[ARX_GROUP][ROOMS]) {
+    double sum[4][ARX_GROUP][ROOMS] = {{{0}}};
+    for (int k = 0; k < horizon; k++, y += ROOMS)
+        for (int g = 0; g < ARX_GROUP; g++, change += ROOMS)
 #pragma omp simd
             for (int room = 0; room < ROOMS; room++) {
-                const double weighted = dt * change[room];
-                tracked[room] += weighted;
-                error[room] += weighted * (y[room] - of.target[room]);
-                below[room] += y[room] < of.lower[room] ? weighted : 0.0;
-                above[room] += y[room] > of.upper[room] ? weighted : 0.0;
+                const double weighted = weight[k] * change[room];
+                sum[0][g][room] += weighted;
+                sum[1][g][room] += weighted * (y[room] - of->target[room]);
+                sum[2][g][room] += y[room] < of->lower[room] ? weighted : 0.0;
+                sum[3][g][room] += y[room] > of->upper[room] ? weighted : 0.0;
             }
-        }
-        const double *y = work->qp.y + (c->horizon - 1) * ROOMS;
-        const double *change = work->change_y + ((c->horizon - 1) * ARX_GROUP + g) * ROOMS;
+    memcpy(sums, sum, sizeof sum);
+}
+
+/* The columns of d/dtheta DJ(u)[z] for the terms that act on the cost directly, in rows [ARX_GROUP][N_THETA]. */
+static void cost_columns(const mpc *model, const mpc_work *work, double *rows) {
+    const mpc_config *c = &model->config;
+    const int last = c->horizon - 1;
+    const band of = band_of(model);
+    double sums[4][ARX_GROUP][ROOMS], price[ARX_GROUP][ROOMS] = {{0}}, power[ARX_GROUP][ROOMS] = {{0}};
+    band_sums(c->horizon, &of, model->weight, work->qp.y, work->change_y, sums);
+    const double *change = work->change_power;
+    for (int move = 0; move < c->moves; move++)
+        for (int g = 0; g < ARX_GROUP; g++, change += ROOMS)
+#pragma omp simd
+            for (int pump = 0; pump < ROOMS; pump++) {
+                price[g][pump] += work->paid[move] * change[pump];
+                power[g][pump] += model->move_weight[move] * work->qp.u[move * ROOMS + pump] * change[pump];
+            }
+    for (int g = 0; g < ARX_GROUP; g++, rows += N_THETA) {
+        const double *last_change = work->change_y + (last * ARX_GROUP + g) * ROOMS;
         for (int room = 0; room < ROOMS; room++) {
-            rows[THETA_SET_POINT + room] -= 2.0 * c->beta * model->theta[THETA_COMFORT + room] * tracked[room];
-            rows[THETA_COMFORT + room] += 2.0 * c->beta * error[room];
-            rows[THETA_BACKOFF_LOW + room] -= c->penalty * below[room];
-            rows[THETA_BACKOFF_HIGH + room] += c->penalty * above[room];
-            rows[THETA_SLOPE + room] += model->terminal * change[room];
-            rows[THETA_CURVATURE + room] += model->terminal * (y[room] - c->set_point) * change[room];
+            rows[THETA_SET_POINT + room] = -2.0 * c->beta * model->theta[THETA_COMFORT + room] * sums[0][g][room];
+            rows[THETA_COMFORT + room] = 2.0 * c->beta * sums[1][g][room];
+            rows[THETA_BACKOFF_LOW + room] = -c->penalty * sums[2][g][room];
+            rows[THETA_BACKOFF_HIGH + room] = c->penalty * sums[3][g][room];
+            rows[THETA_SLOPE + room] = model->terminal * last_change[room];
+            rows[THETA_CURVATURE + room] = model->terminal * (work->qp.y[last * ROOMS + room] - c->set_point) * last_change[room];
         }
-        double price = 0.0, power = 0.0;
-        for (int i = 0; i < model->n; i++) {
-            const double z = work->column[i * ARX_GROUP + g];
-            price += work->paid[i / ROOMS] * z;
-            power += model->move_weight[i / ROOMS] * work->qp.u[i] * z;
-        }
-        rows[THETA_PRICE] += price;
-        rows[THETA_POWER] += power;
+        rows[THETA_PRICE] = (price[g][0] + price[g][1]) + (price[g][2] + price[g][3]);
+        rows[THETA_POWER] = (power[g][0] + power[g][1]) + (power[g][2] + power[g][3]);
     }
 }
 
@@ -159,25 +167,25 @@ static inline void respond_twice(const mpc *model, int k, int begun, const doubl
             out[(l / ROOMS * ARX_GROUP + g) * ROOMS + l % ROOMS] = part[0][g][l] + part[1][g][l];
 }
 
-/* dy = Gamma z, summed by parts: dy[k] = sum over the moves begun of step_response[k - start] (z_move - z_move-1), since
+/* dy = Gamma z, summed by parts: dy[k] = sum over the moves begun of step_response[k - start] (z_move - z_move-1), because
  * those responses stay in the first cache and Gamma does not. Two steps at a time. */
 static void respond(const mpc *model, mpc_work *work) {
     const int width = ROOMS * ARX_GROUP, *start = model->start;
     double jump[model->n * ARX_GROUP];
-    for (int i = 0; i < model->n * ARX_GROUP; i++) jump[i] = work->column[i] - (i < width ? 0.0 : work->column[i - width]);
+    for (int i = 0; i < model->n * ARX_GROUP; i++) jump[i] = (i < width ? 0.0 : work->column[i - width]) - work->column[i];
     for (int k = 0, begun = 0; k < model->config.horizon; k += 2) {
         while (begun < model->config.moves && start[begun] <= k + 1) begun++;
         respond_twice(model, k, begun, jump, work->change_y + k * width);
     }
 }
 
-/* What follows from the columns z of M^-1: the changes dy of the temperatures, and lambda where it is wanted. */
+/* What follows from the columns of M^-1: the changes of the powers z, the changes dy of the temperatures, and lambda where it is wanted. */
 static void find_changes(const mpc *model, mpc_work *work, int with_arx) {
     const int horizon = model->config.horizon, width = ROOMS * ARX_GROUP;
     respond(model, work);
     for (int i = 0; i < model->n; i++)
         for (int g = 0; g < ARX_GROUP; g++)
-            work->change_power[(i / ROOMS * ARX_GROUP + g) * ROOMS + i % ROOMS] = work->column[i * ARX_GROUP + g];
+            work->change_power[(i / ROOMS * ARX_GROUP + g) * ROOMS + i % ROOMS] = -work->column[i * ARX_GROUP + g];
     for (int k = 0; k < horizon; k++) {
         double curvature[ROOMS];
         for (int room = 0, i = k * ROOMS; room < ROOMS; room++, i++)
@@ -206,20 +214,19 @@ static void find_changes(const mpc *model, mpc_work *work, int with_arx) {
 /* Their rows of the Jacobian and of the inverse. */
 static void write_rows(const mpc *model, const mpc_work *work, int with_arx, double *jacobian, double *inverse) {
     const int outputs = model->config.decision * ROOMS;
-    memset(jacobian, 0, sizeof(double) * ARX_GROUP * N_THETA);
-    if (with_arx) {
-        const plan_regressors plan = regressors(model, work);
-        contract_plan(&plan, ARX_GROUP, work->co_change, work->held_co_change, N_THETA, jacobian + THETA_A);
-        contract_changes(plan.steps, plan.moves, work->costate, work->held_costate, work->change_y, work->change_power, N_THETA,
-                         jacobian + THETA_A);
-    }
-    cost_rows(model, work, jacobian);
     for (int g = 0; g < ARX_GROUP; g++) {
-        memcpy(jacobian + g * N_THETA + THETA_BIAS, work->change_bias + g * ROOMS, sizeof(double) * ROOMS);
+        double *row = jacobian + g * N_THETA;
+        memset(row, 0, sizeof(double) * (N_A + N_B));
+        memcpy(row + THETA_BIAS, work->change_bias + g * ROOMS, sizeof(double) * ROOMS);
         /* With the later moves minimised out, the Hessian in the first ones is the inverse of this block of M^-1. */
         for (int i = 0; i < outputs; i++) inverse[g * outputs + i] = work->column[i * ARX_GROUP + g];
     }
-    for (int p = 0; p < ARX_GROUP * N_THETA; p++) jacobian[p] = -jacobian[p];
+    cost_columns(model, work, jacobian);
+    if (!with_arx) return;
+    const plan_regressors plan = regressors(model, work);
+    contract_plan(&plan, ARX_GROUP, work->co_change, work->held_co_change, N_THETA, jacobian + THETA_A);
+    contract_changes(plan.steps, plan.moves, work->costate, work->held_costate, work->change_y, work->change_power, N_THETA,
+                     jacobian + THETA_A);
 }
 
 static int same_sets(const mpc *model, const mpc_work *work) {
