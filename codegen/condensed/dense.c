@@ -146,10 +146,12 @@ void dense_backward_four(int n, int ld, const double *restrict factor, double *r
     int i = n - 1;
     for (; i > 0; i -= 2) {
         const double *restrict below = factor + (long)i * ld, *restrict above = below - ld;
+        const double below_inverse = 1.0 / below[i], above_inverse = 1.0 / above[i - 1];
         double last[4], next[4];
+#pragma omp simd
         for (int c = 0; c < 4; c++) {
-            last[c] = x[4 * i + c] /= below[i];
-            next[c] = x[4 * i - 4 + c] = (x[4 * i - 4 + c] - below[i - 1] * last[c]) / above[i - 1];
+            last[c] = x[4 * i + c] *= below_inverse;
+            next[c] = x[4 * i - 4 + c] = (x[4 * i - 4 + c] - below[i - 1] * last[c]) * above_inverse;
         }
         for (int j = 0; j < i - 1; j++)
 #pragma omp simd

@@ -226,24 +226,39 @@ static void forward_units(const qp_matrices *qp, newton_system *newton, const in
     dense_forward_many(from, base->n_free, qp->ld, base->factor, 4, forward);
 }
 
+/* The border's part: t := S^-1 (c - z' forward), forward -= z t; all [.][4]. */
+static void border_four(newton_system *newton, int n, double (*restrict t)[4], double *restrict forward) {
+    const int k = newton->columns, width = newton->width;
+    const double *restrict z = newton->z;
+    for (int p = 0; p < n; p++)
+        for (int a = 0; a < k; a++)
+#pragma omp simd
+            for (int c = 0; c < 4; c++) t[a][c] -= z[p * width + a] * forward[4 * p + c];
+    for (int c = 0; c < 4; c++) {
+        double column[BORDER];
+        for (int a = 0; a < k; a++) column[a] = t[a][c];
+        dense_lu_solve(k, newton->schur, newton->pivot, column);
+        for (int a = 0; a < k; a++) t[a][c] = column[a];
+    }
+    for (int p = 0; p < n; p++)
+        for (int a = 0; a < k; a++)
+#pragma omp simd
+            for (int c = 0; c < 4; c++) forward[4 * p + c] -= z[p * width + a] * t[a][c];
+}
+
 void newton_inverse_four(const qp_matrices *qp, newton_system *newton, const int8_t *bound, int first, double *x) {
     const newton_base *base = newton->base;
-    const int n = base->n_free, k = newton->columns, width = newton->width;
-    double *forward = newton->forward, t[4][BORDER] = {{0}};
+    double *forward = newton->forward, t[BORDER][4];
     memset(x, 0, sizeof(double) * (size_t)(4 * qp->n));
     forward_units(qp, newton, bound, first);
-    for (int c = 0; k > 0 && c < 4; c++) {
-        for (int a = 0; a < k; a++) t[c][a] = newton->freed[a] == first + c;
-        for (int p = 0; p < n; p++)
-            for (int a = 0; a < k; a++) t[c][a] -= newton->z[p * width + a] * forward[4 * p + c];
-        dense_lu_solve(k, newton->schur, newton->pivot, t[c]);
-        for (int p = 0; p < n; p++) forward[4 * p + c] -= dense_dot(k, newton->z + p * width, t[c]);
-        for (int a = 0; a < k; a++)
-            if (newton->freed[a] >= 0) x[4 * newton->freed[a] + c] = t[c][a];
-    }
-    dense_backward_four(n, qp->ld, base->factor, forward);
-    for (int p = 0; p < n; p++)
+    for (int a = 0; a < newton->columns; a++)
+        for (int c = 0; c < 4; c++) t[a][c] = newton->freed[a] == first + c;
+    if (newton->columns > 0) border_four(newton, base->n_free, t, forward);
+    dense_backward_four(base->n_free, qp->ld, base->factor, forward);
+    for (int p = 0; p < base->n_free; p++)
         for (int c = 0; c < 4; c++) x[4 * base->free[p] + c] = bound[base->free[p]] ? 0.0 : forward[4 * p + c];
+    for (int a = 0; a < newton->columns; a++)
+        for (int c = 0; newton->freed[a] >= 0 && c < 4; c++) x[4 * newton->freed[a] + c] = t[a][c];
 }
 
 void newton_multiply(const qp_matrices *qp, const newton_system *newton, const double *x, double *out) {
