@@ -186,7 +186,7 @@ def find_columns(path: Path, header: list[str], wanted: Sequence[str]) -> list[i
                 remedy = "save the file with commas between columns and points as decimal marks"
                 raise SeriesError(path, f"columns are separated by {called}s", remedy, row=1)
     spare = [name for name in header if name not in wanted]
-    close = difflib.get_close_matches(missing[0], spare, n=1, cutoff=0.4)
+    close = difflib.get_close_matches(missing[0], spare, n=1, cutoff=0.6)
     remedy = f"did you mean {close[0]!r}? rename it" if close else "add or rename it"
     found = ", ".join(header)
     raise SeriesError(path, f"the column is missing (found: {found})", remedy, row=1, column=missing[0])

@@ -258,7 +258,14 @@ class ArxModel:
 
     @classmethod
     def load(cls, path: Path) -> ArxModel:
-        return cls.from_json(path.read_text(encoding="utf-8"), name=str(path))
+        """Raises ArxFormatError for a file that cannot be read, or is none."""
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not UTF-8 text"
+            remedy = "name a file written by `nisse identify --system house`"
+            raise ArxFormatError(f"{path}: {reason}; {remedy}") from error
+        return cls.from_json(text, name=str(path))
 
 
 def reference_model() -> ArxModel:

@@ -68,6 +68,8 @@ def test_a_split_without_weeks_on_both_sides_is_refused_with_the_dates_that_work
     series = generated(4, seed=0)
     with pytest.raises(PeriodError, match="between 2024-01-08 and 2024-01-22"):
         split_at(series, series.start + timedelta(days=3))
+    with pytest.raises(PeriodError, match="leaves 4 weeks to train and 0 to hold out"):
+        split_at(series, series.start + timedelta(days=3650))
     with pytest.raises(PeriodError, match="the data has 2; ask for 1 to 2"):
         split_at(series).held_out_weeks(3)
 

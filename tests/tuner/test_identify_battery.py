@@ -13,6 +13,7 @@ from nisse.cli import main
 from systems.battery.exogenous import generated
 from systems.battery.plant import BatteryPlant, PlantSpec, inverter_loss
 from systems.battery.problem import home_battery
+from systems.battery.spec import BatterySpec
 from systems.series import TimeSeries
 from systems.theta import read_theta
 from tuner.identify.battery import IdentificationError, fit_battery, load_log, simulate_log, write_log
@@ -102,13 +103,20 @@ def test_logs_that_cannot_tell_are_refused_with_what_is_missing() -> None:
     swapped = linear_log(7, noise_soc=0.0, seed=0)
     with pytest.raises(IdentificationError, match="exchange the columns"):
         fit_battery(broken(charge_kw=swapped["discharge_kw"], discharge_kw=swapped["charge_kw"]))
+    with pytest.raises(IdentificationError, match=r"outside 0.7..1; check --capacity-kwh \(40\)"):
+        fit_battery(broken(), BatterySpec(capacity_kwh=40.0))
     with pytest.raises(IdentificationError, match="proportional"):
         fit_battery(broken(charge_kw=np.ones(n), discharge_kw=np.ones(n)))
 
 
 @pytest.mark.parametrize(
     ("column", "value", "remedy"),
-    [("soc", 55.0, "divide by 100"), ("soc", -0.2, "not within 0..1"), ("charge_kw", -1.0, "split signed power")],
+    [
+        ("soc", 55.0, "divide by 100"),
+        ("soc", -0.2, "not within 0..1"),
+        ("charge_kw", -1.0, "split signed power"),
+        ("net_load_kw", 900.0, "divide by 1000"),
+    ],
 )
 def test_impossible_values_in_a_file_are_refused(tmp_path: Path, column: str, value: float, remedy: str) -> None:
     log = linear_log(4, noise_soc=0.0, seed=0)

@@ -17,7 +17,7 @@ from systems.house.rules import Exciting, HeatingCurve, Rule, Thermostat
 from systems.house.weather import generate_conditions
 from tuner.identify.arx_fit import ArxOptions, build_regression, choose_strength, fit_arx, ridge_path
 from tuner.identify.arx_fit import moments as sums
-from tuner.identify.house import identify_house
+from tuner.identify.house import Excitation, find_problems, identify_house
 from tuner.identify.house_log import HouseLog, HouseLogError, simulate_house_log, write_house_log
 
 AUTUMN = generate_conditions(5, start=datetime(2017, 10, 15, tzinfo=UTC), days=40)
@@ -158,6 +158,15 @@ def test_swapped_power_columns_are_told(exciting_log: HouseLog) -> None:
     inputs = exciting_log.inputs[:, [0, 1, 4, 3, 2]]
     result = identify_house(HouseLog(0.0, exciting_log.outputs, inputs, exciting_log.row))
     assert any("power2_kw, power4_kw" in p and "swap" in p for p in result.problems)
+
+
+def test_of_a_power_that_was_not_excited_only_that_is_told() -> None:
+    gain = np.array([[0.5, -0.1, 9.0], [0.5, 9.0, 0.1]])  # outdoors, power 1, power 2: as if swapped
+    still, moved = Excitation(0.0, 0.5, False), Excitation(0.2, 9.0, False)
+    silent = find_problems(reference_model(), gain, np.ones_like(gain), (still, still))
+    assert len(silent) == 1 and "power1_kw, power2_kw: the power hardly ever changes" in silent[0]
+    spoken = find_problems(reference_model(), gain, np.ones_like(gain), (moved, moved))
+    assert any("swap" in problem for problem in spoken) and any("wrong sign" in problem for problem in spoken)
 
 
 def test_too_little_is_refused_with_how_much_more_is_needed(exciting_log: HouseLog) -> None:

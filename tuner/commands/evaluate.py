@@ -8,11 +8,17 @@ from pathlib import Path
 
 from tuner.commands.battery_data import add_data_arguments
 from tuner.commands.output import output_path
+from tuner.commands.own_options import declare_own, refuse_foreign
 
 # Each module offers `run(args) -> exit code`, and `add_arguments(group)` where it has options of its own.
 SYSTEMS: dict[str, str] = {
     "battery": "tuner.commands.evaluate_battery",
     "house": "tuner.commands.evaluate_house",
+}
+
+OWN_OPTIONS: dict[str, tuple[str, ...]] = {
+    "battery": ("data_fitted", "seeds", "horizon", "workers", "generator", "tariff", "max_gap_hours"),
+    "house": ("weather", "model", "beta", "decide_every"),
 }
 
 
@@ -46,7 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         extra = getattr(importlib.import_module(module), "add_arguments", None)
         if extra is not None:
             extra(parser.add_argument_group(f"with --system {name}"))
+    declare_own(parser, OWN_OPTIONS)
 
 
 def run(args: argparse.Namespace) -> int:
+    refuse_foreign(args)
     return int(importlib.import_module(SYSTEMS[args.system]).run(args))

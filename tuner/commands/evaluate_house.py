@@ -87,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
         write_json(args.json, evaluation.document() | {"source": source})
     if args.html is not None:
         write_house_report(args.html, evaluation, source)
+        console.print(f"report: {args.html}", soft_wrap=True)
     return 0
 
 
@@ -96,7 +97,7 @@ def _data(args: argparse.Namespace) -> tuple[ArxModel, Conditions, str]:
         model = reference_model() if args.model is None else ArxModel.load(args.model)
         conditions = generate_conditions(args.seed + 1_000_003, start=HELD_OUT_SEASON)
         return model, conditions, f"a generated season (from {HELD_OUT_SEASON:%Y-%m-%d}, seed {args.seed})"
-    data = data_from_files(args.prices, args.weather, seed=args.seed)
+    data = data_from_files(args.prices, args.weather, evaluate_from=args.train_until, seed=args.seed)
     model = fit_arx(data.log.outputs, data.log.inputs).model if args.model is None else ArxModel.load(args.model)
     first = datetime.fromtimestamp(data.evaluation.start_s, UTC)
     return model, data.evaluation, f"{data.source} from {first:%Y-%m-%d}"

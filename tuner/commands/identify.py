@@ -8,11 +8,17 @@ from pathlib import Path
 
 from tuner.commands.battery_data import seed_number
 from tuner.commands.output import output_path
+from tuner.commands.own_options import ForeignOptionError, declare_own, refuse_foreign
 
 # Each module offers `run(args) -> exit code`, and `add_arguments(group)` where it has options of its own.
 SYSTEMS: dict[str, str] = {
     "battery": "tuner.commands.identify_battery",
     "house": "tuner.commands.identify_house",
+}
+
+OWN_OPTIONS: dict[str, tuple[str, ...]] = {
+    "battery": ("capacity_kwh", "max_gap_hours"),
+    "house": ("days", "plot", "no_constant", "force"),
 }
 
 
@@ -36,7 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         extra = getattr(importlib.import_module(module), "add_arguments", None)
         if extra is not None:
             extra(parser.add_argument_group(f"with --system {name}"))
+    declare_own(parser, OWN_OPTIONS)
 
 
 def run(args: argparse.Namespace) -> int:
+    refuse_foreign(args)
+    if args.log is not None and args.save_log is not None:
+        raise ForeignOptionError("--save-log writes a simulated log, and --log brings one; leave one of them out")
     return int(importlib.import_module(SYSTEMS[args.system]).run(args))

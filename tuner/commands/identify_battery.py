@@ -38,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
     Console().print(_table(fit, log))
     if args.output is not None:
         write_theta(args.output, home_battery(spec), fit.theta, {"method": "least squares", "log": log.source})
+        Console(highlight=False).print(f"written: {args.output}", soft_wrap=True)
     if args.json is not None:
         write_json(args.json, _document(fit, log))
     return 0

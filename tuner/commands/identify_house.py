@@ -71,12 +71,15 @@ def run(args: argparse.Namespace) -> int:
         write_plot(result, args.plot)
     if args.json is not None:
         write_json(args.json, result.document())
+    if args.plot is not None:
+        console.print(f"drawn: {args.plot}", soft_wrap=True, highlight=False)
     for problem in result.problems:
         print(f"nisse identify: {problem}", file=sys.stderr)
     if result.problems and not args.force:
         return 1
     if args.output is not None:
         result.model.save(args.output)
+        console.print(f"written: {args.output}", soft_wrap=True, highlight=False)
     return 0
 
 
@@ -96,7 +99,7 @@ def simulated_log(seed: int, days: float, *, start: datetime = datetime(2017, 9,
 
 def _faults_table(result: HouseIdentification) -> Table:
     faults, share = result.clean.log.faults, result.clean.share_excluded
-    table = Table(title=f"Left out: {share['rows']:.1%} of the samples miss a value ({len(faults)} faults)")
+    table = Table(title=f"Left out: {100 * share['rows']:.1f} % of the samples miss a value ({len(faults)} faults)")
     for heading in ("rows", "signal", "kind", "what"):
         table.add_column(heading)
     for fault in faults[:SHOWN_FAULTS]:
@@ -153,6 +156,6 @@ def _summary(result: HouseIdentification) -> str:
     )
     excitation = ", ".join(f"{1000 * e.unexplained_kw:.0f}" for e in result.excitation)
     return (
-        f"{result.usable_share:.1%} of the samples used; ridge strength {result.fit.strength:g}; {stable} "
+        f"{100 * result.usable_share:.1f} % of the samples used; ridge strength {result.fit.strength:g}; {stable} "
         f"(spectral radius {model.spectral_radius:.5f}); independent variation of the powers {excitation} W"
     )

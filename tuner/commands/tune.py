@@ -7,6 +7,7 @@ import importlib
 from pathlib import Path
 
 from tuner.commands.output import output_path
+from tuner.commands.own_options import declare_own, refuse_foreign
 from tuner.critics import CRITICS
 from tuner.methods import METHODS
 
@@ -14,6 +15,11 @@ from tuner.methods import METHODS
 SYSTEMS: dict[str, str] = {
     "battery": "tuner.commands.tune_battery",
     "house": "tuner.commands.tune_house",
+}
+
+OWN_OPTIONS: dict[str, tuple[str, ...]] = {
+    "battery": ("max_gap_hours",),
+    "house": ("world", "log", "model", "weather", "beta", "exploration_kw", "episodes"),
 }
 
 
@@ -51,9 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         extra = getattr(importlib.import_module(module), "add_arguments", None)
         if extra is not None:
             extra(parser)
+    declare_own(parser, OWN_OPTIONS)
 
 
 def run(args: argparse.Namespace) -> int:
+    refuse_foreign(args)
     if args.checkpoint is None:
         args.checkpoint = args.output.with_suffix(".checkpoint.npz")
     return int(importlib.import_module(SYSTEMS[args.system]).run(args))

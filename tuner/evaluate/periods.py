@@ -55,7 +55,8 @@ def split_at(exogenous: Exogenous, train_until: datetime | None = None) -> Split
     step = len(exogenous) // 2 if train_until is None else exogenous.step_at(train_until)
     boundary = step - (step + exogenous.first_step_of_day) % day
     if boundary < week or len(exogenous) - boundary < week:
-        learn, judge = max(0, boundary) // week, max(0, len(exogenous) - boundary) // week
+        inside = min(max(boundary, 0), len(exogenous))
+        learn, judge = inside // week, (len(exogenous) - inside) // week
         first, last = exogenous.time(week), exogenous.time(len(exogenous) - week)
         raise PeriodError(
             f"{exogenous.source}: training until {exogenous.time(boundary):%Y-%m-%d} leaves {learn} weeks to train "

@@ -33,6 +33,10 @@ MIN_WINDOWS = 24
 IDENTIFICATION_DAYS = 28
 """Length of a log that is simulated."""
 MIN_DAYS = 3
+MAX_POWER_KW = 100.0
+"""No home draws, charges or feeds in more; a log in watts does."""
+MAX_ERRORS_OUTSIDE = 3.0
+"""Standard errors by which an efficiency may lie outside its bounds by chance."""
 
 
 class IdentificationError(ValueError):
@@ -79,6 +83,10 @@ def load_log(path: Path | str, max_gap_s: float = DEFAULT_MAX_GAP_S) -> TimeSeri
         if log[column].min() < 0.0:
             remedy = "split signed power into a charge and a discharge column, both >= 0"
             _refuse(log, column, int(np.argmin(log[column])), "is negative", remedy)
+    for column in LOG_COLUMNS[1:]:
+        largest = int(np.argmax(np.abs(log[column])))
+        if abs(log[column][largest]) > MAX_POWER_KW:
+            _refuse(log, column, largest, f"is above {MAX_POWER_KW:g} kW", "is it in watts? divide by 1000")
     return log
 
 
@@ -126,6 +134,11 @@ def fit_battery(log: TimeSeries, spec: BatterySpec | None = None, *, window_s: f
     estimates, clipped = [], []
     for name, (value, error) in raw.items():
         p = parameters[name]
+        if name != "net_load_bias" and max(p.lower - value, value - p.upper) > max(MAX_ERRORS_OUTSIDE * error, 0.01):
+            raise IdentificationError(
+                f"{log.source}: {name} comes out as {value:.2f} ± {error:.2f}, outside {p.lower:g}..{p.upper:g}; "
+                f"check --capacity-kwh ({spec.capacity_kwh:g}) and that powers are in kW, at the battery's terminals"
+            )
         inside = min(max(value, p.lower), p.upper)
         clipped += [name] if inside != value else []
         estimates.append(Estimate(name, p.unit, inside, error))

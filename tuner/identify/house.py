@@ -250,9 +250,11 @@ def find_problems(model: ArxModel, gain: Array, gain_std: Array, excitation: tup
             f"{', '.join(signals)}: {cause}, so the log cannot tell what the heat pump does; log a week in which the "
             "set-point of each room is moved by about 2 K a few times a day, at different times in different rooms"
         )
+    # The gain of a power that was not excited is chance: what it seems to say would only mislead.
+    told = [e.sufficient for e in excitation]
     own = np.diag(gain[:, 1:])
     for i, (value, std) in enumerate(zip(own, np.diag(gain_std[:, 1:]), strict=True), start=1):
-        if value <= 0.0:
+        if told[i - 1] and value <= 0.0:
             problems.append(
                 f"power{i}_kw: heating gain of room {i} is {value:+.2f} ± {std:.2f} K/kW after {GAIN_HOURS:g} h, "
                 "of the wrong sign: more power would cool the room; check that the columns belong to the same room, "
@@ -260,6 +262,8 @@ def find_problems(model: ArxModel, gain: Array, gain_std: Array, excitation: tup
             )
     for i in range(len(own)):
         for j in range(i):
+            if not (told[i] and told[j]):
+                continue
             if gain[i, 1 + j] > 2 * max(own[i], 0.0) and gain[j, 1 + i] > 2 * max(own[j], 0.0):
                 problems.append(
                     f"power{j + 1}_kw, power{i + 1}_kw: each warms the other's room more than its own; swap the columns"
