@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import platform
+import zlib
 from pathlib import Path
 
 import pytest
@@ -67,12 +69,21 @@ def test_every_file_is_covered_by_the_signature(directory: Path, key: SigningKey
     open_bundle(directory, [key.public])
 
 
+def unzipped(data: bytes) -> bytes | None:
+    try:
+        return gzip.decompress(data)
+    except (OSError, EOFError, zlib.error):
+        return None
+
+
 def test_a_damaged_packed_file_is_refused_and_leaves_nothing(tmp_path: Path, directory: Path, key: SigningKey) -> None:
     packed = pack(directory, tmp_path / "tiny.nisse")
     good = packed.read_bytes()
-    padding = len(good) - 9  # the last byte before the CRC: up to seven of its bits belong to nothing
-    for position in {*range(12), *range(12, len(good), 31), len(good) - 5, len(good) - 1} - {padding}:
-        packed.write_bytes(good[:position] + bytes([good[position] ^ 0x40]) + good[position + 1 :])
+    for position in {*range(12), *range(12, len(good), 31), len(good) - 5, len(good) - 1}:
+        damaged = good[:position] + bytes([good[position] ^ 0x40]) + good[position + 1 :]
+        if position >= 12 and unzipped(damaged) == unzipped(good):
+            continue  # a bit that fills up a block of the stream and belongs to nothing
+        packed.write_bytes(damaged)
         with pytest.raises(errors.BundleError):
             open_bundle(packed, [key.public], unpack_dir=tmp_path / "cache")
     packed.write_bytes(good[: len(good) // 2])
