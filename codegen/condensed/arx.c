@@ -75,11 +75,12 @@ INLINED void weighted_later(const int group, const double *restrict later, const
 INLINED void adjoint(const arx_model *model, int n, const int group, double *costate) {
     /* a is [lag][output][input]: read as rows (lag, output) it is the transposed map of the recursion. */
     const double(*restrict transposed)[ROOMS] = (const double(*)[ROOMS])model->a;
-    double rows[YWIN][PAIR] = {{0}};
-    for (int i = 0; i < YWIN; i++) {
-        memcpy(rows[i], transposed[i], sizeof transposed[i]);
-        if (i + ROOMS < YWIN) memcpy(rows[i] + ROOMS, transposed[i + ROOMS], sizeof transposed[i]);
-    }
+    double rows[YWIN][PAIR];
+    for (int i = 0; i < YWIN; i++)
+        for (int in = 0; in < ROOMS; in++) {
+            rows[i][in] = transposed[i][in];
+            rows[i][ROOMS + in] = i + ROOMS < YWIN ? transposed[i + ROOMS][in] : 0.0;
+        }
     /* Nothing comes after the last step, so an odd n leaves none over. */
     for (int k = n - 1 - n % 2; k > 0; k -= 2) {
         double *late = costate + k * group * ROOMS, *early = late - group * ROOMS, sum[ARX_GROUP][PAIR];

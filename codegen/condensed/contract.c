@@ -57,12 +57,12 @@ void contract_hold(int moves, const int *start, int group, const double *costate
         hold(moves, start, ARX_GROUP, costate, held);
 }
 
-/* rows [group][output][inputs] of one lag, from the first of `count` inputs on, += product [count][group][output] */
-INLINED void add(const int count, const int group, const double *restrict product, int inputs, int stride,
-                 double *restrict rows) {
+/* rows [group][output][inputs] of one lag, from the first of `count` inputs on, := product [count][group][output] */
+INLINED void place(const int count, const int group, const double *restrict product, int inputs, int stride,
+                   double *restrict rows) {
     for (int g = 0; g < group; g++)
         for (int out = 0; out < ROOMS; out++)
-            for (int in = 0; in < count; in++) rows[g * stride + out * inputs + in] += product[(in * group + g) * ROOMS + out];
+            for (int in = 0; in < count; in++) rows[g * stride + out * inputs + in] = product[(in * group + g) * ROOMS + out];
 }
 
 INLINED void of_plan(const plan_regressors *plan, const int group, const double *costate, const double *held, int stride,
@@ -82,9 +82,9 @@ INLINED void of_plan(const plan_regressors *plan, const int group, const double 
         for (int pump = 0; pump < ROOMS; pump++)
             for (int l = 0; l < width; l++)
                 powers[pump * width + l] = of_power[pump][lag * width + l] + of_past[(oldest_first * ROOMS + pump) * width + l];
-        add(ROOMS, group, own, ROOMS, stride, a);
-        add(1, group, own + ROOMS * width, INPUTS, stride, b);
-        add(ROOMS, group, powers, INPUTS, stride, b + 1);
+        place(ROOMS, group, own, ROOMS, stride, a);
+        place(1, group, own + ROOMS * width, INPUTS, stride, b);
+        place(ROOMS, group, powers, INPUTS, stride, b + 1);
     }
 }
 

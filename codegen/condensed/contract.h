@@ -7,7 +7,7 @@
  *   held[move][lag] = sum of costate[k + lag] over the steps k of the move,
  *
  * which takes a sixth of the multiplications when moves last six steps. `group` costates, 1 or ARX_GROUP, go side by side:
- * with the rooms they fill the processor's vectors. Derivatives are added to one row of theta's order for each of them, the
+ * with the rooms they fill the processor's vectors. Derivatives go into one row of theta's order for each of them, the
  * coefficients of A and then those of B, rows `stride` doubles apart.
  */
 #ifndef NISSE_CONDENSED_CONTRACT_H
@@ -28,7 +28,7 @@ typedef struct {
 /* held [moves][LAGS][group][ROOMS] of costate [steps+LAGS][group][ROOMS], start [moves+1]. */
 void contract_hold(int moves, const int *start, int group, const double *costate, double *held);
 
-/* rows += costate times the plan's regressors. */
+/* rows := costate times the plan's regressors. */
 void contract_plan(const plan_regressors *plan, int group, const double *costate, const double *held, int stride,
                    double *rows);
 

@@ -65,7 +65,6 @@ static band band_of(const mpc *model) {
 
 void mpc_value_gradient(const mpc *model, mpc_work *work, double *gradient) {
     const mpc_config *c = &model->config;
-    memset(gradient, 0, sizeof(double) * N_THETA);
     find_adjoint(model, work);
     const plan_regressors plan = regressors(model, work);
     contract_plan(&plan, 1, work->costate, work->held_costate, N_THETA, gradient + THETA_A);
@@ -94,11 +93,14 @@ void mpc_value_gradient(const mpc *model, mpc_work *work, double *gradient) {
         gradient[THETA_SLOPE + room] = model->terminal * last;
         gradient[THETA_CURVATURE + room] = 0.5 * model->terminal * last * last;
     }
+    double price = 0.0, square_of_power = 0.0;
     for (int i = 0; i < model->n; i++) {
         const double power = work->qp.u[i];
-        gradient[THETA_PRICE] += work->paid[i / ROOMS] * power;
-        gradient[THETA_POWER] += 0.5 * model->move_weight[i / ROOMS] * power * power;
+        price += work->paid[i / ROOMS] * power;
+        square_of_power += model->move_weight[i / ROOMS] * power * power;
     }
+    gradient[THETA_PRICE] = price;
+    gradient[THETA_POWER] = 0.5 * square_of_power;
 }
 
 /* sums [4][ARX_GROUP][ROOMS] over the horizon of dy: weighted, times the error, and where it is below and above the band */
@@ -216,7 +218,7 @@ static void write_rows(const mpc *model, const mpc_work *work, int with_arx, dou
     const int outputs = model->config.decision * ROOMS;
     for (int g = 0; g < ARX_GROUP; g++) {
         double *row = jacobian + g * N_THETA;
-        memset(row, 0, sizeof(double) * (N_A + N_B));
+        if (!with_arx) memset(row + THETA_A, 0, sizeof(double) * (N_A + N_B));
         memcpy(row + THETA_BIAS, work->change_bias + g * ROOMS, sizeof(double) * ROOMS);
         /* With the later moves minimised out, the Hessian in the first ones is the inverse of this block of M^-1. */
         for (int i = 0; i < outputs; i++) inverse[g * outputs + i] = work->column[i * ARX_GROUP + g];

@@ -228,7 +228,10 @@ def run(
     jobs = (EpisodeJob * len(episodes))()
     results: list[_Arrays] = []
     alive: list[Array] = []
-    for job, episode in zip(jobs, episodes, strict=True):
+    # The Jacobians are most of what is written: one array for all of them comes in large pages.
+    sizes = [len(e.innovations) // e.mpc.spec.apply * e.mpc.na * e.mpc.ntheta * policy_jacobian for e in episodes]
+    jacobians = np.split(np.empty(sum(sizes)), np.cumsum(sizes))
+    for job, episode, jacobian in zip(jobs, episodes, jacobians, strict=False):
         spec, na, ntheta = episode.mpc.spec, episode.mpc.na, episode.mpc.ntheta
         steps = len(episode.innovations)
         decisions = steps // spec.apply
@@ -258,7 +261,7 @@ def run(
             np.empty(decisions, np.int32),
             np.empty(decisions, np.int32),
             np.empty((decisions if value_gradient else 0, ntheta)),
-            np.empty((decisions if policy_jacobian else 0, na, ntheta)),
+            jacobian.reshape(-1, na, ntheta),
             np.empty((decisions if policy_jacobian else 0, na, na)),
         )
         job.model, job.decisions, job.with_arx = episode.mpc.handle, decisions, with_arx
