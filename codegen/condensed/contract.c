@@ -4,20 +4,18 @@
 
 /* Loops whose counts are constants where they are called, and restrict, keep sums in registers. */
 #define INLINED static inline __attribute__((always_inline))
-/* TILE factors by LANES, or ROOMS by WIDE: as many sums as stay in registers. */
+/* TILE factors by LANES: as many sums as stay in registers. */
 #define LANES 8
 #ifdef __AVX512F__
 #define TILE 12
-#define WIDE 16
 #else
 #define TILE 6
-#define WIDE 8
 #endif
 
 /* sum[i][l] = sum over k of factors[k][i] lanes[k][l], the rows of all three a stride apart */
 INLINED void accumulate(const int count, const int width, int n, const double *restrict factors, int factor_stride,
                         const double *restrict lanes, int lane_stride, double *restrict sum, int sum_stride) {
-    double part[TILE][WIDE] = {{0}};
+    double part[TILE][LANES] = {{0}};
     for (int k = 0; k < n; k++)
         for (int i = 0; i < count; i++) {
             const double factor = factors[k * factor_stride + i];
@@ -27,34 +25,57 @@ INLINED void accumulate(const int count, const int width, int n, const double *r
     for (int i = 0; i < count; i++) memcpy(sum + i * sum_stride, part[i], sizeof(double) * (size_t)width);
 }
 
-/* product [count][width] of `count` factors and `width` lanes. */
+/* product [count][width] of `count` factors, a multiple of TILE, and `width` lanes. */
 INLINED void correlate(int n, const int count, const double *factors, int factor_stride, const int width, const double *lanes,
                        int lane_stride, double *product) {
-    const int tile = count == ROOMS ? ROOMS : TILE, block = count == ROOMS ? WIDE : width == ROOMS ? ROOMS : LANES;
+    const int block = width == ROOMS ? ROOMS : LANES;
     for (int l = 0; l < width; l += block)
-        for (int i = 0; i < count; i += tile)
-            accumulate(tile, block, n, factors + i, factor_stride, lanes + l, lane_stride, product + i * width + l, width);
+        for (int i = 0; i < count; i += TILE)
+            accumulate(TILE, block, n, factors + i, factor_stride, lanes + l, lane_stride, product + i * width + l, width);
 }
 
-INLINED void hold(int moves, const int *start, const int group, const double *restrict costate, double *restrict held) {
-    const int width = ROOMS * group;
+/* sum [width] := that of the costates over the steps of a move */
+INLINED void sum_steps(const int *start, int move, const int width, const double *restrict costate, double *restrict sum) {
+#pragma omp simd simdlen(8)
+    for (int l = 0; l < width; l++) sum[l] = 0.0;
+    for (int k = start[move]; k < start[move + 1]; k++)
+#pragma omp simd simdlen(8)
+        for (int l = 0; l < width; l++) sum[l] += costate[k * width + l];
+}
+
+/* One lag more: the sum moves on by one step. */
+INLINED void slide(const int *start, int move, int lag, const int width, const double *restrict costate, double *restrict sum) {
+    const double *leaves = costate + (start[move] + lag) * width, *enters = costate + (start[move + 1] + lag) * width;
+#pragma omp simd simdlen(8)
+    for (int l = 0; l < width; l++) sum[l] += enters[l] - leaves[l];
+}
+
+void contract_hold(int moves, const int *start, const double *costate, double *held) {
     for (int move = 0; move < moves; move++) {
-        double sum[ROOMS * ARX_GROUP] = {0};
-        for (int k = start[move]; k < start[move + 1]; k++)
-#pragma omp simd
-            for (int l = 0; l < width; l++) sum[l] += costate[k * width + l];
-        const double *leaves = costate + start[move] * width, *enters = costate + start[move + 1] * width;
-        for (int lag = 0; lag < LAGS; lag++, held += width, leaves += width, enters += width)
-#pragma omp simd
-            for (int l = 0; l < width; l++) held[l] = sum[l], sum[l] += enters[l] - leaves[l];
+        double sum[ROOMS];
+        sum_steps(start, move, ROOMS, costate, sum);
+        for (int lag = 0; lag < LAGS; lag++, held += ROOMS) {
+            memcpy(held, sum, sizeof sum);
+            slide(start, move, lag, ROOMS, costate, sum);
+        }
     }
 }
 
-void contract_hold(int moves, const int *start, int group, const double *costate, double *held) {
-    if (group == 1)
-        hold(moves, start, 1, costate, held);
-    else
-        hold(moves, start, ARX_GROUP, costate, held);
+/* product [lag][pump][width] = sum over the moves of power times held costates, which are not stored. */
+INLINED void correlate_powers(const plan_regressors *plan, const int width, const double *restrict costate,
+                              double *restrict product) {
+    memset(product, 0, sizeof(double) * (size_t)(YWIN * width));
+    for (int move = 0; move < plan->moves; move++) {
+        const double *power = plan->power + move * ROOMS;
+        double sum[ROOMS * ARX_GROUP];
+        sum_steps(plan->start, move, width, costate, sum);
+        for (int lag = 0; lag < LAGS; lag++) {
+            for (int pump = 0; pump < ROOMS; pump++)
+#pragma omp simd simdlen(8)
+                for (int l = 0; l < width; l++) product[(lag * ROOMS + pump) * width + l] += power[pump] * sum[l];
+            slide(plan->start, move, lag, width, costate, sum);
+        }
+    }
 }
 
 /* rows [group][output][inputs] of one lag, from the first of `count` inputs on, := product [count][group][output] */
@@ -65,35 +86,31 @@ INLINED void place(const int count, const int group, const double *restrict prod
             for (int in = 0; in < count; in++) rows[g * stride + out * inputs + in] = product[(in * group + g) * ROOMS + out];
 }
 
-INLINED void of_plan(const plan_regressors *plan, const int group, const double *costate, const double *held, int stride,
-                     double *rows) {
+INLINED void of_plan(const plan_regressors *plan, const int group, const double *costate, int stride, double *rows) {
     const int width = ROOMS * group;
     /* The past powers slide out of the window, and nothing slides in. */
     double past[2 * LAGS][ROOMS] = {{0}};
     for (int k = 0; k < LAGS - 1; k++) memcpy(past[k], plan->past_power + k * INPUTS + 1, sizeof past[k]);
-    double of_signals[LAGS * SIGNALS * width], of_past[YWIN * width], of_power[ROOMS][LAGS * width];
+    double of_signals[LAGS * SIGNALS * width], of_past[YWIN * width], of_power[YWIN * width];
     correlate(plan->steps, LAGS * SIGNALS, plan->signals, SIGNALS, width, costate, width, of_signals);
     correlate(LAGS - 1, YWIN, past[0], ROOMS, width, costate, width, of_past);
-    correlate(plan->moves, ROOMS, plan->power, ROOMS, LAGS * width, held, LAGS * width, of_power[0]);
+    correlate_powers(plan, width, costate, of_power);
     for (int lag = 0; lag < LAGS; lag++) {
         const int oldest_first = LAGS - 1 - lag;
         const double *own = of_signals + oldest_first * SIGNALS * width;
-        double *a = rows + lag * ROOMS * ROOMS, *b = rows + N_A + lag * ROOMS * INPUTS, powers[ROOMS * width];
-        for (int pump = 0; pump < ROOMS; pump++)
-            for (int l = 0; l < width; l++)
-                powers[pump * width + l] = of_power[pump][lag * width + l] + of_past[(oldest_first * ROOMS + pump) * width + l];
+        double *a = rows + lag * ROOMS * ROOMS, *b = rows + N_A + lag * ROOMS * INPUTS, *powers = of_power + lag * ROOMS * width;
+        for (int l = 0; l < ROOMS * width; l++) powers[l] += of_past[oldest_first * ROOMS * width + l];
         place(ROOMS, group, own, ROOMS, stride, a);
         place(1, group, own + ROOMS * width, INPUTS, stride, b);
         place(ROOMS, group, powers, INPUTS, stride, b + 1);
     }
 }
 
-void contract_plan(const plan_regressors *plan, int group, const double *costate, const double *held, int stride,
-                   double *rows) {
+void contract_plan(const plan_regressors *plan, int group, const double *costate, int stride, double *rows) {
     if (group == 1)
-        of_plan(plan, 1, costate, held, stride, rows);
+        of_plan(plan, 1, costate, stride, rows);
     else
-        of_plan(plan, ARX_GROUP, costate, held, stride, rows);
+        of_plan(plan, ARX_GROUP, costate, stride, rows);
 }
 
 void contract_changes(int steps, int moves, const double *costate, const double *held, const double *change_y,

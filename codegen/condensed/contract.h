@@ -20,17 +20,17 @@
 /* The regressors along a plan. */
 typedef struct {
     int steps, moves;
+    const int *start;         /* [moves+1] of the moves; start[moves] = steps */
     const double *signals;    /* [LAGS-1+steps][SIGNALS], oldest first: history, then plan */
     const double *past_power; /* [LAGS-1][INPUTS], outdoor temperature first, which is left alone */
     const double *power;      /* [moves][ROOMS] */
 } plan_regressors;
 
-/* held [moves][LAGS][group][ROOMS] of costate [steps+LAGS][group][ROOMS], start [moves+1]. */
-void contract_hold(int moves, const int *start, int group, const double *costate, double *held);
+/* held [moves][LAGS][ROOMS] of one costate [steps+LAGS][ROOMS]. */
+void contract_hold(int moves, const int *start, const double *costate, double *held);
 
-/* rows := costate times the plan's regressors. */
-void contract_plan(const plan_regressors *plan, int group, const double *costate, const double *held, int stride,
-                   double *rows);
+/* rows := costate [steps+LAGS][group][ROOMS] times the plan's regressors. */
+void contract_plan(const plan_regressors *plan, int group, const double *costate, int stride, double *rows);
 
 /* rows += one costate, [steps+LAGS][ROOMS] and its held sums, times ARX_GROUP changes of the plan, change_y
  * [steps][ARX_GROUP][ROOMS] and change_power [moves][ARX_GROUP][ROOMS], from an unchanged history

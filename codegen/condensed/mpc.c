@@ -107,14 +107,13 @@ void mpc_set_theta(mpc *model, const double *theta) {
 }
 
 /* Doubles of the arrays of a mpc_work, in the order in which they lie in memory. */
-enum { WORK_ARRAYS = 14 };
+enum { WORK_ARRAYS = 13 };
 static void work_sizes(const mpc *model, size_t *doubles) {
     const size_t horizon = (size_t)model->config.horizon, moves = (size_t)model->config.moves, n = (size_t)model->n;
     const size_t sizes[WORK_ARRAYS] = {
         (LAGS + horizon) * ROOMS, (LAGS - 1 + horizon) * INPUTS, n, n, n, moves,
         (LAGS - 1 + horizon) * SIGNALS, (LAGS + horizon) * ROOMS, moves * YWIN,
         n * ARX_GROUP, n * ARX_GROUP, (horizon + 1) * ROOMS * ARX_GROUP, (LAGS + horizon) * ROOMS * ARX_GROUP,
-        moves * YWIN * ARX_GROUP,
     };
     for (int i = 0; i < WORK_ARRAYS; i++) doubles[i] = line(sizes[i]);
 }
@@ -133,7 +132,7 @@ void mpc_work_create(const mpc *model, mpc_work *work, void *memory) {
     double **arrays[WORK_ARRAYS] = {
         &work->y, &work->v, &work->linear, &work->lb, &work->ub, &work->paid,
         &work->signals, &work->costate, &work->held_costate,
-        &work->column, &work->change_power, &work->change_y, &work->co_change, &work->held_co_change,
+        &work->column, &work->change_power, &work->change_y, &work->co_change,
     };
     for (int i = 0; i < WORK_ARRAYS; i++) *arrays[i] = next, next += sizes[i];
     qp_work_create(model->n, model->m, &work->qp, next);

@@ -85,7 +85,6 @@ typedef struct {
     double *change_power;   /* [moves][ARX_GROUP][ROOMS] z */
     double *change_y;       /* [horizon+1][ARX_GROUP][ROOMS] dy */
     double *co_change;      /* [horizon+LAGS][ARX_GROUP][ROOMS] lambda */
-    double *held_co_change; /* [moves][LAGS][ARX_GROUP][ROOMS] */
     double change_bias[ARX_GROUP * ROOMS];
     /* ... these depend on the sets alone, not on the state: while the sets stay, they are kept. */
     int8_t *kept_bound, *kept_side; /* [n], [m] */

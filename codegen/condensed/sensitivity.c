@@ -37,13 +37,13 @@ static void find_adjoint(const mpc *model, mpc_work *work) {
     if (work->adjoint_known) return;
     linearise(model, work);
     arx_adjoint(&model->arx, model->config.horizon, 1, work->costate);
-    contract_hold(model->config.moves, model->start, 1, work->costate, work->held_costate);
+    contract_hold(model->config.moves, model->start, work->costate, work->held_costate);
     work->adjoint_known = 1;
 }
 
 static plan_regressors regressors(const mpc *model, const mpc_work *work) {
     return (plan_regressors){
-        .steps = model->config.horizon, .moves = model->config.moves,
+        .steps = model->config.horizon, .moves = model->config.moves, .start = model->start,
         .signals = work->signals, .past_power = work->v, .power = work->qp.u,
     };
 }
@@ -67,7 +67,7 @@ void mpc_value_gradient(const mpc *model, mpc_work *work, double *gradient) {
     const mpc_config *c = &model->config;
     find_adjoint(model, work);
     const plan_regressors plan = regressors(model, work);
-    contract_plan(&plan, 1, work->costate, work->held_costate, N_THETA, gradient + THETA_A);
+    contract_plan(&plan, 1, work->costate, N_THETA, gradient + THETA_A);
     double bias[ROOMS] = {0}, error[ROOMS] = {0}, square[ROOMS] = {0}, below[ROOMS] = {0}, above[ROOMS] = {0};
     const band of = band_of(model);
     for (int k = 0; k < c->horizon; k++) {
@@ -181,7 +181,28 @@ static void respond(const mpc *model, mpc_work *work) {
     }
 }
 
-/* What follows from the columns of M^-1: the changes of the powers z, the changes dy of the temperatures, and lambda where it is wanted. */
+/* bias [ARX_GROUP][ROOMS] := dJ/d bias of each costate: a bias enters every step. */
+static inline void bias_of(int horizon, const double *restrict costate, double *restrict bias) {
+    enum { WIDTH = ROOMS * ARX_GROUP };
+    double sum[WIDTH] = {0};
+    for (int k = 0; k < horizon; k++)
+#pragma omp simd simdlen(8)
+        for (int l = 0; l < WIDTH; l++) sum[l] += costate[k * WIDTH + l];
+    memcpy(bias, sum, sizeof sum);
+}
+
+/* The same from the slopes that drive the costates. */
+static void bias_by_response(const mpc *model, const double *slope, double *bias) {
+    memset(bias, 0, sizeof(double) * ROOMS * ARX_GROUP);
+    for (int k = 0; k < model->config.horizon; k++)
+        for (int g = 0; g < ARX_GROUP; g++, slope += ROOMS)
+            for (int room = 0; room < ROOMS; room++)
+                for (int source = 0; source < ROOMS; source++)
+                    bias[g * ROOMS + source] += model->bias_response[(k * ROOMS + room) * ROOMS + source] * slope[room];
+}
+
+/* What follows from the columns of M^-1: the changes of the powers z, the changes dy of the temperatures, and lambda where
+ * it is wanted. */
 static void find_changes(const mpc *model, mpc_work *work, int with_arx) {
     const int horizon = model->config.horizon, width = ROOMS * ARX_GROUP;
     respond(model, work);
@@ -196,21 +217,13 @@ static void find_changes(const mpc *model, mpc_work *work, int with_arx) {
 #pragma omp simd
             for (int room = 0; room < ROOMS; room++) work->co_change[l + room] = curvature[room] * work->change_y[l + room];
     }
-    memset(work->change_bias, 0, sizeof work->change_bias);
-    if (!with_arx) {
-        for (int k = 0; k < horizon; k++)
-            for (int g = 0; g < ARX_GROUP; g++)
-                for (int room = 0; room < ROOMS; room++)
-                    for (int source = 0; source < ROOMS; source++)
-                        work->change_bias[g * ROOMS + source] += model->bias_response[(k * ROOMS + room) * ROOMS + source] *
-                                                        work->co_change[(k * ARX_GROUP + g) * ROOMS + room];
-        return;
+    if (with_arx) {
+        memset(work->co_change + horizon * width, 0, sizeof(double) * (size_t)(LAGS * width));
+        arx_adjoint(&model->arx, horizon, ARX_GROUP, work->co_change);
+        bias_of(horizon, work->co_change, work->change_bias);
+    } else {
+        bias_by_response(model, work->co_change, work->change_bias);
     }
-    memset(work->co_change + horizon * width, 0, sizeof(double) * (size_t)(LAGS * width));
-    arx_adjoint(&model->arx, horizon, ARX_GROUP, work->co_change);
-    contract_hold(model->config.moves, model->start, ARX_GROUP, work->co_change, work->held_co_change);
-    for (int move = 0; move < model->config.moves; move++)
-        for (int l = 0; l < width; l++) work->change_bias[l] += work->held_co_change[move * LAGS * width + l];
 }
 
 /* Their rows of the Jacobian and of the inverse. */
@@ -226,7 +239,7 @@ static void write_rows(const mpc *model, const mpc_work *work, int with_arx, dou
     cost_columns(model, work, jacobian);
     if (!with_arx) return;
     const plan_regressors plan = regressors(model, work);
-    contract_plan(&plan, ARX_GROUP, work->co_change, work->held_co_change, N_THETA, jacobian + THETA_A);
+    contract_plan(&plan, ARX_GROUP, work->co_change, N_THETA, jacobian + THETA_A);
     contract_changes(plan.steps, plan.moves, work->costate, work->held_costate, work->change_y, work->change_power, N_THETA,
                      jacobian + THETA_A);
 }
