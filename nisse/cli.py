@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
+import importlib.metadata
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from nisse.exits import EXIT_USAGE, run_command
 
@@ -44,13 +48,33 @@ COMMANDS: dict[str, Command] = {
 }
 
 
+class HintingParser(argparse.ArgumentParser):
+    """A usage error names the word that was probably meant."""
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            # Told by the sub-command's own parser: its usage is the one that helps.
+            getattr(parsed, "parser", self).error(f"unrecognized arguments: {' '.join(unknown)}")
+        return parsed
+
+    def error(self, message: str) -> NoReturn:
+        word = re.search(r"(?:unrecognized arguments: |invalid choice: ')([^\s'=]+)", message)
+        known = [*self._option_string_actions, *re.findall(r"'([^']+)'", message.partition("choose from")[2])]
+        close = difflib.get_close_matches(word[1], known, n=1) if word else []
+        super().error(message + (f"; did you mean {close[0]!r}?" if close else ""))
+
+
 def build_parser(name: str | None) -> argparse.ArgumentParser:
     """The parser; only the sub-command `name` gets its arguments, the others their line of help."""
-    parser = argparse.ArgumentParser(
+    parser = HintingParser(
         prog="nisse",
         description="Model predictive control for heat pumps and home batteries, tuned for decisions.",
         epilog="Start with `nisse demo`.",
     )
+    parser.add_argument("--version", action="version", version=f"nisse {importlib.metadata.version('nisse')}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command_name, command in COMMANDS.items():
         sub = commands.add_parser(
@@ -59,6 +83,7 @@ def build_parser(name: str | None) -> argparse.ArgumentParser:
             description=command.help[0].upper() + command.help[1:] + ".",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+        sub.set_defaults(parser=sub)
         if command_name == name:
             importlib.import_module(command.module).add_arguments(sub)
     return parser

@@ -203,7 +203,7 @@ def _total(tuning: HouseTuning, row: int) -> float:
 
 def _learned(tuning: HouseTuning) -> str:
     history = tuning.course.history
-    moved = ", ".join(f"{p.name} {before:.3g} -> {after:.3g}" for p, before, after in tuning.changes())
+    moved = ", ".join(f"{p.name} {before:.3g} → {after:.3g}" for p, before, after in tuning.changes())
     return (
         f"Tuning: {len(history)} iterations, {sum(r.solves for r in history)} solves, "
         f"{sum(r.failures for r in history)} of them failed and were left out. "

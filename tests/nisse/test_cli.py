@@ -38,7 +38,9 @@ def test_only_the_named_command_is_loaded() -> None:
     ("arguments", "code", "words"),
     [
         ((), 2, "COMMAND"),
-        (("demoo",), 2, "invalid choice"),
+        (("demoo",), 2, "did you mean 'demo'?"),
+        (("key", "shwo", "site.pem"), 2, "did you mean 'show'?"),
+        (("check", "--no-bundel", "site.toml"), 2, "did you mean '--no-bundle'?"),
         (("build", "--system", "batery", "--key", "none.pem", "--output", "x.nisse"), 2, "battery"),
         (("check", "no-such-site.toml"), 78, "no-such-site.toml"),
         (("verify", "no-such-bundle.nisse"), 65, "no-such-bundle.nisse"),

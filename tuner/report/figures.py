@@ -37,7 +37,7 @@ STYLE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class LearningPoint:
-    """One iteration of tuning: mean cost per week on training weeks, with an interval where known."""
+    """One iteration of tuning: mean cost per week on held-in weeks, with an interval where known."""
 
     iteration: int
     cost_eur_per_week: float
@@ -163,7 +163,7 @@ def plan_figure(evaluation: Evaluation, name: str) -> Figure:
 
 
 def learning_figure(history: Sequence[LearningPoint]) -> Figure:
-    """Cost on the training weeks against the iteration."""
+    """Cost on the held-in weeks against the iteration."""
     with matplotlib.rc_context(STYLE):
         figure, ax = plt.subplots(figsize=(WIDTH_IN, 2.4), layout="constrained")
         iterations = [point.iteration for point in history]
@@ -174,9 +174,9 @@ def learning_figure(history: Sequence[LearningPoint]) -> Figure:
             highs = np.array([point.high for point in banded], dtype=float)
             ax.fill_between([p.iteration for p in banded], lows, highs, color=COLOURS[TUNED], alpha=0.15, lw=0)
         ax.axhline(history[0].cost_eur_per_week, color=COLOURS[DATA_FITTED], lw=0.9, ls="--", label="data-fitted")
-        ax.legend(loc="upper right")
+        ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0)
         ax.set_xlabel("iteration")
-        ax.set_ylabel("EUR per training week")
+        ax.set_ylabel("EUR per held-in week")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         return figure
 

@@ -71,7 +71,7 @@ def draw_days(evaluation: HouseEvaluation) -> Figure:
     axes[0, 0].set_ylabel("rooms, °C")
     axes[1, 0].set_ylabel("heat pumps, kW")
     axes[2, 0].set_ylabel("price, EUR/kWh")
-    axes[0, 0].legend(frameon=False, fontsize=8, ncols=2)
+    axes[0, 0].legend(loc="lower left", frameon=False, fontsize=8, ncols=4)
     return figure
 
 
@@ -94,6 +94,7 @@ def _draw_day(column: Sequence[Axes], evaluation: HouseEvaluation, day: Day) -> 
     price = evaluation.conditions.price_eur_kwh[first : first + STEPS_PER_DAY]
     column[2].step(hours, price, where="post", color="#444")
     column[2].set_xlabel("hours (UTC)")
+    column[2].set_xticks(range(0, 25, 3))
 
 
 def write_house_report(
