@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from codegen.condensed.solver import CondensedMpc, run
 from systems.house.theta import HouseMpcError, house_theta, theta_values
 from systems.house.weather import generate_conditions
-from tuner.house.critic import StepOptions, propose, sums_of
+from tuner.house.critic import StepOptions, gauss_newton, propose, sums_of
 from tuner.house.data import (
     STEPS_PER_DAY,
     ExperimentData,
@@ -90,6 +90,23 @@ def test_the_critic_finds_the_mean_of_the_innovations(data):
     mean = setting.world.innovation_mean
     assert (np.abs(mean) > 0.003).all()
     assert setting.scale * step.change == pytest.approx(mean, rel=0.3)
+
+
+def test_directions_on_which_no_decision_hangs_are_held_however_many_they_are():
+    """Eq. (30) as a penalty: what it takes from the strong directions does not depend on the number of weak ones."""
+    rng = np.random.default_rng(3)
+    root = rng.standard_normal((4, 4))
+    curvature, gradient, distance = root @ root.T, rng.standard_normal(4), rng.standard_normal(4)
+    options = StepOptions(damping=0.0, support=0.1)
+    alone = gauss_newton(gradient, curvature, distance, options)
+    weak = 400
+    padded = np.zeros((4 + weak, 4 + weak))
+    padded[:4, :4] = curvature
+    noise = 1e-3 * rng.standard_normal(weak)
+    among = gauss_newton(np.concatenate([gradient, noise]), padded, np.concatenate([distance, np.ones(weak)]), options)
+    assert among[:4] == pytest.approx(alone, rel=1e-9)
+    pull = 0.1 * np.linalg.eigvalsh(curvature)[-1]
+    assert among[4:] == pytest.approx(-1.0 - noise / pull)
 
 
 def test_periods_of_a_theta_are_paired(data):

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.house.critic import StepOptions, gauss_newton, policy_curvature, propose, sums_of, weights
+from tuner.house.critic import StepOptions, gauss_newton, largest_curvature, policy_curvature, propose, sums_of, weights
 from tuner.house.transitions import Transitions
 from tuner.methods.spg import generalised_advantage
 
@@ -78,9 +78,10 @@ def by_q_learning(t: Transitions, distance: Array, credit: Credit) -> Improvemen
     z, c = t.advantage_gradient, weights(t)
     matrix, target = (c[:, None] * z).T @ z / len(t), (c[:, None] * z).T @ delta / len(t)
     # The ridge is in the metric of the features, so that it does not depend on the units of theta.
-    size = max(float(np.trace(matrix)) / p, 1e-12)
-    matrix += (options.damping + options.support) * size * np.eye(p)
-    change = np.linalg.solve(matrix, target - options.support * size * distance)
+    damping = options.damping * max(float(np.trace(matrix)) / p, 1e-12)
+    support = options.support * largest_curvature(matrix)
+    matrix += (damping + support) * np.eye(p)
+    change = np.linalg.solve(matrix, target - support * distance)
     return Improvement(change, float(np.sqrt(c @ (delta - z @ change) ** 2 / c.sum())))
 
 
