@@ -98,7 +98,8 @@ INLINED void of_plan(const plan_regressors *plan, const int group, const double 
     for (int lag = 0; lag < LAGS; lag++) {
         const int oldest_first = LAGS - 1 - lag;
         const double *own = of_signals + oldest_first * SIGNALS * width;
-        double *a = rows + lag * ROOMS * ROOMS, *b = rows + N_A + lag * ROOMS * INPUTS, *powers = of_power + lag * ROOMS * width;
+        double *powers = of_power + lag * ROOMS * width;
+        double *a = rows + lag * ROOMS * ROOMS, *b = rows + N_A + lag * ROOMS * INPUTS;
         for (int l = 0; l < ROOMS * width; l++) powers[l] += of_past[oldest_first * ROOMS * width + l];
         place(ROOMS, group, own, ROOMS, stride, a);
         place(1, group, own + ROOMS * width, INPUTS, stride, b);

@@ -33,8 +33,7 @@ void contract_hold(int moves, const int *start, const double *costate, double *h
 void contract_plan(const plan_regressors *plan, int group, const double *costate, int stride, double *rows);
 
 /* rows += one costate, [steps+LAGS][ROOMS] and its held sums, times ARX_GROUP changes of the plan, change_y
- * [steps][ARX_GROUP][ROOMS] and change_power [moves][ARX_GROUP][ROOMS], from an unchanged history
- * and outdoor temperature. */
+ * [steps][ARX_GROUP][ROOMS] and change_power [moves][ARX_GROUP][ROOMS]; history and outdoor temperature do not change. */
 void contract_changes(int steps, int moves, const double *costate, const double *held, const double *change_y,
                       const double *change_power, int stride, double *rows);
 

@@ -9,7 +9,9 @@ static size_t line(size_t doubles) { return (doubles + 7) / 8 * 8; }
 
 size_t mpc_size(const mpc_config *config) {
     const int n = config->moves * ROOMS, m = config->horizon * ROOMS;
-    return 64 + sizeof(double) * (line((size_t)config->horizon) + line((size_t)config->moves) + 2 * line((size_t)n) + line((size_t)m + 4 * ROOMS) * ROOMS + (size_t)m * ROOMS) + qp_matrices_size(n, m);
+    const size_t responses = (line((size_t)m + 4 * ROOMS) + (size_t)m) * ROOMS;
+    return 64 + qp_matrices_size(n, m) +
+           sizeof(double) * (line((size_t)config->horizon) + line((size_t)config->moves) + 2 * line((size_t)n) + responses);
 }
 
 void mpc_create(const mpc_config *config, const int *start, mpc *model, void *memory) {

@@ -9,7 +9,6 @@
  */
 #include <string.h>
 
-#include "dense.h"
 #include "mpc.h"
 
 /* The plan's signals, and l' of the temperatures, which the adjoint recursion turns into mu. */
@@ -143,7 +142,8 @@ static void cost_columns(const mpc *model, const mpc_work *work, double *rows) {
             rows[THETA_BACKOFF_LOW + room] = -c->penalty * sums[2][g][room];
             rows[THETA_BACKOFF_HIGH + room] = c->penalty * sums[3][g][room];
             rows[THETA_SLOPE + room] = model->terminal * last_change[room];
-            rows[THETA_CURVATURE + room] = model->terminal * (work->qp.y[last * ROOMS + room] - c->set_point) * last_change[room];
+            const double last_error = work->qp.y[last * ROOMS + room] - c->set_point;
+            rows[THETA_CURVATURE + room] = model->terminal * last_error * last_change[room];
         }
         rows[THETA_PRICE] = (price[g][0] + price[g][1]) + (price[g][2] + price[g][3]);
         rows[THETA_POWER] = (power[g][0] + power[g][1]) + (power[g][2] + power[g][3]);
@@ -153,15 +153,16 @@ static void cost_columns(const mpc *model, const mpc_work *work, double *rows) {
 /* out [2][ARX_GROUP][ROOMS] = dy of the steps k and k + 1 */
 static inline void respond_twice(const mpc *model, int k, int begun, const double *restrict jump, double *restrict out) {
     enum { PAIR = 2 * ROOMS };
-    const int sequence = (model->config.horizon + 4) * ROOMS;
+    const long sequence = (model->config.horizon + 4) * ROOMS;
+    const double *restrict now = model->step_response + (k + 2) * ROOMS;
     double part[2][ARX_GROUP][PAIR] = {{{0}}};
     for (int move = 0; move < begun; move++) {
-        const double *response = model->step_response + (k - model->start[move] + 2) * ROOMS;
-        for (int pump = 0; pump < ROOMS; pump++)
+        const double *response = now - model->start[move] * ROOMS;
+        for (int pump = 0; pump < ROOMS; pump++, response += sequence, jump += ARX_GROUP)
             for (int g = 0; g < ARX_GROUP; g++) {
-                const double factor = jump[(move * ROOMS + pump) * ARX_GROUP + g];
+                const double factor = jump[g];
 #pragma omp simd simdlen(8)
-                for (int l = 0; l < PAIR; l++) part[pump % 2][g][l] += factor * response[pump * sequence + l];
+                for (int l = 0; l < PAIR; l++) part[pump % 2][g][l] += factor * response[l];
             }
     }
     for (int g = 0; g < ARX_GROUP; g++)

@@ -96,6 +96,34 @@ def test_derivatives_equal_differences_in_random_directions(weights):
     assert compared >= 24
 
 
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        {"moves": coarsening_moves()},
+        {"moves": held_moves(every=1)},
+        {"horizon": 135, "apply": 5, "moves": held_moves(135, every=5)},
+    ],
+    ids=["coarsening", "free", "odd-horizon"],
+)
+def test_derivatives_hold_for_any_pattern_of_moves(pattern):
+    """Powers enter the derivatives move by move, temperatures two steps at a time."""
+    mpc, theta = replace(spec_of("tracking"), **pattern), theta_values(MODEL, **TUNED)
+    states, rng, h = draw_states(4, seed=6, mean_c=20.0), np.random.default_rng(7), 1e-6
+    states = replace(states, outdoor=states.outdoor[:, : mpc.horizon], price=states.price[:, : mpc.horizon])
+    at = solve(CondensedMpc(mpc, theta), states, gradients=True)
+    compared = 0
+    for _ in range(3):
+        direction = rng.normal(size=len(theta)) * np.where(np.arange(len(theta)) < 432, 1e-3, 1e-2)
+        up, down = (solve(CondensedMpc(mpc, theta + sign * h * direction), states) for sign in (1, -1))
+        assert at.value_gradient @ direction == pytest.approx((up.value - down.value) / (2 * h), rel=1e-4, abs=1e-7)
+        move, forward, backward = (up.action - down.action) / (2 * h), up.action - at.action, at.action - down.action
+        smooth = np.abs(forward - backward).max(1) < 1e-3 * h * (1.0 + np.abs(move).max(1))
+        error = np.abs(at.policy_jacobian @ direction - move).max(1)
+        assert (error[smooth] <= 1e-4 * np.abs(move[smooth]).max(1) + 1e-6).all()
+        compared += int(smooth.sum())
+    assert compared >= 8
+
+
 def test_each_group_of_theta_has_its_own_right_column():
     mpc, theta = spec_of("tracking"), theta_values(MODEL, **TUNED)
     states = draw_states(10, seed=3, mean_c=18.2)
