@@ -76,7 +76,7 @@ def secure_broker(folder: Path) -> Iterator[int]:
     with (folder / "secure-broker.log").open("wb") as log:
         process = subprocess.Popen([program, "-c", str(configuration)], stdout=log, stderr=log)
     try:
-        deadline = time.monotonic() + 10.0
+        deadline = time.monotonic() + 60.0
         while b"running" not in (folder / "secure-broker.log").read_bytes() and time.monotonic() < deadline:
             assert process.poll() is None, (folder / "secure-broker.log").read_text()
             time.sleep(0.02)

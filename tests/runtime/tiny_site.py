@@ -232,7 +232,7 @@ class Running:
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
         self.process.send_signal(number)
-        _, errors = self.process.communicate(timeout=15.0)
+        _, errors = self.process.communicate(timeout=60.0)
         return self.process.returncode, errors
 
 
