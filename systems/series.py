@@ -186,10 +186,17 @@ def find_columns(path: Path, header: list[str], wanted: Sequence[str]) -> list[i
                 remedy = "save the file with commas between columns and points as decimal marks"
                 raise SeriesError(path, f"columns are separated by {called}s", remedy, row=1)
     spare = [name for name in header if name not in wanted]
-    close = difflib.get_close_matches(missing[0], spare, n=1, cutoff=0.6)
-    remedy = f"did you mean {close[0]!r}? rename it" if close else "add or rename it"
+    meant = _probably_meant(missing[0], spare)
+    remedy = f"did you mean {meant!r}? rename it" if meant else "add or rename it"
     found = ", ".join(header)
     raise SeriesError(path, f"the column is missing (found: {found})", remedy, row=1, column=missing[0])
+
+
+def _probably_meant(name: str, spare: Sequence[str]) -> str | None:
+    """The column most like `name`, if it is spelled alike, or begins with the same word (price, price_eur_per_kwh)."""
+    alike = difflib.get_close_matches(name, spare, n=1, cutoff=0.6)
+    same_word = [other for other in spare if other.partition("_")[0] == name.partition("_")[0]]
+    return next(iter([*alike, *same_word]), None)
 
 
 def _time(path: Path, text: str, row: int, column: str) -> datetime:
