@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codegen.condensed.solver import CondensedMpc, run
+from nisse.cli import main
 from systems.house.theta import HouseMpcError, house_theta, theta_values
 from systems.house.weather import generate_conditions
 from tuner.house.critic import StepOptions, gauss_newton, propose, sums_of
@@ -180,3 +181,17 @@ def test_groups_select_their_entries_and_unknown_ones_are_refused(data):
     assert (scale > 0).all()
     with pytest.raises(HouseMpcError, match="among"):
         learning_entries(table, ("biases",))
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (("--models", "0"), 2, "--models 0: at least 1"),
+        (("--learning-days", "3", "--model-reading", "sampled"), 2, "--learning-days 3"),
+        (("--groups", "biass"), 78, "'biass' to learn"),
+    ],
+)
+def test_what_cannot_run_is_told_before_the_work(options, code, words, capsys, tmp_path):
+    assert main(["experiment", "smart-home", "--output", str(tmp_path / "out"), *options]) == code
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -13,16 +13,28 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from systems.house.arx import reference_model
+from systems.house.theta import house_theta
 from tuner.house.critic import StepOptions
 from tuner.house.data import ExperimentData, data_from_files, generated_data
 from tuner.house.experiment import Outcome, Progress, run_experiment
 from tuner.house.figure import draw_curves
+from tuner.house.parameters import learning_entries
 from tuner.house.protocol import MOVES, QUICK, SmartHomeSpec
 from tuner.house.summary import summarise
 from tuner.house.sweep import draw_sweep, run_sweep
 
 PROTOCOLS = {"paper": SmartHomeSpec(), "quick": QUICK}
 CONFIRM_PERIODS = {"paper": 20, "quick": 0}
+
+LEAST_FIT_DAYS = 8
+"""Eight blocks that are left out in turn, each with room for the twelve hours that are predicted in it."""
+
+
+class SmartHomeUsageError(ValueError):
+    """Sizes that no run can have."""
+
+    exit_code = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +86,21 @@ def spec_from(args: argparse.Namespace) -> SmartHomeSpec:
         changes["groups"] = tuple(args.groups.split(","))
     if args.support is not None:
         changes["step"] = StepOptions(support=args.support)
-    return replace(PROTOCOLS[args.protocol], **changes)
+    return checked(replace(PROTOCOLS[args.protocol], **changes))
+
+
+def checked(spec: SmartHomeSpec) -> SmartHomeSpec:
+    """The same, told before the work if it cannot be. Raises SmartHomeUsageError and, for `groups`, HouseMpcError."""
+    for name in ("models", "iterations", "days_per_iteration", "interval_days", "periods", "period_days"):
+        if getattr(spec, name) < 1:
+            raise SmartHomeUsageError(f"--{name.replace('_', '-')} {getattr(spec, name)}: at least 1 is needed")
+    if spec.learning_days < LEAST_FIT_DAYS and spec.model_reading == "sampled":
+        raise SmartHomeUsageError(
+            f"--learning-days {spec.learning_days}: a model sampled from its learning period needs at least "
+            f"{LEAST_FIT_DAYS}; learn for longer or take --model-reading exact"
+        )
+    learning_entries(house_theta(reference_model()), spec.groups)
+    return spec
 
 
 def data_from(args: argparse.Namespace, spec: SmartHomeSpec) -> ExperimentData:
