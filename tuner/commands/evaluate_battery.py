@@ -6,13 +6,13 @@ import argparse
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from systems.battery.problem import home_battery
 from systems.theta import read_theta
 from tuner.commands.battery_data import split_from
 from tuner.commands.output import write_json
+from tuner.commands.progress import counted
 from tuner.evaluate.battery import LABELS, NO_BATTERY, Evaluation, evaluate_battery, fit_from_plant
 from tuner.evaluate.periods import check_theta_provenance
 from tuner.report.page import write_report
@@ -39,10 +39,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         data_fitted = fit_from_plant(split, seed=args.seed).theta
     console = Console(highlight=False)
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
-    ) as bar:
-        task = bar.add_task("held-out weeks", total=args.weeks * args.seeds)
+    with counted(console, "held-out weeks", args.weeks * args.seeds) as tell:
         evaluation = evaluate_battery(
             split,
             data_fitted=data_fitted,
@@ -52,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
             seeds=args.seeds,
             seed=args.seed,
             workers=args.workers,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=tell,
         )
     console.print(table_of(evaluation))
     console.print(evaluation.verdict, soft_wrap=True)

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from systems.house.arx import ArxModel, reference_model
@@ -18,6 +17,7 @@ from systems.house.theta import HouseMpc, house_theta, theta_values
 from systems.house.weather import Conditions, generate_conditions
 from systems.theta import read_theta
 from tuner.commands.output import write_json
+from tuner.commands.progress import counted
 from tuner.evaluate.house import HouseEvaluation, evaluate_house, policies, spread_weeks
 from tuner.house.data import data_from_files
 from tuner.house.parameters import ThetaTable
@@ -66,16 +66,14 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         raise HouseEvaluateUsageError(f"--weeks {args.weeks}: {error}") from error
     console = Console(highlight=False)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("weeks of all policies", total=len(starts) * len(makers))
+    with counted(console, "weeks of all policies", len(starts) * len(makers)) as tell:
         evaluation = evaluate_house(
             conditions,
             spec,
             makers,
             starts,
             seed=args.seed,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=tell,
         )
     console.print(table_of(evaluation, source))
     console.print(evaluation.verdict, soft_wrap=True)
