@@ -37,14 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data-fitted",
         type=Path,
         metavar="FILE",
-        help="the data-fitted parameters (default: fitted on training weeks)",
+        help="battery: the data-fitted parameters (default: fitted on training weeks)",
     )
     parser.add_argument("--weeks", type=int, default=12, help="held-out weeks, evenly spread (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, default=2, help="disturbances per week (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=2, help="battery: disturbances per week (default: %(default)s)")
     parser.add_argument(
-        "--horizon", type=int, default=96, metavar="N", help="MPC steps of 15 min (default: %(default)s)"
+        "--horizon", type=int, default=96, metavar="N", help="battery: MPC steps of 15 min (default: %(default)s)"
     )
-    parser.add_argument("--workers", type=int, default=-1, help="processes (default: one per core)")
+    parser.add_argument("--workers", type=int, default=-1, help="battery: processes (default: one per core)")
     parser.add_argument("--json", type=output_path, metavar="PATH", help="write the result for machines")
     parser.add_argument("--html", type=output_path, metavar="PATH", help="write a page with table and plots")
     add_data_arguments(parser)
