@@ -13,7 +13,7 @@ from typing import Any
 from runtime.bundle import Bundle, open_bundle
 from runtime.config import SiteFile, load_site
 from runtime.credentials import mqtt_password, mqtt_section
-from runtime.errors import BundleMalformedError, LinkError
+from runtime.errors import BundleMalformedError, LinkError, ThetaMisfitError
 from runtime.keys import load_key
 from runtime.site_check import open_site_bundle
 from runtime.systemd import Surroundings
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="verb", metavar="pack|install", required=True)
     packing = verbs.add_parser("pack", help="write a signed theta update for a bundle")
     packing.add_argument("bundle", type=Path, help="the bundle that it is for")
-    packing.add_argument("theta", type=Path, help="JSON, name -> value; names left out stay as they are in the bundle")
+    packing.add_argument("theta", type=Path, help="what `nisse tune` wrote, or JSON of name -> value; the rest stays")
     packing.add_argument("--key", type=Path, required=True, help="the signing key, PEM")
     packing.add_argument("--output", type=Path, required=True, metavar="FILE", help="where to write it")
     installing = verbs.add_parser("install", help="put a theta update beside the site's bundle and make it live")
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _pack(args: argparse.Namespace) -> dict[str, Any]:
     bundle = open_bundle(args.bundle, None, arch="any")
-    theta = {**bundle.theta, **_read_theta(args.theta)}
+    theta = {**bundle.theta, **_read_theta(args.theta, bundle.manifest.system)}
     file = write_update(args.output, bundle, theta, load_key(args.key))
     changed = {name: value for name, value in theta.items() if value != bundle.theta.get(name)}
     print(f"{file}: {file.stat().st_size} bytes, changes {len(changed)} of {len(theta)} parameters")
@@ -132,12 +132,19 @@ def ask_to_reload(site: SiteFile) -> None:
         raise LinkError(f"the daemon says: {answer.get('error')}")
 
 
-def _read_theta(file: Path) -> dict[str, float]:
-    """Name -> value, plain or as in a bundle's theta.json. Raises BundleMalformedError."""
+def _read_theta(file: Path, system: str) -> dict[str, float]:
+    """Name -> value: plain, as in a bundle's theta.json, or what `nisse tune` and `identify` write for `system`.
+
+    Raises BundleMalformedError, and ThetaMisfitError for a file of another system.
+    """
     try:
         if file.stat().st_size > MAX_THETA_BYTES:
             raise BundleMalformedError(f"{file}: larger than {MAX_THETA_BYTES >> 20} MB; no theta")
         document = json.loads(file.read_bytes())
+        if isinstance(document.get("theta"), dict):
+            if document.get("system", system) != system:
+                raise ThetaMisfitError(f"{file}: is for system {document['system']!r}, not {system!r}")
+            document = document["theta"]
         return {n: float(v["value"] if isinstance(v, dict) else v) for n, v in document.items()}
     except OSError as error:
         raise BundleMalformedError(f"{file}: {error.strerror}; name a JSON file of name -> value") from error
