@@ -22,18 +22,15 @@ from tuner.evaluate.house import MpcPolicy
 from tuner.house.data import STEPS_PER_DAY, generated_seasons
 from tuner.identify.house_log import log_columns
 
-FIRST_DAY = 60
-"""Of the learning season, which begins in September."""
 
-
-def write_log(name: str, days: int, exploration_kw: float) -> None:
+def write_log(name: str, first_day: int, days: int, exploration_kw: float, seed: int) -> None:
     """NAME.csv and NAME-prices.csv; a random step on each heat pump, held half an hour."""
     season, _ = generated_seasons(0)
-    model, mpc, rng = reference_model(), HouseMpc(), np.random.default_rng(5)
+    model, mpc, rng = reference_model(), HouseMpc(), np.random.default_rng(seed)
     policy = MpcPolicy(CondensedMpc(mpc, theta_values(model, bias=model.innovation_mean)))
-    first, steps = FIRST_DAY * STEPS_PER_DAY, days * STEPS_PER_DAY
+    first, steps = first_day * STEPS_PER_DAY, days * STEPS_PER_DAY
     plant = PhysicalHouse(season, cost=mpc.cost, steps=steps)
-    y, _ = plant.reset(seed=3, options={"first": first})
+    y, _ = plant.reset(seed=seed, options={"first": first})
     times = [datetime.fromtimestamp(season.start_s + (first + k) * season.dt_s, UTC).isoformat() for k in range(steps)]
     noise = exploration_kw * rng.standard_normal((steps // mpc.apply, 4))
     with Path(f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
@@ -53,10 +50,12 @@ def write_log(name: str, days: int, exploration_kw: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", help="of the files, without their ending")
+    parser.add_argument("--first-day", type=int, default=60, help="since the first of September; default: %(default)s")
     parser.add_argument("--days", type=int, default=56, help="default: %(default)s")
     parser.add_argument("--exploration-kw", type=float, default=0.15, help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=5, help="default: %(default)s")
     args = parser.parse_args()
-    write_log(args.name, args.days, args.exploration_kw)
+    write_log(args.name, args.first_day, args.days, args.exploration_kw, args.seed)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from systems.theta import read_theta, write_theta
 from tuner.commands.output import write_json
 from tuner.commands.tune_display import LiveTable, View
 from tuner.evaluate.statistics import Interval, bootstrap_mean
+from tuner.house.critic import StepOptions
 from tuner.house.data import data_from_files, generated_seasons
 from tuner.house.field_log import is_field_log, read_field_log
 from tuner.house.parameters import ThetaTable
@@ -36,7 +37,8 @@ WORLDS = ("physical", "arx", "log")
 HELD_IN_WEEKS, HELD_OUT_WEEKS = 8, 12
 LEARN = {"physical": ("cost",), "arx": ("bias", "cost"), "log": ("cost",)}
 """What of theta learns by default: the weights, which a data fit knows nothing of."""
-LOG_CERTAINTY = 2.0
+LOG_SUPPORT = 0.1
+"""Of eq. (30): on a log nothing can be tried, and what the data fit says is all that holds theta."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -126,7 +128,7 @@ def _spec(args: argparse.Namespace, kind: str) -> HouseTuningSpec:
         method=args.method,
         learn=LEARN[kind] if args.learn is None else tuple(args.learn),
         exploration_kw=args.exploration_kw,
-        certainty=LOG_CERTAINTY if kind == "log" else 1.0,
+        step=StepOptions(support=LOG_SUPPORT if kind == "log" else 0.0),
         seed=args.seed,
     )
     return spec if args.iterations is None else replace(spec, iterations=args.iterations)

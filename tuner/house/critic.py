@@ -16,9 +16,12 @@ actions are on average m, where psi vanishes and |.|^2 does not depend on the ac
 move. The weight c = 1 / V_theta(s) is for the TD error's spread, which grows with what is at stake. dQ/da =
 (d pi/d theta) w at a = pi, hence the policy gradient
 
-    grad_theta J = E[ (d pi/d theta)' dQ/da ] = E[ (d pi/d theta)' (d pi/d theta) ] w
+    grad_theta J = E[ (d pi/d theta)' dQ/da ] = E[ (d pi/d theta)' ( (d pi/d theta) w + K (pi - pi_e) ) ]
 
-The step is Gauss-Newton: with K the Hessian of Q in a, a move of -K^-1 dQ/da is wanted in each state; dtheta fits it:
+with K the Hessian of Q in a. What was explored about another policy pi_e, as on a log, tells dQ/da there; without the
+second term the same log would push theta the same way for ever. Worlds that are explored anew have pi_e = pi.
+
+The step is Gauss-Newton: a move of -K^-1 dQ/da is wanted in each state; dtheta fits it:
 
     ( E[(d pi/d theta)' K (d pi/d theta)] + damping ) dtheta = -grad_theta J - support (theta - theta_0)
 
@@ -60,11 +63,13 @@ class Sums:
     """(p, p) sum (d pi/d theta)'(d pi/d theta), theta in units of its scale"""
     curvature: Array
     """(p, p) sum (d pi/d theta)' K (d pi/d theta)"""
+    drift: Array
+    """(p,) sum (d pi/d theta)' K (pi_theta - explorer's policy)"""
 
     @classmethod
     def empty(cls, p: int, na: int) -> Sums:
         n = 1 + na + p
-        return cls(0.0, 0.0, np.zeros((n, n)), np.zeros(n), 0.0, np.zeros((p, p)), np.zeros((p, p)))
+        return cls(0.0, 0.0, np.zeros((n, n)), np.zeros(n), 0.0, np.zeros((p, p)), np.zeros((p, p)), np.zeros(p))
 
     def after(self, new: Sums, memory: float) -> Sums:
         """The sums with the old ones multiplied by `memory` in [0, 1]."""
@@ -76,6 +81,7 @@ class Sums:
             memory * self.delta_squares + new.delta_squares,
             memory * self.outer + new.outer,
             memory * self.curvature + new.curvature,
+            memory * self.drift + new.drift,
         )
 
 
@@ -100,7 +106,7 @@ def sums_of(t: Transitions, *, gamma: float, trace: float = 0.0) -> Sums:
         cx.T @ delta,
         float(c @ delta**2),
         rows.T @ rows,
-        policy_curvature(t),
+        *policy_curvature(t),
     )
 
 
@@ -109,12 +115,12 @@ def weights(t: Transitions) -> Array:
     return np.asarray(1.0 / np.maximum(t.value, LEAST_VALUE_EUR))
 
 
-def policy_curvature(t: Transitions) -> Array:
-    """(p, p) sum (d pi/d theta)' K (d pi/d theta), K the Hessian of Q_theta in the free actions."""
+def policy_curvature(t: Transitions) -> tuple[Array, Array]:
+    """sum (d pi/d theta)' K (d pi/d theta) (p, p) and sum (d pi/d theta)' K drift (p,), K the Hessian of Q_theta."""
     p = t.policy_jacobian.shape[-1]
     hessian = np.linalg.pinv(t.action_inverse, rcond=1e-9, hermitian=True)
     weighted = np.einsum("tab,tbn->tan", hessian, t.policy_jacobian).reshape(-1, p)
-    return np.asarray(t.policy_jacobian.reshape(-1, p).T @ weighted)
+    return t.policy_jacobian.reshape(-1, p).T @ weighted, weighted.T @ t.drift.reshape(-1)
 
 
 @dataclass(frozen=True)
@@ -153,7 +159,7 @@ def propose(sums: Sums, distance: Array, options: StepOptions) -> Step:
     diagonal = np.arange(first, first + p)
     matrix[diagonal, diagonal] += options.prior / sums.count * np.trace(matrix[first:, first:]) / p
     solution = np.linalg.solve(matrix, sums.target)
-    gradient = sums.outer @ solution[first:] / sums.count
+    gradient = (sums.outer @ solution[first:] + sums.drift) / sums.count
     change = gauss_newton(gradient, sums.curvature / sums.count, distance, options)
     # x - gamma x+ differs from x in the constant alone, so the critic's residual is that of a regression on x.
     solution[0] *= float(sums.lstd[0, 0] / sums.weight)

@@ -1,26 +1,33 @@
 """A recorded closed loop as a world to learn in: it shows what happened once, and nothing can be tried in it.
 
 What teaches is the part of the recorded powers that was not decided by the state: exploration. It is what a regression
-of the powers on the policy and on what the controller saw leaves over. Where next to nothing is left, a change of
-power and its cause cannot be told apart, whatever the amount of data, and the log is refused.
+of the powers on the policy and on what the controller saw leaves over, with the bounds of the heat pumps in it:
+
+    a = clip(x(s)'w + noise, 0, largest power),    E[a|s] as of a clipped normal
+
+for near a bound exploration has a mean, which must not be credited to the power. Where next to nothing is left, a
+change of power and its cause cannot be told apart, whatever the amount of data, and the log is refused.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from codegen.condensed.solver import CondensedMpc, States, solve
 from systems.house.theta import LAGS, HouseMpc
-from tuner.house.transitions import Experience
+from tuner.house.transitions import Experience, mean_within_bounds
 from tuner.house.worlds import Tried
 from tuner.identify.house_log import HouseLog, HouseLogError
 
 Array = NDArray[np.float64]
 LEAST_EXPLORATION_KW = 0.03
+REGRESSION_STEPS = 12
 OUTDOOR_GAP_STEPS = 12
 """Holes in the outdoor temperature up to an hour are bridged: it only serves as its own forecast there."""
 
@@ -51,15 +58,16 @@ class RecordedWorld:
 
 
 def recorded_world(log: HouseLog, price_eur_kwh: Array, mpc: HouseMpc, theta: Array) -> RecordedWorld:
-    """Decisions every half hour wherever the log holds an hour before and the horizon's outdoor temperature after it.
+    """Decisions on the half hours of Unix time wherever the log holds an hour before and the horizon's weather after.
 
-    price_eur_kwh (T,) at the log's samples, NaN where unknown; theta the one to start from. Costs are those of the
-    recorded temperatures and powers; the outdoor temperature that came stands for its forecast.
+    price_eur_kwh (T,) at the log's samples, NaN where unknown; theta the one that decided, and that learning starts
+    from. Costs are those of the recorded temperatures and powers; the outdoor temperature that came stands for its
+    forecast.
     Raises HouseLogError for too few decisions, ExplorationError where the powers explore too little.
     """
     outdoor = _bridged(log.inputs[:, 0], OUTDOOR_GAP_STEPS)
     inputs = np.column_stack([outdoor, log.inputs[:, 1:]])
-    starts = _decisions(log.outputs, inputs, price_eur_kwh, mpc)
+    starts = _decisions(log.outputs, inputs, price_eur_kwh, mpc, round(log.start_s / mpc.dt_s))
     stretches = [part for part in np.split(starts, np.flatnonzero(np.diff(starts) != mpc.apply) + 1) if len(part) > 1]
     count = sum(len(part) - 1 for part in stretches)
     if count < 96:
@@ -68,17 +76,17 @@ def recorded_world(log: HouseLog, price_eur_kwh: Array, mpc: HouseMpc, theta: Ar
             "two unbroken days of temperatures, powers and prices, better some weeks"
         )
     found = [_stretch(part, log.outputs, inputs, price_eur_kwh, mpc) for part in stretches]
-    means, left = _explained(found, CondensedMpc(mpc, theta))
-    spread = left.std(0)
+    controller = CondensedMpc(mpc, theta)
+    decided = [solve(controller, stretch.states).action[:-1] for stretch in found]
+    means = _explained(found, decided, mpc.max_power_kw)
+    spread = np.vstack([e.action - mean for e, mean in zip(found, means, strict=True)]).std(0)
     if (spread < LEAST_EXPLORATION_KW).all():
         raise ExplorationError(
             f"{log.source or 'the log'}: all but {spread.max():.3f} kW of the powers follows from what the controller "
             "saw, so what another decision would have cost cannot be known. Record some weeks with exploration: "
             "half-hour steps of about 0.15 kW at random on each heat pump"
         )
-    return RecordedWorld(
-        [Experience(e.states, e.asked, e.action, mean, e.cost) for e, mean in zip(found, means, strict=True)], spread
-    )
+    return RecordedWorld([replace(e, mean=m, decided=d) for e, m, d in zip(found, means, decided, strict=True)], spread)
 
 
 def _bridged(values: Array, longest: int) -> Array:
@@ -94,11 +102,16 @@ def _bridged(values: Array, longest: int) -> Array:
     return np.where(known | bridged, filled, np.nan)
 
 
-def _decisions(outputs: Array, inputs: Array, price: Array, mpc: HouseMpc) -> NDArray[np.int64]:
-    """Samples on the half-hour grid at which the state, the forecasts and the next half hour are known."""
+def _decisions(outputs: Array, inputs: Array, price: Array, mpc: HouseMpc, first: int) -> NDArray[np.int64]:
+    """Samples on the half hours at which the state, the forecasts and the next half hour are known.
+
+    `first`: number of the log's first sample since the Unix epoch. Half hours that lie across two decisions would take
+    what the second saw of the first for exploration.
+    """
     seen = np.isfinite(outputs).all(1) & np.isfinite(inputs).all(1)
     ahead = np.isfinite(inputs[:, 0]) & np.isfinite(price)
-    starts = np.arange(LAGS - 1, len(outputs) - mpc.horizon, mpc.apply)
+    begin = LAGS - 1 + (-(first + LAGS - 1)) % mpc.apply
+    starts = np.arange(begin, len(outputs) - mpc.horizon, mpc.apply)
     history = sliding_window_view(seen, LAGS).all(1)[starts - LAGS + 1]
     forecast = sliding_window_view(ahead, mpc.horizon).all(1)[starts]
     return np.asarray(starts[history & forecast], dtype=np.int64)
@@ -116,20 +129,35 @@ def _stretch(starts: NDArray[np.int64], outputs: Array, inputs: Array, price: Ar
     return Experience(states, action, action, action, cost)
 
 
-def _explained(stretches: list[Experience], controller: CondensedMpc) -> tuple[list[Array], Array]:
-    """(per stretch (n, rooms) the powers that the state explains, all the rest (N, rooms)), kW."""
-    features, actions = [], []
-    for stretch in stretches:
+def _explained(stretches: Sequence[Experience], decided: Sequence[Array], max_power_kw: float) -> list[Array]:
+    """Per stretch (n, rooms) the mean of the powers given the state, kW; `decided` are the policy's."""
+    features = []
+    for stretch, policy in zip(stretches, decided, strict=True):
         s = stretch.states
-        policy = solve(controller, s).action[:-1]
         now, hour = s.outputs[:-1, -1], s.outputs[:-1, -1] - s.outputs[:-1, 0]
         seen = (s.outdoor[:-1, 0], s.price[:-1, 0], s.price[:-1].mean(1))
-        features.append(np.column_stack([np.ones(len(policy)), policy, now, hour, s.inputs[:-1, -1, 1:], *seen]))
-        actions.append(stretch.action)
-    x, a = np.vstack(features), np.vstack(actions)
+        features.append(np.column_stack([policy, now, hour, s.inputs[:-1, -1, 1:], *seen]))
+    x, action = np.vstack(features), np.vstack([stretch.action for stretch in stretches])
+    x = np.column_stack([np.ones(len(x)), (x - x.mean(0)) / np.maximum(x.std(0), 1e-6)])
+    mean = np.column_stack([clipped_regression(x, action[:, room], max_power_kw) for room in range(action.shape[1])])
+    return np.split(mean, np.cumsum([len(policy) for policy in decided])[:-1])
+
+
+def clipped_regression(x: Array, action: Array, upper: float) -> Array:
+    """(n,) E[a|x] of a = clip(x'w + noise, 0, upper), for x (n, k) and a (n,); Gauss-Newton on the squared residuals.
+
+    The noise's spread is that of the residuals where the bounds are two spreads away.
+    """
     # A light ridge: temperatures of four rooms and their hour's change are nearly collinear in a calm log.
-    x_scaled = x / np.maximum(x.std(0), 1e-6)
-    x_scaled[:, 0] = 1.0
-    weights = np.linalg.lstsq(x_scaled.T @ x_scaled + 1e-3 * np.eye(x.shape[1]), x_scaled.T @ a, rcond=None)[0]
-    mean = x_scaled @ weights
-    return np.split(mean, np.cumsum([len(part) for part in actions])[:-1]), a - mean
+    ridge = 1e-3 * np.eye(x.shape[1])
+    w = np.linalg.solve(x.T @ x + ridge, x.T @ action)
+    std = LEAST_EXPLORATION_KW
+    for _ in range(REGRESSION_STEPS):
+        centre = x @ w
+        free = (centre > 2.0 * std) & (centre < upper - 2.0 * std)
+        std = max(float((action - centre)[free].std()) if free.sum() > x.shape[1] else std, LEAST_EXPLORATION_KW / 2)
+        share = ndtr((upper - centre) / std) - ndtr(-centre / std)
+        slope = share[:, None] * x
+        residual = action - mean_within_bounds(centre, std, 0.0, upper)
+        w = w + np.linalg.solve(slope.T @ slope + ridge, slope.T @ residual)
+    return mean_within_bounds(x @ w, std, 0.0, upper)

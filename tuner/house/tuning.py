@@ -55,7 +55,7 @@ class HouseTuningSpec:
     tolerance: float = 0.0
     """A change is dropped when it raises the held-in cost by more than so many standard errors (paired)."""
     certainty: float = 1.0
-    """Standard errors that a direction of the change must exceed to be followed; more where nothing can be tried."""
+    """Standard errors that a direction of the change must exceed to be followed."""
     step: StepOptions = field(default_factory=StepOptions)
     seed: int = 0
 
