@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
     site = load_site(args.site)
     if args.no_bundle:
         print(
-            f"site      {site.site.name}: {len(site.inputs)} inputs, {len(site.outputs)} outputs; bundle not looked at"
+            f"site      {site.site.name}: inputs: {len(site.inputs)}, outputs: {len(site.outputs)}; bundle not looked at"
         )
         print("ok")
         if args.json is not None:
@@ -33,7 +33,9 @@ def run(args: argparse.Namespace) -> int:
         bundle = open_site_bundle(site, Path(folder))
     manifest = bundle.manifest
     notes = warnings(site, manifest)
-    print(f"site      {site.site.name}: {len(site.inputs)} inputs, {len(site.outputs)} outputs, rule {site.rule.kind}")
+    print(
+        f"site      {site.site.name}: inputs: {len(site.inputs)}, outputs: {len(site.outputs)}, rule {site.rule.kind}"
+    )
     print(f"bundle    {manifest.name} ({manifest.system}), {manifest.horizon} steps of {manifest.dt_s:g} s")
     rhythm = site.rhythm(manifest.decide_every_s)
     print(f"decides   every {max(rhythm.every_s, rhythm.cycle_s):g} s, in cycles of {rhythm.cycle_s:g} s")

@@ -45,7 +45,7 @@ def add_arguments(group: argparse._ArgumentGroup) -> None:
         type=int,
         default=30,
         metavar="MIN",
-        help="5 to 30; the daemon: 5 (default: %(default)s)",
+        help="5 to 30, as `[controller] decide_every_s` of the site (default: %(default)s)",
     )
 
 
