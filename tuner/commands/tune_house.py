@@ -246,7 +246,7 @@ def _summary(tuning: HouseTuning, verdict: Interval | None) -> str:
         lines.append("run `nisse evaluate` on held-out weeks before using it")
     else:
         span = f"{verdict.mean:.2f} % (95 % interval {verdict.low:.2f} to {verdict.high:.2f})"
-        lines.append(f"held-out weeks: total cost falls by {span}")
+        lines.append(f"held-out weeks: improvement of the total cost {span}")
         if verdict.low <= 0.0:
             lines.append("the interval holds zero: these weeks do not show that it helps; keep the old theta")
     return "\n".join(lines)
