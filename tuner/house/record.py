@@ -22,7 +22,7 @@ from tuner.house.data import ExperimentData
 from tuner.house.protocol import AgentState, SmartHomeSpec
 
 Array = NDArray[np.float64]
-FORMAT = 2
+FORMAT = 3
 
 
 class RecordError(ValueError):

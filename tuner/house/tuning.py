@@ -31,7 +31,7 @@ from tuner.trainer import TrainingError, worse
 from tuner.trainer_state import CheckpointError
 
 Array = NDArray[np.float64]
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
