@@ -21,9 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     site = load_site(args.site)
     if args.no_bundle:
-        print(
-            f"site      {site.site.name}: inputs: {len(site.inputs)}, outputs: {len(site.outputs)}; bundle not looked at"
-        )
+        size = f"inputs: {len(site.inputs)}, outputs: {len(site.outputs)}"
+        print(f"site      {site.site.name}: {size}; bundle not looked at")
         print("ok")
         if args.json is not None:
             args.json.write_text(json.dumps({"site": site.site.name}) + "\n", encoding="utf-8")
