@@ -87,7 +87,6 @@ class Sums:
 
 def sums_of(t: Transitions, *, gamma: float, trace: float = 0.0) -> Sums:
     """Sums over transitions that hold exploration and the policy Jacobian; `trace` is lambda."""
-    p = t.policy_jacobian.shape[-1]
     deviation = t.action - t.mean_action
     psi = np.einsum("tan,ta->tn", t.policy_jacobian, deviation)
     x = np.hstack([np.ones((len(psi), 1)), deviation**2, psi])
@@ -98,7 +97,7 @@ def sums_of(t: Transitions, *, gamma: float, trace: float = 0.0) -> Sums:
     step[:, 0] /= 1.0 - gamma * trace
     c = weights(t)
     cx = c[:, None] * x
-    rows = t.policy_jacobian.reshape(-1, p)
+    rows, curved = _rows(t), _curved_rows(t)
     return Sums(
         float(len(t)),
         float(c.sum()),
@@ -106,7 +105,8 @@ def sums_of(t: Transitions, *, gamma: float, trace: float = 0.0) -> Sums:
         cx.T @ delta,
         float(c @ delta**2),
         rows.T @ rows,
-        *policy_curvature(t),
+        rows.T @ curved,
+        curved.T @ t.drift.reshape(-1),
     )
 
 
@@ -115,12 +115,20 @@ def weights(t: Transitions) -> Array:
     return np.asarray(1.0 / np.maximum(t.value, LEAST_VALUE_EUR))
 
 
-def policy_curvature(t: Transitions) -> tuple[Array, Array]:
-    """sum (d pi/d theta)' K (d pi/d theta) (p, p) and sum (d pi/d theta)' K drift (p,), K the Hessian of Q_theta."""
-    p = t.policy_jacobian.shape[-1]
+def policy_curvature(t: Transitions) -> Array:
+    """(p, p) sum (d pi/d theta)' K (d pi/d theta), K the Hessian of Q_theta in the free actions."""
+    return np.asarray(_rows(t).T @ _curved_rows(t))
+
+
+def _rows(t: Transitions) -> Array:
+    """(n na, p) d pi/d theta"""
+    return t.policy_jacobian.reshape(-1, t.policy_jacobian.shape[-1])
+
+
+def _curved_rows(t: Transitions) -> Array:
+    """(n na, p) K (d pi/d theta)"""
     hessian = np.linalg.pinv(t.action_inverse, rcond=1e-9, hermitian=True)
-    weighted = np.einsum("tab,tbn->tan", hessian, t.policy_jacobian).reshape(-1, p)
-    return t.policy_jacobian.reshape(-1, p).T @ weighted, weighted.T @ t.drift.reshape(-1)
+    return np.asarray(np.einsum("tab,tbn->tan", hessian, t.policy_jacobian).reshape(_rows(t).shape))
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ def by_likelihood_ratio(t: Transitions, distance: Array, credit: Credit) -> Impr
     advantage = generalised_advantage(delta, t.segment, credit.gamma * credit.trace)
     score = np.einsum("nap,na->np", t.policy_jacobian, t.asked - t.policy) / credit.exploration_kw**2
     gradient = score.T @ (advantage - advantage.mean()) / len(t)
-    change = gauss_newton(gradient, policy_curvature(t)[0] / len(t), distance, credit.step)
+    change = gauss_newton(gradient, policy_curvature(t) / len(t), distance, credit.step)
     return Improvement(change, float(np.sqrt(np.mean(delta**2))))
 
 
@@ -116,7 +116,7 @@ def keep_what_is_sure(
 
     the positive-part shrinkage of James and Stein, "Estimation with quadratic loss" (1961), for a single component.
     """
-    _, basis = np.linalg.eigh(policy_curvature(t)[0])
+    _, basis = np.linalg.eigh(policy_curvature(t))
     block = np.arange(len(t)) * BLOCKS // len(t)
     without = np.array([improve(t.select(block != b)).change @ basis for b in range(BLOCKS)])
     error = np.sqrt((BLOCKS - 1) / BLOCKS * ((without - without.mean(0)) ** 2).sum(0))
