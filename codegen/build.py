@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ from codegen.solver import (
 )
 from codegen.toolchain import TARGETS, acados_tree, target_arch
 from codegen.verify import DEFAULT_PROBLEMS, Progress, VerificationError, certify, failures
+from codegen.versions import versions_of
 from runtime.bundle import Manifest, ParameterSpec, SafetySet, SignalSpec, pack, write_bundle
 from runtime.manifest import ArxObserver, DirectEstimator
 from systems.catalogue import Shape, full_spec, make_observer, make_problem, make_safety
@@ -119,7 +119,7 @@ def make_manifest(problem: Problem, request: BuildRequest, acados_versions: Mapp
         estimator=DirectEstimator() if observer is None else ArxObserver.model_validate(observer),
         provenance={
             "problem": {"spec": full_spec(request.shape), **grid, **model},
-            "tools": {"nisse": version("nisse"), "casadi": ca.CasadiMeta.version(), "acados": dict(acados_versions)},
+            "tools": {**versions_of(), "casadi": ca.CasadiMeta.version(), "acados": dict(acados_versions)},
             **request.provenance,
         },
         created=request.created,

@@ -23,8 +23,8 @@ from hil.errors import ScenarioError
 from hil.toml_source import TomlSource
 from runtime.toml_lines import did_you_mean
 
-SHIPPED = (Path(__file__).parents[1] / "scenarios", Path(__file__).parent / "scenarios")
-"""Where scenarios are in a checkout, and in an installed wheel."""
+SHIPPED = (Path(__file__).parent / "scenarios", Path(__file__).parents[1] / "scenarios")
+"""Where scenarios are in an installed wheel, and in a checkout."""
 SIGNAL_KINDS = ("off", "stuck", "garbage", "nan", "wrong", "slow", "delayed", "intermittent")
 LINK_KINDS: dict[str, tuple[str, ...]] = {
     "serial": ("off", "garbage", "bad_crc", "exception", "slow", "cable_pull"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
-import importlib.metadata
 import os
 import re
 import sys
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from nisse.exits import EXIT_USAGE, run_command
+from runtime.version import DISTRIBUTION, VERSION
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def build_parser(name: str | None) -> argparse.ArgumentParser:
         description="Model predictive control for heat pumps and home batteries, tuned for decisions.",
         epilog="Start with `nisse demo`.",
     )
-    parser.add_argument("--version", action="version", version=f"nisse {importlib.metadata.version('nisse')}")
+    parser.add_argument("--version", action="version", version=f"nisse {VERSION}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command_name, command in COMMANDS.items():
         sub = commands.add_parser(
@@ -96,18 +96,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = next((a for a in arguments if not a.startswith("-")), None)
     try:
         args = build_parser(name).parse_args(arguments)
+        module = importlib.import_module(COMMANDS[args.command].module)
+        return run_command(args.command, module.run, args)
     except ModuleNotFoundError as error:
         command = COMMANDS.get(name or "")
         root = (error.name or "").split(".")[0]
         if command is None or root in {"nisse", "tuner", "codegen", "runtime", "hil", "systems"}:
             raise
         print(
-            f"nisse {name}: needs the Python package {root!r}; install it with: pip install 'nisse[{command.extra}]'",
+            f"nisse {name}: needs the Python package {root!r}; install it with: "
+            f"{sys.executable} -m pip install '{DISTRIBUTION}[{command.extra}]'",
             file=sys.stderr,
         )
         return EXIT_USAGE
-    module = importlib.import_module(COMMANDS[args.command].module)
-    return run_command(args.command, module.run, args)
 
 
 if __name__ == "__main__":

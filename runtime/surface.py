@@ -9,7 +9,6 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,7 @@ from runtime.metrics import Snapshot
 from runtime.packing import MANIFEST
 from runtime.remote import Wishes
 from runtime.status_file import Status, write_status
+from runtime.version import VERSION
 
 if TYPE_CHECKING:
     from runtime.http_status import StatusServer
@@ -70,9 +70,7 @@ class Surface:
         from runtime.http_status import StatusServer
 
         try:
-            self._server = StatusServer(
-                self.places.http_port, lambda: self.snapshot, self.clock.monotonic, software_version()
-            )
+            self._server = StatusServer(self.places.http_port, lambda: self.snapshot, self.clock.monotonic, VERSION)
         except LinkError as error:
             log.error("%s", error)
             return
@@ -126,7 +124,7 @@ class Surface:
     def _introduce(self, mqtt: MqttLink, bundle: Bundle) -> None:
         """To Home Assistant, once per bundle: another one may have other signals."""
         if self.site.homeassistant.discovery and self._introduced != bundle.digest:
-            mqtt.say(discovery_topic(self.site), discovery(self.site, bundle.manifest, software_version()))
+            mqtt.say(discovery_topic(self.site), discovery(self.site, bundle.manifest, VERSION))
             self._introduced = bundle.digest
 
     def _write(self, status: Status) -> None:
@@ -171,10 +169,3 @@ def peek_digest(path: Path) -> str | None:
             return None if manifest is None else hashlib.sha256(manifest.read(4 << 20)).hexdigest()
     except (OSError, EOFError, tarfile.TarError, zlib.error):
         return None
-
-
-def software_version() -> str:
-    try:
-        return version("nisse")
-    except PackageNotFoundError:  # run from a source tree
-        return "0"

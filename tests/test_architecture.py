@@ -23,7 +23,10 @@ MAY_IMPORT = {
     "nisse": {"systems", "tuner", "codegen", "runtime", "hil"},
 }
 # Of runtime, codegen may know the bundle format and the C ABI only.
-CODEGEN_MAY_USE = ("runtime.bundle", "runtime.manifest", "runtime.keys", "runtime.errors", "runtime.abi")
+CODEGEN_MAY_USE = (
+    "runtime.bundle", "runtime.manifest", "runtime.keys", "runtime.errors", "runtime.abi",
+    "runtime.version",
+)  # fmt: skip
 # What a Raspberry Pi has: the standard library and the base install.
 RUNTIME_MAY_USE = {"numpy", "paho", "pydantic", "serial", "pymodbus", "cryptography"}
 BUILD_MACHINE_ONLY = (

@@ -9,10 +9,10 @@ import platform
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from codegen.versions import versions_of
 from systems.house.arx import reference_model
 from systems.house.theta import house_theta
 from tuner.house.critic import StepOptions
@@ -190,7 +190,7 @@ def _title(outcome: Outcome) -> str:
 
 
 def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("nisse", "numpy", "scipy")} | {"python": platform.python_version()}
+    return versions_of("numpy", "scipy") | {"python": platform.python_version()}
 
 
 class _progress:
