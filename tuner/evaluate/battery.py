@@ -25,7 +25,7 @@ from systems.theta import check_theta
 from tuner.evaluate.closed_loop import Trace, WeekResult, run_week
 from tuner.evaluate.periods import Split, check_disjoint
 from tuner.evaluate.policies import Mpc, NoBattery, Policy, SelfConsumption
-from tuner.evaluate.statistics import Interval, bootstrap_mean
+from tuner.evaluate.statistics import Interval, mean_interval
 from tuner.identify.battery import IDENTIFICATION_DAYS, BatteryFit, fit_battery, simulate_log
 
 NO_BATTERY, RULE, DATA_FITTED, TUNED, PERFECT = "no_battery", "rule", "data_fitted", "tuned", "perfect_forecast"
@@ -77,7 +77,8 @@ class Improvement:
         e, p = self.eur_per_week, self.percent
         if e.low == e.high == 0.0:
             return "no improvement: the tuned theta decides as the data-fitted one; keep the old theta"
-        numbers = f"{e.mean:.3f} EUR per week ({p.mean:.2f} %, 95 % interval {p.low:.2f} to {p.high:.2f} %)"
+        span = f"95 % interval {p.low:.2f} to {p.high:.2f} %, {p.n} weeks"
+        numbers = f"{e.mean:.3f} EUR per week ({p.mean:.2f} %, {span})"
         if self.better:
             return f"improvement: the tuned theta saves {numbers}; use it"
         if e.high < 0.0:
@@ -186,7 +187,7 @@ def evaluate_battery(
         traces = traces or trace
         if progress:
             progress(done, len(tasks))
-    return _summarise(split, held_out, seeds, seed, results, thetas, traces)
+    return _summarise(split, held_out, seeds, results, thetas, traces)
 
 
 def _around(exogenous: Exogenous, week: int) -> tuple[Exogenous, int]:
@@ -233,7 +234,6 @@ def _summarise(
     split: Split,
     weeks: tuple[int, ...],
     seeds: int,
-    seed: int,
     results: list[dict[str, WeekResult]],
     thetas: dict[str, dict[str, float]],
     traces: dict[str, Trace],
@@ -245,8 +245,8 @@ def _summarise(
         costs = column["cost_eur"].reshape(len(weeks), seeds).mean(1)
         week_costs[name] = costs
         policies[name] = PolicyResult(
-            cost_eur_per_week=bootstrap_mean(costs, seed=seed),
-            saving_eur_per_week=bootstrap_mean(week_costs[NO_BATTERY] - costs, seed=seed),
+            cost_eur_per_week=mean_interval(costs),
+            saving_eur_per_week=mean_interval(week_costs[NO_BATTERY] - costs),
             bill_eur_per_week=float(column["bill_eur"].mean()),
             import_kwh_per_week=float(column["import_kwh"].mean()),
             export_kwh_per_week=float(column["export_kwh"].mean()),
@@ -256,12 +256,11 @@ def _summarise(
         )
     improvement = None
     if TUNED in week_costs:
-        improvement = compare(week_costs[TUNED], week_costs[DATA_FITTED], seed=seed)
+        improvement = compare(week_costs[TUNED], week_costs[DATA_FITTED])
     return Evaluation(policies, improvement, week_costs, weeks, seeds, split, thetas, traces)
 
 
-def compare(tuned: NDArray[np.float64], data_fitted: NDArray[np.float64], *, seed: int = 0) -> Improvement:
+def compare(tuned: NDArray[np.float64], data_fitted: NDArray[np.float64]) -> Improvement:
     """Paired over weeks: costs in EUR (weeks,) of both."""
-    saved = bootstrap_mean(data_fitted - tuned, seed=seed)
-    scale = 100.0 / max(abs(float(data_fitted.mean())), 1e-9)
-    return Improvement(saved, Interval(saved.mean * scale, saved.low * scale, saved.high * scale))
+    saved = mean_interval(data_fitted - tuned)
+    return Improvement(saved, saved.scaled(100.0 / max(abs(float(data_fitted.mean())), 1e-9)))

@@ -18,7 +18,7 @@ from systems.house.plant import PhysicalHouse
 from systems.house.rules import HeatingCurve, Rule, Thermostat
 from systems.house.theta import HouseMpc
 from systems.house.weather import Conditions
-from tuner.evaluate.statistics import Interval, bootstrap_mean
+from tuner.evaluate.statistics import Interval, mean_interval
 from tuner.house.data import STEPS_PER_DAY, window_starts
 
 Array = NDArray[np.float64]
@@ -122,13 +122,13 @@ class HouseEvaluation:
     spec: HouseMpc
 
     def interval(self, name: str, of: Callable[[WeekResult], float]) -> Interval:
-        return bootstrap_mean(np.array([of(week) for week in self.results[name]]))
+        return mean_interval(np.array([of(week) for week in self.results[name]]))
 
     def saving_percent(self, name: str, against: str) -> Interval:
         """Paired improvement of the total cost, % of the mean of `against`."""
         a = np.array([week.total_eur for week in self.results[against]])
         b = np.array([week.total_eur for week in self.results[name]])
-        return bootstrap_mean(100.0 * (a - b) / a.mean())
+        return mean_interval(100.0 * (a - b) / a.mean())
 
     @property
     def verdict(self) -> str:
@@ -136,7 +136,7 @@ class HouseEvaluation:
         if TUNED not in self.results:
             return "No tuned theta was given; this is what the data-fitted MPC is worth."
         saving = self.saving_percent(TUNED, FITTED)
-        span = f"{saving.mean:+.1f} % (95 % interval {saving.low:+.1f} to {saving.high:+.1f} %)"
+        span = f"{saving.mean:+.1f} % (95 % interval {saving.low:+.1f} to {saving.high:+.1f} %, {saving.n} weeks)"
         if saving.low > 0.0:
             return f"The tuned MPC costs less than the data-fitted one: {span}."
         if saving.high < 0.0:

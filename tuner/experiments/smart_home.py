@@ -15,6 +15,7 @@ from typing import Any
 from codegen.versions import versions_of
 from systems.house.arx import reference_model
 from systems.house.theta import house_theta
+from tuner.evaluate.statistics import LEAST
 from tuner.house.critic import StepOptions
 from tuner.house.data import ExperimentData, data_from_files, generated_data
 from tuner.house.experiment import Outcome, Progress, run_experiment
@@ -92,8 +93,9 @@ def spec_from(args: argparse.Namespace) -> SmartHomeSpec:
 def checked(spec: SmartHomeSpec) -> SmartHomeSpec:
     """The same, told before the work if it cannot be. Raises SmartHomeUsageError and, for `groups`, HouseMpcError."""
     for name in ("models", "iterations", "days_per_iteration", "interval_days", "periods", "period_days"):
-        if getattr(spec, name) < 1:
-            raise SmartHomeUsageError(f"--{name.replace('_', '-')} {getattr(spec, name)}: at least 1 is needed")
+        least = LEAST if name == "periods" else 1
+        if getattr(spec, name) < least:
+            raise SmartHomeUsageError(f"--{name.replace('_', '-')} {getattr(spec, name)}: at least {least} is needed")
     if spec.learning_days < LEAST_FIT_DAYS and spec.model_reading == "sampled":
         raise SmartHomeUsageError(
             f"--learning-days {spec.learning_days}: a model sampled from its learning period needs at least "
@@ -140,6 +142,8 @@ def run(args: argparse.Namespace) -> int:
     if args.fresh:
         checkpoint.unlink(missing_ok=True)
     confirm = CONFIRM_PERIODS[args.protocol] if args.confirm_periods is None else args.confirm_periods
+    if 0 < confirm < LEAST:
+        raise SmartHomeUsageError(f"--confirm-periods {confirm}: at least {LEAST} are needed, or 0 for none")
     with _progress() as tell:
         outcome = run_experiment(
             spec, data_from(args, spec), checkpoint, threads=args.threads, confirm_periods=confirm, tell=tell
@@ -165,7 +169,8 @@ def report(document: dict[str, Any], output: Path) -> str:
         f"{'':14}{'price':>10}{'comfort':>10}{'total':>10}   EUR per period",
         f"{'data-fitted':14}{first['price_eur']:10.2f}{first['comfort_eur']:10.2f}{first['total_eur']:10.2f}",
         f"{'tuned':14}{last['price_eur']:10.2f}{last['comfort_eur']:10.2f}{last['total_eur']:10.2f}",
-        f"improvement {gain['mean']:.1f} % (95 % interval {gain['low']:.1f} .. {gain['high']:.1f})",
+        f"improvement {gain['mean']:.1f} % (95 % interval {gain['low']:.1f} .. {gain['high']:.1f}, "
+        f"{document['protocol']['models']} models, {document['protocol']['periods']} periods)",
     ]
     if gain["low"] <= 0.0:
         lines.append("the interval holds zero: on these data tuning is not shown to help; keep the data-fitted theta")

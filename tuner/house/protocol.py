@@ -79,7 +79,7 @@ class SmartHomeSpec:
         return 1.0 - (1.0 - self.rate) ** (1.0 / updates)
 
 
-QUICK = SmartHomeSpec(models=3, iterations=6, learning_days=30, days_per_iteration=10, periods=2, period_days=5)
+QUICK = SmartHomeSpec(models=3, iterations=6, learning_days=30, days_per_iteration=10, period_days=5)
 
 
 @dataclass(frozen=True, eq=False)

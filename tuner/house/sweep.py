@@ -21,7 +21,7 @@ import numpy as np
 
 from systems.house.cost import HouseCost
 from systems.house.theta import HouseMpc, house_theta, theta_values
-from tuner.evaluate.statistics import bootstrap_mean
+from tuner.evaluate.statistics import mean_interval
 from tuner.house.data import ExperimentData
 from tuner.house.experiment import run_experiment
 from tuner.house.protocol import MOVES_HORIZON, SmartHomeSpec
@@ -101,7 +101,7 @@ def _physical_point(
     )  # fmt: skip
     judge = world(judging, beta, salt=1)
     before, after = judge.try_out(start), judge.try_out(tuning.theta)
-    gain = bootstrap_mean(100.0 * (1.0 - after.total / before.total))
+    gain = mean_interval(100.0 * (1.0 - after.total / before.total))
     return {
         "model": PHYSICAL,
         "comfort_share": float((before.comfort / before.total).mean()),

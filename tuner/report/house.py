@@ -168,7 +168,7 @@ def _page(evaluation: HouseEvaluation, source: str, picture: str, title: str) ->
         "house. EUR/week: electricity, less the worth of the heat left in the house. Comfort: "
         f"{cost.beta:g} EUR per K² and hour from {cost.setpoint_c:g} °C in every room, and what leaving "
         f"{cost.lower_c:g}..{cost.upper_c:g} °C costs, as in the MPC. In small print: 95 % "
-        "intervals (bootstrap over weeks). Weeks differ more than policies do, so look at the savings of the total, "
+        "intervals over weeks. Weeks differ more than policies do, so look at the savings of the total, "
         "which are paired week by week.</p>"
         "<img alt='rooms, powers and prices of a typical and of the worst day' "
         f"src='data:image/png;base64,{picture}'>"
