@@ -8,15 +8,13 @@ manifest every other file, and a file that the manifest does not name is refused
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import json
 import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -30,11 +28,8 @@ from runtime.errors import (
     BundleMalformedError,
     BundleMissingError,
     BundleTamperedError,
-    BundleUnsignedError,
-    BundleUntrustedError,
-    KeyFileError,
 )
-from runtime.keys import is_signed_by
+from runtime.files import UnfitFileError, entries_below, open_inside, open_plain, read_inside, replace_folder
 from runtime.manifest import (
     ABI_VERSION,
     FORMAT_VERSION,
@@ -47,7 +42,20 @@ from runtime.manifest import (
     StateLimit,
     check_theta,
 )
-from runtime.packing import MANIFEST, files_in, inside, pack, unpack
+from runtime.packing import (
+    MANIFEST,
+    MAX_BUNDLE_BYTES,
+    MAX_FILES,
+    MAX_MANIFEST_BYTES,
+    MAX_PACKED_BYTES,
+    MAX_SIGNATURE_BYTES,
+    SIGNATURE,
+    inside,
+    pack,
+    read_head,
+    unpack,
+)
+from runtime.seal import checked_signature, seal
 
 if TYPE_CHECKING:
     from runtime.keys import SigningKey
@@ -70,9 +78,11 @@ __all__ = [
     "write_bundle",
 ]
 
-THETA, CERTIFICATE, SIGNATURE = "theta.json", "certificate.json", "signature"
+THETA, CERTIFICATE = "theta.json", "certificate.json"
 LIBRARY = "libnisse_controller.so"
 MAX_JSON_BYTES = 4 << 20
+# Folders that are being filled; whoever is killed meanwhile leaves one behind.
+STAGING_PREFIX = ".unpack."
 
 
 @dataclass(frozen=True)
@@ -140,9 +150,10 @@ def write_bundle(
             hashes[path] = hashlib.sha256(data).hexdigest()
         message = _json(manifest.model_copy(update={"files": hashes}).model_dump(mode="json"))
         (staging / MANIFEST).write_bytes(message)
-        signature = base64.b64encode(private_key.sign(message)).decode()
-        (staging / SIGNATURE).write_bytes(_json({"key": private_key.public, "signature": signature}))
-        _replace_directory(staging, directory)
+        (staging / SIGNATURE).write_bytes(seal(message, private_key))
+        replace_folder(staging, directory)
+    except OSError as error:
+        raise BundleError(f"{directory}: cannot be written ({error}); check the folder") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return directory
@@ -153,86 +164,96 @@ def open_bundle(
 ) -> Bundle:
     """Verify a bundle (directory or packed file) and return it; raises a BundleError that says why not.
 
+    Of what stands at `path` nothing is read before it is known to be a plain file, or a folder of such, of bounded
+    size, and nothing is unpacked or parsed before its signature is known to be good.
+
     trusted_keys: public keys; None accepts any signer (for tools on the build machine, never for the daemon).
     arch: as `platform.machine()`, whose value is the default; "any" asks for no library.
     unpack_dir: where a packed bundle is unpacked to, under its digest; by default beside the file.
     """
     path = Path(path)
-    if path.is_dir():
-        return _verify(path, path, trusted_keys, arch)
-    if not path.is_file():
-        raise BundleMissingError(f"{path}: no such bundle; `nisse build` writes one")
     root = unpack_dir if unpack_dir is not None else path.parent / f".{path.name}.unpacked"
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".unpack.", dir=root))
+        if path.is_dir():
+            return _verify(path, path, trusted_keys, arch)
+        with open_plain(path, MAX_PACKED_BYTES) as file:
+            message, found = read_head(file, path)
+            checked_signature(message, found, path, trusted_keys)
+            manifest = _manifest(message, path)
+
+            def fill(staging: Path) -> None:
+                unpack(file, path, staging, manifest.files)
+
+            return _placed(root, hashlib.sha256(message).hexdigest(), fill, path, trusted_keys, arch)
+    except UnfitFileError as error:
+        raise BundleMalformedError(f"{path}: {error.strerror}; put the file there that `nisse build` wrote") from error
     except OSError as error:
         raise BundleMissingError(
-            f"{root}: a packed bundle cannot be unpacked here ({error.strerror}); make it writable"
+            f"{path}: no bundle can be read there ({error.strerror}); `nisse build` writes one"
         ) from error
-    try:
-        staging.chmod(0o755)
-        unpack(path, staging)
-        bundle = _verify(staging, path, trusted_keys, arch)
-        final = root / bundle.digest[:16]
-        if not _is_same(final, bundle):
-            _replace_directory(staging, final)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    return _verify(final, path, trusted_keys, arch)
 
 
 def take_copy(bundle: Bundle, root: Path, trusted_keys: Sequence[str]) -> Bundle:
     """A copy of an opened bundle under `root`, named by its digest and verified again: nobody else writes there."""
-    final = root / bundle.digest[:16]
-    if not _is_same(final, bundle):
+
+    def fill(staging: Path) -> None:
+        for name in (*bundle.manifest.files, MANIFEST, SIGNATURE):
+            target = staging / inside(name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with open_inside(bundle.directory, name, MAX_BUNDLE_BYTES) as file, target.open("xb") as out:
+                out.writelines(file.chunks())
+                out.flush()
+                os.fsync(out.fileno())
+
+    return _placed(root, bundle.digest, fill, bundle.directory, trusted_keys, None)
+
+
+def _placed(
+    root: Path,
+    digest: str,
+    fill: Callable[[Path], None],
+    shown: Path,
+    trusted_keys: Sequence[str] | None,
+    arch: str | None,
+) -> Bundle:
+    """The bundle of that digest under `root`, put there by `fill` unless it is there already, and verified there."""
+    final = root / digest[:16]
+    if not _holds(final, digest, trusted_keys):
         try:
-            staging = Path(tempfile.mkdtemp(prefix=".copy.", dir=root))
+            root.mkdir(parents=True, exist_ok=True)
+            staging = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=root))
         except OSError as error:
             raise BundleMissingError(
-                f"{root}: no copy of the bundle can be made here ({error.strerror}); make room"
+                f"{root}: no copy of the bundle can be made here ({error.strerror}); make it writable, make room"
             ) from error
         try:
             staging.chmod(0o755)
-            shutil.copytree(bundle.directory, staging, dirs_exist_ok=True)
-            _verify(staging, bundle.directory, trusted_keys, None)
-            _replace_directory(staging, final)
+            fill(staging)
+            _verify(staging, shown, trusted_keys, "any")
+            replace_folder(staging, final)
         except OSError as error:
             raise BundleMissingError(f"{root}: no copy of the bundle can be made here ({error}); make room") from error
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-    return _verify(final, bundle.directory, trusted_keys, None)
+    return _verify(final, shown, trusted_keys, arch)
 
 
-def _is_same(directory: Path, bundle: Bundle) -> bool:
-    """Whether `directory` already holds this bundle, unaltered: a running daemon may have its library open."""
+def _holds(directory: Path, digest: str, trusted_keys: Sequence[str] | None) -> bool:
+    """Whether `directory` holds this bundle already, unaltered: a running daemon may work with it."""
     try:
-        return _verify(directory, directory, [bundle.signer], "any").digest == bundle.digest
+        return _verify(directory, directory, trusted_keys, "any").digest == digest
     except BundleError:
         return False
 
 
 def _verify(directory: Path, shown: Path, trusted_keys: Sequence[str] | None, arch: str | None) -> Bundle:
-    message = _read(directory, MANIFEST, shown)
-    document = _parse_json(message, MANIFEST, shown)
-    version = document.get("format_version")
-    if version != FORMAT_VERSION:
-        remedy = "update nisse" if isinstance(version, int) and version > FORMAT_VERSION else "build it again"
-        raise BundleFormatError(
-            f"{shown}: format version {version!r}, this nisse reads version {FORMAT_VERSION}; {remedy}"
-        )
-    if document.get("abi_version") != ABI_VERSION:
-        raise BundleFormatError(
-            f"{shown}: controller ABI {document.get('abi_version')!r}, this nisse calls ABI {ABI_VERSION}; "
-            "build the bundle with the same version of nisse"
-        )
-    signer = _check_signature(directory, shown, message, trusted_keys)
+    message = _read(directory, MANIFEST, shown, MAX_MANIFEST_BYTES)
     try:
-        manifest = Manifest.model_validate(document)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or MANIFEST
-        raise BundleMalformedError(f"{shown}: {where}: {first['msg']}; build the bundle again") from error
+        found: bytes | None = _read(directory, SIGNATURE, shown, MAX_SIGNATURE_BYTES)
+    except BundleMissingError:
+        found = None
+    signer = checked_signature(message, found, shown, trusted_keys)
+    manifest = _manifest(message, shown)
     _check_files(directory, shown, manifest)
     theta = _read_theta(_parse_json(_read(directory, THETA, shown), THETA, shown), manifest, shown)
     certificate = _parse_json(_read(directory, CERTIFICATE, shown), CERTIFICATE, shown)
@@ -247,40 +268,48 @@ def _verify(directory: Path, shown: Path, trusted_keys: Sequence[str] | None, ar
     )
 
 
-def _check_signature(directory: Path, shown: Path, message: bytes, trusted_keys: Sequence[str] | None) -> str:
-    if not (directory / SIGNATURE).is_file():
-        raise BundleUnsignedError(
-            f"{shown}: not signed, and a bundle holds native code; sign it with `nisse build --key`"
+def _manifest(message: bytes, shown: Path) -> Manifest:
+    """What the manifest says, whose signature has been checked."""
+    document = _parse_json(message, MANIFEST, shown)
+    version = document.get("format_version")
+    if version != FORMAT_VERSION:
+        remedy = "update nisse" if isinstance(version, int) and version > FORMAT_VERSION else "build it again"
+        raise BundleFormatError(
+            f"{shown}: format version {version!r}, this nisse reads version {FORMAT_VERSION}; {remedy}"
         )
-    document = _parse_json(_read(directory, SIGNATURE, shown), SIGNATURE, shown)
-    signer, encoded = document.get("key"), document.get("signature")
-    if not isinstance(signer, str) or not isinstance(encoded, str):
-        raise BundleUnsignedError(
-            f"{shown}: the signature file holds no key and signature; sign it with `nisse build --key`"
-        )
-    if trusted_keys is not None and signer not in trusted_keys:
-        raise BundleUntrustedError(
-            f"{shown}: signed by {signer}, which this site does not trust; if it is yours, add it to trusted_keys"
+    if document.get("abi_version") != ABI_VERSION:
+        raise BundleFormatError(
+            f"{shown}: controller ABI {document.get('abi_version')!r}, this nisse calls ABI {ABI_VERSION}; "
+            "build the bundle with the same version of nisse"
         )
     try:
-        valid = is_signed_by(signer, base64.b64decode(encoded, validate=True), message)
-    except (binascii.Error, ValueError, KeyFileError):
-        valid = False
-    if not valid:
-        raise BundleTamperedError(
-            f"{shown}: its signature does not fit the manifest: altered or damaged; copy it again from its builder"
-        )
-    return signer
+        return Manifest.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or MANIFEST
+        raise BundleMalformedError(f"{shown}: {where}: {first['msg']}; build the bundle again") from error
 
 
 def _check_files(directory: Path, shown: Path, manifest: Manifest) -> None:
-    present = set(files_in(directory)) - {MANIFEST, SIGNATURE}
+    try:
+        present = set(entries_below(directory, MAX_FILES)) - {MANIFEST, SIGNATURE}
+    except OSError as error:
+        raise BundleMalformedError(f"{shown}: {error.strerror}; this is no bundle that nisse wrote") from error
     for name in sorted(present - set(manifest.files)):
         raise BundleTamperedError(f"{shown}: holds {name}, which its manifest does not name; copy the bundle again")
+    left = MAX_BUNDLE_BYTES
     for name, expected in manifest.files.items():
         if name not in present:
             raise BundleMissingError(f"{shown}: lacks {name}; copy the bundle again from its builder")
-        if _sha256(directory / name) != expected:
+        digest = hashlib.sha256()
+        try:
+            with open_inside(directory, name, left) as file:
+                left -= file.size
+                for piece in file.chunks():
+                    digest.update(piece)
+        except OSError as error:
+            raise BundleTamperedError(f"{shown}: {name}: {error.strerror}; copy the bundle again") from error
+        if digest.hexdigest() != expected:
             raise BundleTamperedError(
                 f"{shown}: {name} is not what was signed: altered or damaged; copy the bundle again from its builder"
             )
@@ -316,14 +345,11 @@ def _read_theta(document: dict[str, Any], manifest: Manifest, shown: Path) -> di
     return {spec.name: values[spec.name] for spec in manifest.theta}
 
 
-def _read(directory: Path, name: str, shown: Path) -> bytes:
-    file = directory / name
+def _read(directory: Path, name: str, shown: Path, max_bytes: int = MAX_JSON_BYTES) -> bytes:
     try:
-        if file.stat().st_size > MAX_JSON_BYTES:
-            raise BundleMalformedError(
-                f"{shown}: {name} is larger than {MAX_JSON_BYTES >> 20} MB; build the bundle again"
-            )
-        return file.read_bytes()
+        return read_inside(directory, name, max_bytes)
+    except UnfitFileError as error:
+        raise BundleMalformedError(f"{shown}: {name} is {error.strerror}; build the bundle again") from error
     except OSError as error:
         raise BundleMissingError(f"{shown}: {name}: {error.strerror}; this is no complete bundle") from error
 
@@ -340,24 +366,3 @@ def _parse_json(data: bytes, name: str, shown: Path) -> dict[str, Any]:
 
 def _json(document: dict[str, Any]) -> bytes:
     return (json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
-
-
-def _sha256(file: Path) -> str:
-    if file.is_symlink():
-        return "a symbolic link"
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _replace_directory(new: Path, final: Path) -> None:
-    """Put `new` where `final` is; an older one is moved aside first and removed after."""
-    old = final.with_name(f".{final.name}.old.{os.getpid()}")
-    if final.exists():
-        final.rename(old)
-    try:
-        new.rename(final)
-    except OSError as error:
-        if old.exists():
-            old.rename(final)
-        raise BundleError(f"{final}: cannot be written ({error.strerror}); check the folder") from error
-    shutil.rmtree(old, ignore_errors=True)

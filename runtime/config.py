@@ -26,9 +26,11 @@ from runtime.config_signals import (
 )
 from runtime.decision import Rhythm
 from runtime.errors import ConfigError, KeyFileError
+from runtime.files import read_text
 from runtime.keys import public_key_bytes
 from runtime.toml_lines import did_you_mean, line_of
 
+MAX_SITE_BYTES = 1 << 20
 SiteName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
@@ -234,7 +236,7 @@ class SiteFile(Section):
 def load_site(path: Path) -> SiteFile:
     """Read and validate a site file by itself (not yet against its bundle). Raises ConfigError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, MAX_SITE_BYTES)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; name the site file, for example /etc/nisse/site.toml") from error
     except UnicodeDecodeError as error:

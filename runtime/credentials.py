@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.config import MqttSection, SiteFile
 from runtime.errors import ConfigError
+from runtime.files import read_plain, read_text
+
+MAX_SECRET_BYTES, MAX_PEM_BYTES = 1 << 16, 4 << 20
 
 if TYPE_CHECKING:
     import ssl
@@ -46,18 +51,29 @@ def tls_context(section: MqttSection) -> ssl.SSLContext:
 
     cert, key = section.cert_file, section.key_file
     try:
-        context = ssl.create_default_context(cafile=None if section.ca_file is None else str(section.ca_file))
-        if cert is not None:
-            context.load_cert_chain(str(cert), None if key is None else str(key))
+        with contextlib.ExitStack() as stack:
+
+            def named(file: Path | None) -> str | None:
+                """What the plain file there holds now, as a file in memory: the TLS library reads by name only."""
+                if file is None:
+                    return None
+                copy = stack.enter_context(os.fdopen(os.memfd_create("pem"), "wb", buffering=0))
+                copy.write(read_plain(file, MAX_PEM_BYTES))
+                return f"/proc/self/fd/{copy.fileno()}"
+
+            context = ssl.create_default_context(cafile=named(section.ca_file))
+            if cert is not None:
+                # A key that wants a passphrase must not be asked for one at a terminal.
+                context.load_cert_chain(f"{named(cert)}", named(key), password="")
     except OSError as error:  # ssl.SSLError is one
-        named = ", ".join(str(f) for f in (section.ca_file, cert, key) if f is not None)
-        raise ConfigError(f"{named}: no usable certificates ({error}); name PEM files the service may read") from error
+        files = ", ".join(str(f) for f in (section.ca_file, cert, key) if f is not None)
+        raise ConfigError(f"{files}: no usable certificates ({error}); name PEM files the service may read") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 
 
 def _first_line(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8").splitlines()[0]
+        return read_text(file, MAX_SECRET_BYTES).splitlines()[0]
     except (OSError, UnicodeDecodeError, IndexError) as error:
         raise ConfigError(f"{file}: no password on its first line; make it readable for the service") from error

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.errors import KeyFileError
+from runtime.files import read_plain
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 PREFIX = "ed25519:"
 KEY_BYTES = 32
+MAX_KEY_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def load_key(path: Path) -> SigningKey:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     try:
-        private = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        private = serialization.load_pem_private_key(read_plain(path, MAX_KEY_BYTES), password=None)
     except OSError as error:
         raise KeyFileError(f"{path}: {error.strerror}; make a key with: nisse key new {path}") from error
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:

@@ -18,11 +18,13 @@ from typing import Any
 from runtime.bundle import Bundle, open_bundle, take_copy
 from runtime.config import SiteFile
 from runtime.errors import BundleError, ConfigError, ThetaMisfitError
+from runtime.files import read_plain
 from runtime.site_check import bundle_folder, check_against
 from runtime.theta_update import with_update
 
 RECORD = "record.json"
 KEPT_REFUSALS = 16
+MAX_RECORD_BYTES = 1 << 20
 
 log = logging.getLogger("nisse.shelf")
 
@@ -155,7 +157,7 @@ def _writable(folder: Path) -> bool:
 def _read_record(file: Path) -> dict[str, dict[str, str]]:
     """An empty record for none, or for one that makes no sense: it is a memory aid, and bundles are verified anyway."""
     try:
-        document: Any = json.loads(file.read_bytes())
+        document: Any = json.loads(read_plain(file, MAX_RECORD_BYTES))
     except FileNotFoundError:
         document = None
     except (OSError, ValueError, RecursionError) as error:

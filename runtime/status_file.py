@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import NisseError
+from runtime.files import UnfitFileError, read_text
 
 DEFAULT_DIRECTORY = Path("/run/nisse")
 MAX_BYTES = 8 << 20
@@ -46,9 +47,7 @@ def write_status(path: Path, status: Status) -> None:
 def read_status(path: Path) -> Status:
     """Raises StatusError."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise StatusError(f"{path}: larger than {MAX_BYTES >> 20} MB, so no status file; name another with --file")
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(read_text(path, MAX_BYTES))
         plan = document["plan"]
         return Status(
             site=str(document["site"]),
@@ -56,6 +55,8 @@ def read_status(path: Path) -> Status:
             state=dict(document["state"]),
             plan=None if plan is None else dict(plan),
         )
+    except UnfitFileError as error:
+        raise StatusError(f"{path}: {error.strerror}, so no status file; name another with --file") from error
     except OSError as error:
         raise StatusError(f"{path}: {error.strerror}; is the daemon running? (systemctl status nisse)") from error
     except (ValueError, KeyError, TypeError) as error:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import tarfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,10 +15,11 @@ from runtime.clock import Clock
 from runtime.config import SiteFile
 from runtime.cycle import Cycle
 from runtime.documents import DECIMALS, plan_document, state_document
-from runtime.errors import LinkError
+from runtime.errors import BundleError, LinkError
+from runtime.files import open_plain, read_inside
 from runtime.homeassistant import discovery, discovery_topic
 from runtime.metrics import Snapshot
-from runtime.packing import MANIFEST
+from runtime.packing import MANIFEST, MAX_MANIFEST_BYTES, MAX_PACKED_BYTES, read_manifest
 from runtime.remote import Wishes
 from runtime.status_file import Status, write_status
 from runtime.version import VERSION
@@ -159,13 +158,14 @@ def _solved_before(cycle: Cycle) -> dict[str, float]:
 
 
 def peek_digest(path: Path) -> str | None:
-    """The digest that a bundle claims, unverified: only to say that another one is there. None for no bundle."""
+    """The digest that a bundle claims, unverified: only to say that another one is there. None for no bundle.
+
+    Bounded in what is read and unpacked, whatever stands at `path`: it is done in a cycle.
+    """
     try:
         if path.is_dir():
-            return hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()
-        with tarfile.open(path, "r|gz") as tar:
-            first = tar.next()
-            manifest = tar.extractfile(first) if first is not None and first.name == MANIFEST else None
-            return None if manifest is None else hashlib.sha256(manifest.read(4 << 20)).hexdigest()
-    except (OSError, EOFError, tarfile.TarError, zlib.error):
+            return hashlib.sha256(read_inside(path, MANIFEST, MAX_MANIFEST_BYTES)).hexdigest()
+        with open_plain(path, MAX_PACKED_BYTES) as file:
+            return hashlib.sha256(read_manifest(file, path)).hexdigest()
+    except (OSError, BundleError):
         return None

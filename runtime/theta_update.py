@@ -10,8 +10,6 @@ It names the bundle that it was made for and fits no other.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import json
 from collections.abc import Mapping
@@ -26,13 +24,11 @@ from runtime.errors import (
     BundleFormatError,
     BundleMalformedError,
     BundleMissingError,
-    BundleTamperedError,
-    BundleUntrustedError,
-    KeyFileError,
     ThetaMisfitError,
 )
-from runtime.keys import is_signed_by
+from runtime.files import UnfitFileError, read_plain
 from runtime.manifest import Finite, Name, Record, check_theta
+from runtime.seal import checked_signature, seal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,19 +58,17 @@ def write_update(file: Path, bundle: Bundle, theta: Mapping[str, float], key: Si
     update = ThetaUpdate(bundle=bundle.digest, theta={n: float(v) for n, v in theta.items()}, **said)
     _checked_theta(update, bundle, file)
     message = json.dumps(update.model_dump(mode="json"), sort_keys=True, allow_nan=False).encode()
-    signature = base64.b64encode(key.sign(message)).decode()
-    seal = json.dumps({"key": key.public, "signature": signature}).encode()
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.partial")
-    partial.write_bytes(message + b"\n" + seal + b"\n")
+    partial.write_bytes(message + b"\n" + seal(message, key))
     partial.replace(file)
     return file
 
 
 def with_update(bundle: Bundle, file: Path, trusted_keys: Sequence[str] | None) -> Bundle:
     """`bundle` with the theta of the update in `file`. Raises a BundleError; ThetaMisfitError: made for another."""
-    message, seal = _lines(file)
-    _check_seal(file, message, seal, trusted_keys)
+    message, found = _lines(file)
+    checked_signature(message, found, file, trusted_keys)
     update = _parsed(file, message)
     theta = _checked_theta(update, bundle, file)
     return replace(bundle, theta=theta, theta_digest=hashlib.sha256(message).hexdigest())
@@ -82,28 +76,12 @@ def with_update(bundle: Bundle, file: Path, trusted_keys: Sequence[str] | None) 
 
 def _lines(file: Path) -> tuple[bytes, bytes]:
     try:
-        if file.stat().st_size > MAX_BYTES:
-            raise BundleMalformedError(f"{file}: larger than {MAX_BYTES >> 20} MB; no theta update")
-        message, _, seal = file.read_bytes().partition(b"\n")
+        message, _, found = read_plain(file, MAX_BYTES).partition(b"\n")
+    except UnfitFileError as error:
+        raise BundleMalformedError(f"{file}: {error.strerror}; no theta update") from error
     except OSError as error:
         raise BundleMissingError(f"{file}: {error.strerror}; `nisse theta pack` writes a theta update") from error
-    return message, seal
-
-
-def _check_seal(file: Path, message: bytes, seal: bytes, trusted_keys: Sequence[str] | None) -> None:
-    try:
-        document = json.loads(seal)
-        signer, signature = document["key"], base64.b64decode(document["signature"], validate=True)
-    except (ValueError, KeyError, TypeError, RecursionError, binascii.Error):
-        raise BundleTamperedError(f"{file}: has no signature; it is damaged or no theta update") from None
-    if trusted_keys is not None and signer not in trusted_keys:
-        raise BundleUntrustedError(f"{file}: signed by {signer!s:.60}, which this site does not trust")
-    try:
-        valid = is_signed_by(signer, signature, message)
-    except (KeyFileError, AttributeError, TypeError):
-        valid = False
-    if not valid:
-        raise BundleTamperedError(f"{file}: its signature does not fit: altered or damaged; copy it again")
+    return message, found
 
 
 def _parsed(file: Path, message: bytes) -> ThetaUpdate:

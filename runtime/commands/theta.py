@@ -14,10 +14,11 @@ from runtime.bundle import Bundle, open_bundle
 from runtime.config import SiteFile, load_site
 from runtime.credentials import mqtt_password, mqtt_section
 from runtime.errors import BundleMalformedError, LinkError, ThetaMisfitError
+from runtime.files import read_plain, replace_durably
 from runtime.keys import load_key
 from runtime.site_check import open_site_bundle
 from runtime.systemd import Surroundings
-from runtime.theta_update import with_update, write_update
+from runtime.theta_update import MAX_BYTES, with_update, write_update
 
 ANSWER_TIMEOUT_S = 10.0
 MAX_THETA_BYTES = 4 << 20
@@ -51,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _pack(args: argparse.Namespace) -> dict[str, Any]:
-    bundle = open_bundle(args.bundle, None, arch="any")
+    with tempfile.TemporaryDirectory(prefix="nisse-theta-") as folder:
+        bundle = open_bundle(args.bundle, None, arch="any", unpack_dir=Path(folder))
     theta = {**bundle.theta, **_read_theta(args.theta, bundle.manifest.system)}
     file = write_update(args.output, bundle, theta, load_key(args.key))
     changed = {name: value for name, value in theta.items() if value != bundle.theta.get(name)}
@@ -66,10 +68,8 @@ def _install(args: argparse.Namespace) -> dict[str, Any]:
     updated: Bundle = with_update(bundle, args.update, site.controller.trusted_keys)
     target = site.theta_file
     if args.update.absolute() != target.absolute():
-        partial = target.with_name(f".{target.name}.partial")
         try:
-            partial.write_bytes(args.update.read_bytes())
-            partial.replace(target)
+            replace_durably(target, read_plain(args.update, MAX_BYTES))
         except OSError as error:
             raise LinkError(f"{target}: {error.strerror}; install as a user who may write there") from error
     print(f"{target}: theta {updated.theta_digest[:16]} for {updated.manifest.name}")
@@ -138,9 +138,7 @@ def _read_theta(file: Path, system: str) -> dict[str, float]:
     Raises BundleMalformedError, and ThetaMisfitError for a file of another system.
     """
     try:
-        if file.stat().st_size > MAX_THETA_BYTES:
-            raise BundleMalformedError(f"{file}: larger than {MAX_THETA_BYTES >> 20} MB; no theta")
-        document = json.loads(file.read_bytes())
+        document = json.loads(read_plain(file, MAX_THETA_BYTES))
         if isinstance(document.get("theta"), dict):
             if document.get("system", system) != system:
                 raise ThetaMisfitError(f"{file}: is for system {document['system']!r}, not {system!r}")

@@ -13,6 +13,7 @@ import pytest
 from runtime import errors
 from runtime.bundle import LIBRARY, Bundle, Manifest, ParameterSpec, SignalSpec, open_bundle, pack, write_bundle
 from runtime.keys import SigningKey, load_key, new_key
+from runtime.seal import seal
 
 ARCH = platform.machine()
 MANIFEST = Manifest(
@@ -111,9 +112,13 @@ def test_unsigned_untrusted_and_foreign_signatures(tmp_path: Path, directory: Pa
         open_bundle(directory, [key.public])
 
 
-def test_newer_format_is_named_before_anything_else(directory: Path, key: SigningKey) -> None:
+def test_a_newer_format_is_named_once_its_signature_is_known(directory: Path, key: SigningKey) -> None:
     manifest = json.loads((directory / "manifest.json").read_text())
-    (directory / "manifest.json").write_text(json.dumps({**manifest, "format_version": 2, "novel": 1}))
+    newer = json.dumps({**manifest, "format_version": 2, "novel": 1}).encode()
+    (directory / "manifest.json").write_bytes(newer)
+    with pytest.raises(errors.BundleTamperedError):
+        open_bundle(directory, [key.public])
+    (directory / "signature").write_bytes(seal(newer, key))
     with pytest.raises(errors.BundleFormatError, match="update nisse"):
         open_bundle(directory, [key.public])
 
