@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import shutil
 import tempfile
@@ -29,7 +28,7 @@ from runtime.errors import (
     BundleMissingError,
     BundleTamperedError,
 )
-from runtime.files import UnfitFileError, entries_below, open_inside, open_plain, read_inside, replace_folder
+from runtime.files import UnfitFileError, entries_below, new_file, open_inside, open_plain, read_inside, replace_folder
 from runtime.manifest import (
     ABI_VERSION,
     FORMAT_VERSION,
@@ -181,7 +180,7 @@ def open_bundle(
             checked_signature(message, found, path, trusted_keys)
             manifest = _manifest(message, path)
 
-            def fill(staging: Path) -> None:
+            def fill(staging: Path | None) -> None:
                 unpack(file, path, staging, manifest.files)
 
             return _placed(root, hashlib.sha256(message).hexdigest(), fill, path, trusted_keys, arch)
@@ -196,14 +195,15 @@ def open_bundle(
 def take_copy(bundle: Bundle, root: Path, trusted_keys: Sequence[str]) -> Bundle:
     """A copy of an opened bundle under `root`, named by its digest and verified again: nobody else writes there."""
 
-    def fill(staging: Path) -> None:
+    def fill(staging: Path | None) -> None:
+        if staging is None:
+            return
         for name in (*bundle.manifest.files, MANIFEST, SIGNATURE):
-            target = staging / inside(name)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with open_inside(bundle.directory, name, MAX_BUNDLE_BYTES) as file, target.open("xb") as out:
+            with (
+                open_inside(bundle.directory, name, MAX_BUNDLE_BYTES) as file,
+                new_file(staging / inside(name)) as out,
+            ):
                 out.writelines(file.chunks())
-                out.flush()
-                os.fsync(out.fileno())
 
     return _placed(root, bundle.digest, fill, bundle.directory, trusted_keys, None)
 
@@ -211,14 +211,19 @@ def take_copy(bundle: Bundle, root: Path, trusted_keys: Sequence[str]) -> Bundle
 def _placed(
     root: Path,
     digest: str,
-    fill: Callable[[Path], None],
+    fill: Callable[[Path | None], None],
     shown: Path,
     trusted_keys: Sequence[str] | None,
     arch: str | None,
 ) -> Bundle:
-    """The bundle of that digest under `root`, put there by `fill` unless it is there already, and verified there."""
+    """The bundle of that digest under `root`, put there by `fill` and verified there.
+
+    One that is there already stays, since a daemon may work with it; `fill(None)` only looks at the source.
+    """
     final = root / digest[:16]
-    if not _holds(final, digest, trusted_keys):
+    if _holds(final, digest, trusted_keys):
+        fill(None)
+    else:
         try:
             root.mkdir(parents=True, exist_ok=True)
             staging = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=root))

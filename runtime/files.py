@@ -129,6 +129,16 @@ def entries_below(directory: Path, at_most: int) -> list[str]:
     return sorted(found)
 
 
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """A new file to write, in a folder that is made if need be; on the disk when it is closed. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as out:
+        yield out
+        out.flush()
+        os.fsync(out.fileno())
+
+
 def sync_folder(folder: Path) -> None:
     """Let a file that was just put into `folder` survive a power cut. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -8,18 +8,18 @@ from before that order the signature is looked for, within the same bounds.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import io
-import os
 import re
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from runtime.errors import BundleMalformedError, BundleTamperedError
-from runtime.files import CHUNK_BYTES, PlainFile, entries_below, read_inside
+from runtime.errors import BundleMalformedError, BundleMissingError, BundleTamperedError
+from runtime.files import CHUNK_BYTES, PlainFile, entries_below, new_file, read_inside
 
 MANIFEST, SIGNATURE = "manifest.json", "signature"
 MAX_PACKED_BYTES = 64 << 20
@@ -81,11 +81,11 @@ def read_manifest(file: PlainFile, shown: Path) -> bytes:
     raise BundleMalformedError(f"{shown}: does not begin with a manifest; not a packed bundle")
 
 
-def unpack(file: PlainFile, shown: Path, target: Path, hashes: Mapping[str, str]) -> None:
+def unpack(file: PlainFile, shown: Path, target: Path | None, hashes: Mapping[str, str]) -> None:
     """Unpack into the empty folder `target`: the files of `hashes` (path -> SHA-256), manifest and signature.
 
-    A file that is not among them, is there twice or is not what its hash says ends it at once. What was written is on
-    the disk, not only on its way there. Raises as `read_head`, and OSError where `target` cannot be written.
+    None for `target` only looks whether it could be done. A file that is not among them, is there twice or is not what
+    its hash says ends it at once. What was written is on the disk, not only on its way there. Raises as `read_head`, and OSError where `target` cannot be written.
     """
     seen: set[str] = set()
     for name, _, data in _entries(file, shown):
@@ -94,17 +94,17 @@ def unpack(file: PlainFile, shown: Path, target: Path, hashes: Mapping[str, str]
         if name not in hashes and name not in _FIRST:
             raise BundleTamperedError(f"{shown}: holds {name}, which its manifest does not name; copy the bundle again")
         seen.add(name)
-        destination = target / inside(name)
-        destination.parent.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256()
-        with destination.open("xb") as out:
+        with contextlib.ExitStack() as stack:
+            out = None if target is None else stack.enter_context(new_file(target / inside(name)))
             for piece in data:
                 digest.update(piece)
-                out.write(piece)
-            out.flush()
-            os.fsync(out.fileno())
+                if out is not None:
+                    out.write(piece)
         if name in hashes and digest.hexdigest() != hashes[name]:
             raise BundleTamperedError(f"{shown}: {name} is not what was signed: altered or damaged; copy it again")
+    for name in sorted(set(hashes) - seen):
+        raise BundleMissingError(f"{shown}: lacks {name}; copy the bundle again from its builder")
 
 
 def inside(name: str) -> PurePosixPath:
