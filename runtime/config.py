@@ -6,10 +6,9 @@ Every mistake is reported with file, line and, for a misspelt key, the key that 
 from __future__ import annotations
 
 import tomllib
-from datetime import UTC, tzinfo
+from datetime import tzinfo
 from pathlib import Path
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo
 
 from pydantic import Field, StrictBool, ValidationError, field_validator, model_validator
 
@@ -23,6 +22,8 @@ from runtime.config_signals import (
     Positive,
     Section,
     SerialSection,
+    known_zone,
+    zone,
 )
 from runtime.decision import Rhythm
 from runtime.errors import ConfigError, KeyFileError
@@ -34,11 +35,6 @@ MAX_SITE_BYTES = 1 << 20
 SiteName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
-def zone(name: str) -> tzinfo:
-    """The time zone; UTC needs no database. Raises KeyError, ValueError or OSError for an unknown one."""
-    return UTC if name == "UTC" else ZoneInfo(name)
-
-
 class Site(Section):
     name: SiteName
     timezone: str = "UTC"
@@ -47,11 +43,7 @@ class Site(Section):
     @field_validator("timezone")
     @classmethod
     def _is_known(cls, name: str) -> str:
-        try:
-            zone(name)
-        except (OSError, ValueError, KeyError):
-            raise ValueError("no time zone of that name on this machine; write it like Europe/Oslo") from None
-        return name
+        return known_zone(name)
 
 
 class ControllerSection(Section):
@@ -210,6 +202,10 @@ class SiteFile(Section):
     def error(self, path: tuple[str | int, ...], message: str) -> ConfigError:
         """A ConfigError that points at the key `path`."""
         return ConfigError(f"{self.path}:{line_of(self.text, path)}: {'.'.join(map(str, path))}: {message}")
+
+    @property
+    def zone(self) -> tzinfo:
+        return zone(self.site.timezone)
 
     @property
     def theta_file(self) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, tzinfo
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, field_validator, model_validator
 
@@ -11,6 +13,20 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 MQTT = "mqtt"
 BOARD_HOLD_S = 60.0
+
+
+def zone(name: str) -> tzinfo:
+    """The time zone; UTC needs no database. Raises KeyError, ValueError or OSError for an unknown one."""
+    return UTC if name == "UTC" else ZoneInfo(name)
+
+
+def known_zone(name: str) -> str:
+    """The name itself. Raises ValueError with a remedy."""
+    try:
+        zone(name)
+    except (OSError, ValueError, KeyError):
+        raise ValueError("no time zone of that name on this machine; write it like Europe/Oslo") from None
+    return name
 
 
 class Section(BaseModel):
@@ -42,6 +58,8 @@ class Register(Section):
     scale: Finite = 1.0
     offset: Finite = 0.0
     word_order: Literal["big", "little"] = "big"
+    not_implemented: tuple[Annotated[int, Field(ge=-(2**31), lt=2**32, strict=True)], ...] | None = None
+    """Raw numbers that mean "no value"; by default those of SunSpec for the type, [] for none."""
 
     @field_validator("scale")
     @classmethod
@@ -82,8 +100,17 @@ class InputSection(Section):
     topic: str | None = None
     pointer: str = ""
     """JSON pointer (RFC 6901) into the message."""
-    accept_retained: StrictBool = True
-    """Whether a retained message counts as fresh on arrival; say false for a measurement nobody may have updated."""
+    value_key: str = ""
+    """The field of the value in each entry of a list, where several might be meant."""
+    timezone: str | None = None
+    """Of times without an offset, where the message names no zone; the site's by default."""
+    timestamp_pointer: str = ""
+    """JSON pointer to the time of a measurement: its age counts from there, also where the message was retained."""
+    accept_retained: StrictBool | None = None
+    """Whether a retained message counts as fresh on arrival. By default a forecast does, which says its own times, and
+    a number does not: nobody knows how long the broker has had it."""
+    flat: StrictBool = False
+    """A number is the whole forecast: a tariff that does not change."""
     register_: Annotated[Register | None, Field(alias="register")] = None
     channel: Channel | None = None
     unit_pointer: str = ""
@@ -104,11 +131,22 @@ class InputSection(Section):
                 "an input from a serial device needs register = {kind, address, type, scale} or, from a board with "
                 "the framed protocol, channel = {number, scale}"
             )
-        if any(pointer and not pointer.startswith("/") for pointer in (self.pointer, self.unit_pointer)):
+        if any(p and not p.startswith("/") for p in (self.pointer, self.unit_pointer, self.timestamp_pointer)):
             raise ValueError('a pointer starts with "/"')
         if self.unit_pointer and self.source != MQTT:
             raise ValueError("unit_pointer is for inputs from mqtt: a register does not name its unit")
+        if self.timestamp_pointer and self.source != MQTT:
+            raise ValueError("timestamp_pointer is for inputs from mqtt: a register does not say from when it is")
         return self
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_known(cls, name: str | None) -> str | None:
+        return name if name is None else known_zone(name)
+
+    def zone(self, otherwise: tzinfo) -> tzinfo:
+        """Of its times without an offset, where `otherwise` is the site's."""
+        return otherwise if self.timezone is None else zone(self.timezone)
 
 
 class OutputSection(Section):

@@ -28,6 +28,7 @@ from runtime.wiring import Links, open_links
 
 # Under which name the log keeps what the operator wants.
 WISHES = "wishes"
+FORECAST_MEMORY_S = 26 * 3600.0
 
 log = logging.getLogger("nisse.daemon")
 
@@ -112,6 +113,8 @@ class Daemon:
         if cycle.level is not self._level:
             log.warning("level %s%s", cycle.level.label, f": {cycle.reason}" if cycle.reason else "")
             self._level = cycle.level
+        for subject, remarks in (("forecasts", cycle.image.makeshift),):
+            self._notice(subject, "; ".join(f"{name}: {text}" for name, text in remarks.items()))
         self._say(cycle)
         told, log_begun = dict(self.notices), time.perf_counter()
         self._append(cycle)
@@ -190,6 +193,7 @@ class Daemon:
             if self._journal is not None:
                 text = self._journal.recall(lambda store: store.kept(WISHES))
                 self._loop.wishes = recalled(text, self.bundle.manifest)
+                self._remember_forecasts()
             if self._newcomer is not None:
                 self.succession.propose(self._loop, self._newcomer)
         return self._loop
@@ -204,6 +208,18 @@ class Daemon:
             self._journal.recall(lambda store: store.last_plan(bundle.digest, clock)),
             self._journal.recall(lambda store: store.last_action(names, clock)),
         )
+
+    def _remember_forecasts(self) -> None:
+        """What the forecasts said of the past day, for one that has no tomorrow yet."""
+        bundle, since_s = self.bundle, self.clock.wall() - FORECAST_MEMORY_S
+        names = [spec.name for spec in bundle.manifest.forecasts]
+        if self._journal is None or not names:
+            return
+        for time_s, row in (
+            self._journal.recall(lambda store: store.forecasts_since(bundle.digest, since_s, len(names))) or ()
+        ):
+            for name, value in zip(names, row, strict=True):
+                self._policy.memory.recall(name, time_s, value)
 
     def _append(self, cycle: Cycle) -> None:
         if self._journal is not None:

@@ -7,12 +7,13 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from runtime.bundle import Bundle
-from runtime.config import SiteFile, zone
+from runtime.config import SiteFile
 from runtime.cycle import Cycle, Timing, TrialStep
 from runtime.gate import STATUS_TEXT
 from runtime.manifest import Manifest
+from runtime.profile import Profile
 from runtime.rules import all_inputs
-from runtime.signals import Profile, Sample
+from runtime.signals import Sample
 from runtime.store import Transition
 
 # Enough for any sensor, few enough to read; the log keeps states and actions in full.
@@ -22,13 +23,13 @@ DECIMALS = 6
 def state_document(cycle: Cycle, bundle: Bundle, site: SiteFile, notices: dict[str, str]) -> dict[str, Any]:
     """`nisse/<site>/state`. `notices` are troubles that do not stop control (log, broker)."""
     return {
-        "time": _iso(cycle.image.time_s, zone(site.site.timezone)),
+        "time": _iso(cycle.image.time_s, site.zone),
         "level": cycle.level.label,
         "reason": cycle.reason,
         "inputs": _inputs(cycle, bundle.manifest),
         "action": action_document(cycle, bundle.manifest),
         **_details(cycle),
-        **_decision_for_people(cycle, zone(site.site.timezone)),
+        **_decision_for_people(cycle, site.zone),
         "bundle": {
             "name": bundle.manifest.name,
             "system": bundle.manifest.system,
@@ -50,7 +51,7 @@ def plan_document(cycle: Cycle, bundle: Bundle, site: SiteFile) -> dict[str, Any
     columns = [(spec, k, plan.states) for k, spec in enumerate(manifest.states)]
     columns += [(spec, k, plan.actions) for k, spec in enumerate(manifest.actions)]
     return {
-        "start": _iso(plan.time_s, zone(site.site.timezone)),
+        "start": _iso(plan.time_s, site.zone),
         "step_s": plan.dt_s,
         "level": cycle.level.label,
         "signals": {

@@ -15,6 +15,7 @@ from runtime.config import SiteFile
 from runtime.decision import Rhythm
 from runtime.errors import SolverProcessError, SolverStartingError
 from runtime.estimator import Estimate, make_estimator
+from runtime.forecast import Memory
 from runtime.gate import refusal
 from runtime.process_image import ProcessImage, forecast_rows, take_image
 from runtime.signals import Arrival
@@ -61,6 +62,8 @@ class Policy:
         self._in_first_place = first
         self._theta = tuple(bundle.theta.values())
         self._substitutes = Substitutes(site.inputs, bundle.manifest)
+        self.memory = Memory(bundle.manifest.dt_s, site.zone)
+        """Of the forecasts; who knows their past may tell it."""
         self._estimator = make_estimator(bundle.manifest)
 
     @property
@@ -73,9 +76,8 @@ class Policy:
     ) -> Observation:
         """Once per cycle, whether or not a decision is wanted: the estimator needs every step."""
         manifest = self.bundle.manifest
-        image = take_image(
-            self.site, manifest, arrivals, time_s, monotonic_s, self._substitutes.settle(monotonic_s, last_action)
-        )
+        settle = self._substitutes.settle(monotonic_s, last_action)
+        image = take_image(self.site, manifest, arrivals, time_s, monotonic_s, self.memory, settle)
         self._substitutes.remember(image)
         estimate = self._estimator.update(image, last_action)
         diverged = estimate.state is not None and not all(map(math.isfinite, estimate.state))

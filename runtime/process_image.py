@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from runtime.config import SiteFile
-from runtime.forecast import resample
-from runtime.manifest import Manifest
+from runtime.forecast import Column, Memory, doubt, on_horizon, remark
+from runtime.manifest import Manifest, SignalSpec
+from runtime.plausibility import judge
+from runtime.profile import Profile
 from runtime.rules import meters
-from runtime.signals import Arrival, Profile, Sample, Validity, sample
+from runtime.signals import Arrival, Sample, Validity, sample
 from runtime.units import conversion
 
 
@@ -21,6 +23,8 @@ class ProcessImage:
     monotonic_s: float
     samples: Mapping[str, Sample]
     columns: Mapping[str, tuple[float, ...]]
+    makeshift: Mapping[str, str] = field(default_factory=dict)
+    """Forecasts that are used although they say too little, and why that is so."""
 
     def values(self) -> dict[str, float]:
         """Valid numbers of now, by name: states as measured, forecasts for the present step."""
@@ -42,6 +46,7 @@ def take_image(
     arrivals: Mapping[str, Arrival],
     time_s: float,
     monotonic_s: float,
+    memory: Memory,
     settle: Callable[[Mapping[str, Sample]], Mapping[str, Sample]] = dict,
 ) -> ProcessImage:
     """Convert, date and judge all inputs, and put the forecasts on the horizon. `settle` may replace bad samples."""
@@ -54,18 +59,46 @@ def take_image(
     for spec in numbers:
         if isinstance(samples[spec.name].value, Profile):
             samples[spec.name] = _unusable(samples[spec.name], Validity.MALFORMED, "a forecast instead of a number")
-    samples = dict(settle(samples))
-    columns: dict[str, tuple[float, ...]] = {}
-    for spec in manifest.forecasts:
-        found = samples[spec.name]
+
+    def ahead(spec: SignalSpec, found: Sample) -> tuple[Sample, Column | None]:
         if not found.ok or found.value is None:
-            continue
-        column = resample(found.value, time_s, manifest.dt_s, manifest.horizon + 1)
-        if column is None:
-            samples[spec.name] = _unusable(found, Validity.STALE, "does not cover the present")
-        else:
-            columns[spec.name] = column
-    return ProcessImage(time_s, monotonic_s, samples, columns)
+            return found, None
+        column = on_horizon(spec.name, found.value, spec.unit, time_s, manifest.dt_s, manifest.horizon + 1, memory)
+        return _judged(found, column, spec, flat=site.inputs[spec.name].flat)
+
+    first = {spec.name: ahead(spec, samples[spec.name]) for spec in manifest.forecasts}
+    samples |= {name: found for name, (found, _) in first.items()}
+    settled = dict(settle(samples))
+    columns: dict[str, tuple[float, ...]] = {}
+    makeshift: dict[str, str] = {}
+    for spec in manifest.forecasts:
+        found, column = first[spec.name]
+        if settled[spec.name] != found:
+            found, column = ahead(spec, settled[spec.name])
+        if column is not None and found.value is not None:
+            said = remark(column, found.value, flat=site.inputs[spec.name].flat)
+            if said and (column.held > 0.0 or not isinstance(found.value, Profile)):
+                makeshift[spec.name] = said
+            found = replace(found, problem=found.problem or said)
+            columns[spec.name] = column.values
+        settled[spec.name] = found
+    return ProcessImage(time_s, monotonic_s, settled, columns, makeshift)
+
+
+def _judged(found: Sample, column: Column | None, spec: SignalSpec, *, flat: bool) -> tuple[Sample, Column | None]:
+    """The sample and its column, or why there is none. Only what lies on the horizon counts."""
+    if column is None or found.value is None:
+        return _unusable(found, Validity.STALE, "does not cover the present"), None
+    useless = doubt(column, found.value, spec.unit, flat=flat)
+    if useless:
+        few = isinstance(found.value, Profile)
+        return _unusable(found, Validity.STALE if few else Validity.MALFORMED, useless), None
+    judged = [judge(value, spec) for value in column.values]
+    refused = next((one for one in judged if one.refused), None)
+    if refused is not None:
+        return _unusable(found, Validity.OUT_OF_RANGE, refused.problem), None
+    odd = next((one.problem for one in judged if one.problem), "")
+    return replace(found, problem=found.problem or odd), replace(column, values=tuple(one.value for one in judged))
 
 
 def forecast_rows(image: ProcessImage, manifest: Manifest) -> tuple[tuple[float, ...], ...] | None:

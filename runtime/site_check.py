@@ -42,6 +42,8 @@ def check_against(site: SiteFile, manifest: Manifest) -> None:
         if name not in site.inputs:
             who = "rule" if name in {meter.name for meter in meters(site.rule, manifest)} else "bundle"
             raise site.error(("inputs",), f"the {who} needs {name} in {spec.unit}; add [inputs.{name}]")
+        if site.inputs[name].flat and name not in {s.name for s in manifest.forecasts}:
+            raise site.error(("inputs", name, "flat"), f"{name} is measured, not forecast; leave flat out")
         estimated = site.inputs[name].estimate_s > 0.0
         if estimated and (manifest.safety is None or name not in {s.name for s in manifest.states}):
             raise site.error(

@@ -12,7 +12,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from runtime.config import MqttSection
 from runtime.links.mqtt import secure
-from runtime.signals import MAX_PAYLOAD_BYTES
+from runtime.payload import MAX_PAYLOAD_BYTES
 from runtime.status_file import Status, StatusError
 
 

@@ -23,6 +23,7 @@ from runtime.plan import Plan
 SCHEMA_VERSION = 1
 SLOW_CYCLE_S = 60.0
 LAST_ACTION_MAX_AGE_S = 86400.0
+MAX_RECALLED = 5000
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE transition (
@@ -146,6 +147,18 @@ class Store:
             return LastAction(tuple(float(named[n]) for n in names), then_s, (then_s,) * len(names))
         except (sqlite3.Error, ValueError, TypeError) as error:
             raise StoreError(f"log: last action cannot be read ({error})") from error
+
+    def forecasts_since(self, bundle: str, time_s: float, columns: int) -> list[tuple[float, tuple[float, ...]]]:
+        """(time, forecast of that moment) of the cycles of a bundle since then. Raises StoreError."""
+        try:
+            rows = self._db.execute(
+                "SELECT time_s, forecast FROM transition WHERE time_s >= ? AND bundle = ? AND forecast IS NOT NULL "
+                "ORDER BY id DESC LIMIT ?",
+                (time_s, bundle, MAX_RECALLED),
+            ).fetchall()
+            return [(float(then_s), unpack_forecast(blob, columns)[0]) for then_s, blob in rows]
+        except (sqlite3.Error, ValueError, TypeError, IndexError, struct.error, zlib.error) as error:
+            raise StoreError(f"log: forecasts cannot be read ({error})") from error
 
     def keep(self, key: str, text: str) -> None:
         """Remember `text`, instead of what was kept under `key` before. Raises StoreError."""

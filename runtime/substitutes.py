@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from runtime.config_signals import InputSection
 from runtime.manifest import DirectEstimator, Manifest, SafetySet
 from runtime.process_image import ProcessImage
-from runtime.signals import Sample, Validity, Value
+from runtime.profile import Value
+from runtime.signals import Sample, Validity
 
 Vector = tuple[float, ...]
 

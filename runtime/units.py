@@ -35,6 +35,8 @@ _UNITS: dict[str, tuple[str, float, float]] = {
     "C": ("temperature", 1.0, 273.15),
     "degC": ("temperature", 1.0, 273.15),
     "°C": ("temperature", 1.0, 273.15),
+    "F": ("temperature", 5 / 9, 459.67 * 5 / 9),
+    "degF": ("temperature", 5 / 9, 459.67 * 5 / 9),
     "°F": ("temperature", 5 / 9, 459.67 * 5 / 9),
     "s": ("time", 1.0, 0.0),
     "min": ("time", 60.0, 0.0),
@@ -58,6 +60,19 @@ def conversion(source: str, target: str) -> Conversion:
             f"unit {source!r} cannot be converted to {target!r}; give the unit in which the value arrives"
         )
     return Conversion(factor_from / factor_to, (offset_from - offset_to) / factor_to)
+
+
+def kind_of(unit: str) -> str:
+    """What a unit measures: `temperature`, `power`, `ratio`, `price in EUR`, ...; `unit X` for one not known here."""
+    return _base(unit)[0]
+
+
+def is_known(unit: str) -> bool:
+    return not kind_of(unit).startswith("unit ")
+
+
+def is_price(unit: str) -> bool:
+    return kind_of(unit).startswith("price in ")
 
 
 def _base(unit: str) -> tuple[str, float, float]:

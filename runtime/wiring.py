@@ -129,7 +129,16 @@ def open_links(
         from runtime.links.mqtt import MqttLink, Subscription
 
         subscriptions = {
-            name: Subscription(entry.topic, entry.pointer, entry.accept_retained, entry.unit, entry.unit_pointer)
+            name: Subscription(
+                topic=entry.topic,
+                pointer=entry.pointer,
+                accept_retained=entry.accept_retained,
+                unit=entry.unit,
+                unit_pointer=entry.unit_pointer,
+                value_key=entry.value_key,
+                timestamp_pointer=entry.timestamp_pointer,
+                zone=entry.zone(site.zone),
+            )
             for name, entry in site.inputs.items()
             if entry.source == MQTT and entry.topic is not None
         }

@@ -10,7 +10,8 @@ import tempfile
 from pathlib import Path
 
 from runtime.bundle import Bundle, open_bundle
-from runtime.config import load_site, zone
+from runtime.config import load_site
+from runtime.config_signals import zone
 from runtime.errors import ConfigError, NisseError
 from runtime.site_check import check_against
 from runtime.site_template import LINKS, USUAL, Answers, Signals, signals_of, site_text

@@ -13,6 +13,7 @@ from runtime.config_signals import Register, SerialSection
 from runtime.links.last_good import LastGood
 from runtime.links.registers import decode, encode, words_of
 from runtime.links.worker import DeviceError, DeviceRefusedError, Worker
+from runtime.literals import NoValueError
 from runtime.signals import Arrival
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class ModbusLink:
                 try:
                     value = decode(self._port.exchange(register, None), register)
                 except (ValueError, DeviceRefusedError) as error:
-                    self._arrivals.put(name, Arrival(None, self._clock.monotonic(), str(error)))
+                    missing = isinstance(error, NoValueError)
+                    self._arrivals.put(name, Arrival(None, self._clock.monotonic(), str(error), missing))
                 else:
                     self._arrivals.put(name, Arrival(value, self._clock.monotonic()))
 

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -25,12 +26,17 @@ from paho.mqtt.reasoncodes import ReasonCode
 from runtime.clock import Clock
 from runtime.config import MqttSection
 from runtime.credentials import tls_context
+from runtime.literals import NoValueError, PayloadError
+from runtime.payload import MAX_PAYLOAD_BYTES, parse_payload, parse_time
+from runtime.profile import Profile
 from runtime.remote import MAX_BYTES
-from runtime.signals import MAX_PAYLOAD_BYTES, Arrival, PayloadError, parse_payload
+from runtime.signals import Arrival
 
 MAX_COMMANDS = 32
 WAKE_PAUSE_S = 0.1
 INTRODUCTION_PAUSE_S = 2.0
+# A publisher's clock may be ahead of ours by this; its message is then taken to be of now.
+CLOCK_SKEW_S = 60.0
 BARRIER_TOPIC = "bench/barrier"
 QOS = 1
 
@@ -43,10 +49,16 @@ class Subscription:
 
     topic: str
     pointer: str = ""
-    accept_retained: bool = True
+    accept_retained: bool | None = None
+    """None: a forecast counts, a number does not."""
     unit: str = ""
     unit_pointer: str = ""
     """Where the message names its unit, to be converted to `unit`."""
+    value_key: str = ""
+    timestamp_pointer: str = ""
+    """Where the message says from when it is."""
+    zone: tzinfo = UTC
+    """Of times without an offset."""
 
 
 @dataclass(frozen=True)
@@ -137,10 +149,10 @@ class MqttLink:
         now_s = self._clock.monotonic()
         for name, subscription in self._subscriptions.items():
             message = taken.get(subscription.topic)
-            if message is None or (message.retained and not subscription.accept_retained):
+            if message is None or (message.retained and subscription.accept_retained is False):
                 continue
             stamp = now_s if message.monotonic_s is None else message.monotonic_s
-            self._arrivals[name] = self._parsed(name, subscription, message.payload, stamp)
+            self._arrivals[name] = self._arrived(name, subscription, message, stamp)
         return dict(self._arrivals)
 
     def has_all(self) -> bool:
@@ -227,14 +239,34 @@ class MqttLink:
         if info.rc == paho.MQTT_ERR_SUCCESS:  # otherwise the connection has just gone
             self._unacknowledged.append(info)
 
-    def _parsed(self, name: str, subscription: Subscription, payload: bytes, stamp: float) -> Arrival:
+    def _arrived(self, name: str, subscription: Subscription, message: _Message, stamp: float) -> Arrival:
+        """What the message says; where it says nothing that counts, what was there before, and why."""
+        last = self._arrivals.get(name)
         try:
-            s = subscription
-            return Arrival(parse_payload(payload, s.pointer, unit=s.unit, unit_pointer=s.unit_pointer), stamp)
+            arrival = self._parsed(subscription, message, stamp)
         except PayloadError as error:
-            last = self._arrivals.get(name)
-            problem = f"{subscription.topic}: {error}"
-            return Arrival(None, stamp, problem) if last is None else Arrival(last.value, last.monotonic_s, problem)
+            problem, missing = f"{subscription.topic}: {error}", isinstance(error, NoValueError)
+            if last is None or last.value is None:
+                return Arrival(None, stamp, problem, missing)
+            return Arrival(last.value, last.monotonic_s, problem)
+        if last is not None and last.value is not None and arrival.monotonic_s < last.monotonic_s:
+            return last  # an older one, said again
+        return arrival
+
+    def _parsed(self, s: Subscription, message: _Message, stamp: float) -> Arrival:
+        """Raises PayloadError."""
+        value = parse_payload(
+            message.payload, s.pointer, unit=s.unit, unit_pointer=s.unit_pointer, value_key=s.value_key, zone=s.zone
+        )
+        if s.timestamp_pointer:
+            then_s = self._clock.wall() - (self._clock.monotonic() - stamp)
+            age_s = then_s - parse_time(message.payload, s.timestamp_pointer, s.zone)
+            if age_s < -CLOCK_SKEW_S:
+                raise PayloadError(f"its time is {-age_s:.0f} s ahead of this clock; one of the two is wrong")
+            return Arrival(value, stamp - max(0.0, age_s))
+        if message.retained and s.accept_retained is None and not isinstance(value, Profile):
+            raise NoValueError("retained by the broker, nobody knows since when; it counts when it is sent anew")
+        return Arrival(value, stamp)
 
     # -- paho's thread
 

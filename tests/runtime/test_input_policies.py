@@ -14,9 +14,11 @@ from tiny_site import CYCLE_S, LEVEL_REGISTER, Bench, Ears, Tank, tiny_manifest
 from runtime.config import load_site
 from runtime.config_signals import InputSection
 from runtime.errors import ConfigError
+from runtime.literals import PayloadError
 from runtime.manifest import SafetySet, StateLimit
+from runtime.payload import parse_payload
 from runtime.process_image import ProcessImage
-from runtime.signals import PayloadError, Sample, Validity, parse_payload
+from runtime.signals import Sample, Validity
 from runtime.site_check import check_against
 from runtime.substitutes import Substitutes, one_step
 
@@ -84,17 +86,18 @@ def test_a_frozen_sensor_is_noticed(start_bench: StartBench, tank: Tank) -> None
 
 
 NO_VALUES = (
-    (b"", "not JSON"),
+    (b"", "says ''"),
     (b"\xff\x00\xfe", "not JSON"),
     (b"NaN", "not a finite number"),
     (b"1e999", "not a finite number"),
-    (b"9" * 4000, "too large"),
+    (b"9" * 4000, "too long"),
     (b"true", "bool instead of a number"),
-    (b'"100"', "str instead of a number"),
-    (b"null", "NoneType instead of a number"),
+    (b'"100 W"', "'100 W' is no number"),
+    (b"null", "no value"),
+    (b"unavailable", "says 'unavailable'"),
     (b"[100]", "needs 'start'"),
     (b" " * (300 << 10), "larger than"),
-    (b'{"values": {"values": 1}}', "dict instead of a number"),
+    (b'{"values": {"values": 1}}', "an object without a value"),
 )
 
 
@@ -105,7 +108,7 @@ def test_a_message_that_is_no_value_leaves_the_last_one_until_it_is_too_old(
     change(tank, "max_age_s = 600", "max_age_s = 90")
     bench = start_bench()
     for payload, problem in NO_VALUES:
-        bench.demand(100.0, hours=4)
+        ears.say("plant/demand", "100")
         assert seen(bench.cycle(), "demand") == ("ok", 0.1)
         ears.say("plant/demand", payload)
         event = bench.cycle()

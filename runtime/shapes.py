@@ -1,0 +1,271 @@
+"""The shapes in which the world publishes a number or a forecast, told apart by themselves.
+
+A forecast is a list of entries with their times, a table from time to value, columns of times and values, a start with
+a step and values, or one of these inside what a program wraps around it (Home Assistant, evcc, Open-Meteo and others).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, tzinfo
+from itertools import pairwise
+from typing import Any
+
+from runtime.literals import WEEK_S, NoValueError, PayloadError, is_moment, moment, number, zone_of
+from runtime.profile import Entry, Profile, Value, profile_of
+from runtime.units import kind_of
+
+MAX_VALUES = 20_000
+MAX_DEPTH = 8
+MAX_SPAN_S = 400 * 86400.0
+
+# Names are compared without case, "_", "-" and blanks. In the order of preference.
+STARTS = (
+    "start", "starts", "startsat", "starttime", "timestart", "starttimestamp", "validfrom", "from", "fromtime",
+    "periodstart", "datetime", "time", "timestamp", "date", "unixseconds",
+)  # fmt: skip
+MOMENTS = frozenset({"datetime", "time", "timestamp", "date", "unixseconds"})
+"""Starts that say when a value was, not from when on it holds."""
+ENDS = (
+    "end", "ends", "endsat", "endtime", "timeend", "endtimestamp", "validto", "to", "totime", "till", "until",
+)  # fmt: skip
+VALUES = {
+    "price": ("value", "total", "price", "valueincvat", "marketprice"),
+    "temperature": ("value", "temperature", "temperature2m"),
+    "power": ("value", "power", "pvestimate", "watts"),
+    "irradiance": ("value", "shortwaveradiation", "globaltiltedirradiance", "ghi"),
+}
+DAYS = (("raw_today", "raw_tomorrow"), ("prices_today", "prices_tomorrow"), ("today", "tomorrow"))
+WRAPPERS = (
+    "rates", "forecast", "forecasts", "detailedForecast", "prices", "priceInfo", "data", "results", "result",
+    "hourly", "minutely_15", "watts", "attributes",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Context:
+    """What is known of a message beside its text: the unit that is asked for, the field, the zone of its times."""
+
+    unit: str = ""
+    value_key: str = ""
+    zone: tzinfo | None = UTC
+
+    def inside(self, document: Mapping[str, Any]) -> Context:
+        return replace(self, zone=zone_of(document, self.zone))
+
+    @property
+    def preferred(self) -> tuple[str, ...]:
+        """Names of the field that holds the value, as `_plain` writes them."""
+        if self.value_key:
+            return (_plain(self.value_key),)
+        named = (_plain(self.unit.replace("/", "_per_")),) if "/" in self.unit else ()
+        usual = VALUES.get(kind_of(self.unit).partition(" ")[0]) or [
+            name for names in VALUES.values() for name in names
+        ]
+        return (*named, *usual)
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """The entries of a forecast, and whether their times say when a value was rather than from when on it holds."""
+
+    entries: list[Entry]
+    instants: bool = False
+
+
+def value_of(parent: Any, found: Any, context: Context) -> Value:
+    """The number or forecast in `found`, part of a message; beside a list of values, `parent` says their times.
+
+    Raises PayloadError.
+    """
+    if isinstance(found, list):
+        return _profile(_in_list(found, parent, context))
+    if isinstance(found, dict):
+        lines = _in_object(found, context, 0)
+        if lines is not None:
+            return _profile(lines)
+        name = next((name for name in ("value", "state") if name in found), None)
+        if name is None:
+            raise PayloadError("an object without a value or a forecast that is known here; say where it is: pointer")
+        return number(found[name])
+    return number(found)
+
+
+def _profile(lines: _Lines) -> Profile:
+    """Raises PayloadError where no value is left, or a span is none."""
+    if not 0 < len(lines.entries) <= MAX_VALUES:
+        raise PayloadError(f"a forecast has 1 to {MAX_VALUES} values")
+    for entry in lines.entries:
+        if entry.end_s is not None and not 0.0 < entry.end_s - entry.start_s <= MAX_SPAN_S:
+            raise PayloadError("an entry that ends before it begins, or months later")
+    profile = profile_of(lines.entries, instants=lines.instants)
+    if profile is None:
+        raise NoValueError("a forecast without a single value")
+    return profile
+
+
+def _in_object(found: Mapping[str, Any], context: Context, depth: int) -> _Lines | None:
+    """The forecast in an object, None where it has none. Raises PayloadError for one that is damaged."""
+    if depth > MAX_DEPTH:
+        return None
+    context = context.inside(found)
+    if isinstance(found.get("values"), list):
+        return _in_list(found["values"], found, context)
+    moments = [key for key in found if is_moment(key)]
+    if moments and 2 * len(moments) >= len(found):
+        return _in_table({key: found[key] for key in moments}, context)
+    times = _named(found, STARTS)
+    if times is not None and isinstance(found[times], list):
+        return _in_columns(found[times], found[_field(found, context)], times, context)
+    days = next((pair for pair in DAYS if any(_has_entries(found.get(name)) for name in pair)), None)
+    if days is not None:
+        return _in_list([entry for name in days for entry in found.get(name) or ()], None, context)
+    if any(name in found for name in DAYS[0]):
+        raise NoValueError("neither today nor tomorrow has prices")
+    for name, inner in found.items():
+        if name not in WRAPPERS and len(found) > 1:
+            continue
+        if _has_entries(inner):
+            return _in_list(inner, found, context)
+        lines = _in_object(inner, context, depth + 1) if isinstance(inner, dict) else None
+        if lines is not None:
+            return lines
+    return None
+
+
+def _has_entries(found: Any) -> bool:
+    """Whether this is a list of things with a time each."""
+    if not isinstance(found, list) or not found:
+        return False
+    first = found[0]
+    if isinstance(first, dict):
+        return _named(first, STARTS) is not None
+    return _is_row(first) and (not isinstance(first[0], str) or is_moment(first[0]))
+
+
+def _in_list(found: list[Any], parent: Any, context: Context) -> _Lines:
+    if not 0 < len(found) <= MAX_VALUES:
+        raise PayloadError(f"a forecast has 1 to {MAX_VALUES} values")
+    taken: set[float] = set()
+    if all(isinstance(line, dict) for line in found):
+        return _in_entries(found, context, taken)
+    if all(_is_row(line) for line in found):
+        times = [_taken(line[0], context, taken) for line in found]
+        return _Lines(
+            [Entry(start, moment(line[1], context.zone) if len(line) == 3 else None, _known(line[-1]))
+             for start, line in zip(times, found, strict=True)]
+        )  # fmt: skip
+    if any(isinstance(line, dict | list) for line in found):
+        raise PayloadError("a list of several kinds of things")
+    if isinstance(parent, dict):
+        context = context.inside(parent)
+        times_key = _named(parent, STARTS)
+        if times_key is not None and isinstance(parent[times_key], list):
+            return _in_columns(parent[times_key], found, times_key, context)
+        if "start" in parent and "step_s" in parent:
+            return _regular(moment(parent["start"], context.zone), number(parent["step_s"]), found)
+    raise PayloadError("a list of values needs 'start' and 'step_s' beside it, or a time with each value")
+
+
+def _in_entries(found: Sequence[Mapping[str, Any]], context: Context, taken: set[float]) -> _Lines:
+    start, end = _named(found[0], STARTS), _named(found[0], ENDS)
+    if start is None:
+        raise PayloadError(f"entries without a time; known are start, time and others, found {_some(found[0])}")
+    value = _field(found[0], context)
+    entries = []
+    for line in found:
+        if start not in line:
+            raise PayloadError(f"an entry without {start!r}")
+        begin = _taken(line[start], context, taken)
+        until = line.get(end) if end is not None else None
+        entries.append(Entry(begin, None if until is None else _end(until, begin, context), _known(line.get(value))))
+    return _Lines(entries, end is None and _plain(start) in MOMENTS)
+
+
+def _in_table(found: Mapping[str, Any], context: Context) -> _Lines:
+    if len(found) > MAX_VALUES:
+        raise PayloadError(f"a forecast has 1 to {MAX_VALUES} values")
+    entries = [
+        Entry(moment(key, context.zone), None, _known(line[_field(line, context)] if isinstance(line, dict) else line))
+        for key, line in found.items()
+    ]
+    return _Lines(entries, True)
+
+
+def _in_columns(times: list[Any], values: Any, name: str, context: Context) -> _Lines:
+    if not isinstance(values, list) or len(values) != len(times):
+        raise PayloadError("columns of times and values that are not of one length")
+    taken: set[float] = set()
+    starts = [_taken(time, context, taken) for time in times]
+    entries = [Entry(start, None, _known(value)) for start, value in zip(starts, values, strict=True)]
+    return _Lines(entries, _plain(name) in MOMENTS)
+
+
+def _regular(start_s: float, step_s: float, values: Sequence[Any]) -> _Lines:
+    if not 1.0 <= step_s <= WEEK_S:
+        raise PayloadError(f"step_s = {step_s:g} is not between one second and a week")
+    edges = [start_s + k * step_s for k in range(len(values) + 1)]
+    return _Lines([Entry(*edge, _known(value)) for edge, value in zip(pairwise(edges), values, strict=True)])
+
+
+def _field(found: Mapping[str, Any], context: Context) -> str:
+    """The name of the field that holds the values. Raises PayloadError where that is not clear."""
+    for wanted in context.preferred:
+        for name in found:
+            if _plain(name) == wanted:
+                return name
+    if context.value_key:
+        raise PayloadError(f"nothing is called {context.value_key!r}; found {_some(found)}")
+    others = [
+        name
+        for name, value in found.items()
+        if _plain(name) not in (*STARTS, *ENDS)
+        and isinstance(value, int | float | list)
+        and not isinstance(value, bool)
+    ]
+    if len(others) != 1:
+        raise PayloadError(f"which of {_some(found)} is the value? say it: value_key")
+    return others[0]
+
+
+def _named(found: Mapping[str, Any], names: Iterable[str]) -> str | None:
+    """The key that is one of `names`, the first of them that is there."""
+    plain = {_plain(key): key for key in found}
+    return next((plain[name] for name in names if name in plain), None)
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "").replace(" ", "")
+
+
+def _some(found: Mapping[str, Any]) -> str:
+    return ", ".join(repr(name[:20]) for name in list(found)[:6]) or "nothing"
+
+
+def _is_row(line: Any) -> bool:
+    """A time, perhaps the end, and the value."""
+    return isinstance(line, list) and len(line) in (2, 3) and not any(isinstance(part, dict | list) for part in line)
+
+
+def _taken(value: Any, context: Context, taken: set[float]) -> float:
+    time_s = moment(value, context.zone, taken)
+    taken.add(time_s)
+    return time_s
+
+
+def _end(value: Any, begin_s: float, context: Context) -> float:
+    """Of an entry; in the hour that a clock shows twice, the first moment after its beginning."""
+    end_s = moment(value, context.zone)
+    return end_s if end_s > begin_s else moment(value, context.zone, {end_s})
+
+
+def _known(value: Any) -> float | None:
+    """The number, None for one that the message says it does not have."""
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    try:
+        return number(value)
+    except NoValueError:
+        return None
