@@ -6,6 +6,8 @@ import argparse
 import sys
 from collections.abc import Callable
 
+from runtime.text import LONGEST_LINE, plain
+
 EXIT_OK = 0
 EXIT_CHECK_FAILED = 1
 EXIT_USAGE = 2
@@ -25,5 +27,5 @@ def run_command(name: str, run: Callable[[argparse.Namespace], int], args: argpa
         code = getattr(error, "exit_code", None)
         if code is None:
             raise
-        print(f"nisse {name}: {error}", file=sys.stderr)
+        print(plain(f"nisse {name}: {error}", LONGEST_LINE), file=sys.stderr)
         return int(code)

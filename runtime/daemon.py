@@ -19,7 +19,22 @@ from runtime.gate import LastAction
 from runtime.journal import Journal
 from runtime.ladder import Level
 from runtime.plan import Plan
-from runtime.remote import TOO_MANY, VERBS, Order, RateLimit, RefusedError, answer, kept, parse_order, recalled, wished
+from runtime.remote import (
+    COMMANDS_PER_HOUR,
+    TOO_MANY,
+    TOO_MANY_IN_THE_HOUR,
+    VERBS,
+    Order,
+    RateLimit,
+    RefusedError,
+    Wishes,
+    answer,
+    kept,
+    parse_order,
+    recalled,
+    relaxes,
+    wished,
+)
 from runtime.site_check import warnings
 from runtime.succession import Succession, started
 from runtime.surface import Places, Surface
@@ -74,7 +89,10 @@ class Daemon:
         self._policy = started(site, bundle, first=True)
         self.actuator = Actuator(site.outputs, self.links.sinks(dry=dry), clock)
         self._journal = None if dry else Journal(site, clock, self._notice)
-        self._rate = RateLimit()
+        self._rate, self._hour = RateLimit(), RateLimit(COMMANDS_PER_HOUR / 3600.0, COMMANDS_PER_HOUR)
+        # The log of the machine is bounded too: commands one by one while they are few, then their number.
+        self._each_told, self._sum_told = RateLimit(COMMANDS_PER_HOUR / 3600.0, COMMANDS_PER_HOUR), RateLimit(0.01, 1)
+        self._untold = 0
         self._level: Level | None = None
         self._begun = time.perf_counter()
         self._loop: ControlLoop | None = None
@@ -111,7 +129,9 @@ class Daemon:
         self.tally.cycles += 1
         self.tally.levels[cycle.level.label] += 1
         if cycle.level is not self._level:
-            log.warning("level %s%s", cycle.level.label, f": {cycle.reason}" if cycle.reason else "")
+            worse = cycle.level is not Level.MPC and (self._level is None or cycle.level > self._level)
+            text = f"level {cycle.level.label}{f': {cycle.reason}' if cycle.reason else ''}"
+            log.log(logging.WARNING if worse else logging.INFO, "%s", text)
             self._level = cycle.level
         for subject, remarks in (("forecasts", cycle.image.makeshift),):
             self._notice(subject, "; ".join(f"{name}: {text}" for name, text in remarks.items()))
@@ -151,13 +171,20 @@ class Daemon:
                 refused, lost = order, lost + 1
                 continue
             error = order.problem or self._obey(order)
-            log.warning("command %s %s%s", order.name, order.value, f": {error}" if error else "")
+            if self._each_told.allows(self.clock.monotonic()):
+                text = f"command {order.name} {order.value}{f': {error}' if error else ''}"
+                log.log(logging.WARNING if error else logging.INFO, "%s", text)
+            else:
+                self._untold += 1
             self.surface.commands["error" if error else "ok"] += 1
             mqtt.answer(f"{mqtt.prefix}/response/{order.name}", answer(order, error))
         if refused is not None:
-            log.warning("%d commands refused: %s", lost, TOO_MANY)
+            self._untold += lost
             self.surface.commands["error"] += lost
             mqtt.answer(f"{mqtt.prefix}/response/{refused.name}", answer(refused, TOO_MANY))
+        if self._untold and self._sum_told.allows(self.clock.monotonic()):
+            log.warning("%d more commands, most of them refused: %s", self._untold, TOO_MANY)
+            self._untold = 0
 
     def reload(self) -> None:
         """Read the site file again and put its bundle on trial; if it cannot be, all stays as it is."""
@@ -167,7 +194,7 @@ class Daemon:
         except NisseError as error:
             self._notice("reload", f"not reloaded: {error}")
             return
-        self.notices.pop("reload", None)
+        self._notice("reload", "")
         loop.decide_anew()
         self.surface.site = loop.policy.site
 
@@ -191,8 +218,7 @@ class Daemon:
         if self._loop is None:
             self._loop = ControlLoop(self._policy, self.clock, self.links.read, self.actuator, *self._before())
             if self._journal is not None:
-                text = self._journal.recall(lambda store: store.kept(WISHES))
-                self._loop.wishes = recalled(text, self.bundle.manifest)
+                self._loop.wishes = recalled(self._journal.kept(WISHES), self.bundle.manifest)
                 self._remember_forecasts()
             if self._newcomer is not None:
                 self.succession.propose(self._loop, self._newcomer)
@@ -239,26 +265,39 @@ class Daemon:
                     wishes = wished(loop.wishes, order, self.bundle.manifest)
                 except RefusedError as error:
                     return str(error)
-                if wishes != loop.wishes:
-                    if self._journal is not None:
-                        self._journal.keep(WISHES, kept(wishes))
-                    loop.wishes = wishes
-                    loop.decide_anew()
-            case "request", "reload":
-                self.reload()
-                if "reload" in self.notices:
-                    return self.notices["reload"]
-            case "request", "cycle":
+                if wishes == loop.wishes:
+                    return self._kept(wishes)
+                # The way down is always open; a second time it changes nothing, and the way back has its budget.
+                if relaxes(wishes, loop.wishes) and not self._hour.allows(self.clock.monotonic()):
+                    return TOO_MANY_IN_THE_HOUR
+                loop.wishes = wishes
                 loop.decide_anew()
+                self.cycle_wanted = True
+                return self._kept(wishes)
+            case "request", verb if verb in VERBS:
+                if not self._hour.allows(self.clock.monotonic()):
+                    return TOO_MANY_IN_THE_HOUR
+                if verb == "reload":
+                    self.reload()
+                    if "reload" in self.notices:
+                        return self.notices["reload"]
+                else:
+                    loop.decide_anew()
             case _:
                 return f"known here: set/..., request/{', request/'.join(VERBS)}"
         self.cycle_wanted = True
         return ""
 
+    def _kept(self, wishes: Wishes) -> str:
+        """On the disk before anybody is told so; where it is not, what that means for who asked."""
+        problem = "" if self._journal is None else self._journal.keep(WISHES, kept(wishes))
+        return f"in force, and forgotten at a restart: {problem}; make room and say it again" if problem else ""
+
     def _notice(self, subject: str, text: str) -> None:
         """Tell the operator, in `state` and in the log; an empty text takes it back."""
         if not text:
-            self.notices.pop(subject, None)
+            if self.notices.pop(subject, None) is not None:
+                log.info("%s: in order again", subject)
             return
         if self.notices.get(subject) != text:
             log.error("%s", text)

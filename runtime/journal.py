@@ -1,7 +1,8 @@
 """The journal: keeps the log open whatever the disk does. Trouble is told, control goes on, nothing is deleted.
 
 A log that cannot be written is opened again at the next cycle; a damaged one is moved aside, with the time in its name,
-and a new one begun.
+and a new one begun. A cycle on the grid always has its row. Cycles in between, which commands and troubles ask for,
+have a budget of rows; beyond it the newest takes the place of the one before, so that nobody turns the log over.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from runtime.clock import Clock
 from runtime.config import SiteFile
 from runtime.errors import StoreCorruptError, StoreError
 from runtime.plan import Plan
+from runtime.remote import RateLimit
 from runtime.store import Store, Transition
 
 SUBJECT = "log"
+EXTRA_ROWS_PER_HOUR, EXTRA_ROWS_BURST = 12.0, 60
+"""Rows of cycles off the grid: with the default length, a log lasts half a year or more, whatever is asked of it."""
 T = TypeVar("T")
 
 log = logging.getLogger("nisse.journal")
@@ -31,6 +35,11 @@ class Journal:
     def __init__(self, site: SiteFile, clock: Clock, notice: Callable[[str, str], None]) -> None:
         self._path = site.relative(site.store.path)
         self._max, self._cycle_s = site.store.max_transitions, site.controller.cycle_s
+        self._extra_rows = RateLimit(EXTRA_ROWS_PER_HOUR / 3600.0, EXTRA_ROWS_BURST)
+        self._slot = -1
+        self._last_extra: int | None = None
+        self._memory: dict[str, str] = {}
+        self._unkept: set[str] = set()
         self._clock, self._notice = clock, notice
         self._store: Store | None = None
         self._logged_plan: Plan | None = None
@@ -48,27 +57,45 @@ class Journal:
 
     def append(self, row: Transition, plan: Plan | None, timing: tuple[float, float, float]) -> None:
         """Commit one cycle; the plan only where it is another than before."""
+        slot = int(row.time_s // self._cycle_s)
+        extra = slot == self._slot
+        room = not extra or self._extra_rows.allows(self._clock.monotonic())
 
         def write() -> None:
-            if self._store is None:
-                self._open()
-            assert self._store is not None
+            store = self._opened()
+            for key in sorted(self._unkept):
+                store.keep(key, self._memory[key])
+                self._unkept.discard(key)
             new_plan = plan if plan is not self._logged_plan else None
-            self._store.append(row, new_plan, timing, self._clock.boot)
-            self._logged_plan = plan
+            instead_of = None if room else self._last_extra
+            number = store.append(row, new_plan, timing, self._clock.boot, instead_of)
+            self._logged_plan, self._slot = plan, slot
+            self._last_extra = number if extra else self._last_extra
 
         self._told(write)
 
-    def keep(self, key: str, text: str) -> None:
-        """Remember something beyond a restart; where the disk does not take it, that is told."""
+    def keep(self, key: str, text: str) -> str:
+        """Remember something beyond a restart, before returning; the problem, or an empty string when it is kept.
+
+        What the disk does not take is told, and tried again with every cycle.
+        """
+        if self._memory.get(key) == text and key not in self._unkept:
+            return ""
+        self._memory[key] = text
+        self._unkept.add(key)
 
         def write() -> None:
-            if self._store is None:
-                self._open()
-            assert self._store is not None
-            self._store.keep(key, text)
+            self._opened().keep(key, text)
+            self._unkept.discard(key)
 
-        self._told(write)
+        return self._told(write)
+
+    def kept(self, key: str) -> str | None:
+        """What was kept under `key`, also by an earlier run; None where nothing is."""
+        text = self.recall(lambda store: store.kept(key))
+        if text is not None:
+            self._memory[key] = text
+        return text
 
     def close(self) -> None:
         """The devices have been left safe."""
@@ -78,20 +105,29 @@ class Journal:
             self._store.stopped()
         self._store.close()
 
-    def _told(self, what: Callable[[], None]) -> None:
+    def _told(self, what: Callable[[], None]) -> str:
+        """Do it, and tell the operator how that went; the problem, or an empty string."""
         try:
             what()
         except StoreCorruptError as error:
             self._begin_again(error)
+            return str(error)
         except StoreError as error:
             self._let_go()
             self._notice(SUBJECT, str(error))
-        else:
-            self._notice(SUBJECT, "")
+            return str(error)
+        self._notice(SUBJECT, "")
+        return ""
+
+    def _opened(self) -> Store:
+        if self._store is None:
+            self._open()
+        assert self._store is not None
+        return self._store
 
     def _open(self) -> None:
-        self._store = Store(self._path, max_transitions=self._max, cycle_s=self._cycle_s)
-        self._logged_plan = None
+        self._store = Store(self._path, max_transitions=self._max)
+        self._logged_plan = self._last_extra = None
 
     def _let_go(self) -> None:
         store, self._store = self._store, None
@@ -109,6 +145,7 @@ class Journal:
                 if part.exists():
                     part.rename(aside.with_name(aside.name + suffix))
             self._open()
+            self._unkept |= set(self._memory)  # what the damaged one knew, the new one must
         except (OSError, StoreError) as trouble:
             self._notice(SUBJECT, f"{error}; it could not be moved aside: {trouble}")
             return

@@ -10,6 +10,7 @@ from typing import Any
 
 from runtime.ladder import Level
 from runtime.signals import USABLE
+from runtime.text import plain
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -87,7 +88,7 @@ def _labels(labels: Mapping[str, str]) -> str:
 
 
 def _escape(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return plain(value).replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _by(label: str, values: Mapping[str, float]) -> list[tuple[dict[str, str], float]]:

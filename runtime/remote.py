@@ -20,6 +20,11 @@ MAX_BYTES = 1024
 COMMANDS_PER_S = 2.0
 COMMANDS_BURST = 10
 TOO_MANY = f"too many commands; at most {COMMANDS_PER_S:g} a second"
+COMMANDS_PER_HOUR = 60
+TOO_MANY_IN_THE_HOUR = (
+    f"too many commands; {COMMANDS_PER_HOUR} at once and {COMMANDS_PER_HOUR} an hour in the long run: "
+    "say less often what is wanted"
+)
 _TOPIC = re.compile(r"(set|request)/([a-z][a-z0-9_]{0,71})")
 
 
@@ -118,6 +123,11 @@ def answer(order: Order, error: str = "") -> str:
     """The response to publish on `response/<name>`."""
     document = {"status": "error" if error else "ok", "error": error, "transaction": order.transaction}
     return json.dumps(document, separators=(",", ":"))
+
+
+def relaxes(wishes: Wishes, before: Wishes) -> bool:
+    """Whether the controller may do anything that it might not before: a stricter mode alone is no such thing."""
+    return wishes.caps != before.caps or wishes.ceiling <= before.ceiling
 
 
 class RateLimit:

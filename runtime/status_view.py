@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 from runtime.signals import USABLE, Validity
 from runtime.status_file import Status
+from runtime.text import LONGEST_LINE, plain_document
 
 BARS = "▁▂▃▄▅▆▇█"
 LEAST_WIDTH, LABEL_WIDTH = 60, 14
@@ -47,6 +48,8 @@ PLAIN = Style(colour=False)
 
 def view(status: Status, now_s: float, width: int = 80, style: Style = PLAIN, written: str = "in force") -> list[str]:
     """The whole screen; now_s is Unix time, width the columns there are, `written` what to say of a set-point."""
+    # Whoever may write to the broker may have written it: no text of it moves the cursor or paints.
+    status = replace(status, state=plain_document(status.state, LONGEST_LINE), plan=plain_document(status.plan))
     state, width = status.state, max(width, LEAST_WIDTH)
     age = None if status.written_s is None else max(0.0, now_s - status.written_s)
     lines = [_headline(status, age, style), *_notices(state, style), "", style.strong("inputs")]

@@ -21,7 +21,6 @@ from runtime.gate import LastAction
 from runtime.plan import Plan
 
 SCHEMA_VERSION = 1
-SLOW_CYCLE_S = 60.0
 LAST_ACTION_MAX_AGE_S = 86400.0
 MAX_RECALLED = 5000
 _SCHEMA = """
@@ -62,15 +61,16 @@ class Transition:
 class Store:
     """One connection, used by the daemon's thread only."""
 
-    def __init__(self, path: Path, *, max_transitions: int, cycle_s: float) -> None:
+    def __init__(self, path: Path, *, max_transitions: int) -> None:
         """Open or create. Raises StoreError, and leaves a file it cannot read as it is."""
         self._max = max_transitions
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, isolation_level=None, timeout=1.0)
             self._db.execute("PRAGMA journal_mode = WAL")
-            # Slow cycles can afford to wait for the disk; fast ones may lose the last rows to a power cut, never order.
-            self._db.execute(f"PRAGMA synchronous = {'FULL' if cycle_s >= SLOW_CYCLE_S else 'NORMAL'}")
+            # What was committed outlives a power cut: an answered command, a counted write. The log grows by the same
+            # blocks either way; the cycle waits until the disk has them.
+            self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute("PRAGMA journal_size_limit = 4194304")
             version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
             if version == 0:
@@ -81,10 +81,18 @@ class Store:
         if version > SCHEMA_VERSION:
             raise StoreError(f"{path}: written by a newer nisse (schema {version}); update nisse or name another path")
 
-    def append(self, row: Transition, plan: Plan | None, timing: tuple[float, float, float], boot: str = "") -> None:
-        """Commit one transition and the plan in force, dated by the monotonic clock of this boot. Raises StoreError.
+    def append(
+        self,
+        row: Transition,
+        plan: Plan | None,
+        timing: tuple[float, float, float],
+        boot: str = "",
+        instead_of: int | None = None,
+    ) -> int:
+        """Commit one transition and the plan in force, dated by the monotonic clock of this boot; the row's number.
 
-        timing: (solve_s, link_s, overhead_s).
+        timing: (solve_s, link_s, overhead_s). instead_of: the number of a row that this one takes the place of.
+        Raises StoreError.
         """
         blob = None
         if row.forecast is not None:
@@ -93,6 +101,9 @@ class Store:
         texts = [_json(document) for document in (row.state, row.action, row.nominal)]
         try:
             self._db.execute("BEGIN IMMEDIATE")
+            if instead_of is not None:
+                self._db.execute("DELETE FROM transition WHERE id = ?", (instead_of,))
+                self._db.execute("DELETE FROM timing WHERE transition_id = ?", (instead_of,))
             cursor = self._db.execute(
                 "INSERT INTO transition (time_s, level, reason, bundle, state, action, nominal, forecast, details) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -110,6 +121,7 @@ class Store:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise _kind(error)(f"log: {error}") from error
+        return number
 
     def last_plan(self, bundle: str, clock: Clock) -> Plan | None:
         """The plan that was in force when the daemon last ran with this bundle, on the present clocks.

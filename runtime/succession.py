@@ -81,13 +81,13 @@ class Succession:
         self._notice("theta", remark)
         self._shelf.forgive(bundle)
         if loop.trial is not None and loop.trial.newcomer.bundle.identity == bundle.identity:
-            log.warning("reloaded: %s is on trial already", _name(bundle))
+            log.info("reloaded: %s is on trial already", _name(bundle))
             return
         if bundle.identity == now.bundle.identity:
             loop.end_trial()
             loop.policy.site = site
             self._notice(SUBJECT, "")
-            log.warning("reloaded: %s is in force already", _name(bundle))
+            log.info("reloaded: %s is in force already", _name(bundle))
             return
         loop.policy.site = site if _fits(site, now.bundle) else now.site
         self.propose(loop, bundle, site)
@@ -105,7 +105,7 @@ class Succession:
             if problem:
                 self._refused(bundle, problem)
                 raise BundleError(f"{_name(bundle)} refused: {problem}")
-            log.warning("%s is in force", _name(bundle))
+            log.info("%s is in force", _name(bundle))
         else:
             newcomer = started(site, bundle)
             if trial_cycles == 0:
@@ -115,7 +115,7 @@ class Succession:
                     newcomer.solver.close()
                     raise
             loop.propose(newcomer, trial_cycles, trial_cycles)
-            log.warning(
+            log.info(
                 "%s is %s", _name(bundle), f"in shadow for {trial_cycles} decisions" if trial_cycles else "in force"
             )
         self._notice(SUBJECT, "")
@@ -127,7 +127,7 @@ class Succession:
         bundle = step.newcomer.bundle
         match step.outcome:
             case Outcome.SWAPPED:
-                log.warning("%s decided %d times in shadow and is in force", _name(bundle), step.passed)
+                log.info("%s decided %d times in shadow and is in force", _name(bundle), step.passed)
             case Outcome.REFUSED:
                 self._refused(bundle, f"in shadow: {step.reason}")
                 self._notice(SUBJECT, f"{_name(bundle)} refused in shadow: {step.reason}")
@@ -135,7 +135,7 @@ class Succession:
                 self._refused(bundle, f"on probation: {step.reason}")
                 self._notice(SUBJECT, f"{_name(bundle)} rolled back: {step.reason}")
             case Outcome.ACCEPTED:
-                log.warning("%s stood its trial", _name(bundle))
+                log.info("%s stood its trial", _name(bundle))
                 self._accepted(bundle)
             case Outcome.GOES_ON:
                 pass

@@ -22,6 +22,7 @@ from runtime.metrics import Snapshot
 from runtime.packing import MANIFEST, MAX_MANIFEST_BYTES, MAX_PACKED_BYTES, read_manifest
 from runtime.remote import Wishes
 from runtime.status_file import Status, write_status
+from runtime.text import plain_document
 from runtime.version import VERSION
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 # What a cycle may take beyond its grid and its solver before the daemon counts as overdue.
 OVERDUE_MARGIN_S = 30.0
+# Characters of one text in `state`: a notice with a path and what to do about it.
+LONGEST_SAID = 1000
 DIGITS = 16
 
 log = logging.getLogger("nisse.surface")
@@ -96,6 +99,7 @@ class Surface:
         state["action"] = {name: round(value, DECIMALS) for name, value in state["action"].items()}
         state["bundle"]["available"] = self._available(bundle)
         plan = plan_document(cycle, bundle, self.site)
+        state = plain_document(state, LONGEST_SAID)
         self.snapshot = Snapshot(
             state=state,
             monotonic_s=self.clock.monotonic(),
@@ -137,6 +141,8 @@ class Surface:
                 log.warning("%s", trouble)
             self._file_trouble = trouble
         else:
+            if self._file_trouble:
+                log.info("%s: written again", self.places.status_file)
             self._file_trouble = ""
 
     def _available(self, bundle: Bundle) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.text import plain
+
 
 class Notifier:
     """Sends states such as READY=1; does nothing outside systemd (no address)."""
@@ -34,7 +36,8 @@ class Notifier:
         self.send("STOPPING=1")
 
     def status(self, text: str) -> None:
-        self.send(f"STATUS={text}")
+        # A line of its own would be another message, such as MAINPID=.
+        self.send(f"STATUS={plain(text)}")
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from runtime.status_file import Status
 from runtime.status_view import Style, view
 from runtime.surface import Places
 from runtime.systemd import Notifier, Surroundings
+from runtime.text import log_to_stderr
 from runtime.wall import run_on_the_wall_clock
 
 
@@ -36,9 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    # The service manager's log puts times on lines; in lockstep a line must not depend on the time of day.
-    level = logging.ERROR if args.quiet else logging.INFO
-    logging.basicConfig(stream=sys.stderr, level=level, format="%(levelname)s %(name)s: %(message)s")
+    log_to_stderr(logging.ERROR if args.quiet else logging.INFO)
     site = load_site(args.site)
     surroundings = Surroundings.of(os.environ)
     if args.lockstep is not None:

@@ -128,5 +128,5 @@ class Worker:
 
     def _succeeded(self) -> None:
         if self.problem and self._backoff_s:
-            log.warning("%s: answers again", self.name)
+            log.info("%s: answers again", self.name)
         self.problem, self._backoff_s, self._retry_at = "", 0.0, float("-inf")

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import signal
+import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from tiny_site import Bench, Ears, Tank, tiny_manifest
+from tiny_site import Bench, Ears, Tank, site_text, tiny_manifest
 
+from runtime.clock import LockstepClock
+from runtime.config import load_site
 from runtime.gate import LastAction, limit
+from runtime.journal import EXTRA_ROWS_BURST, EXTRA_ROWS_PER_HOUR, Journal
+from runtime.keys import new_key
 from runtime.ladder import Level
 from runtime.manifest import ActionLimit
 from runtime.remote import (
     COMMANDS_BURST,
+    COMMANDS_PER_HOUR,
     COMMANDS_PER_S,
     MAX_TEXT,
     MODES,
@@ -33,6 +41,7 @@ from runtime.remote import (
     still_valid,
     wished,
 )
+from runtime.store import Transition
 
 MANIFEST = tiny_manifest()
 
@@ -187,3 +196,58 @@ def test_a_reload_on_request_says_whether_it_worked(start_bench: Callable[..., B
     bench.cycle()
     assert "request/cycle" in json.loads(ears.wait_for("nisse/tank/response/dance"))["error"]
     assert bench.stop() == 0
+
+
+def test_twenty_requests_a_second_for_hours_are_bounded(
+    start_bench: Callable[..., Bench], tank: Tank, ears: Ears, tmp_path: Path
+) -> None:
+    """Decisions, rows of the log and lines of the machine's log; a mode that is toggled ends at the stricter one."""
+    bench = start_bench()
+    bench.demand(hours=2)
+    bench.cycle()
+    for _ in range(20):  # of each minute one second
+        for _ in range(20):
+            ears.client.publish("nisse/tank/request/cycle", "", qos=1)
+        bench.cycle()
+    answers = [json.loads(m) for m in ears.heard["nisse/tank/response/cycle"]]
+    assert COMMANDS_PER_HOUR <= sum(a["status"] == "ok" for a in answers) <= COMMANDS_PER_HOUR + 21
+    assert any("hour" in a["error"] for a in answers)
+    for k in range(2 * COMMANDS_BURST):
+        ears.say("nisse/tank/set/mode", "auto" if k % 2 else "safe")
+    assert bench.cycle()["level"] == "safe"
+    said = [json.loads(m) for m in ears.heard["nisse/tank/response/mode"]]
+    assert {a["status"] for a in said} == {"ok", "error"}
+    bench.demand()
+    assert bench.cycle()["level"] == "safe"
+    assert bench.stop() == 0
+    assert bench.process.stderr is not None
+    lines = bench.process.stderr.read().decode().splitlines()
+    assert sum("command" in line for line in lines) <= COMMANDS_PER_HOUR + 40  # of 420; their number once a minute
+
+
+def test_rows_of_the_log_are_bounded_and_the_last_one_is_true(tmp_path: Path) -> None:
+    """Two cycles a second for ten hours beside a cycle each quarter: rows of the grid are all there."""
+    notices: dict[str, str] = {}
+    clock = LockstepClock()
+    clock.set(900_000.0)
+    site = tmp_path / "site.toml"
+    site.write_text(
+        site_text(Path("b"), new_key(tmp_path / "k.pem").public, Path("/dev/x"), 1883).replace("60.0", "900.0")
+    )
+    journal = Journal(load_site(site), clock, notices.__setitem__)
+    count = 0
+    for second in range(10 * 3600):
+        clock.set(900_000.0 + second)
+        if second % 900 and second % 7:
+            continue
+        count += 1
+        row = Transition(clock.wall(), "mpc", "", "b", {}, {"inflow": float(second)}, {}, None, {})
+        journal.append(row, None, (0.0, 0.0, 0.0))
+    last_s = clock.wall()
+    journal.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "nisse.db")) as db:
+        times = [t for (t,) in db.execute("SELECT time_s FROM transition ORDER BY id")]
+        timings = db.execute("SELECT count(*) FROM timing").fetchone()[0]
+    assert set(range(900_000, 900_000 + 36_000, 900)) <= set(times)
+    assert 40 + 60 <= len(times) <= 40 + EXTRA_ROWS_BURST + EXTRA_ROWS_PER_HOUR * 10 + 1 < count / 5
+    assert timings == len(times) and times == sorted(times) and last_s - times[-1] < 7.0

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
@@ -14,6 +15,12 @@ from pathlib import Path
 
 import pytest
 from tiny_site import Bench, Ears, Tank
+
+from runtime.clock import SystemClock
+from runtime.config import load_site
+from runtime.errors import StoreCorruptError
+from runtime.journal import Journal
+from runtime.store import Transition
 
 Start = Callable[..., Bench]
 
@@ -47,6 +54,75 @@ def rows(path: Path) -> int:
         return int(db.execute("SELECT count(*) FROM transition").fetchone()[0])
 
 
+def fill(disk: Path) -> Path:
+    """Leave no room; the file to remove for some."""
+    filler = disk / "filler"
+    with contextlib.suppress(OSError), filler.open("wb") as stream:
+        while True:
+            stream.write(bytes(1024))
+            stream.flush()
+    return filler
+
+
+def answered(ears: Ears, bench: Bench, name: str, value: str) -> dict[str, str]:
+    """The answer to a command."""
+    said = len(ears.heard.get(f"nisse/tank/response/{name}", []))
+    ears.say(f"nisse/tank/set/{name}", value)
+    bench.cycle()
+    ears.wait_for(f"nisse/tank/response/{name}", lambda _: len(ears.heard[f"nisse/tank/response/{name}"]) > said)
+    return dict(json.loads(ears.heard[f"nisse/tank/response/{name}"][-1]))
+
+
+def killed(bench: Bench) -> None:
+    os.killpg(bench.process.pid, signal.SIGKILL)
+    bench.process.wait()
+
+
+def test_what_is_answered_with_ok_outlives_kill_9_and_a_full_disk_says_no(
+    start_bench: Start, tank: Tank, ears: Ears, small_disk: Path
+) -> None:
+    put_log(tank, small_disk / "nisse.db")
+    bench = start_bench()
+    bench.demand(hours=2)
+    tank.set_level(0.3)
+    bench.cycle()
+    assert answered(ears, bench, "max_inflow", "0.25")["status"] == "ok"
+    filler, cap, said = fill(small_disk), 0.2, {"status": "ok"}
+    while said["status"] == "ok":  # what is left in the blocks of the log may take a few
+        cap -= 0.001
+        said = answered(ears, bench, "max_inflow", f"{cap:.3f}")
+        assert cap > 0.0
+    assert "forgotten at a restart" in said["error"] and "full" in said["error"]
+    assert bench.cycle()["action"]["inflow"] == pytest.approx(cap)  # in force all the same
+    assert (
+        answered(ears, bench, "max_inflow", f"{cap:.3f}")["status"] == "error"
+    )  # the same once more is not kept either
+    filler.unlink()
+    bench.cycle()  # kept as soon as there is room, without being said again
+    killed(bench)
+    again = start_bench()
+    again.time_s = bench.time_s
+    again.demand()
+    assert [again.cycle() for _ in range(2)][-1]["action"]["inflow"] == pytest.approx(cap)
+    assert answered(ears, again, "mode", "safe")["status"] == "ok"
+    killed(again)
+    third = start_bench()
+    third.time_s = again.time_s
+    third.demand()
+    assert third.cycle()["level"] == "safe"
+
+
+def test_a_new_log_knows_what_the_damaged_one_did(tank: Tank, tmp_path: Path) -> None:
+    notices: dict[str, str] = {}
+    journal = Journal(load_site(tank.site), SystemClock(), notices.__setitem__)
+    assert journal.keep("wishes", "rule") == "" and journal.kept("wishes") == "rule"
+    journal._begin_again(StoreCorruptError("what SQLite says of it, which it does when it pleases"))
+    row = Transition(0.0, "mpc", "", "b", {}, {}, {}, None, {})
+    journal.append(row, None, (0.0, 0.0, 0.0))
+    assert journal.kept("wishes") == "rule" and list(tmp_path.glob("nisse.db.damaged-*"))
+    journal.close()
+
+
 def test_a_full_file_system(start_bench: Start, tank: Tank, ears: Ears, small_disk: Path) -> None:
     """Full in the middle, full at the next start, and room again: the log goes on where it stopped."""
     put_log(tank, small_disk / "nisse.db")
@@ -54,11 +130,7 @@ def test_a_full_file_system(start_bench: Start, tank: Tank, ears: Ears, small_di
     bench.demand(hours=2)
     tank.set_level(0.3)
     assert bench.cycle()["level"] == "mpc"
-    filler = small_disk / "filler"
-    with contextlib.suppress(OSError), filler.open("wb") as stream:
-        while True:
-            stream.write(bytes(1024))
-            stream.flush()
+    filler = fill(small_disk)
     lost = 0
     while lost < 3:  # what is left in the blocks of the log may take a few rows
         assert bench.cycle()["level"] == "mpc" and tank.inflow == 0.3

@@ -46,11 +46,11 @@ def row(time_s: float = 0.0) -> Transition:
 
 
 def test_rows_and_plan_come_back_exactly(tmp_path: Path) -> None:
-    store = Store(tmp_path / "log.db", max_transitions=10, cycle_s=900)
+    store = Store(tmp_path / "log.db", max_transitions=10)
     plan = Plan(1000.0, 5.0, 900.0, ((0.1,), (0.2,)), ((1 / 3,),))
     store.append(row(1000.0), plan, (1.0, 2.0, 3.0), "this boot")
     store.close()
-    again = Store(tmp_path / "log.db", max_transitions=10, cycle_s=900)
+    again = Store(tmp_path / "log.db", max_transitions=10)
     # 30 s later by the wall clock, after a reboot that set the monotonic clock back.
     clock = FixedClock(1030.0, 7.0, "another boot")
     assert again.last_plan("digest", clock) == Plan(1000.0, -23.0, 900.0, plan.states, plan.actions)
@@ -65,7 +65,7 @@ def test_rows_and_plan_come_back_exactly(tmp_path: Path) -> None:
 
 
 def test_the_oldest_rows_go(tmp_path: Path) -> None:
-    store = Store(tmp_path / "log.db", max_transitions=10, cycle_s=1)
+    store = Store(tmp_path / "log.db", max_transitions=10)
     for k in range(25):
         store.append(row(float(k)), None, (0.0, 0.0, 0.0))
     store.close()
@@ -86,7 +86,7 @@ def test_what_it_cannot_read_it_leaves_alone(tmp_path: Path, content: bytes | st
             db.execute("PRAGMA user_version = 99")
     before = path.read_bytes()
     with pytest.raises(StoreError) as caught:
-        Store(path, max_transitions=10, cycle_s=1)
+        Store(path, max_transitions=10)
     assert "name another" in str(caught.value) and "\n" not in str(caught.value)
     if isinstance(content, bytes):
         assert path.read_bytes() == before
@@ -100,7 +100,7 @@ sys.path[:0] = {sys.path!r}
 from pathlib import Path
 from runtime.store import Store
 from test_store import row
-store = Store(Path({str(tmp_path / "log.db")!r}), max_transitions=10**6, cycle_s=900)
+store = Store(Path({str(tmp_path / "log.db")!r}), max_transitions=10**6)
 for k in range(10**6):
     store.append(row(float(k)), None, (0.0, 0.0, 0.0))
     print(k, flush=True)
@@ -125,7 +125,7 @@ for k in range(10**6):
 
 
 def test_the_last_action_is_known_after_a_crash_and_not_after_a_stop(tmp_path: Path) -> None:
-    store = Store(tmp_path / "log.db", max_transitions=10, cycle_s=1)
+    store = Store(tmp_path / "log.db", max_transitions=10)
     clock = FixedClock(1060.0, 500.0)
     assert store.last_action(["charge"], clock) is None
     store.append(row(1000.0), None, (0.0, 0.0, 0.0))

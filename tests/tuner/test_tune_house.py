@@ -237,7 +237,7 @@ def test_holes_in_a_log_end_a_stretch_and_nothing_reaches_across(explored):
 def test_the_daemons_own_log_reads_back(tmp_path, explored):
     table, price = (part[:40] for part in explored)
     path = tmp_path / "nisse.db"
-    store = Store(path, max_transitions=1000, cycle_s=300.0)
+    store = Store(path, max_transitions=1000)
     start = 1_700_000_100.0
     for k, row in enumerate(table):
         if k in (7, 8):  # the daemon was down
