@@ -29,7 +29,7 @@ from tuner.experiments.output import (
 )
 from tuner.experiments.progress import steps
 from tuner.experiments.scalar_options import ScalarOptions, add_scalar_arguments, scalar_options
-from tuner.optimality_model import BRANCHES, Jump, OptimalModel, delta_range
+from tuner.optimality_model import BRANCHES, JUMP, Branch, Jump, OptimalModel, delta_range
 from tuner.tabular.refinement import Refined, refine
 from tuner.tabular.scalar import ScalarProblem, Solution
 
@@ -64,6 +64,16 @@ class ScanPoint:
     largest_jump: float
 
 
+@dataclass(frozen=True)
+class Scan:
+    """What is said of the range of Delta in which f is continuous, to convergence in the grid as that of existence."""
+
+    points: list[ScanPoint]
+    """On the finest grid."""
+    continuous: tuple[Refined, Refined] | None
+    """(lowest, highest) Delta with f everywhere and no jump above JUMP; None where there is no such Delta."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "Example: nisse experiment optimal-model --case 2 --delta 0.11\n"
@@ -88,10 +98,10 @@ def run(args: argparse.Namespace) -> int:
         model = OptimalModel(world, solution, delta, args.branch)
         step("planning with the model")
         planned = plan(model)
-        scan = []
+        scan = None
         if args.scan:
             step("scan of Delta")
-            scan = scan_deltas(model)
+            scan = scan_levels(levels, args.branch)
     result = as_json(options, model, planned, low, high, scan)
     page = make_page(options, model, planned, low, high, scan)
     path = write_outputs("optimal-model", page, result, args.output, args.json)
@@ -129,19 +139,29 @@ def plan(model: OptimalModel) -> Planned:
     )
 
 
+def scan_levels(levels: list[tuple[ScalarProblem, Solution]], branch: Branch) -> Scan:
+    """On each grid its own ends of continuity: a grid shifts them as it shifts the ends of existence."""
+    scans = [scan_deltas(OptimalModel(world, solution, 0.0, branch)) for world, solution in levels]
+    ranges = [found for scan in scans if (found := continuous_range(scan)) is not None]
+    if len(ranges) < len(levels):
+        return Scan(scans[-1], None)
+    low, high = zip(*ranges, strict=True)
+    return Scan(scans[-1], (refine(*[np.array(x) for x in low]), refine(*[np.array(x) for x in high])))
+
+
 def scan_deltas(model: OptimalModel) -> list[ScanPoint]:
     """Coverage and jumps over and around the range of Delta in which the model exists everywhere, its ends included."""
     low, high = delta_range(model.world, model.solution)
     margin = 0.1 * (high - low)
     deltas = np.unique(np.concatenate([np.linspace(low - margin, high + margin, SCAN_POINTS), [low, high]]))
     points = [scan_point(model, float(delta)) for delta in deltas]
-    # Between the last Delta that jumps and the first that does not, bisection finds where continuity begins.
+    # Between a Delta that jumps and its neighbour that does not, bisection finds where continuity begins or ends.
     for before, after in pairwise(list(points)):
-        if before.covered == after.covered == 1.0 and before.jumps > 0 and after.jumps == 0:
+        if before.covered == after.covered == 1.0 and (before.jumps > 0) != (after.jumps > 0):
             a, b = before, after
             while b.delta - a.delta > 1e-8:
                 middle = scan_point(model, (a.delta + b.delta) / 2.0)
-                a, b = (middle, b) if middle.jumps else (a, middle)
+                a, b = (middle, b) if (middle.jumps > 0) == (a.jumps > 0) else (a, middle)
             points += [a, b]
     return sorted(points, key=lambda p: p.delta)
 
@@ -179,10 +199,10 @@ def describe(jumps: list[Jump], missing: list[tuple[float, float]], covered: flo
 
 
 def as_json(
-    options: ScalarOptions, model: OptimalModel, planned: Planned, low: Refined, high: Refined, scan: list[ScanPoint]
+    options: ScalarOptions, model: OptimalModel, planned: Planned, low: Refined, high: Refined, scan: Scan | None
 ) -> dict[str, Any]:
     m, f = model.sample()
-    continuous = continuous_range(scan)
+    continuous = scan.continuous if scan else None
     return {
         "experiment": "optimal-model",
         "source": PAPER + ", eq. (26)",
@@ -201,19 +221,24 @@ def as_json(
         "offset_residual": planned.offset_residual,
         "offset_residual_as_printed": planned.offset_residual_as_printed,
         "bellman_bound": planned.bellman_bound,
-        "delta_exists_everywhere": {
-            "low": float(low.value),
-            "low_error": low.error,
-            "high": float(high.value),
-            "high_error": high.error,
-        },
-        "delta_continuous": None if continuous is None else {"low": continuous[0], "high": continuous[1]},
-        "scan": [vars(p) for p in scan],
+        "intervals": model.world.intervals,
+        "delta_exists_everywhere": _ends(low, high),
+        "delta_continuous": None if continuous is None else _ends(*continuous),
+        "scan": [vars(p) for p in scan.points] if scan else [],
+    }
+
+
+def _ends(low: Refined, high: Refined) -> dict[str, float]:
+    return {
+        "low": float(low.value),
+        "low_error": low.error,
+        "high": float(high.value),
+        "high_error": high.error,
     }
 
 
 def make_page(
-    options: ScalarOptions, model: OptimalModel, planned: Planned, low: Refined, high: Refined, scan: list[ScanPoint]
+    options: ScalarOptions, model: OptimalModel, planned: Planned, low: Refined, high: Refined, scan: Scan | None
 ) -> Page:
     jumps, missing, covered = model.jumps(), model.missing(), model.coverage()
     statements = [
@@ -239,13 +264,15 @@ def make_page(
         statements.append(critical_statement(options, model, high))
     tables = [range_table(low, high, scan)]
     if scan:
-        rows = [[f"{p.delta:+.6f}", f"{100 * p.covered:.2f} %", str(p.jumps), f"{p.largest_jump:.5f}"] for p in scan]
+        rows = [
+            [f"{p.delta:+.6f}", f"{100 * p.covered:.2f} %", str(p.jumps), f"{p.largest_jump:.5f}"] for p in scan.points
+        ]
         tables.append(("Scan", ["Δ", "covered", "jumps", "largest jump"], rows))
     return Page(
         title=f"The optimal model of the scalar battery, case {options.case.number}",
         summary=f"Δ = {model.delta:.6f}, branch: {model.branch} root. The model f {describe(jumps, missing, covered)}.",
         statements=statements,
-        figures={"model": model_figure(model), **({"scan": scan_figure(scan)} if scan else {})},
+        figures={"model": model_figure(model), **({"scan": scan_figure(scan.points)} if scan else {})},
         tables=tables,
         notes=(
             "Δ is in the cost convention; in rewards its sign changes. The numbers that the paper prints fit costs: "
@@ -271,15 +298,21 @@ def critical_statement(options: ScalarOptions, model: OptimalModel, high: Refine
     )
 
 
-def range_table(low: Refined, high: Refined, scan: list[ScanPoint]) -> tuple[str, list[str], list[list[str]]]:
+def range_table(low: Refined, high: Refined, scan: Scan | None) -> tuple[str, list[str], list[list[str]]]:
     rows = [
         ["smallest Δ with f everywhere", rounded(float(low.value), low.error), f"{low.error:.0e}"],
         ["largest Δ with f everywhere", rounded(float(high.value), high.error), f"{high.error:.0e}"],
     ]
-    continuous = continuous_range(scan)
-    if scan:
-        text = "none" if continuous is None else f"{continuous[0]:.6f} to {continuous[1]:.6f}"
-        rows.append(["continuous (scanned values, this grid)", text, ""])
+    if scan and scan.continuous is None:
+        rows.append(["f everywhere and continuous", "for no Δ", ""])
+    elif scan:
+        least, most = scan.continuous
+        rows.append(
+            ["smallest Δ with f everywhere and no jump", rounded(float(least.value), least.error), f"{least.error:.0e}"]
+        )
+        rows.append(
+            ["largest Δ with f everywhere and no jump", rounded(float(most.value), most.error), f"{most.error:.0e}"]
+        )
     return "Range of Δ", ["", "Δ", "estimated error"], rows
 
 
@@ -316,18 +349,16 @@ def scan_figure(scan: list[ScanPoint]) -> Figure:
     return figure
 
 
-def report(
-    model: OptimalModel, planned: Planned, low: Refined, high: Refined, scan: list[ScanPoint], path: Path
-) -> None:
+def _interval(low: Refined, high: Refined) -> str:
+    return f"[{rounded(float(low.value), low.error)}, {rounded(float(high.value), high.error)}]"
+
+
+def report(model: OptimalModel, planned: Planned, low: Refined, high: Refined, scan: Scan | None, path: Path) -> None:
     what = describe(model.jumps(), model.missing(), model.coverage())
-    everywhere = f"[{rounded(float(low.value), low.error)}, {rounded(float(high.value), high.error)}]"
-    print(f"Delta = {model.delta:.6g}, {model.branch} root: f {what}")
+    print(f"Delta = {model.delta:.6g}, {model.branch} root, grid of {model.world.intervals} intervals: f {what}")
     print(f"planning with f: policy differs from pi* by at most {planned.policy_difference:.1e}")
-    print(f"f exists everywhere for Delta in {everywhere}")
+    print(f"f exists everywhere for Delta in {_interval(low, high)} (converged in the grid)")
     if scan:
-        found = continuous_range(scan)
-        print(
-            "f is continuous for "
-            + ("no scanned Delta" if found is None else f"{found[0]:.7f} <= Delta <= {found[1]:.7f} (this grid)")
-        )
+        found = "for no Delta" if scan.continuous is None else f"for Delta in {_interval(*scan.continuous)}"
+        print(f"f exists everywhere and jumps nowhere by more than {JUMP:.0e} {found} (converged in the grid)")
     print(f"page: {path}")
