@@ -32,15 +32,21 @@ def test_learning_starts_off_the_kinks_and_moves_nothing_else():
 
 
 @pytest.mark.slow
-def test_the_command_judges_exactly_and_writes_page_figures_and_json(tmp_path):
+def test_the_command_judges_every_seed_exactly_and_writes_page_figures_and_json(tmp_path):
     path = tmp_path / "result.json"
     arguments = ["experiment", "battery-tuning", "--case", "2", "--methods", "dpg", "--iterations", "3"]
+    arguments += ["--seeds", "1", "2"]
     assert main([*arguments, "--output", str(tmp_path / "out"), "--json", str(path)]) == 0
     case = json.loads(path.read_text())["cases"]["2"]
-    learned = case["methods"]["dpg"]
-    assert case["J_data_fitted"] < learned["J"] <= case["J_star"]
-    assert learned["J"] <= case["J_best_of_parameterisation"] + 1e-9
-    assert learned["gap_closed"] > 0.5
-    assert len(learned["J_by_iteration"]) == 4
+    closed = []
+    for study in (case["seeds"]["1"], case["seeds"]["2"]):
+        learned = study["methods"]["dpg"]
+        assert case["J_data_fitted"] < learned["J"] <= case["J_star"]
+        assert learned["J"] <= study["J_best_of_parameterisation"] + 1e-9
+        assert learned["gap_closed"] > 0.5
+        assert len(learned["J_by_iteration"]) == 4
+        closed.append(learned["gap_closed"])
+    assert case["over_seeds"]["dpg"]["gap_closed"] == [min(closed), max(closed)] and closed[0] != closed[1]
     assert (tmp_path / "out" / "case2.png").stat().st_size > 10_000
-    assert "Tuning a wrong model" in (tmp_path / "out" / "index.html").read_text()
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "seeds 1, 2" in page and f"{100 * min(closed):.3f} to {100 * max(closed):.3f}" in page
