@@ -15,6 +15,8 @@ from systems.series import DEFAULT_MAX_GAP_S, Gap, describe_gaps, load_csv, resa
 
 DAY_S = 86_400.0
 PRICE_COLUMN = "price_eur_per_kwh"
+GENERATED_START = datetime(2024, 1, 1, tzinfo=timezone(timedelta(hours=1)))
+"""A Monday."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +144,14 @@ def from_price_file(
     )
 
 
+def generated_spot(
+    weeks: int, *, kind: str = "nordic", seed: int = 0, start: datetime = GENERATED_START, dt_s: float = 3600.0
+) -> NDArray[np.float64]:
+    """Generated spot prices in EUR/kWh, one per step from `start` on, constant within an hour."""
+    hour, weekday, day_of_year, _ = local_clock(start, dt_s, round(weeks * 7 * DAY_S / dt_s))
+    return spot_prices(kind, hour, weekday, day_of_year, seed)
+
+
 def generated(
     weeks: int = 60,
     *,
@@ -153,9 +163,7 @@ def generated(
     house: Household | None = None,
 ) -> Exogenous:
     """The built-in series: `weeks` weeks of generated prices and household from a Monday on. Kinds: PRICE_SHAPES."""
-    start = start or datetime(2024, 1, 1, tzinfo=timezone(timedelta(hours=1)))
-    n = round(weeks * 7 * DAY_S / dt_s)
-    hour, weekday, day_of_year, _ = local_clock(start, dt_s, n)
-    spot = spot_prices(kind, hour, weekday, day_of_year, seed)
+    start = start or GENERATED_START
+    spot = generated_spot(weeks, kind=kind, seed=seed, start=start, dt_s=dt_s)
     name = f"built-in generator, {kind}, seed {seed}, from {start:%Y-%m-%d}"
     return from_spot(spot, start, dt_s, tariff=tariff, house=house, seed=seed, source=name)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tuner.commands.battery_data import seed_number
 from tuner.commands.output import output_path
-from tuner.commands.own_options import ForeignOptionError, declare_own, refuse_foreign
+from tuner.commands.own_options import declare_own, refuse_foreign
 
 # Each module offers `run(args) -> exit code`, and `add_arguments(group)` where it has options of its own.
 SYSTEMS: dict[str, str] = {
@@ -26,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "A battery log is a CSV file with the columns time, soc, charge_kw, discharge_kw, net_load_kw,\n"
         "net_load_forecast_kw on a regular step.\n"
-        "A house log has time, outdoor_c, room1_c..room4_c, power1_kw..power4_kw, at least every five minutes.\n\n"
+        "A house log has time, outdoor_c, room1_c..room4_c, power1_kw..power4_kw, at least every five minutes.\n"
+        "`nisse example` writes either.\n\n"
         "examples:\n"
         "  nisse identify --system battery --log log.csv --output theta.json\n"
         "  nisse identify --system house --log house.csv --output house-arx.json --plot house.html"
@@ -34,7 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--system", choices=sorted(SYSTEMS), default="battery", help="(default: %(default)s)")
     parser.add_argument("--log", type=Path, metavar="FILE.csv", help="the log; without it, one is simulated")
     parser.add_argument("--output", type=output_path, metavar="FILE", help="write the fitted parameters here")
-    parser.add_argument("--save-log", type=output_path, metavar="FILE.csv", help="write the simulated log here")
     parser.add_argument("--max-gap-hours", type=float, default=3.0, metavar="H", help="fill gaps up to this long")
     parser.add_argument("--seed", type=seed_number, default=0, help="of the simulated log (default: %(default)s)")
     parser.add_argument("--json", type=output_path, metavar="PATH", help="write the result for machines")
@@ -47,6 +47,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     refuse_foreign(args)
-    if args.log is not None and args.save_log is not None:
-        raise ForeignOptionError("--save-log writes a simulated log, and --log brings one; leave one of them out")
     return int(importlib.import_module(SYSTEMS[args.system]).run(args))

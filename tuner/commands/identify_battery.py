@@ -16,7 +16,7 @@ from systems.series import TimeSeries
 from systems.theta import write_theta
 from tuner.commands.battery_data import report_gaps
 from tuner.commands.output import write_json
-from tuner.identify.battery import IDENTIFICATION_DAYS, BatteryFit, fit_battery, load_log, simulate_log, write_log
+from tuner.identify.battery import IDENTIFICATION_DAYS, BatteryFit, fit_battery, load_log, simulate_log
 
 
 def add_arguments(group: argparse._ArgumentGroup) -> None:
@@ -31,9 +31,7 @@ def run(args: argparse.Namespace) -> int:
         log = load_log(args.log, max_gap_s=args.max_gap_hours * 3600.0)
         report_gaps(log)
     else:
-        log = _simulated(args.seed)
-        if args.save_log is not None:
-            write_log(log, args.save_log)
+        log = simulated_log(args.seed)
     fit = fit_battery(log, spec)
     Console().print(_table(fit, log))
     if args.output is not None:
@@ -44,7 +42,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _simulated(seed: int) -> TimeSeries:
+def simulated_log(seed: int) -> TimeSeries:
+    """What the sensors of a simulated battery show while it is used at random."""
     steps = IDENTIFICATION_DAYS * 96
     return simulate_log(BatteryPlant(episode_steps=steps), steps=steps, seed=seed)
 

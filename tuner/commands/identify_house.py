@@ -18,7 +18,7 @@ from systems.house.weather import generate_conditions
 from tuner.commands.output import output_path, write_json
 from tuner.identify.arx_fit import ArxOptions
 from tuner.identify.house import GAIN_HOURS, HouseIdentification, identify_house
-from tuner.identify.house_log import HouseLog, load_house_log, simulate_house_log, write_house_log
+from tuner.identify.house_log import HouseLog, load_house_log, simulate_house_log
 
 SHOWN_FAULTS = 12
 PLOT_SUFFIXES = (".html", ".png", ".svg", ".pdf")
@@ -56,8 +56,6 @@ def run(args: argparse.Namespace) -> int:
             log = load_house_log(args.log)
     else:
         log = simulated_log(args.seed, args.days)
-        if args.save_log is not None:
-            write_house_log(log, args.save_log)
     with waiting.status("fitting and judging the model"):
         result = identify_house(log, options=ArxOptions(constant=not args.no_constant))
     console = Console()

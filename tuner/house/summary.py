@@ -69,6 +69,8 @@ def summarise(outcome: Outcome) -> dict[str, Any]:
         "evaluation_first_day": [int(first) // 288 for first in outcome.periods],
         "iterations": curves(record.costs),
         "improvement_percent": paired_improvement(fitted, total[-1]),
+        # One row a model, one column a period: what the interval is made of.
+        "total_eur_per_period": {"data_fitted": fitted.tolist(), "tuned": total[-1].tolist()},
         "improvement_percent_per_model": (100 * (1 - total[-1].sum(1) / fitted.sum(1))).tolist(),
         "improvement_percent_per_period": (100 * (1 - total[-1].sum(0) / fitted.sum(0))).tolist(),
         "references_improvement_percent": {},
@@ -86,6 +88,7 @@ def summarise(outcome: Outcome) -> dict[str, Any]:
         document["confirmation"] = {
             "periods": before.shape[1],
             "improvement_percent": paired_improvement(before, after),
+            "total_eur_per_period": {"data_fitted": before.tolist(), "tuned": after.tolist()},
         }
     return document
 

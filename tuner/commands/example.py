@@ -1,0 +1,85 @@
+"""`nisse example`: files in the format that a log and prices of one's own must have, to try the commands with."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+from systems.battery.exogenous import GENERATED_START, PRICE_COLUMN, generated_spot
+from systems.battery.generator import PRICE_SHAPES
+from tuner.commands.battery_data import GENERATED_WEEKS, seed_number
+from tuner.commands.output import output_path, write_json
+
+HOUSE_DAYS = 60.0
+
+Writer = Callable[[Path, argparse.Namespace], None]
+
+
+class ExampleExistsError(FileExistsError):
+    """A file of that name may be the user's own."""
+
+    exit_code = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "battery: log.csv (four weeks by the quarter hour) and prices.csv (two years by the hour);\n"
+        "house: house.csv (60 days by five minutes). All of it is generated or simulated.\n\n"
+        "example: nisse example --system battery --output data"
+    )
+    parser.add_argument("--system", choices=sorted(FILES), default="battery", help="(default: %(default)s)")
+    parser.add_argument("--output", type=Path, default=Path(), metavar="DIR", help="(default: the current folder)")
+    parser.add_argument("--force", action="store_true", help="write over files that are there")
+    parser.add_argument(
+        "--generator", choices=sorted(PRICE_SHAPES), default="nordic", help="of the prices (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=seed_number, default=0, help="(default: %(default)s)")
+    parser.add_argument("--json", type=output_path, metavar="PATH", help="write what was written for machines")
+
+
+def run(args: argparse.Namespace) -> int:
+    files = {args.output / name: write for name, write in FILES[args.system].items()}
+    there = [str(path) for path in files if path.exists()]
+    if there and not args.force:
+        raise ExampleExistsError(f"{', '.join(there)}: already there; give another --output, or --force")
+    args.output.mkdir(parents=True, exist_ok=True)
+    for path, write in files.items():
+        write(path, args)
+        print(f"written: {path}")
+    if args.json is not None:
+        write_json(args.json, {"system": args.system, "seed": args.seed, "files": [str(path) for path in files]})
+    return 0
+
+
+def _battery_log(path: Path, args: argparse.Namespace) -> None:
+    from tuner.commands.identify_battery import simulated_log
+    from tuner.identify.battery import write_log
+
+    write_log(simulated_log(args.seed), path)
+
+
+def _prices(path: Path, args: argparse.Namespace) -> None:
+    spot = generated_spot(GENERATED_WEEKS, kind=args.generator, seed=args.seed)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["time", PRICE_COLUMN])
+        writer.writerows(
+            [(GENERATED_START + timedelta(hours=k)).isoformat(), f"{price:.5f}"]
+            for k, price in enumerate(spot.tolist())
+        )
+
+
+def _house_log(path: Path, args: argparse.Namespace) -> None:
+    from tuner.commands.identify_house import simulated_log
+    from tuner.identify.house_log import write_house_log
+
+    write_house_log(simulated_log(args.seed, HOUSE_DAYS), path)
+
+
+FILES: dict[str, dict[str, Writer]] = {
+    "battery": {"log.csv": _battery_log, "prices.csv": _prices},
+    "house": {"house.csv": _house_log},
+}
