@@ -12,7 +12,6 @@ Durations are numbers of seconds or texts such as "15 min" and "2 d 6 h". Paths 
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,8 +19,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from hil.errors import ScenarioError
-from hil.toml_source import TomlSource
+from runtime.duration import parse_duration
 from runtime.toml_lines import did_you_mean
+from runtime.toml_source import TomlSource
 
 SHIPPED = (Path(__file__).parent / "scenarios", Path(__file__).parents[1] / "scenarios")
 """Where scenarios are in an installed wheel, and in a checkout."""
@@ -34,28 +34,6 @@ LINK_KINDS: dict[str, tuple[str, ...]] = {
     "clock": ("clock_jump",),
 }
 WITHIN_KINDS = ("kill_9", "broker_kill", "cable_pull")
-UNITS_S = {"s": 1, "min": 60, "h": 3600, "d": 86400, "day": 86400, "days": 86400, "week": 604800, "weeks": 604800}
-_TERM = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)")
-
-
-def parse_duration(value: object) -> float:
-    """Seconds from a number of seconds or a text such as "2 d 6 h". Raises ValueError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError("a duration is a number of seconds or a text such as '15 min' or '2 d 6 h'")
-    if isinstance(value, int | float):
-        return float(value)
-    total, end = 0.0, 0
-    while end < len(value.rstrip()):
-        term = _TERM.match(value, end)
-        if term is None or term[2] not in UNITS_S:
-            raise ValueError(
-                f"cannot read the duration {value!r}: write '15 min' or '2 d 6 h' (units s, min, h, d, week)"
-            )
-        total += float(term[1]) * UNITS_S[term[2]]
-        end = term.end()
-    if end == 0:
-        raise ValueError("an empty duration: write '15 min' or '2 d 6 h'")
-    return total
 
 
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, allow_inf_nan=False)]

@@ -42,7 +42,7 @@ COMMANDS: dict[str, Command] = {
     "hil": Command("hil.commands.hil", "run the daemon against a simulated plant over real links", "hil"),
     "run": Command("runtime.commands.run", "run the controller daemon"),
     "init": Command("runtime.commands.init", "write a commented site file, by a few questions"),
-    "check": Command("runtime.commands.check", "validate a site file"),
+    "check": Command("nisse.check", "validate a house file or a site file"),
     "doctor": Command("runtime.commands.doctor", "look at the machine: broker, ports, clock, disk, processor, bundle"),
     "status": Command("runtime.commands.status", "what the daemon does and why, live"),
     "service": Command("runtime.commands.service", "install or show the systemd unit"),

@@ -42,12 +42,12 @@ class ObserverForm:
 
 @dataclass(frozen=True, eq=False)
 class ArxModel:
-    """Frozen coefficients; L lags, ny rooms, nu = 1 + ny inputs."""
+    """Frozen coefficients; L lags, ny zones, nu inputs: the weather, then the power of whatever heats."""
 
     output_coefficients: Array
     """A_1..A_L, shape (L, ny, ny), 1."""
     input_coefficients: Array
-    """B_1..B_L, shape (L, ny, nu), K/K for the outdoor temperature and K/kW for the powers."""
+    """B_1..B_L, shape (L, ny, nu), K/K for the outdoor temperature, K/kW for powers."""
     innovation_mean: Array
     """mu, shape (ny,), K per step."""
     innovation_covariance: Array
@@ -62,7 +62,8 @@ class ArxModel:
             value.flags.writeable = False
             object.__setattr__(self, name, value)
         lags, ny = self.output_coefficients.shape[:2]
-        shapes = ((lags, ny, ny), (lags, ny, ny + 1), (ny,), (ny, ny))
+        nu = self.input_coefficients.shape[-1] if self.input_coefficients.ndim == 3 else 1
+        shapes = ((lags, ny, ny), (lags, ny, nu), (ny,), (ny, ny))
         got = (
             self.output_coefficients.shape,
             self.input_coefficients.shape,

@@ -1,0 +1,74 @@
+"""The kinds of asset that a house may have: one folder each, known by being here.
+
+A folder NAME/ is a package whose `KINDS` says which tables of `house.toml` it reads and what blocks it makes of them.
+Nothing else in nisse names it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+from systems.names import AssetName
+
+if TYPE_CHECKING:
+    from systems.block import Block
+    from systems.house_file import House
+
+Location = tuple[str | int, ...]
+
+
+class Nameplate(BaseModel):
+    """What the owner knows of an asset. Strict about its keys, immutable; units stand in the names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
+    name: AssetName
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """What is wrong in a house, where in its file, and what to do."""
+
+    where: Location
+    text: str
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """What `nisse check` draws of an asset: what it is in a line, and what it needs from devices, feeds and the log."""
+
+    line: str
+    measured: tuple[str, ...] = ()
+    moved: tuple[str, ...] = ()
+    forecast: tuple[str, ...] = ()
+    logged: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class AssetKind:
+    """One table of `house.toml`.
+
+    blocks(house, fits) -> what these assets give to the problem, in the order of the house; `fits` holds what a log has
+    taught, by table. rank: blocks of a lower rank come first. mistakes(house): what one table alone cannot know.
+    """
+
+    table: str
+    nameplate: type[Nameplate]
+    rank: int
+    blocks: Callable[[House, Mapping[str, Any]], tuple[Block, ...]] = lambda house, fits: ()
+    portrait: Callable[[House, Any], Portrait] | None = None
+    mistakes: Callable[[House], Iterable[Mistake]] = lambda house: ()
+    many: bool = True
+    """An array of tables, [[battery]]; else a single one, [meter], that may be left out."""
+
+
+def asset_kinds() -> tuple[AssetKind, ...]:
+    """Every kind of every folder here, by rank."""
+    folders = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
+    kinds = [kind for name in folders for kind in importlib.import_module(f"{__name__}.{name}").KINDS]
+    return tuple(sorted(kinds, key=lambda kind: (kind.rank, kind.table)))

@@ -1,0 +1,125 @@
+"""A home battery: energy balance, soft band of the state of charge, wear, value of what is stored at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from systems.assets import AssetKind, Mistake, Nameplate, Portrait
+from systems.block import Block, Inflow, Ports, Scope, Soft, Terms
+from systems.house_file import House
+from systems.money import buy_forecast, mean_buy_price
+from systems.problem import Parameter, Signal
+
+REGULARISATION_PER_KW2 = 1e-4
+"""A little curvature keeps the problem from being a linear program, whose solutions jump and have no derivative."""
+BAND_LINEAR, BAND_QUADRATIC = 20.0, 200.0
+
+
+class Battery(Nameplate):
+    """[[battery]]; powers are those of the AC side."""
+
+    capacity_kwh: Annotated[float, Field(gt=0)]
+    max_charge_kw: Annotated[float, Field(gt=0)]
+    max_discharge_kw: Annotated[float, Field(gt=0)]
+    soc_min: Annotated[float, Field(ge=0, le=1)] = 0.05
+    soc_max: Annotated[float, Field(ge=0, le=1)] = 0.95
+    wear_per_kwh: Annotated[float, Field(ge=0)] = 0.0
+    """Cost of a kWh in plus a kWh out, in the currency of the house."""
+
+
+def battery_block(house: House, battery: Battery) -> Block:
+    """soc+ = soc + h / capacity (eta_c charge - discharge / eta_d) over a stage of h hours.
+
+    Terminal value of what is stored: capacity * (mean(buy) slope soc - |mean(buy)| curvature / 2 soc^2), concave even
+    where power is paid for being taken.
+    """
+    name, hours, wear = battery.name, house.grid.hold_h, battery.wear_per_kwh
+    theta = (
+        Parameter(f"{name}_charge_efficiency", "1", 0.95, 0.70, 1.0, "AC to cell", "model"),
+        Parameter(f"{name}_discharge_efficiency", "1", 0.95, 0.70, 1.0, "cell to AC", "model"),
+        Parameter(f"{name}_soc_backoff_low", "1", 0.0, 0.0, 0.3, "distance kept from the lower soc limit", "backoff"),
+        Parameter(f"{name}_soc_backoff_high", "1", 0.0, 0.0, 0.3, "distance kept from the upper soc limit", "backoff"),
+        Parameter(
+            f"{name}_price_spread", f"{house.currency}/kWh", wear, 0.0, max(0.2, 2 * wear),
+            "cost of a kWh in plus a kWh out of the battery", "cost",
+        ),
+        Parameter(f"{name}_terminal_slope", "1", 0.9, 0.0, 2.0, "value of a kWh stored over the mean buy", "terminal"),
+        Parameter(f"{name}_terminal_curvature", "1", 0.1, 0.0, 2.0, "how that value falls with soc", "terminal"),
+    )  # fmt: skip
+    eta_c, eta_d, low, high, spread, slope, curvature = range(7)
+
+    def ports(scope: Scope) -> Ports:
+        return Ports(electric_kw=scope.u[0] - scope.u[1])
+
+    def band(scope: Scope) -> Soft:
+        import casadi as ca
+
+        soc, p = scope.x, scope.p
+        rows = ca.vertcat(soc - battery.soc_min - p[low], battery.soc_max - p[high] - soc)
+        return Soft(rows, (BAND_LINEAR,) * 2, (BAND_QUADRATIC,) * 2)
+
+    def stage(scope: Scope, inflow: Inflow) -> Terms:
+        charge, discharge, p = scope.u[0], scope.u[1], scope.p
+        cost = hours * p[spread] / 2 * (charge + discharge)
+        cost += REGULARISATION_PER_KW2 / 2 * (charge**2 + discharge**2)
+        soc = scope.x + hours / battery.capacity_kwh * (p[eta_c] * charge - discharge / p[eta_d])
+        return Terms(soc, cost, soft=band(scope))
+
+    def terminal(scope: Scope) -> Terms:
+        import casadi as ca
+
+        soc, p, mean_buy = scope.x, scope.p, scope.z[0]
+        worth = mean_buy * p[slope] * soc - ca.fabs(mean_buy) * p[curvature] / 2 * soc**2
+        return Terms(cost=-battery.capacity_kwh * worth, soft=band(scope))
+
+    return Block(
+        asset=name,
+        states=(Signal(f"{name}_soc", "1", 0.0, 1.0, "state of charge"),),
+        actions=(
+            Signal(f"{name}_charge", "kW", 0.0, battery.max_charge_kw, "AC power into the battery"),
+            Signal(f"{name}_discharge", "kW", 0.0, battery.max_discharge_kw, "AC power out of the battery"),
+        ),
+        forecasts=(buy_forecast(house),),
+        theta=theta,
+        ports=ports,
+        stage=stage,
+        terminal=terminal,
+        features=mean_buy_price,
+    )
+
+
+def _mistakes(house: House) -> Iterable[Mistake]:
+    for i, battery in enumerate(house.of("battery")):
+        band = battery.soc_max - battery.soc_min
+        if band <= 0:
+            yield Mistake(("battery", i, "soc_max"), "soc_max is not above soc_min; correct one of them")
+            continue
+        usable = band * battery.capacity_kwh
+        for key in ("max_charge_kw", "max_discharge_kw"):
+            moved = getattr(battery, key) * house.grid.hold_h
+            if moved > usable:
+                yield Mistake(
+                    ("battery", i, "capacity_kwh"),
+                    f"one decision of {house.grid.hold_s / 60:g} min at {key} moves {moved:g} kWh, more than the "
+                    f"{usable:g} kWh between soc_min and soc_max; shorten [grid] hold or correct capacity_kwh",
+                )
+
+
+def _portrait(house: House, battery: Battery) -> Portrait:
+    name = battery.name
+    return Portrait(
+        f"{battery.capacity_kwh:g} kWh, charges {battery.max_charge_kw:g} kW, gives {battery.max_discharge_kw:g} kW",
+        measured=(f"{name}_soc",),
+        moved=(f"{name}_charge", f"{name}_discharge"),
+        logged=(f"{name}_soc", f"{name}_kw"),
+    )
+
+
+def _blocks(house: House, fits: Mapping[str, Any]) -> tuple[Block, ...]:
+    return tuple(battery_block(house, battery) for battery in house.of("battery"))
+
+
+KINDS = (AssetKind("battery", Battery, 30, _blocks, _portrait, _mistakes),)

@@ -1,0 +1,170 @@
+"""A heat pump, or a heater: electric power in, heat out, to the zones and tanks that it feeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from systems.assets import AssetKind, Mistake, Nameplate, Portrait
+from systems.block import Block, Inflow, Ports, Scope, Symbols, Terms
+from systems.house_file import Duration, House
+from systems.names import AssetName
+from systems.problem import Parameter, Signal
+from systems.weather import outdoor_forecast
+
+REGULARISATION_PER_KW2_H = 1e-3
+"""Keeps the plan smooth where price and comfort leave it open, a per cent or so of the cost."""
+CopMap = tuple[tuple[float, float], ...]
+"""((outdoor degC, COP), ...), ascending."""
+COP_BY_KIND: dict[str, CopMap] = {
+    "air-air": ((-15.0, 2.1), (-7.0, 2.5), (2.0, 3.0), (7.0, 3.4), (15.0, 4.2)),
+    "air-water": ((-15.0, 2.0), (-7.0, 2.4), (2.0, 3.0), (7.0, 3.6), (15.0, 4.4)),
+    "electric": ((0.0, 1.0),),
+}
+"""Full load, water at 35 degC: what units are commonly rated at under EN 14511."""
+TANK_COP_BY_KIND: dict[str, CopMap] = {
+    "air-air": ((0.0, 1.0),),
+    "air-water": ((-15.0, 1.6), (-7.0, 1.9), (2.0, 2.3), (7.0, 2.7), (15.0, 3.3)),
+    "electric": ((0.0, 1.0),),
+}
+"""Water at 55 degC."""
+
+
+class HeatPump(Nameplate):
+    """[[heat_pump]]"""
+
+    feeds: Annotated[tuple[AssetName, ...], Field(min_length=1)]
+    kind: Literal["air-air", "air-water", "electric"] = "air-air"
+    max_power_kw: Annotated[float, Field(gt=0)]
+    """Electric, at the most."""
+    min_power_kw: Annotated[float, Field(ge=0)] = 0.0
+    """Below it the compressor cannot turn."""
+    min_run: Duration | None = None
+    min_rest: Duration | None = None
+    cop: CopMap | Literal["learned"] | None = None
+    """By outdoor temperature; "learned": the fitted model of the zones takes electric power as it is."""
+    tank_cop: CopMap | None = None
+
+    @field_validator("cop", "tank_cop")
+    @classmethod
+    def _ascending(cls, value: Any) -> Any:
+        if isinstance(value, tuple) and (not value or any(a[0] >= b[0] for a, b in pairwise(value))):
+            raise ValueError("outdoor temperatures must ascend: [[-7, 2.5], [7, 3.4]]")
+        if isinstance(value, tuple) and any(cop <= 0 for _, cop in value):
+            raise ValueError("a COP is above 0")
+        return value
+
+    def zones(self, house: House) -> tuple[str, ...]:
+        return tuple(name for name in self.feeds if name in {zone.name for zone in house.of("zone")})
+
+    def tanks(self, house: House) -> tuple[str, ...]:
+        return tuple(name for name in self.feeds if name in {tank.name for tank in house.of("tank")})
+
+    def zone_cop(self) -> CopMap | None:
+        """None where the fitted model has it inside."""
+        return None if self.cop == "learned" else self.cop or COP_BY_KIND[self.kind]
+
+    def tank_cop_map(self) -> CopMap:
+        return self.tank_cop or TANK_COP_BY_KIND[self.kind]
+
+
+def interpolate(cop: CopMap, outdoor_c: Symbols) -> Symbols:
+    """Piecewise linear in the outdoor temperature, constant beyond the ends; for symbols and numbers alike."""
+    import casadi as ca
+
+    value = cop[0][1]
+    for (low, at_low), (high, at_high) in pairwise(cop):
+        slope = (at_high - at_low) / (high - low)
+        value = value + slope * (ca.fmax(outdoor_c - low, 0) - ca.fmax(outdoor_c - high, 0))
+    return value
+
+
+def heating_feeders(house: House) -> tuple[HeatPump, ...]:
+    """Those that feed a zone: the columns of the zones' model, in this order."""
+    return tuple(pump for pump in house.of("heat_pump") if pump.zones(house))
+
+
+def tank_feeders(house: House, tank: str) -> tuple[HeatPump, ...]:
+    return tuple(pump for pump in house.of("heat_pump") if tank in pump.tanks(house))
+
+
+def heat_pump_block(house: House, pump: HeatPump) -> Block:
+    """One action for the zones together, one for each tank; their sum within the compressor's limit."""
+    zones, tanks, name = pump.zones(house), pump.tanks(house), pump.name
+    purposes = [(f"{name}_power", "the zones")] if zones else []
+    purposes += [(f"{name}_{tank}_power", tank) for tank in tanks]
+    actions = [Signal(signal, "kW", 0.0, pump.max_power_kw, f"electric power for {what}") for signal, what in purposes]
+    needs_outdoor = (zones and pump.zone_cop() is not None) or tanks
+
+    def ports(scope: Scope) -> Ports:
+        import casadi as ca
+
+        powers: list[Symbols] = list(ca.vertsplit(scope.u))
+        delivered: dict[str, Symbols] = {}
+        if needs_outdoor:
+            steps = scope.forecast("outdoor")
+            outdoor = ca.sum1(steps) / steps.shape[0]
+        if zones:
+            cop = pump.zone_cop()
+            power = powers.pop(0)
+            delivered["zones"] = power if cop is None else interpolate(cop, outdoor) * power
+        for tank, power in zip(tanks, powers, strict=True):
+            delivered[tank] = interpolate(pump.tank_cop_map(), outdoor) * power
+        return Ports(ca.sum1(scope.u), delivered)
+
+    def stage(scope: Scope, inflow: Inflow) -> Terms:
+        import casadi as ca
+
+        curvature = (REGULARISATION_PER_KW2_H + scope.p[0]) / 2
+        cost = curvature * house.grid.weights_h.sum() * ca.sumsqr(scope.u)
+        total: Symbols = ca.sum1(scope.u)
+        return Terms(cost=cost, hard=pump.max_power_kw - total if len(actions) > 1 else None)
+
+    return Block(
+        asset=name,
+        actions=tuple(actions),
+        forecasts=(outdoor_forecast(house),) if needs_outdoor else (),
+        theta=(
+            Parameter(
+                f"{name}_power_curvature", f"{house.currency}/(kW^2 h)", 0.0, 0.0, 0.3,
+                "quadratic cost of power: the COP falls with load", "cost",
+            ),
+        ),
+        ports=ports,
+        stage=stage,
+    )  # fmt: skip
+
+
+def _mistakes(house: House) -> Iterable[Mistake]:
+    from runtime.toml_lines import did_you_mean
+
+    heated = [asset.name for table in ("zone", "tank") for asset in house.of(table)]
+    for i, pump in enumerate(house.of("heat_pump")):
+        for name in pump.feeds:
+            if name not in heated:
+                hint = did_you_mean(name, heated) if heated else "; add a [[zone]] or a [[tank]] of that name"
+                yield Mistake(("heat_pump", i, "feeds"), f"there is no zone or tank {name!r} to feed{hint}")
+        if len(set(pump.feeds)) != len(pump.feeds):
+            yield Mistake(("heat_pump", i, "feeds"), "feeds names one of its own twice; name each once")
+        if pump.min_power_kw > pump.max_power_kw:
+            yield Mistake(("heat_pump", i, "min_power_kw"), "min_power_kw is above max_power_kw; correct one of them")
+
+
+def _portrait(house: House, pump: HeatPump) -> Portrait:
+    moved = tuple(signal.name for signal in heat_pump_block(house, pump).actions)
+    return Portrait(
+        f"{pump.kind}, {pump.max_power_kw:g} kW, feeds {', '.join(pump.feeds)}",
+        moved=moved,
+        forecast=("outdoor",),
+        logged=tuple(f"{name.removesuffix('_power')}_kw" for name in moved),
+    )
+
+
+def _blocks(house: House, fits: Mapping[str, Any]) -> tuple[Block, ...]:
+    return tuple(heat_pump_block(house, pump) for pump in house.of("heat_pump"))
+
+
+KINDS = (AssetKind("heat_pump", HeatPump, 40, _blocks, _portrait, _mistakes),)

@@ -1,0 +1,125 @@
+"""The meter: where the house meets the grid. What all assets draw is bought or sold here, within limits, at a price.
+
+A house without [meter] buys every kWh at `buy`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from systems.assets import AssetKind, Mistake, Nameplate, Portrait
+from systems.block import Block, Inflow, Scope, Terms
+from systems.house_file import House
+from systems.money import buy_forecast, sell_forecast
+from systems.problem import Parameter, Signal
+
+REGULARISATION_PER_KW2 = 1e-6
+"""Curvature of import: where buying and selling cost the same, the split between them is still one."""
+
+
+class Capacity(BaseModel):
+    """[meter.capacity]: a charge for the highest import of the month."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    price_per_kw: Annotated[float, Field(gt=0)]
+    """For each kW of the month's highest interval, in the currency of the house."""
+    interval: Literal["15 min", "1 h"] = "15 min"
+    """Over which import is averaged."""
+    free_kw: Annotated[float, Field(ge=0)] = 0.0
+    """Charged as a peak in any case."""
+
+
+class Meter(Nameplate):
+    """[meter]"""
+
+    import_limit_kw: Annotated[float, Field(gt=0)] = 25.0
+    export_limit_kw: Annotated[float, Field(ge=0)] = 25.0
+    capacity: Capacity | None = None
+
+
+def meter_block(house: House, meter: Meter) -> Block:
+    """grid = sum of what is drawn; import - export = grid, import >= 0, export >= 0, each within its limit.
+
+    Stage cost: h (price_scale buy import - sell export). With a capacity charge the month's peak so far is a state and
+    an epigraph variable carries it on: peak+ = new >= peak, new >= import; the end of the horizon pays for the peak.
+    """
+    hours, capacity, name = house.grid.hold_h, meter.capacity, meter.name
+    theta = [Parameter("price_scale", "1", 1.0, 0.2, 3.0, "factor on the price of what is bought", "cost")]
+    auxiliaries = [Signal("grid_import", "kW", 0.0, meter.import_limit_kw, "power bought")]
+    states: list[Signal] = []
+    if capacity is not None:
+        theta += [
+            Parameter("peak_belief", "1", 1.0, 0.0, 2.0, "how much of the capacity charge decisions believe", "cost"),
+            Parameter("peak_reserve", "kW", 0.0, 0.0, 5.0, "distance kept from the month's peak", "backoff"),
+        ]
+        states = [Signal("month_peak", "kW", 0.0, 2 * meter.import_limit_kw, "highest import of the month so far")]
+        auxiliaries.append(Signal("new_peak", "kW", 0.0, 2 * meter.import_limit_kw, "the month's peak after the stage"))
+
+    def stage(scope: Scope, inflow: Inflow) -> Terms:
+        import casadi as ca
+
+        bought, buy, sell = scope.u[0], scope.forecast("buy"), scope.forecast("sell")
+        sold = bought - inflow.electric_kw
+        cost = hours * (scope.p[0] * buy * bought - sell * sold) + REGULARISATION_PER_KW2 / 2 * bought**2
+        rows = [sold, meter.export_limit_kw - sold]
+        if capacity is None:
+            return Terms(cost=cost, hard=ca.vertcat(*rows))
+        peak, new = scope.x, scope.u[1]
+        return Terms(new, cost, ca.vertcat(*rows, new - peak, new - bought - scope.p[2]))
+
+    def terminal(scope: Scope) -> Terms:
+        if capacity is None:
+            return Terms()
+        return Terms(cost=scope.p[1] * capacity.price_per_kw * scope.x)
+
+    return Block(
+        asset=name,
+        states=tuple(states),
+        auxiliaries=tuple(auxiliaries),
+        forecasts=(buy_forecast(house), sell_forecast(house)),
+        theta=tuple(theta),
+        stage=stage,
+        terminal=terminal,
+    )
+
+
+def bought_only(house: House) -> Block:
+    """No meter: h price_scale buy (what is drawn)."""
+    return Block(
+        asset="meter",
+        forecasts=(buy_forecast(house),),
+        theta=(Parameter("price_scale", "1", 1.0, 0.2, 3.0, "factor on the price of what is bought", "cost"),),
+        stage=lambda scope, inflow: Terms(
+            cost=house.grid.weights_h.sum() * scope.p[0] * scope.forecast("buy") * inflow.electric_kw
+        ),
+    )
+
+
+def _mistakes(house: House) -> Iterable[Mistake]:
+    meter = house.only("meter")
+    if meter is None and (house.of("pv") or house.of("battery")):
+        table = "pv" if house.of("pv") else "battery"
+        yield Mistake((table, 0), "power can flow to the grid here, so a [meter] is needed; add one with its limits")
+
+
+def _portrait(house: House, meter: Meter) -> Portrait:
+    charge = (
+        "" if meter.capacity is None else f", {meter.capacity.price_per_kw:g} {house.currency}/kW for the month's peak"
+    )
+    return Portrait(
+        f"imports up to {meter.import_limit_kw:g} kW, exports up to {meter.export_limit_kw:g} kW{charge}",
+        measured=("grid_power",) if meter.capacity is None else ("grid_power", "month_peak"),
+        forecast=("buy", "sell"),
+        logged=("import_kw",),
+    )
+
+
+def _blocks(house: House, fits: Mapping[str, Any]) -> tuple[Block, ...]:
+    meter = house.only("meter")
+    return (bought_only(house) if meter is None else meter_block(house, meter),)
+
+
+KINDS = (AssetKind("meter", Meter, 90, _blocks, _portrait, _mistakes, many=False),)

@@ -1,0 +1,77 @@
+"""Solar panels: power that comes by itself, and can be given up where the inverter is able to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from systems.assets import AssetKind, Nameplate, Portrait
+from systems.block import Block, Forecast, Inflow, Ports, Scope, Terms
+from systems.house_file import House
+from systems.problem import Parameter, Signal
+
+CURTAILMENT_COST, CURTAILMENT_CURVATURE = 1e-4, 1e-4
+"""Money per hour at full curtailment, and its curvature: nothing is given up where it makes no difference."""
+
+
+class Pv(Nameplate):
+    """[[pv]]"""
+
+    peak_kw: Annotated[float, Field(gt=0)]
+    tilt: Annotated[float, Field(ge=0, le=90)] = 35.0
+    """Degrees from the horizontal."""
+    azimuth: Annotated[float, Field(ge=0, lt=360)] = 180.0
+    """Degrees from north; 180 is south."""
+    curtailable: bool = False
+
+
+def pv_block(house: House, pv: Pv, forecast: str) -> Block:
+    """electric_kw = -(1 - curtailment) scale available, 0 <= curtailment <= 1.
+
+    The share is the decision, as inverters take it, and not the power given up: at night that power is between 0 and 0,
+    and a program without an inside is what interior-point methods fail on.
+    """
+    curtailment = Signal(f"{pv.name}_curtailment", "1", 0.0, 1.0, "share of the panels' power that is given up")
+
+    def ports(scope: Scope) -> Ports:
+        used = 1 - scope.u[0] if pv.curtailable else 1
+        return Ports(electric_kw=-used * scope.p[0] * scope.forecast(forecast))
+
+    def stage(scope: Scope, inflow: Inflow) -> Terms:
+        if not pv.curtailable:
+            return Terms()
+        share = scope.u[0]
+        return Terms(cost=house.grid.hold_h * (CURTAILMENT_COST * share + CURTAILMENT_CURVATURE / 2 * share**2))
+
+    return Block(
+        asset=pv.name,
+        actions=(curtailment,) if pv.curtailable else (),
+        forecasts=(Forecast(forecast, "kW", 0.0, pv.peak_kw, "power of the panels"),),
+        theta=(Parameter(f"{pv.name}_scale", "1", 1.0, 0.0, 1.5, "factor on the forecast power", "model"),),
+        ports=ports,
+        stage=stage,
+    )
+
+
+def forecast_name(house: House, pv: Pv) -> str:
+    """`pv` where there is one array, else `pv_NAME`."""
+    return "pv" if len(house.of("pv")) == 1 else f"pv_{pv.name}"
+
+
+def _portrait(house: House, pv: Pv) -> Portrait:
+    moved = (f"{pv.name}_curtailment",) if pv.curtailable else ()
+    return Portrait(
+        f"{pv.peak_kw:g} kW of panels" + (", can be curtailed" if pv.curtailable else ""),
+        moved=moved,
+        forecast=(forecast_name(house, pv),),
+        logged=(f"{pv.name}_kw",),
+    )
+
+
+def _blocks(house: House, fits: Mapping[str, Any]) -> tuple[Block, ...]:
+    return tuple(pv_block(house, pv, forecast_name(house, pv)) for pv in house.of("pv"))
+
+
+KINDS = (AssetKind("pv", Pv, 20, _blocks, _portrait),)

@@ -1,0 +1,124 @@
+"""A hot-water tank: stored heat, standing loss, draws as a forecast, a cold shower as a priced soft bound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from systems.assets import AssetKind, Mistake, Nameplate, Portrait
+from systems.assets.heat_pump import tank_feeders
+from systems.block import Block, Forecast, Inflow, Scope, Soft, Terms
+from systems.house_file import House
+from systems.money import buy_forecast, mean_buy_price
+from systems.problem import Parameter, Signal
+from systems.weekly import Weekly, WeeklyValue
+
+KWH_PER_LITRE_K = 4.186 / 3600.0
+TEMPERATURE_RANGE_C = (0.0, 95.0)
+NOMINAL_COP = 2.5
+"""A kWh kept in the tank saves the power that would make it again."""
+
+
+class Tank(Nameplate):
+    """[[tank]]; temperatures in degC, money in the currency of the house."""
+
+    litres: Annotated[float, Field(gt=0)]
+    lower: WeeklyValue = Weekly(default=45.0)
+    """Below it a shower is cold. A weekly hour at 60 is the legionella day."""
+    upper: WeeklyValue = Weekly(default=60.0)
+    loss_w_per_k: Annotated[float, Field(gt=0)] = 2.0
+    ambient_c: float = 18.0
+    cold_shower_per_kh: Annotated[float, Field(gt=0)] = 0.5
+    """Price of a kelvin below the lower bound for an hour."""
+    draw_peak_kw: Annotated[float, Field(gt=0)] = 15.0
+    """The most heat that is ever drawn, as a mean over a decision."""
+
+    @property
+    def capacity_kwh_per_k(self) -> float:
+        return self.litres * KWH_PER_LITRE_K
+
+
+def tank_block(house: House, tank: Tank) -> Block:
+    """C dT/dt = delivered - scale draw - loss (T - ambient), exact over a stage with everything held."""
+    name, hours = tank.name, house.grid.hold_h
+    loss_kw = tank.loss_w_per_k / 1000.0
+    theta = (
+        Parameter(f"{name}_loss_scale", "1", 1.0, 0.2, 5.0, "factor on the standing loss", "model"),
+        Parameter(f"{name}_draw_scale", "1", 1.0, 0.0, 3.0, "factor on the forecast draws", "model"),
+        Parameter(f"{name}_draw_spread", "1", 0.0, 0.0, 3.0, "share of the draws' spread kept in reserve", "backoff"),
+        Parameter(f"{name}_backoff", "K", 0.0, -5.0, 15.0, "distance kept from the lower bound", "backoff"),
+        Parameter(f"{name}_terminal_slope", "1", 0.8, 0.0, 2.0, "worth of stored heat over its price", "terminal"),
+    )  # fmt: skip
+    loss, draw, spread, backoff, slope = range(5)
+    price = tank.cold_shower_per_kh * hours
+
+    def rows(scope: Scope) -> Soft:
+        import casadi as ca
+
+        p, capacity = scope.p, tank.capacity_kwh_per_k
+        reserve = p[backoff] + p[spread] * scope.forecast(f"{name}_draw_spread") * hours / capacity
+        low = scope.x - scope.forecast(f"{name}_lower") - reserve
+        high = scope.forecast(f"{name}_upper") - scope.x
+        return Soft(ca.vertcat(low, high), (price, price), (price / 5.0, price / 5.0))
+
+    def stage(scope: Scope, inflow: Inflow) -> Terms:
+        import casadi as ca
+
+        p, capacity = scope.p, tank.capacity_kwh_per_k
+        rate = p[loss] * loss_kw / capacity
+        kept = ca.exp(-rate * hours)
+        heat = ca.sum1(inflow.delivered) - p[draw] * scope.forecast(f"{name}_draw")
+        rest = tank.ambient_c + heat / (p[loss] * loss_kw)
+        return Terms(rest + kept * (scope.x - rest), soft=rows(scope))
+
+    def terminal(scope: Scope) -> Terms:
+        worth = scope.p[slope] * scope.z[0] / NOMINAL_COP * tank.capacity_kwh_per_k
+        return Terms(cost=-worth * scope.x, soft=rows(scope))
+
+    def degrees(what: str, text: str) -> Forecast:
+        return Forecast(f"{name}_{what}", "degC", *TEMPERATURE_RANGE_C, text)
+
+    return Block(
+        asset=name,
+        states=(Signal(f"{name}_temperature", "degC", *TEMPERATURE_RANGE_C, "mean temperature of the water"),),
+        forecasts=(
+            degrees("lower", "below it a shower is cold"),
+            degrees("upper", "as hot as it may be"),
+            Forecast(f"{name}_draw", "kW", 0.0, tank.draw_peak_kw, "heat of the water drawn"),
+            Forecast(f"{name}_draw_spread", "kW", 0.0, tank.draw_peak_kw, "standard deviation of the draws"),
+            buy_forecast(house),
+        ),
+        theta=theta,
+        stage=stage,
+        terminal=terminal,
+        features=mean_buy_price,
+    )
+
+
+def _mistakes(house: House) -> Iterable[Mistake]:
+    for i, tank in enumerate(house.of("tank")):
+        if not tank_feeders(house, tank.name):
+            yield Mistake(("tank", i), f"nothing heats tank {tank.name!r}; name it in `feeds` of a [[heat_pump]]")
+        minutes = sorted({minute for value in (tank.lower, tank.upper) for minute, _ in value.values()})
+        if any(tank.lower.at(minute) >= tank.upper.at(minute) for minute in minutes):
+            yield Mistake(("tank", i, "lower"), "the lower bound reaches the upper one; move one of them")
+
+
+def _portrait(house: House, tank: Tank) -> Portrait:
+    heats = ", ".join(pump.name for pump in tank_feeders(house, tank.name))
+    band = f"{tank.lower.lowest:g} to {tank.upper.highest:g} degC"
+    return Portrait(
+        f"{tank.litres:g} litres, {band}, heated by {heats}",
+        measured=(f"{tank.name}_temperature",),
+        forecast=(f"{tank.name}_draw",),
+        logged=(f"{tank.name}_c",),
+    )
+
+
+def _blocks(house: House, fits: Mapping[str, Any]) -> tuple[Block, ...]:
+    return tuple(tank_block(house, tank) for tank in house.of("tank"))
+
+
+KINDS = (AssetKind("tank", Tank, 60, _blocks, _portrait, _mistakes),)

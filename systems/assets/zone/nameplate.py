@@ -1,0 +1,36 @@
+"""What the owner knows of zones: comfort by the week, and roughly how fast they warm and cool."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from systems.assets import Nameplate
+from systems.house_file import Duration
+from systems.weekly import Weekly, WeeklyValue
+
+
+class Building(Nameplate):
+    """[building]: what the zones share."""
+
+    memory: Duration = 3600.0
+    """How far back the model of the zones looks; a multiple of the model's step."""
+    sun: bool = False
+    """Whether the irradiance is an input of the model."""
+
+
+class Zone(Nameplate):
+    """[[zone]]; temperatures in degC, money in the currency of the house."""
+
+    set_point: WeeklyValue = Weekly(default=21.0)
+    lower: WeeklyValue = Weekly(default=18.0)
+    upper: WeeklyValue = Weekly(default=23.0)
+    weight_per_k2h: Annotated[float, Field(ge=0)] = 0.002
+    """On the squared distance from the set-point."""
+    band_weight_per_k2h: Annotated[float, Field(ge=0)] = 0.5
+    """On half the squared distance to the band."""
+    heat_capacity_kwh_per_k: Annotated[float, Field(gt=0)] = 3.0
+    heat_loss_kw_per_k: Annotated[float, Field(gt=0)] = 0.08
+    sun_m2: Annotated[float, Field(ge=0)] = 1.5
+    """Effective aperture of the windows."""

@@ -1,0 +1,126 @@
+"""A block: what one asset gives to the optimal control problem of its house.
+
+Assets meet in two places only. On the electric bus each draws `electric_kw`, and the meter balances the sum. On the
+heat side a heat pump delivers to what it feeds, by name. Everything else of a block is its own: states, actions,
+forecasts, theta, dynamics, cost, rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from systems.problem import Parameter, Signal
+
+Symbols = Any
+"""ca.SX or ca.MX: all of one problem's expressions are of one kind."""
+
+
+@dataclass(frozen=True)
+class Forecast(Signal):
+    """A signal that is known ahead. `steps` values a stage, of equal length; blocks that name the same one share it."""
+
+    steps: int = 1
+
+    def columns(self) -> tuple[Signal, ...]:
+        """One signal for each column of the forecast row."""
+        if self.steps == 1:
+            return (Signal(self.name, self.unit, self.lower, self.upper, self.description),)
+        return tuple(
+            Signal(f"{self.name}_{i}", self.unit, self.lower, self.upper, f"{self.description}, step {i + 1}")
+            for i in range(self.steps)
+        )
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The symbols of one stage that a block may use.
+
+    x (nx), u (actions, then auxiliaries), z (features) and p (prepared theta) are its own; `forecast(name)` (steps).
+    At the terminal stage u is empty.
+    """
+
+    x: Symbols
+    u: Symbols
+    z: Symbols
+    p: Symbols
+    forecasts: Mapping[str, Symbols]
+
+    def forecast(self, name: str) -> Symbols:
+        return self.forecasts[name]
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What a block exchanges over a stage, mean kW: drawn from the electric bus, and delivered by name of what is fed.
+
+    `delivered[name]` is a list in the order of the house's feeders: a column of the model of what is fed each.
+    """
+
+    electric_kw: Symbols = 0
+    delivered: Mapping[str, Symbols] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Inflow:
+    """What reaches a block over a stage: powers delivered to it (one row a feeder), and the net draw of all others."""
+
+    delivered: Symbols = None
+    electric_kw: Symbols = 0
+
+
+@dataclass(frozen=True)
+class Soft:
+    """Rows >= 0 that may be violated at a price: linear s + quadratic / 2 s^2 for each slack s."""
+
+    rows: Symbols
+    linear: tuple[float, ...]
+    quadratic: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a block adds to a stage. At the terminal stage `x_next` and `hard` are None."""
+
+    x_next: Symbols = None
+    cost: Symbols = 0
+    hard: Symbols = None
+    """Rows >= 0."""
+    soft: Soft | None = None
+
+
+def _no_ports(scope: Scope) -> Ports:
+    return Ports()
+
+
+def _nothing(scope: Scope, inflow: Inflow) -> Terms:
+    return Terms()
+
+
+def _no_end(scope: Scope) -> Terms:
+    return Terms()
+
+
+@dataclass(frozen=True)
+class Block:
+    """One asset in the problem; signals and parameters carry the asset's name already.
+
+    ports -> what it draws and delivers, from u and forecasts alone; stage -> next state, cost and rows, when all ports
+    are known; terminal -> cost and soft rows of x_N. `prepare` makes p from the block's part of theta (without it p is
+    theta). `features` makes z (nz) from whole forecasts, each (N + 1, steps).
+    """
+
+    asset: str
+    states: tuple[Signal, ...] = ()
+    actions: tuple[Signal, ...] = ()
+    auxiliaries: tuple[Signal, ...] = ()
+    forecasts: tuple[Forecast, ...] = ()
+    theta: tuple[Parameter, ...] = ()
+    ports: Callable[[Scope], Ports] = _no_ports
+    stage: Callable[[Scope, Inflow], Terms] = _nothing
+    terminal: Callable[[Scope], Terms] = _no_end
+    prepare: Callable[[Symbols], Symbols] | None = None
+    features: Callable[[Mapping[str, Symbols]], Symbols] | None = None
+    in_matrices: bool = False
+    """Written in matrix operations: with thousands of numbers, scalar code would take minutes to compile."""

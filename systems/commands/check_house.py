@@ -1,0 +1,36 @@
+"""`nisse check HOUSE.toml`: is the house described so that it can be controlled, and what does it need?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from systems.house_file import House, load_house
+from systems.portrait import asset_portraits, draw_house
+
+
+def run(args: argparse.Namespace) -> int:
+    house = load_house(args.site)
+    print(draw_house(house))
+    print("ok")
+    if args.json is not None:
+        args.json.write_text(json.dumps(document(house), indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def document(house: House) -> dict[str, object]:
+    """What the drawing says, for machines."""
+    return {
+        "house": house.name,
+        "assets": {
+            name: {
+                "table": table,
+                "is": portrait.line,
+                "measured": list(portrait.measured),
+                "moved": list(portrait.moved),
+                "forecast": list(portrait.forecast),
+                "logged": list(portrait.logged),
+            }
+            for table, name, portrait in asset_portraits(house)
+        },
+    }

@@ -1,0 +1,185 @@
+"""House -> Problem: the blocks of all assets side by side, heat led to what it feeds, the meter balanced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, pairwise
+from typing import Any
+
+import casadi as ca
+import numpy as np
+
+from systems.assets import asset_kinds
+from systems.block import Block, Forecast, Inflow, Scope, Symbols, Terms
+from systems.house_file import House
+from systems.problem import STAGE_INPUTS, TERMINAL_INPUTS, Parameter, Problem, SoftPenalty
+
+
+class ComposeError(ValueError):
+    """Blocks that do not go together: a fault of an asset's code, not of a house file."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each block's part lies in the vectors of the problem."""
+
+    blocks: tuple[Block, ...]
+    x: tuple[slice, ...]
+    actions: tuple[slice, ...]
+    auxiliaries: tuple[slice, ...]
+    z: tuple[slice, ...]
+    theta: tuple[slice, ...]
+    p: tuple[slice, ...]
+    forecasts: tuple[Forecast, ...]
+    columns: Mapping[str, slice]
+    """Of the forecast row, by name of the forecast."""
+
+
+def house_blocks(house: House, fits: Mapping[str, Any] | None = None) -> tuple[Block, ...]:
+    """The blocks of all assets, by rank of their kinds; the meter's is the last. fits: by table, see `AssetKind`."""
+    return tuple(block for kind in asset_kinds() for block in kind.blocks(house, fits or {}))
+
+
+def compose(house: House, fits: Mapping[str, Any] | None = None) -> Problem:
+    """The problem of a house. Raises HouseFileError for a fit of another house."""
+    return compose_blocks(house, house_blocks(house, fits))
+
+
+def compose_blocks(house: House, blocks: Sequence[Block]) -> Problem:
+    """Raises ComposeError where two blocks want different forecasts of one name."""
+    kind: Any = ca.MX if any(block.in_matrices for block in blocks) else ca.SX
+    layout = layout_of(house, blocks)
+    nd = sum(forecast.steps for forecast in layout.forecasts)
+    nx, nz, n_p = (places[-1].stop if places else 0 for places in (layout.x, layout.z, layout.p))
+    nu = layout.actions[-1].stop + layout.auxiliaries[-1].stop
+    x, u, d, z, p = (kind.sym(name, size) for name, size in zip(STAGE_INPUTS, (nx, nu, nd, nz, n_p), strict=True))
+    stage_args: list[Symbols] = [x, u, d, z, p]
+    terminal_args: list[Symbols] = [x, d, z, p]
+    stage = _stage(blocks, _scopes(layout, x, u, d, z, p))
+    end = [block.terminal(scope) for block, scope in zip(blocks, _scopes(layout, x, None, d, z, p), strict=True)]
+    soft, soft_penalty = _soft(stage)
+    soft_e, soft_penalty_e = _soft(end)
+    hard = [terms.hard for terms in stage if terms.hard is not None]
+
+    def function(name: str, arguments: list[Symbols], value: Symbols, output: str) -> ca.Function:
+        inputs = STAGE_INPUTS if arguments is stage_args else TERMINAL_INPUTS
+        return ca.Function(name, arguments, [ca.densify(kind(value))], list(inputs), [output])
+
+    return Problem(
+        name=house.name,
+        dt_s=house.grid.hold_s,
+        horizon=house.grid.stages,
+        discount=house.grid.discount,
+        states=tuple(chain.from_iterable(block.states for block in blocks)),
+        actions=tuple(chain.from_iterable(block.actions for block in blocks)),
+        auxiliaries=tuple(chain.from_iterable(block.auxiliaries for block in blocks)),
+        forecasts=tuple(chain.from_iterable(forecast.columns() for forecast in layout.forecasts)),
+        theta=_theta(blocks),
+        dynamics=function(
+            "dynamics", stage_args, ca.vertcat(*(t.x_next for t in stage if t.x_next is not None)), "x_next"
+        ),
+        stage_cost=function("stage_cost", stage_args, sum(t.cost for t in stage), "cost"),
+        terminal_cost=function("terminal_cost", terminal_args, sum(t.cost for t in end), "cost"),
+        soft=function("soft", stage_args, soft, "h") if soft_penalty.linear else None,
+        soft_penalty=soft_penalty,
+        soft_terminal=function("soft_terminal", terminal_args, soft_e, "h") if soft_penalty_e.linear else None,
+        soft_terminal_penalty=soft_penalty_e,
+        hard=function("hard", stage_args, ca.vertcat(*hard), "g") if hard else None,
+        features=_features(layout, house.grid.stages, nd) if nz else None,
+        prepare=_prepare(layout) if any(block.prepare for block in blocks) else None,
+        decide_every_s=house.grid.hold_s,
+    )
+
+
+def layout_of(house: House, blocks: Sequence[Block]) -> Layout:
+    forecasts: dict[str, Forecast] = {}
+    for block in blocks:
+        for forecast in block.forecasts:
+            known = forecasts.setdefault(forecast.name, forecast)
+            if known != forecast:
+                raise ComposeError(f"{block.asset} and another asset want different forecasts {forecast.name!r}")
+    ends = np.cumsum([0, *(forecast.steps for forecast in forecasts.values())]).tolist()
+    columns = {name: slice(a, b) for name, (a, b) in zip(forecasts, pairwise(ends), strict=True)}
+    return Layout(
+        tuple(blocks),
+        _places([len(block.states) for block in blocks]),
+        _places([len(block.actions) for block in blocks]),
+        _places([len(block.auxiliaries) for block in blocks]),
+        _places([0 if block.features is None else 1 for block in blocks]),
+        _places([len(block.theta) for block in blocks]),
+        _places([_prepared_size(block) for block in blocks]),
+        tuple(forecasts.values()),
+        columns,
+    )
+
+
+def _places(sizes: Sequence[int]) -> tuple[slice, ...]:
+    ends = np.cumsum([0, *sizes]).tolist()
+    return tuple(slice(a, b) for a, b in pairwise(ends))
+
+
+def _prepared_size(block: Block) -> int:
+    if block.prepare is None:
+        return len(block.theta)
+    return int(block.prepare(ca.MX.sym("theta", len(block.theta))).numel())
+
+
+def _scopes(layout: Layout, x: Symbols, u: Symbols | None, d: Symbols, z: Symbols, p: Symbols) -> list[Scope]:
+    """Each block's own part of the symbols; u is None at the terminal stage."""
+    forecasts = dict(zip(layout.columns, _cut(d, layout.columns.values()), strict=True))
+    parts = (_cut(x, layout.x), _cut(z, layout.z), _cut(p, layout.p))
+    if u is None:
+        inputs = [type(x)(0, 1)] * len(layout.blocks)
+    else:
+        actions, auxiliaries = ca.vertsplit(u, [0, layout.actions[-1].stop, u.numel()])
+        pairs = zip(_cut(actions, layout.actions), _cut(auxiliaries, layout.auxiliaries), strict=True)
+        inputs = [ca.vertcat(*pair) for pair in pairs]
+    return [Scope(x_, u_, z_, p_, forecasts) for x_, z_, p_, u_ in zip(*parts, inputs, strict=True)]
+
+
+def _cut(vector: Symbols, places: Iterable[slice]) -> list[Symbols]:
+    """The parts of a column at places that follow one another."""
+    return list(ca.vertsplit(vector, [0, *(place.stop for place in places)]))
+
+
+def _stage(blocks: Sequence[Block], scopes: Sequence[Scope]) -> list[Terms]:
+    """What flows first, then what it does: a block may look at all that is drawn and delivered."""
+    ports = [block.ports(scope) for block, scope in zip(blocks, scopes, strict=True)]
+    delivered: dict[str, list[Symbols]] = {}
+    for port in ports:
+        for name, power in port.delivered.items():
+            delivered.setdefault(name, []).append(power)
+    drawn = sum(port.electric_kw for port in ports)
+    return [
+        block.stage(scope, Inflow(ca.vertcat(*delivered.get(block.asset, [])), drawn))
+        for block, scope in zip(blocks, scopes, strict=True)
+    ]
+
+
+def _soft(terms: Sequence[Terms]) -> tuple[Symbols, SoftPenalty]:
+    soft = [t.soft for t in terms if t.soft is not None]
+    penalty = SoftPenalty(
+        tuple(chain.from_iterable(s.linear for s in soft)), tuple(chain.from_iterable(s.quadratic for s in soft))
+    )
+    return ca.vertcat(*(s.rows for s in soft)), penalty
+
+
+def _theta(blocks: Sequence[Block]) -> tuple[Parameter, ...]:
+    return tuple(chain.from_iterable(block.theta for block in blocks))
+
+
+def _features(layout: Layout, stages: int, nd: int) -> ca.Function:
+    rows = ca.SX.sym("forecast", stages + 1, nd)
+    whole = {name: rows[:, columns] for name, columns in layout.columns.items()}
+    parts = [block.features(whole) for block in layout.blocks if block.features is not None]
+    return ca.Function("features", [rows], [ca.vertcat(*parts)], ["forecast"], ["z"])
+
+
+def _prepare(layout: Layout) -> ca.Function:
+    theta = ca.MX.sym("theta", layout.theta[-1].stop)
+    made = [
+        part if block.prepare is None else block.prepare(part)
+        for block, part in zip(layout.blocks, _cut(theta, layout.theta), strict=True)
+    ]
+    return ca.Function("prepare", [theta], [ca.densify(ca.vertcat(*made))], ["theta"], ["p"])

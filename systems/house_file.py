@@ -1,0 +1,168 @@
+"""House: `house.toml`, validated. What there is to control, as data; mistakes come with file, line and remedy.
+
+[house]    name, timezone, currency
+[grid]     step, hold, horizon, discount
+and a table for each kind of asset that stands in `systems/assets/`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model, field_validator
+
+from runtime.duration import parse_duration
+from runtime.toml_lines import did_you_mean
+from runtime.toml_source import TomlSource
+from systems.assets import Mistake, Nameplate, asset_kinds
+from systems.grid import GridError, TimeGrid
+from systems.names import AssetName
+
+SHIPPED = Path(__file__).parent / "houses"
+LARGEST_FILE = 1_000_000
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0, allow_inf_nan=False)]
+
+
+class HouseFileError(ValueError):
+    """A house file that cannot be used; the message names file, line and remedy."""
+
+    exit_code = 78
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class HouseSection(_Section):
+    """[house]"""
+
+    name: AssetName
+    timezone: str = "UTC"
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
+    """All money of the house is in it."""
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in available_timezones():
+            raise ValueError(f"unknown time zone {name!r}{did_you_mean(name, _near(name))}")
+        return name
+
+
+def _near(zone: str) -> list[str]:
+    """Zones to guess from: those of the same continent, else one that everybody knows."""
+    continent = zone.partition("/")[0].lower()
+    return [z for z in available_timezones() if z.lower().startswith(continent)] or ["Europe/Oslo", "UTC"]
+
+
+class GridSection(_Section):
+    """[grid]"""
+
+    step: Duration = 300.0
+    hold: Duration = 1800.0
+    horizon: Duration = 86400.0
+    discount: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+
+@dataclass(frozen=True)
+class House:
+    """What there is. `tables` holds the nameplates of each kind, in the order of the file."""
+
+    name: str
+    timezone: ZoneInfo
+    currency: str
+    grid: TimeGrid
+    tables: Mapping[str, tuple[Nameplate, ...]]
+
+    def of(self, table: str) -> tuple[Any, ...]:
+        """The assets of a table; empty where there is none."""
+        return self.tables.get(table, ())
+
+    def only(self, table: str) -> Any:
+        """The asset of a single table, or None."""
+        return next(iter(self.of(table)), None)
+
+    @property
+    def assets(self) -> tuple[Nameplate, ...]:
+        return tuple(asset for table in self.tables.values() for asset in table)
+
+
+def load_house(path: Path | str) -> House:
+    """A file, or the name of a house that is shipped with nisse. Raises HouseFileError."""
+    place = Path(path)
+    shipped = SHIPPED / f"{path}.toml"
+    if not place.suffix and not place.exists() and shipped.parent == SHIPPED and shipped.is_file():
+        place = shipped
+    try:
+        if place.is_file() and place.stat().st_size > LARGEST_FILE:
+            raise HouseFileError(f"{place}: larger than a house file can be; name the right one")
+        text = place.read_text(encoding="utf-8")
+    except OSError as error:
+        names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.toml")))
+        raise HouseFileError(
+            f"{place}: {error.strerror}; name a house file, or one of the shipped houses: {names}"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise HouseFileError(f"{place}: not UTF-8 text; save it as UTF-8") from error
+    return parse_house(text, place)
+
+
+def parse_house(text: str, path: Path = Path("house.toml")) -> House:
+    """Raises HouseFileError for the first mistake."""
+    source = TomlSource(path, text, HouseFileError)
+    kinds = asset_kinds()
+    single = {kind.table for kind in kinds if not kind.many}
+    document = {
+        table: {"name": table, **value} if table in single and isinstance(value, dict) else value
+        for table, value in source.load().items()
+    }
+    model = _file_model()
+    try:
+        file = model.model_validate(document)
+    except ValidationError as error:
+        raise source.explain(error, model) from error
+    head, given = file.house, file.grid  # type: ignore[attr-defined]
+    try:
+        grid = TimeGrid(given.step, given.hold, given.horizon, given.discount)
+    except GridError as error:
+        raise source.error(("grid",), str(error)) from error
+    tables: dict[str, tuple[Nameplate, ...]] = {}
+    for kind in kinds:
+        value = getattr(file, kind.table)
+        found = value if kind.many else () if value is None else (value,)
+        if found:
+            tables[kind.table] = tuple(found)
+    house = House(head.name, ZoneInfo(head.timezone), head.currency, grid, tables)
+    mistakes = [*_shared_names(house), *(mistake for kind in kinds for mistake in kind.mistakes(house))]
+    if mistakes:
+        more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
+        raise source.error(mistakes[0].where, mistakes[0].text + more)
+    return house
+
+
+def _file_model() -> type[BaseModel]:
+    """The whole file: the two tables above, and one field for each kind of asset."""
+    fields: dict[str, Any] = {
+        kind.table: (tuple[kind.nameplate, ...], ()) if kind.many else (kind.nameplate | None, None)  # type: ignore[name-defined]
+        for kind in asset_kinds()
+    }
+    return create_model(
+        "HouseFile", __base__=_Section, house=(HouseSection, ...), grid=(GridSection, GridSection()), **fields
+    )
+
+
+def _shared_names(house: House) -> list[Mistake]:
+    """Names are parts of topics and columns: each belongs to one asset."""
+    seen: dict[str, str] = {}
+    mistakes = []
+    for table, assets in house.tables.items():
+        for i, asset in enumerate(assets):
+            if asset.name in seen:
+                text = f"{asset.name!r} is the name of a {seen[asset.name]} already; give each asset a name of its own"
+                mistakes.append(Mistake((table, i, "name"), text))
+            seen[asset.name] = table
+    return mistakes

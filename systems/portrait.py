@@ -1,0 +1,59 @@
+"""The house as text: who feeds what, and what has to be measured, moved, forecast and logged for it."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+
+from systems.assets import Portrait, asset_kinds
+from systems.house_file import House
+
+WIDTH = 100
+
+
+def asset_portraits(house: House) -> Iterator[tuple[str, str, Portrait]]:
+    """(table, name, portrait) of every asset that can be drawn."""
+    for kind in asset_kinds():
+        if kind.portrait is not None:
+            for asset in house.of(kind.table):
+                yield kind.table, asset.name, kind.portrait(house, asset)
+
+
+def draw_house(house: House) -> str:
+    """A few lines for a terminal."""
+    grid = house.grid
+    portraits = {name: portrait for _, name, portrait in asset_portraits(house)}
+    fed = {name: pump.name for pump in house.of("heat_pump") for name in reversed(pump.feeds)}
+    lines = [
+        f"house {house.name}, {house.timezone.key}, money in {house.currency}",
+        f"decides every {grid.hold_s / 60:g} min and looks {grid.horizon_s / 3600:g} h ahead; the model steps "
+        f"{grid.step_s / 60:g} min",
+        "",
+        "grid",
+    ]
+    root = "meter" if "meter" in portraits else None
+    top = [name for name in portraits if name != root and name not in fed]
+    indent = ""
+    if root is not None:
+        lines.append(f"└─ {root:<12}{portraits[root].line}")
+        indent = "   "
+    for i, name in enumerate(top):
+        last = i == len(top) - 1
+        lines.append(f"{indent}{'└─' if last else '├─'} {name:<12}{portraits[name].line}")
+        children = [child for pump in house.of("heat_pump") if pump.name == name for child in pump.feeds]
+        for child in children:
+            branch = "└─" if child == children[-1] else "├─"
+            also = "" if fed[child] == name else "; drawn above"
+            lines.append(f"{indent}{'   ' if last else '│  '}{branch} {child:<12}{portraits[child].line}{also}")
+    lines.append("")
+    for title, what in (
+        ("measured", "measured"),
+        ("moved", "moved"),
+        ("forecast", "forecast"),
+        ("log columns", "logged"),
+    ):
+        names = dict.fromkeys(name for portrait in portraits.values() for name in getattr(portrait, what))
+        if "meter" not in portraits and what == "forecast":
+            names["buy"] = None
+        lines += textwrap.wrap(", ".join(names), WIDTH, initial_indent=f"{title:<13}", subsequent_indent=" " * 13)
+    return "\n".join(lines)

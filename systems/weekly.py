@@ -1,0 +1,95 @@
+"""A value that follows the week: a number, or a number with exceptions by weekday and time of day."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+DAY_MIN = 24 * 60
+WEEK_MIN = 7 * DAY_MIN
+_TIME = re.compile(r"^([01]?\d|2[0-4]):([0-5]\d)$")
+
+
+def weekdays(value: object) -> tuple[int, ...]:
+    """Numbers (0: Monday) of "mon-fri", "sat,sun", "fri-mon" or "daily". Raises ValueError."""
+    if isinstance(value, list | tuple):
+        return tuple(int(day) for day in value)
+    text = str(value).strip().lower()
+    if text == "daily":
+        return tuple(range(7))
+    days: list[int] = []
+    for part in text.split(","):
+        first, dash, last = (piece.strip() for piece in part.partition("-"))
+        if first not in WEEKDAYS or (dash and last not in WEEKDAYS):
+            raise ValueError(f"cannot read the days {value!r}: write 'mon-fri', 'sat,sun' or 'daily'")
+        begin, end = WEEKDAYS.index(first), WEEKDAYS.index(last or first)
+        days += [(begin + i) % 7 for i in range((end - begin) % 7 + 1)]
+    return tuple(dict.fromkeys(days))
+
+
+def minute_of_day(value: object) -> int:
+    """Minutes after midnight of "06:30"; "24:00" is the end of the day. Raises ValueError."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    found = _TIME.match(str(value))
+    minutes = -1 if found is None else int(found[1]) * 60 + int(found[2])
+    if not 0 <= minutes <= DAY_MIN:
+        raise ValueError(f"cannot read the time {value!r}: write it as '06:30'")
+    return minutes
+
+
+class Span(BaseModel):
+    """Another value on these days between two times; one that ends before it begins runs past midnight."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
+    days: Annotated[tuple[int, ...], BeforeValidator(weekdays)] = tuple(range(7))
+    begin: Annotated[int, BeforeValidator(minute_of_day), Field(alias="from")]
+    end: Annotated[int, BeforeValidator(minute_of_day), Field(alias="to")]
+    value: Annotated[float, Field(allow_inf_nan=False)]
+
+    def covers(self, minute_of_week: int) -> bool:
+        length = (self.end - self.begin) % DAY_MIN or DAY_MIN
+        return any((minute_of_week - day * DAY_MIN - self.begin) % WEEK_MIN < length for day in self.days)
+
+
+class Weekly(BaseModel):
+    """`default`, and what the schedule says instead; of two exceptions that meet the later one in the list counts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    default: Annotated[float, Field(allow_inf_nan=False)]
+    schedule: tuple[Span, ...] = ()
+
+    def at(self, minute_of_week: int) -> float:
+        """The value at a minute since Monday, 00:00 local time."""
+        covering = [e.value for e in self.schedule if e.covers(minute_of_week % WEEK_MIN)]
+        return covering[-1] if covering else self.default
+
+    def values(self) -> Iterator[tuple[int, float]]:
+        """(minute of the week, value from then on) wherever it may change."""
+        edges = {0} | {
+            (day * DAY_MIN + minute) % WEEK_MIN
+            for e in self.schedule
+            for day in range(7)
+            for minute in (e.begin, e.end)
+        }
+        return ((minute, self.at(minute)) for minute in sorted(edges))
+
+    @property
+    def lowest(self) -> float:
+        return min([self.default, *(e.value for e in self.schedule)])
+
+    @property
+    def highest(self) -> float:
+        return max([self.default, *(e.value for e in self.schedule)])
+
+
+def weekly(value: Any) -> Any:
+    """A number stands for a schedule without exceptions."""
+    return {"default": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+WeeklyValue = Annotated[Weekly, BeforeValidator(weekly)]

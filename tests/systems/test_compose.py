@@ -1,0 +1,264 @@
+"""House -> Problem: the two houses that were programs, houses that nobody has written, and an asset of one's own."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from pathlib import Path
+
+import casadi as ca
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import systems.assets
+from systems.battery.problem import home_battery
+from systems.compose import compose
+from systems.house.arx import ArxModel, reference_model
+from systems.house.problem import house_problem
+from systems.house_file import SHIPPED, HouseFileError, load_house, parse_house
+from systems.problem import Problem
+
+HOUSES = sorted(file.stem for file in SHIPPED.glob("*.toml"))
+Array = NDArray[np.float64]
+
+
+def named(signals: tuple, values: dict[str, float], default: float = 0.0) -> Array:  # type: ignore[type-arg]
+    return np.array([values.get(signal.name, default) for signal in signals])
+
+
+def test_four_heat_pumps_are_the_program_of_the_paper() -> None:
+    """Every function of it, at random points and random theta."""
+    rng, model = np.random.default_rng(3), reference_model()
+    old, new = house_problem(model), compose(load_house("four-heat-pumps"), {"zone": model})
+    rooms = ("living", "kitchen", "bedroom", "office")
+    assert (new.horizon, new.dt_s, new.decide_every_s) == (old.horizon, old.dt_s, old.decide_every_s)
+    assert new.discount == pytest.approx(old.discount, rel=1e-15)
+    assert new.soft_penalty == old.soft_penalty
+    coefficients = 12 * 4 * 9
+    for _ in range(10):
+        theta = np.clip(old.theta_default() + rng.normal(0, 0.01, old.ntheta), *old.theta_bounds())
+        values = dict(zip((p.name for p in old.theta), theta.tolist(), strict=True))
+        mine = {p.name: v for p, v in zip(new.theta[4 : 4 + coefficients], theta[:coefficients], strict=True)}
+        for group in (
+            "bias",
+            "set_point_offset",
+            "backoff_low",
+            "backoff_high",
+            "comfort_scale",
+            "terminal_slope",
+            "terminal_curvature",
+        ):
+            mine |= {f"{room}_{group}": values[f"{group}_{i + 1}"] for i, room in enumerate(rooms)}
+        mine |= {f"hp_{room}_power_curvature": values["power_curvature"] for room in rooms}
+        mine["price_scale"] = values["price_scale"]
+        p_old, p_new = old.prepare(theta), new.prepare(named(new.theta, mine))  # type: ignore[misc]
+        x, u, outdoor = rng.uniform(5, 25, 48), rng.uniform(0, 1.5, 4), rng.uniform(-10, 10, 6)
+        price = rng.uniform(-0.2, 0.6)
+        forecast = {f"outdoor_{i}": v for i, v in enumerate(outdoor)} | {"buy": price}
+        for room in rooms:
+            forecast |= {f"{room}_set_point": 21.0, f"{room}_lower": 18.0, f"{room}_upper": 23.0}
+        d_old, d_new = np.append(outdoor, price), named(new.forecasts, forecast)
+        for function in ("dynamics", "stage_cost", "soft"):
+            expected = np.array(getattr(old, function)(x, u, d_old, [], p_old))
+            assert np.array(getattr(new, function)(x, u, d_new, [], p_new)) == pytest.approx(
+                expected, rel=1e-12, abs=1e-10
+            )
+        expected = float(old.terminal_cost(x, d_old, [], p_old))
+        assert float(new.terminal_cost(x, d_new, [], p_new)) == pytest.approx(expected, rel=1e-12, abs=1e-12)
+
+
+def test_every_shipped_house_is_a_convex_program() -> None:
+    for name in HOUSES:
+        problem = compose(load_house(name))
+        signals = [s.name for s in (*problem.states, *problem.actions, *problem.auxiliaries, *problem.forecasts)]
+        assert len(set(signals)) == len(signals)
+        assert len({p.name for p in problem.theta}) == problem.ntheta
+        assert_convex(problem)
+
+
+def assert_convex(problem: Problem, seed: int = 0) -> None:
+    """The stage cost's Hessian has no negative eigenvalue; dynamics and rows are affine: their curvature is nought."""
+    rng = np.random.default_rng(seed)
+    x, u = ca.MX.sym("x", problem.nx), ca.MX.sym("u", problem.nu)
+    lower, upper = (np.array([getattr(s, end) for s in problem.forecasts]) for end in ("lower", "upper"))
+    d = rng.uniform(np.maximum(lower, -5.0), np.minimum(upper, 25.0))
+    z = rng.uniform(0.05, 0.3, problem.nz)
+    theta = problem.theta_default()
+    p = problem.prepare(theta) if problem.prepare is not None else theta
+    w = ca.vertcat(x, u)
+    hessian = ca.Function("h", [x, u], [ca.hessian(problem.stage_cost(x, u, d, z, p), w)[0]])
+    at = (rng.uniform(0, 20, problem.nx), rng.uniform(0, 1, problem.nu))
+    assert np.linalg.eigvalsh(np.array(hessian(*at))).min() > -1e-9
+    for function in (problem.dynamics, problem.hard, problem.soft):
+        if function is not None:
+            slope = ca.Function("j", [x, u], [ca.jacobian(function(x, u, d, z, p), w)])
+            elsewhere = (rng.uniform(0, 20, problem.nx), rng.uniform(0, 1, problem.nu))
+            assert np.array(slope(*at)) == pytest.approx(np.array(slope(*elsewhere)), abs=1e-12)
+
+
+def random_house(zones: int, pumps: int, batteries: int, arrays: int, tanks: int, lags: int) -> str:
+    """A house that nobody has written a line of code for; pumps take turns with zones, the last feeds the tanks."""
+    feeds: list[list[str]] = [[] for _ in range(pumps)]
+    for i in range(zones):
+        feeds[i % pumps].append(f"zone{i}")
+    feeds[-1] += [f"tank{i}" for i in range(tanks)]
+    text = f'[house]\nname = "any"\n[meter]\n[load]\n[building]\nmemory = {lags * 300}\n'
+    text += "".join(f'[[zone]]\nname = "zone{i}"\n' for i in range(zones))
+    text += "".join(f'[[tank]]\nname = "tank{i}"\nlitres = 150\n' for i in range(tanks))
+    text += "".join(f'[[pv]]\nname = "pv{i}"\npeak_kw = 4\n' for i in range(arrays))
+    text += "".join(
+        f'[[battery]]\nname = "bat{i}"\ncapacity_kwh = 8\nmax_charge_kw = 3\nmax_discharge_kw = 3\n'
+        for i in range(batteries)
+    )
+    text += "".join(
+        f'[[heat_pump]]\nname = "hp{i}"\nmax_power_kw = 2\nfeeds = {fed!r}\n' for i, fed in enumerate(feeds) if fed
+    )
+    return text
+
+
+@settings(max_examples=12)
+@given(
+    st.integers(1, 6), st.integers(1, 3), st.integers(0, 2), st.integers(0, 2), st.integers(0, 2), st.integers(1, 13)
+)
+def test_houses_that_are_not_shipped_compose_too(
+    zones: int, pumps: int, batteries: int, arrays: int, tanks: int, lags: int
+) -> None:
+    house = parse_house(random_house(zones, pumps, batteries, arrays, tanks, lags))
+    problem = compose(house)
+    assert problem.nx == zones * lags + batteries + tanks
+    heating = min(zones, pumps)  # pumps that got a zone
+    assert problem.na == heating + tanks + 2 * batteries
+    assert_convex(problem)
+
+
+def test_power_is_balanced_at_the_meter() -> None:
+    """What is bought less what is sold is what all assets draw, whatever they are."""
+    problem = compose(load_house("villa"))
+    rng = np.random.default_rng(5)
+    values = {"load": 1.3, "pv": 4.0, "buy": 0.2, "sell": 0.1}
+    u = {s.name: v for s, v in zip(problem.actions, rng.uniform(0, 1, problem.na), strict=True)} | {
+        "grid_import": 2.0,
+        "new_peak": 3.0,
+    }
+    signals = (*problem.actions, *problem.auxiliaries)
+    p = problem.prepare(problem.theta_default())  # type: ignore[misc]
+    rows = np.array(
+        problem.hard(
+            np.full(problem.nx, 20.0), named(signals, u), named(problem.forecasts, values), np.ones(problem.nz), p
+        )  # type: ignore[misc]
+    ).ravel()
+    drawn = (
+        1.3
+        - (1 - u["roof_curtailment"]) * 4.0
+        + u["home_charge"]
+        - u["home_discharge"]
+        + u["hp_power"]
+        + u["hp_water_power"]
+    )
+    sold = 2.0 - drawn
+    assert sold == pytest.approx(rows[1]) and 10.0 - sold == pytest.approx(rows[2])
+
+
+def test_the_fit_of_another_house_is_refused() -> None:
+    with pytest.raises(HouseFileError, match="has 4 zones and 5 inputs, house 'cabin' has 2 and 3"):
+        compose(load_house("cabin"), {"zone": reference_model()})
+    model = reference_model()
+    slower = ArxModel(
+        model.output_coefficients, model.input_coefficients, model.innovation_mean, model.innovation_covariance, 600.0
+    )
+    with pytest.raises(HouseFileError, match=r"set \[grid\] step = 600"):
+        compose(load_house("four-heat-pumps"), {"zone": slower})
+
+
+POOL = '''
+"""A pool pump: it has to run some hours a day, whenever power is cheap."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from systems.assets import AssetKind, Nameplate, Portrait
+from systems.block import Block, Forecast, Inflow, Ports, Scope, Soft, Terms
+from systems.problem import Signal
+
+
+class Pool(Nameplate):
+    power_kw: Annotated[float, Field(gt=0)]
+    hours: float = 4.0
+
+
+def block(house: Any, pool: Pool) -> Block:
+    def stage(scope: Scope, inflow: Inflow) -> Terms:
+        return Terms(scope.x + scope.u[0] / pool.power_kw * house.grid.hold_h, 1e-4 * scope.u[0] ** 2)
+
+    return Block(
+        asset=pool.name,
+        states=(Signal(f"{pool.name}_run", "h", 0.0, 24.0),),
+        actions=(Signal(f"{pool.name}_power", "kW", 0.0, pool.power_kw),),
+        ports=lambda scope: Ports(electric_kw=scope.u[0]),
+        stage=stage,
+        terminal=lambda scope: Terms(soft=Soft(scope.x - pool.hours, (5.0,), (1.0,))),
+    )
+
+
+KINDS = (
+    AssetKind(
+        "pool", Pool, 70, lambda house, fits: tuple(block(house, pool) for pool in house.of("pool")),
+        lambda house, pool: Portrait(f"{pool.power_kw:g} kW", moved=(f"{pool.name}_power",)),
+    ),
+)
+'''
+
+
+def test_a_new_kind_of_asset_is_one_folder_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pool").mkdir()
+    (tmp_path / "pool" / "__init__.py").write_text(textwrap.dedent(POOL))
+    monkeypatch.setattr(systems.assets, "__path__", [*systems.assets.__path__, str(tmp_path)])
+    text = (SHIPPED / "battery.toml").read_text() + '\n[[pool]]\nname = "pool"\npower_kw = 1.1\n'
+    try:
+        problem = compose(parse_house(text))
+    finally:
+        sys.modules.pop("systems.assets.pool", None)
+    assert "pool_power" in [a.name for a in problem.actions]
+    assert_convex(problem)
+    with pytest.raises(HouseFileError, match="unknown key 'pool'"):
+        monkeypatch.undo()
+        parse_house(text)
+
+
+def test_the_described_battery_is_the_battery() -> None:
+    """The same bill, band and value at the end as the program that was written for it, from net load in two parts."""
+    old, new = home_battery(), compose(load_house("battery"))
+    rng = np.random.default_rng(1)
+    shared = {
+        "charge_efficiency": 0.93,
+        "discharge_efficiency": 0.94,
+        "soc_backoff_low": 0.02,
+        "soc_backoff_high": 0.03,
+    }
+    shared |= {"price_spread": 0.01, "terminal_slope": 0.8, "terminal_curvature": 0.3}
+    theta_new = named(
+        new.theta,
+        {f"home_{k}": v for k, v in shared.items()} | {"load_bias": 0.1, "roof_scale": 1.0, "price_scale": 1.0},
+    )
+    theta_old = named(old.theta, shared | {"net_load_bias": 0.1})
+    for _ in range(20):
+        soc, u = rng.uniform(0, 1), rng.uniform(0, 5, 3)
+        load, pv, buy, sell, mean = (
+            rng.uniform(0, 5),
+            rng.uniform(0, 5),
+            rng.uniform(0.1, 0.4),
+            rng.uniform(0, 0.1),
+            rng.uniform(0.1, 0.3),
+        )
+        d_old, d_new = [buy, sell, load - pv], named(new.forecasts, {"load": load, "pv": pv, "buy": buy, "sell": sell})
+        for function in ("dynamics", "stage_cost", "soft"):
+            expected = np.array(getattr(old, function)(soc, u, d_old, mean, theta_old))
+            assert np.array(getattr(new, function)(soc, u, d_new, mean, theta_new)) == pytest.approx(
+                expected, rel=1e-12, abs=1e-12
+            )
+        expected = float(old.terminal_cost(soc, d_old, mean, theta_old))
+        assert float(new.terminal_cost(soc, d_new, mean, theta_new)) == pytest.approx(expected, rel=1e-12)
