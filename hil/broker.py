@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Literal
 
 from hil.errors import BenchError
+from hil.patience import HANG_S
 
 BrokerKind = Literal["auto", "mosquitto", "amqtt"]
-START_TIMEOUT_S = 20.0
-STOP_TIMEOUT_S = 5.0
+STOP_TIMEOUT_S = 30.0
+"""Then it is killed; a broker of the bench has nothing to lose."""
 
 
 def find_mosquitto() -> str | None:
@@ -69,7 +70,7 @@ class Broker:
             return
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(self._command(), stdout=log, stderr=log, start_new_session=True)
-        deadline = time.monotonic() + START_TIMEOUT_S
+        deadline = time.monotonic() + HANG_S
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 break

@@ -22,11 +22,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from hil.errors import BenchError
+from hil.patience import HANG_S
 from runtime.links.mqtt import BARRIER_TOPIC
 
-READY_TIMEOUT_S = 180.0
-CYCLE_TIMEOUT_S = 180.0
-STOP_TIMEOUT_S = 15.0
 LOG_TAIL_LINES = 8
 LAST_WORDS_S = 1.0
 
@@ -82,7 +80,7 @@ class LockstepDaemon:
         )
         self._copier.start()
         self._listener.settimeout(0.1)
-        for _ in range(round(READY_TIMEOUT_S / 0.1)):
+        for _ in range(round(HANG_S / 0.1)):
             try:
                 self._connection, _ = self._listener.accept()
                 break
@@ -90,11 +88,10 @@ class LockstepDaemon:
                 if self._process.poll() is not None:
                     raise self._failed(f"ended with exit code {self._process.returncode} at its start") from None
         else:
-            raise self._failed(f"did not connect within {READY_TIMEOUT_S:g} s")
-        self._connection.settimeout(READY_TIMEOUT_S)
+            raise self._failed(f"did not connect within {HANG_S:g} s")
+        self._connection.settimeout(HANG_S)
         self._stream = self._connection.makefile("rwb")
         self._receive("ready")
-        self._connection.settimeout(CYCLE_TIMEOUT_S)
 
     def cycle(self, time_s: float, elapsed_s: float, barrier: int | None) -> dict[str, Any]:
         """Run one cycle at wall time `time_s`, `elapsed_s` after the last one, and return what the daemon reports.
@@ -124,9 +121,9 @@ class LockstepDaemon:
         self._send({"do": "stop"})
         self._receive("stopped")
         try:
-            code = self._process.wait(STOP_TIMEOUT_S)
+            code = self._process.wait(HANG_S)
         except subprocess.TimeoutExpired:
-            raise self._failed(f"did not stop within {STOP_TIMEOUT_S:g} s") from None
+            raise self._failed(f"did not stop within {HANG_S:g} s") from None
         self._forget()
         if code != 0:
             raise self._failed(f"ended with exit code {code} when it was asked to stop")
@@ -167,7 +164,7 @@ class LockstepDaemon:
         try:
             line = self._stream.readline()
         except TimeoutError as error:
-            raise self._failed(f"did not answer within {CYCLE_TIMEOUT_S:g} s") from error
+            raise self._failed(f"did not answer within {HANG_S:g} s") from error
         except ConnectionResetError:
             line = b""
         if not line and self._shot:

@@ -15,13 +15,13 @@ from hil.kpi import LEVELS
 from hil.link_faults import LinkFaults, Links
 from hil.lockstep import DaemonShotError
 from hil.memory import resident_mb
+from hil.patience import HANG_S
 from hil.plants import Plant
 from hil.record import Cycle, Timing
 from hil.scenario import Scenario
 
 PLAN_EVERY = 24
 """Cycles between two plans in the record: enough for a plot."""
-SETTLE_TIMEOUT_S = 30.0
 
 
 @dataclass
@@ -100,10 +100,8 @@ class Loop:
 
     def _collect(self) -> None:
         """Wait until the device has done what it was asked, and note what was written."""
-        if not self._links.device.settle(SETTLE_TIMEOUT_S):
-            raise BenchError(
-                f"the device did not get through its requests in {SETTLE_TIMEOUT_S:g} s: shorten its delay"
-            )
+        if not self._links.device.settle(HANG_S):
+            raise BenchError(f"the device did not get through its requests in {HANG_S:g} s: shorten its delay")
         self._device.collect_writes()
 
     def _applied(self, now_s: float, time_s: float) -> dict[str, float]:

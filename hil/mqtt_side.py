@@ -15,10 +15,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from hil.errors import BenchError
 from hil.faults import Display, Garbage, Shown
+from hil.patience import HANG_S
 from hil.plants import Forecast
 from runtime.links.mqtt import BARRIER_TOPIC
-
-TIMEOUT_S = 120.0
 
 
 class MqttSide:
@@ -105,12 +104,12 @@ class MqttSide:
         self._client.loop_stop()
 
     def _wait(self, condition: Callable[[], bool], problem: str) -> None:
-        deadline = time.monotonic() + TIMEOUT_S
+        deadline = time.monotonic() + HANG_S
         with self._changed:
             while not condition():
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    raise BenchError(f"{problem} within {TIMEOUT_S:g} s")
+                    raise BenchError(f"{problem} within {HANG_S:g} s")
                 self._changed.wait(left)
 
     def _on_subscribe(self, *_: Any) -> None:

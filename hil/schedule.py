@@ -14,6 +14,8 @@ SHORTEST_S, LONGEST_S = 900.0, 10_800.0
 QUIET_END_S = 3600.0
 """Nothing is broken in the last part of a run, so that there is something to recover in."""
 DAY_S = 86_400.0
+LATE_S = 2.5
+"""Real seconds: beyond the two attempts of a second each that the scenarios' site files give a serial device."""
 
 
 def signals_of(plant: Plant) -> list[str]:
@@ -39,7 +41,7 @@ def draw_one(
     longest = min(LONGEST_S, duration_s - QUIET_END_S - begin)
     options: dict[str, dict[str, float]] = {
         "wrong": {"factor": float(rng.choice([-1.0, 0.5, 2.0, 1000.0]))},
-        "slow": {"delay": 0.5} if place == "link" else {"every": 1800.0},
+        "slow": {"delay": LATE_S} if place == "link" else {"every": 1800.0},
         "delayed": {"delay": 3600.0},
         "intermittent": {"probability": float(rng.choice([0.2, 0.5, 0.8]))},
         "clock_jump": {"by": float(rng.choice([-86400.0, -3600.0, 3600.0, 86400.0]))},

@@ -36,7 +36,7 @@ from runtime.remote import (
     wished,
 )
 from runtime.site_check import warnings
-from runtime.succession import Succession, started
+from runtime.succession import Succession
 from runtime.surface import Places, Surface
 from runtime.trial import Outcome
 from runtime.wiring import Links, open_links
@@ -77,7 +77,7 @@ class Daemon:
         """
         self.clock = clock
         self.notices: dict[str, str] = {}
-        self.succession = Succession(site, self._notice, lasting=not dry)
+        self.succession = Succession(site, self._notice, lasting=not dry, lockstep=lockstep)
         bundle, self._newcomer = self.succession.first(site)
         for warning in warnings(site, bundle.manifest):
             log.warning("%s", warning)
@@ -86,7 +86,7 @@ class Daemon:
         """A command asks for a cycle now."""
         self.links: Links = open_links(site, clock, lockstep=lockstep, dry=dry, credentials=credentials)
         # Started before anything connects: the child loads its solver meanwhile.
-        self._policy = started(site, bundle, first=True)
+        self._policy = self.succession.started(site, bundle, first=True)
         self.actuator = Actuator(site.outputs, self.links.sinks(dry=dry), clock)
         self._journal = None if dry else Journal(site, clock, self._notice)
         self._rate, self._hour = RateLimit(), RateLimit(COMMANDS_PER_HOUR / 3600.0, COMMANDS_PER_HOUR)

@@ -19,7 +19,7 @@ from runtime.forecast import Memory
 from runtime.gate import refusal
 from runtime.process_image import ProcessImage, forecast_rows, take_image
 from runtime.signals import Arrival
-from runtime.solver_process import GREETING_TIMEOUT_S, Solved, SolverProcess
+from runtime.solver_process import FIRST_PATIENCE_S, Solved, SolverProcess
 from runtime.substitutes import Substitutes
 
 Vector = tuple[float, ...]
@@ -57,7 +57,7 @@ class Policy:
     """One bundle at work. Several policies may share a solver process: theta goes with each question."""
 
     def __init__(self, site: SiteFile, bundle: Bundle, solver: SolverProcess, *, first: bool = False) -> None:
-        """first: nothing else can decide, so that its solver is waited for."""
+        """first: nothing else can decide, so that its solver is waited for, once."""
         self.site, self.bundle, self.solver = site, bundle, solver
         self._in_first_place = first
         self._theta = tuple(bundle.theta.values())
@@ -111,6 +111,7 @@ class Policy:
 
     def _patience_s(self) -> float:
         """The first action of a daemon may wait for its solver; later cycles come when they are due."""
-        if self._in_first_place and self.solver.starts <= 1:
-            return GREETING_TIMEOUT_S
-        return min(GREETING_TIMEOUT_S, self.site.controller.cycle_s / 2)
+        first, self._in_first_place = self._in_first_place, False
+        if first:
+            return FIRST_PATIENCE_S
+        return min(FIRST_PATIENCE_S, self.site.controller.cycle_s / 2)

@@ -17,7 +17,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -29,9 +29,36 @@ RESULT = struct.Struct("<iiddd")
 HELLO, THETA, SOLVE, ERROR = b"H", b"T", b"S", b"E"
 MAX_BODY = 64 << 20
 PR_SET_PDEATHSIG = 1
-GREETING_TIMEOUT_S = 10.0
+# Nobody waits that long, see `patience_s`: a child that has not greeted by then hangs and is started anew.
+GREETING_TIMEOUT_S = 120.0
+# Where there is nothing to do meanwhile.
+FIRST_PATIENCE_S = 10.0
 # Matrices may be made from theta once; a short cycle must not be too short for that.
 THETA_TIMEOUT_S = 5.0
+
+
+class Deadline:
+    """Seconds that are left, of the real time that `lost_s` does not take away.
+
+    In lockstep the time is lost in which the child had no processor: what a cycle sees must not depend on what else the
+    computer does, and a child that hangs must still be told from one that waits for its turn.
+    """
+
+    def __init__(self, seconds: float, lost_s: Callable[[], float] = lambda: 0.0) -> None:
+        self._lost_s = lost_s
+        self._end_s = time.monotonic() + seconds - lost_s()
+
+    @property
+    def left_s(self) -> float:
+        return max(0.0, self._end_s + self._lost_s() - time.monotonic())
+
+
+def waited_for_processor_s(pid: int) -> float:
+    """Seconds that a process was ready to run and did not; 0 where the kernel does not count them."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 @dataclass(frozen=True)
@@ -55,14 +82,20 @@ class SolverProcess:
     misbehave, with the old one again.
     """
 
-    def __init__(self, library: Path, expected: tuple[int, int, int, int] | None = None) -> None:
-        """expected: (nx, na, nd, horizon) that the library must have."""
-        self._library, self._expected = library, expected
+    def __init__(
+        self, library: Path, expected: tuple[int, int, int, int] | None = None, *, lockstep: bool = False
+    ) -> None:
+        """expected: (nx, na, nd, horizon) that the library must have.
+
+        lockstep: the clock stands still meanwhile, so that nobody is in a hurry; see Deadline.
+        """
+        self._library, self._expected, self._lockstep = library, expected, lockstep
         self._theta: tuple[float, ...] | None = None
         """What the child has now."""
         self._child: subprocess.Popen[bytes] | None = None
         self._sizes = (0, 0, 0, 0)
-        self._started_s = 0.0
+        self._last_moment = self._deadline(0.0)
+        """To greet."""
         self.starts = 0
 
     @property
@@ -82,7 +115,7 @@ class SolverProcess:
             env=environment,
             bufsize=0,
         )
-        self._sizes, self._theta, self._started_s = (0, 0, 0, 0), None, time.monotonic()
+        self._sizes, self._theta, self._last_moment = (0, 0, 0, 0), None, self._deadline(GREETING_TIMEOUT_S)
 
     def dimensions(self) -> tuple[int, int, int, int]:
         """(nx, na, nd, horizon) of the library. Raises SolverProcessError."""
@@ -95,7 +128,7 @@ class SolverProcess:
         forecast: Sequence[Sequence[float]],
         theta: tuple[float, ...],
         deadline_s: float,
-        patience_s: float = GREETING_TIMEOUT_S,
+        patience_s: float = FIRST_PATIENCE_S,
     ) -> Solved:
         """Solve from a cold start, so that the result depends on the arguments alone. Raises SolverProcessError.
 
@@ -104,11 +137,12 @@ class SolverProcess:
         """
         self._ready(patience_s)
         if theta != self._theta:
-            self._ask(THETA, struct.pack(f"<{len(theta)}d", *theta), max(deadline_s, THETA_TIMEOUT_S))
+            deadline = self._deadline(max(deadline_s, THETA_TIMEOUT_S))
+            self._ask(THETA, struct.pack(f"<{len(theta)}d", *theta), deadline)
             self._theta = theta
         nx, na, _, horizon = self._sizes
         numbers = (*x0, *(value for row in forecast for value in row))
-        body = self._ask(SOLVE, struct.pack(f"<{len(numbers)}d", *numbers), deadline_s)
+        body = self._ask(SOLVE, struct.pack(f"<{len(numbers)}d", *numbers), self._deadline(deadline_s))
         count = na + (horizon + 1) * nx + horizon * na
         if len(body) != RESULT.size + 8 * count:
             raise self._broken("gave an answer of the wrong length")
@@ -137,18 +171,17 @@ class SolverProcess:
                 with contextlib.suppress(OSError):
                     pipe.close()
 
-    def _ready(self, patience_s: float = GREETING_TIMEOUT_S) -> None:
+    def _ready(self, patience_s: float = FIRST_PATIENCE_S) -> None:
         """A child that has greeted."""
         self.start()
         if self._sizes[3]:
             return
         assert self._child is not None and self._child.stdout is not None
-        last_moment_s = self._started_s + GREETING_TIMEOUT_S
-        until_s = min(last_moment_s, time.monotonic() + patience_s)
-        heard, _, _ = select.select([self._child.stdout], [], [], max(0.0, until_s - time.monotonic()))
-        if not heard and until_s < last_moment_s:
-            raise SolverStartingError("solver process is starting")
-        greeting = json.loads(self._receive(HELLO, last_moment_s))
+        if not self._lockstep and patience_s < self._last_moment.left_s:
+            heard, _, _ = select.select([self._child.stdout], [], [], patience_s)
+            if not heard:
+                raise SolverStartingError("solver process is starting")
+        greeting = json.loads(self._receive(HELLO, self._last_moment))
         nx, na, nd, horizon = (int(greeting[key]) for key in ("nx", "na", "nd", "horizon"))
         if self._expected is not None and self._expected != (nx, na, nd, horizon):
             self.close()
@@ -157,16 +190,21 @@ class SolverProcess:
             )
         self._sizes = (nx, na, nd, horizon)
 
-    def _ask(self, kind: bytes, body: bytes, deadline_s: float) -> bytes:
+    def _deadline(self, seconds: float) -> Deadline:
+        pid = self.pid
+        if pid is None or not self._lockstep:
+            return Deadline(seconds)
+        return Deadline(seconds, lambda: waited_for_processor_s(pid))
+
+    def _ask(self, kind: bytes, body: bytes, deadline: Deadline) -> bytes:
         assert self._child is not None and self._child.stdin is not None
-        deadline = time.monotonic() + deadline_s
         try:
             _write_all(self._child.stdin.fileno(), FRAME.pack(kind, len(body)) + body, deadline)
         except (BrokenPipeError, TimeoutError):
             raise self._broken("does not listen") from None
         return self._receive(kind, deadline)
 
-    def _receive(self, kind: bytes, deadline: float) -> bytes:
+    def _receive(self, kind: bytes, deadline: Deadline) -> bytes:
         assert self._child is not None and self._child.stdout is not None
         pipe = self._child.stdout.fileno()
         try:
@@ -201,26 +239,26 @@ def _rows(values: Sequence[float], width: int) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(values[i : i + width]) for i in range(0, len(values), width))
 
 
-def _write_all(descriptor: int, data: bytes, deadline: float) -> None:
+def _write_all(descriptor: int, data: bytes, deadline: Deadline) -> None:
     os.set_blocking(descriptor, False)
     view = memoryview(data)
     while view:
-        _, ready, _ = select.select([], [descriptor], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
+        if select.select([], [descriptor], [], deadline.left_s)[1]:
+            view = view[os.write(descriptor, view) :]
+        elif not deadline.left_s:
             raise TimeoutError
-        view = view[os.write(descriptor, view) :]
 
 
-def _read_exactly(descriptor: int, count: int, deadline: float) -> bytes:
+def _read_exactly(descriptor: int, count: int, deadline: Deadline) -> bytes:
     data = bytearray()
     while len(data) < count:
-        ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
+        if select.select([descriptor], [], [], deadline.left_s)[0]:
+            chunk = os.read(descriptor, count - len(data))
+            if not chunk:
+                raise EOFError
+            data += chunk
+        elif not deadline.left_s:
             raise TimeoutError
-        chunk = os.read(descriptor, count - len(data))
-        if not chunk:
-            raise EOFError
-        data += chunk
     return bytes(data)
 
 

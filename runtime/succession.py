@@ -29,9 +29,11 @@ log = logging.getLogger("nisse.bundle")
 class Succession:
     """Used by the daemon's thread only. `notice(subject, text)` tells the operator; an empty text takes it back."""
 
-    def __init__(self, site: SiteFile, notice: Callable[[str, str], None], *, lasting: bool) -> None:
-        """lasting: keep copies and remember; a dry run does neither."""
-        self._notice = notice
+    def __init__(
+        self, site: SiteFile, notice: Callable[[str, str], None], *, lasting: bool, lockstep: bool = False
+    ) -> None:
+        """lasting: keep copies and remember; a dry run does neither. lockstep: as for the solver's process."""
+        self._notice, self._lockstep = notice, lockstep
         self._shelf = Shelf(site) if lasting else None
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._stood = 0
@@ -107,7 +109,7 @@ class Succession:
                 raise BundleError(f"{_name(bundle)} refused: {problem}")
             log.info("%s is in force", _name(bundle))
         else:
-            newcomer = started(site, bundle)
+            newcomer = self.started(site, bundle)
             if trial_cycles == 0:
                 try:
                     newcomer.solver.dimensions()
@@ -149,6 +151,14 @@ class Succession:
         if self._stood >= cycle.policy.site.controller.trial_cycles:
             self._accepted(bundle)
 
+    def started(self, site: SiteFile, bundle: Bundle, *, first: bool = False) -> Policy:
+        """A policy whose solver is loading already."""
+        m = bundle.manifest
+        sizes = (len(m.states), len(m.actions), len(m.forecasts), m.horizon)
+        solver = SolverProcess(bundle.library_or_fail(), sizes, lockstep=self._lockstep)
+        solver.start()
+        return Policy(site, bundle, solver, first=first)
+
     def close(self) -> None:
         if self._shelf is not None:
             self._shelf.close()
@@ -164,14 +174,6 @@ class Succession:
     def _refused(self, bundle: Bundle, reason: str) -> None:
         if self._shelf is not None:
             self._shelf.refuse(bundle, reason)
-
-
-def started(site: SiteFile, bundle: Bundle, *, first: bool = False) -> Policy:
-    """A policy whose solver is loading already."""
-    m = bundle.manifest
-    solver = SolverProcess(bundle.library_or_fail(), (len(m.states), len(m.actions), len(m.forecasts), m.horizon))
-    solver.start()
-    return Policy(site, bundle, solver, first=first)
 
 
 def _fits(site: SiteFile, bundle: Bundle) -> bool:

@@ -34,6 +34,8 @@ from runtime.signals import Arrival
 
 MAX_COMMANDS = 32
 WAKE_PAUSE_S = 0.1
+# How soon a lost connection is noticed while an acknowledgement is waited for.
+GONE_AFTER_S = 0.1
 INTRODUCTION_PAUSE_S = 2.0
 # A publisher's clock may be ahead of ours by this; its message is then taken to be of now.
 CLOCK_SKEW_S = 60.0
@@ -133,9 +135,11 @@ class MqttLink:
         """Connected, and the broker has confirmed the subscriptions."""
         return self._client.is_connected() and self._subscribed
 
-    def wait_connected(self, timeout_s: float) -> bool:
+    def wait_tried(self, timeout_s: float) -> bool:
+        """Wait until connected, or until the broker could not be reached or refused."""
         with self._lock:
-            return self._lock.wait_for(lambda: self.connected, timeout_s)
+            self._lock.wait_for(lambda: self.connected or bool(self._trouble_told), timeout_s)
+        return self.connected
 
     def wait_barrier(self, sequence: int, timeout_s: float) -> bool:
         """Wait for the bench's message `sequence`: all that was published before it has then arrived."""
@@ -187,12 +191,16 @@ class MqttLink:
         """Wait until the broker has all that was said; False if it has not in time."""
         deadline = time.monotonic() + timeout_s
         pending, self._unacknowledged = self._unacknowledged, []
-        for info in pending:
-            try:
-                info.wait_for_publish(max(0.0, deadline - time.monotonic()))
-            except (RuntimeError, ValueError):  # the connection went away; it is said again after the reconnect
-                return False
-        return all(info.is_published() for info in pending)
+        try:
+            for info in pending:
+                while not info.is_published():
+                    left_s = deadline - time.monotonic()
+                    if left_s <= 0 or not self._client.is_connected():
+                        return False
+                    info.wait_for_publish(min(left_s, GONE_AFTER_S))
+        except (RuntimeError, ValueError):  # the connection went away; it is said again after the reconnect
+            return False
+        return True
 
     def stop(self) -> None:
         """Say offline and leave."""
@@ -299,7 +307,9 @@ class MqttLink:
         """Once, not at every attempt."""
         if trouble != self._trouble_told:
             log.warning("broker %s:%d %s", self._section.host, self._section.port, trouble)
-        self._trouble_told = trouble
+        with self._lock:
+            self._trouble_told = trouble
+            self._lock.notify_all()
 
     def _on_subscribe(
         self, client: paho.Client, data: object, mid: int, reasons: list[ReasonCode], props: Properties | None

@@ -2,12 +2,14 @@
  *
  * It moves straight to the wanted level, as far as its bounds allow: a = clip((0.5 - x) / theta + d, -1, 1).
  * TINY_CONTROLLER=crash | hang | nan | unconverged | slow, in the environment at create, makes it misbehave at a level
- * above 0.9; so does -DTINY_MOOD="'c'" and so on at compile time, which also knows 't': crash when theta is above 1.5. */
+ * above 0.9; so does -DTINY_MOOD="'c'" and so on at compile time, which also knows 't': crash when theta is above
+ * 1.5, and 'b': need 0.6 s of processor time. */
 #include "nisse_controller.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef TINY_MOOD
@@ -59,6 +61,8 @@ static int32_t roll_out(nisse_controller *c, const double *x0, const double *for
     if (x > 0.9 && c->mood == 'c') abort();
     if (x > 0.9 && c->mood == 'h') sleep(3600);
     if (x > 0.9 && c->mood == 's') sleep(3);
+    if (x > 0.9 && c->mood == 'b')
+        for (const clock_t until = clock() + (clock_t)(0.6 * CLOCKS_PER_SEC); clock() < until;);
     if (c->theta > 1.5 && c->mood == 't') abort();
     for (int k = 0; k <= N; k++) {
         if (plan_x) plan_x[k] = x;
