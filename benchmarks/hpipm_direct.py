@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codegen.compilers import find_compiler
-from codegen.ocp import QP_COMPLEMENTARITY, QP_TOLERANCE
+from codegen.ocp import BARRIER, QP_TOLERANCE
 from codegen.toolchain import acados_tree, cache_directory, host_arch
 from systems.problem import Problem
 
@@ -65,7 +65,7 @@ class HpipmDirect:
         u0, iterations, status = np.zeros(problem.nu), ctypes.c_int(), ctypes.c_int()
         hard = 0 if problem.hard is None else int(problem.hard.numel_out(0))
         pointers = [ctypes.c_void_p(v.ctypes.data) for v in vectors]
-        numbers = [ctypes.c_double(v) for v in (MU0, QP_TOLERANCE, QP_COMPLEMENTARITY)]
+        numbers = [ctypes.c_double(v) for v in (MU0, QP_TOLERANCE, BARRIER)]
         cpu_s = self._call(
             n, problem.nx, problem.nu, hard, len(penalty.linear), *pointers, blocks, *numbers,
             ctypes.c_void_p(u0.ctypes.data), ctypes.byref(iterations), ctypes.byref(status),

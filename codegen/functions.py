@@ -15,7 +15,8 @@ from pathlib import Path
 import casadi as ca
 
 from codegen.ocp import (
-    QP_COMPLEMENTARITY,
+    BARRIER,
+    CENTRED,
     QP_ITERATIONS,
     QP_TOLERANCE,
     SQP_ITERATIONS,
@@ -136,7 +137,8 @@ def write_config(problem: Problem, e: StageExpressions, directory: Path) -> None
         "DISCOUNT": _number(problem.discount),
         "TOLERANCE": _number(TOLERANCE),
         "QP_TOLERANCE": _number(QP_TOLERANCE),
-        "QP_COMPLEMENTARITY": _number(QP_COMPLEMENTARITY),
+        "BARRIER": _number(BARRIER),
+        "CENTRED": _number(CENTRED),
         "QP_ITERATIONS": QP_ITERATIONS,
         "SQP_ITERATIONS": SQP_ITERATIONS,
     }

@@ -21,8 +21,12 @@ UNBOUNDED = 1e9
 """acados' own infinity; the shim masks these sides, so the number never enters the arithmetic."""
 TOLERANCE = 1e-8
 QP_TOLERANCE = 1e-9
-QP_COMPLEMENTARITY = 1e-10
-"""Sharper than the rest: with curvature 1e-4 the first move is off by about the square root of this over it."""
+BARRIER = 1e-12
+"""Every multiplier times its distance ends here, and nowhere below: so the solution is a smooth function of theta, next
+to weakly active constraints too. With curvature 1e-4 the first move is off by at most the square root of this over it,
+1e-4 of a kW, and that only where a constraint is just becoming active."""
+CENTRED = 1e-3
+"""Share of the barrier by which a product may miss it."""
 QP_ITERATIONS = 120
 """Per attempt. Wild programs of the house take up to 80; what is not solved by then has stalled."""
 RESERVED_ITERATIONS = 200

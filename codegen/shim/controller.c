@@ -86,6 +86,10 @@ static bool create_solver(nisse_controller *c) {
     int preparation = 1;
     ocp_nlp_solver_opts_set(capsule->nlp_config, capsule->nlp_opts, "rti_phase", &preparation);
     nisse_ocp_acados_solve(capsule); /* once: it tells the parts where each other's memory is */
+#else
+    double barrier = NISSE_BARRIER, off = NISSE_CENTRED * NISSE_BARRIER;
+    ocp_nlp_solver_opts_set(capsule->nlp_config, capsule->nlp_opts, "qp_tau_min", &barrier);
+    ocp_nlp_solver_opts_set(capsule->nlp_config, capsule->nlp_opts, "qp_tol_comp", &off);
 #endif
     return true;
 }

@@ -17,7 +17,6 @@
 #define START_MU 1.0       /* lam t at the start, in cost units */
 #define STEP_FRACTION 0.999 /* of the way to the nearest bound */
 #define ROUNDING 1e-12
-#define SMALLEST_MU (0.1 * NISSE_QP_COMPLEMENTARITY) /* going further costs digits in the other equations */
 #define SMALLEST 1e-16 /* multiplier or distance */
 /* A row gives way by this much per unit of its multiplier's step (proximal method of multipliers): it bounds the row's
  * barrier weight, above which nothing of the actions' small curvature would be left in the factor. Residuals are taken
@@ -94,7 +93,7 @@ static void start(qp_stage *stages, const double *x0, const double *action) {
 /* ---- residuals ---- */
 
 typedef struct {
-    double linear, product, sum; /* max-norms: of the linear equations, of lam t; and the sum of lam t */
+    double linear, product, sum; /* max-norms: of the linear equations, of lam t less the barrier; and the sum of lam t */
 } residuals;
 
 INLINE void stage_residuals(qp_stage *s, shape n, const double *pi_before, const double *x_next, residuals *all) {
@@ -132,10 +131,11 @@ INLINE void stage_residuals(qp_stage *s, shape n, const double *pi_before, const
     }
     for (int j = 0; j < INEQUALITIES; j++) {
         const bool used = j < AT_ROWS ? n.nu > 0 : j < AT_SLACKS ? j - AT_ROWS < n.rows : j - AT_SLACKS < n.soft;
-        const double product = used ? lam[j] * t[j] : 0.0;
-        all->product = larger(all->product, product);
-        all->sum += product;
-        s->target[j] = -lam[j] * t[j];
+        s->target[j] = NISSE_BARRIER - lam[j] * t[j];
+        if (used) {
+            all->product = magnitude(all->product, s->target[j]);
+            all->sum += lam[j] * t[j];
+        }
         s->inv_t[j] = 1.0 / (t[j] + (j >= AT_ROWS && j < AT_SLACKS ? SOFTENING * lam[j] : 0.0));
     }
 }
@@ -382,12 +382,12 @@ interior_point_result interior_point_solve(qp_stage *stages, const double *x0, c
     for (;; result.iterations++) {
         const residuals now = compute_residuals(stages);
         result.residual = larger(now.linear, now.product);
-        result.converged = now.linear <= NISSE_QP_TOLERANCE && now.product <= NISSE_QP_COMPLEMENTARITY;
+        result.converged = now.linear <= NISSE_QP_TOLERANCE && now.product <= NISSE_CENTRED * NISSE_BARRIER;
         if (result.converged || result.iterations == MAX_ITERATIONS || !isfinite(result.residual)) return result;
         if (!factorise(stages)) return result;
         const double mu = now.sum / AT_LEAST_ONE(PRODUCTS);
         const double predicted = mean_product_after(stages, newton_step(stages)) / mu;
-        set_targets(stages, larger(predicted * predicted * predicted * mu, SMALLEST_MU));
+        set_targets(stages, larger(predicted * predicted * predicted * mu, NISSE_BARRIER));
         const double longest = newton_step(stages);
         take_step(stages, longest < 1.0 ? STEP_FRACTION * longest : 1.0);
     }

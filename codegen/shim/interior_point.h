@@ -12,7 +12,6 @@
 #if NISSE_SMALL_QP
 
 enum {
-    MOST_ROWS = MAX(AT_LEAST_ONE(NROWS), NISSE_NSOFT_E),
     MOST_SOFT = MAX(AT_LEAST_ONE(NISSE_NSOFT), NISSE_NSOFT_E),
     /* Where the inequalities of a stage stand in its vectors. */
     AT_UPPER = NISSE_NU,

@@ -12,24 +12,20 @@
 #include "blasfeo/include/blasfeo_d_aux.h"
 #include "hpipm/include/hpipm_d_ocp_qp_ipm.h"
 
-/* Where rooms lie on a bound the first moves are off by 1e-5 of their range at 1e-10, and by 1e-9 at this. */
-#define SHARP_COMPLEMENTARITY 1e-12
-
 /* How HPIPM is tried, in this order, until it meets the tolerance: degenerate programs (a flat price makes every hour
  * as good as the next) stall now and then in one mode or from one barrier, and not in the next. */
 typedef struct {
     enum hpipm_mode mode;
     double mu0;
     double smallest; /* multiplier or distance */
-    double complementarity;
 } attempt;
 static const attempt attempts[] = {
 #if !NISSE_SMALL_QP
-    {SPEED, 1.0, 1e-16, SHARP_COMPLEMENTARITY}, /* from 0.01 some programs cycle at comfort weights */
+    {SPEED, 1.0, 1e-16}, /* from 0.01 some programs cycle at comfort weights */
 #endif
-    {SPEED, 1e1, 1e-16, NISSE_QP_COMPLEMENTARITY},
-    {ROBUST, 1e2, 1e-16, NISSE_QP_COMPLEMENTARITY},
-    {BALANCE, 1e3, 1e-12, NISSE_QP_COMPLEMENTARITY},
+    {SPEED, 1e1, 1e-16},
+    {ROBUST, 1e2, 1e-16},
+    {BALANCE, 1e3, 1e-12},
 };
 
 static struct d_ocp_qp_ipm_arg *hpipm_arguments(const nisse_controller *c) {
@@ -40,8 +36,9 @@ static struct d_ocp_qp_ipm_arg *hpipm_arguments(const nisse_controller *c) {
 
 static void set_attempt(const nisse_controller *c, const attempt *how, int iterations) {
     struct d_ocp_qp_ipm_arg *arg = hpipm_arguments(c);
-    double tolerance = NISSE_QP_TOLERANCE, complementarity = how->complementarity;
-    double mu0 = how->mu0, smallest = how->smallest;
+    /* Between bounds that meet no barrier can be kept. */
+    double barrier = c->fixed ? how->smallest : NISSE_BARRIER, off = c->fixed ? NISSE_BARRIER : NISSE_CENTRED * NISSE_BARRIER;
+    double tolerance = NISSE_QP_TOLERANCE, mu0 = how->mu0, smallest = how->smallest;
     d_ocp_qp_ipm_arg_set_default(how->mode, arg);
     d_ocp_qp_ipm_arg_set_mu0(&mu0, arg);
     d_ocp_qp_ipm_arg_set_lam_min(&smallest, arg);
@@ -50,7 +47,8 @@ static void set_attempt(const nisse_controller *c, const attempt *how, int itera
     d_ocp_qp_ipm_arg_set_tol_stat(&tolerance, arg);
     d_ocp_qp_ipm_arg_set_tol_eq(&tolerance, arg);
     d_ocp_qp_ipm_arg_set_tol_ineq(&tolerance, arg);
-    d_ocp_qp_ipm_arg_set_tol_comp(&complementarity, arg);
+    d_ocp_qp_ipm_arg_set_tol_comp(&off, arg);
+    d_ocp_qp_ipm_arg_set_tau_min(&barrier, arg);
 }
 
 /* Runs HPIPM on the QP in memory; true when it met the tolerance. */

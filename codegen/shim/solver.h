@@ -17,6 +17,9 @@
 #define NPAR (NISSE_ND + NISSE_NZ + NISSE_NP + 1)
 #define AT_LEAST_ONE(n) ((n) > 0 ? (n) : 1) /* C has no arrays of length zero */
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+/* Rows of a stage with room for the terminal one. */
+enum { MOST_ROWS = MAX(AT_LEAST_ONE(NROWS), NISSE_NSOFT_E) };
 /* Stages this small are faster in our own interior-point method than in HPIPM, which then takes over what it fails on. */
 #define NISSE_SMALL_QP (NISSE_QUADRATIC && NISSE_NX <= 4 && NISSE_NU <= 8)
 
@@ -29,14 +32,17 @@ typedef struct {
     double **res;
 } casadi_function;
 
-/* Backward Riccati sweep of the last solve, kept for the forward passes. */
+/* A stage of the KKT system and its solution for each action (adjoint.c). Matrices are column-major, leading dimension NV
+ * or that of their own; the terminal stage uses the x part. */
 typedef struct {
-    double dynamics[NV * NISSE_NX];                 /* [B A]' */
-    double rows[NV * AT_LEAST_ONE(NROWS)];          /* [D C]' */
-    double weight[AT_LEAST_ONE(NROWS)];             /* barrier weight of each row */
-    double gain[NISSE_NU * NISSE_NX];               /* u = -gain x */
-    double cost_to_go[NISSE_NX * NISSE_NX];         /* of the next stage */
-} riccati_stage;
+    double hessian[NV * NV], dynamics[NV * NISSE_NX]; /* with the bounds' weights; [B A]' */
+    double rows[NV * MOST_ROWS];                      /* [D C]' */
+    double give[MOST_ROWS], weight[MOST_ROWS];        /* of each row, per unit of its multiplier; the inverse */
+    double factor[NV * NISSE_NU], gain[NISSE_NU * NISSE_NX]; /* u = -gain x */
+    double cost_to_go[NISSE_NX * NISSE_NX], slope[NISSE_NX]; /* of the next stage */
+    double residual[NV], row_residual[MOST_ROWS], gap[NISSE_NX];
+    double u[NISSE_NA][NISSE_NU], x[NISSE_NA][NISSE_NX], pi[NISSE_NA][NISSE_NX], multipliers[NISSE_NA][MOST_ROWS];
+} adjoint_stage;
 
 struct nisse_controller {
     nisse_ocp_solver_capsule *capsule;
@@ -53,7 +59,7 @@ struct nisse_controller {
     double parameters[NISSE_N + 1][NPAR];                 /* [d_k, z, p, gamma^k] */
     double forecast[(NISSE_N + 1) * AT_LEAST_ONE(NISSE_ND)];
     double features[AT_LEAST_ONE(NISSE_NZ)];
-    riccati_stage riccati[NISSE_N];
+    adjoint_stage adjoint[NISSE_N + 1];
     casadi_function f_features, f_prepare, f_prepare_vjp;
     casadi_function f_gradient, f_gradient_e, f_sensitivity, f_sensitivity_e, f_vectors, f_vectors_e;
 };
@@ -73,5 +79,8 @@ double kkt_residual(const nisse_controller *c);
 /* The QP in acados' memory from x0 [NX], with the first action [NA] fixed unless NULL; the iterate is acados' own. False
  * when the tolerance was not met. */
 bool solve_small_qp(nisse_controller *c, const double *x0, const double *action);
+
+/* Into c->adjoint; false when the program is not convex. */
+bool solve_adjoint(nisse_controller *c);
 
 #endif

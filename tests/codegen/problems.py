@@ -10,10 +10,13 @@ from systems.problem import STAGE_INPUTS, TERMINAL_INPUTS, Parameter, Problem, S
 STAGE, TERMINAL = list(STAGE_INPUTS), list(TERMINAL_INPUTS)
 
 
-def rich_problem(horizon: int = 12) -> Problem:
-    """Everything at once: three states, an auxiliary, hard and soft rows, features, a nonlinear prepare, a discount."""
+def rich_problem(horizon: int = 12, *, states: int = 3) -> Problem:
+    """Everything at once: several states, an auxiliary, hard and soft rows, features, a nonlinear prepare, a discount.
+
+    Five states are more than the small interior-point method takes: HPIPM solves them.
+    """
     rng = np.random.default_rng(7)
-    nx, nu, nd = 3, 3, 2
+    nx, nu, nd = states, 3, 2
     x, u, d, z = ca.SX.sym("x", nx), ca.SX.sym("u", nu), ca.SX.sym("d", nd), ca.SX.sym("z")
     theta, p = ca.SX.sym("theta", 4), ca.SX.sym("p", 5)
     prepared = ca.vertcat(theta[0], theta[0] * theta[1], ca.exp(theta[2]), theta[3] ** 2, theta[1] + theta[3])
@@ -27,7 +30,7 @@ def rich_problem(horizon: int = 12) -> Problem:
     stage, terminal = [x, u, d, z, p], [x, d, z, p]
     forecast = ca.SX.sym("forecast", horizon + 1, nd)
     return Problem(
-        name="rich",
+        name="rich" if states == 3 else "large",
         dt_s=60.0,
         horizon=horizon,
         discount=0.97,

@@ -23,6 +23,7 @@ PROBLEMS: dict[str, Callable[[], Problem]] = {
     "battery": lambda: home_battery(horizon=24),
     "scalar": scalar_battery,
     "rich": rich_problem,
+    "large": lambda: rich_problem(states=5),
     "bare": bare_problem,
     "curved": lambda: bare_problem(curved=True),
 }
@@ -71,7 +72,7 @@ def test_value_and_first_move_agree_with_an_independent_solver(problem: Problem,
     for case in sample_cases(problem, 24, seed=3):
         controller.set_theta(case.theta)
         s, r = controller.solve(case.x0, case.forecast), reference.solve(case.theta, case.x0, case.forecast)
-        if problem.name == "rich" and not (s.ok or r.solved):
+        if problem.name in ("rich", "large") and not (s.ok or r.solved):
             continue  # its hard rows can contradict each other: both sides must say so
         assert s.ok and r.solved, (s.status, s.residual)
         solved += 1

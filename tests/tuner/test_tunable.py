@@ -60,8 +60,8 @@ def test_gradients_of_the_compiled_scalar_mpc_pass_the_self_check():
     values = {"deviation_band": 0.05, "backoff_low": 0.05, "reserve": 0.1}
     theta = np.array([values.get(p.name, p.default) for p in system.parameters])
     report = self_check(system, theta, 3, seed=0)
-    assert report.worst < 1e-4
-    assert report.compared > report.skipped
+    assert report.worst < 1e-5
+    assert report.skipped == 0
 
 
 @pytest.mark.slow
@@ -87,7 +87,9 @@ def home():
 
 
 def test_gradients_of_the_compiled_home_battery_pass_the_self_check(home):
-    assert self_check(home, defaults(home), 3, seed=0).worst < 1e-4
+    report = self_check(home, defaults(home), 3, seed=0)
+    assert report.worst < 1e-5
+    assert report.skipped == 0
 
 
 def test_a_rollout_depends_on_its_seed_alone(home):
