@@ -165,7 +165,10 @@ class ThermostatRule(Section):
 
 
 class ThermostatsRule(Section):
-    """One thermostat per room: `zones` names the measurement that switches each action. A room unheard of stays off."""
+    """One thermostat per room: `zones` names the measurement that switches each action.
+
+    A room of which nothing is heard is heated as much as the others are on the mean.
+    """
 
     kind: Literal["thermostats"]
     zones: dict[str, str] = Field(min_length=1)

@@ -133,7 +133,7 @@ class Daemon:
             text = f"level {cycle.level.label}{f': {cycle.reason}' if cycle.reason else ''}"
             log.log(logging.WARNING if worse else logging.INFO, "%s", text)
             self._level = cycle.level
-        for subject, remarks in (("forecasts", cycle.image.makeshift),):
+        for subject, remarks in (("forecasts", cycle.image.makeshift), ("readings", cycle.policy.doubts.standing)):
             self._notice(subject, "; ".join(f"{name}: {text}" for name, text in remarks.items()))
         self._say(cycle)
         told, log_begun = dict(self.notices), time.perf_counter()

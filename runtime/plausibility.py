@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from runtime.errors import ConfigError
 from runtime.manifest import SignalSpec
 from runtime.units import conversion, is_price, kind_of
 
@@ -19,6 +19,9 @@ PER_EUR = {
     "EUR": 1.0, "USD": 1.2, "GBP": 1.0, "CHF": 1.0, "AUD": 20.0, "CAD": 1.6, "PLN": 4.5, "RON": 5.0, "BGN": 2.0,
     "DKK": 7.5, "SEK": 12.0, "NOK": 12.0, "ISK": 150.0, "CZK": 25.0, "HUF": 400.0, "JPY": 170.0, "TRY": 50.0,
 }  # fmt: skip
+
+OTHER_UNITS = {"temperature": ("°F", "K"), "ratio": ("%",), "power": ("W",), "energy": ("Wh",)}
+ALIKE = 0.3
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def judge(value: float, spec: SignalSpec) -> Judged:
     if abs(value - nearest) <= (0.0 if is_price(spec.unit) else tolerance(spec)):
         return Judged(nearest, f"{value:g} {spec.unit} is taken as {nearest:g}, the end of its range")
     text = f"{value:g} {spec.unit} is outside [{lower:g}, {upper:g}]"
-    other = likely_unit(value, spec, nearest)
+    other = likely_unit(value, spec)
     return Judged(value, f"{text}{f'; is it in {other}?' if other else ''}", refused=True)
 
 
@@ -74,23 +77,26 @@ def currency(unit: str) -> str:
     return kind_of(unit).removeprefix("price in ")
 
 
-def likely_unit(value: float, spec: SignalSpec, near: float) -> str:
-    """The unit in which this value would be one of the signal, and not far from `near`; empty if none is."""
+def likely_unit(value: float, spec: SignalSpec, near: float | None = None) -> str:
+    """In what this value would be one of the signal, close to `near` where that is known; empty if in nothing."""
+    fits = [
+        name
+        for name, meant in _meanings(value, spec)
+        if spec.lower <= meant <= spec.upper and (near is None or abs(meant - near) <= ALIKE * abs(near) + 2.0)
+    ]
+    return " or ".join(fits[:2])
+
+
+def _meanings(value: float, spec: SignalSpec) -> Iterator[tuple[str, float]]:
+    """(unit, the value in the signal's unit if it had come in that one)."""
     kind = kind_of(spec.unit)
-    candidates = {
-        "temperature": ("°F", "K"),
-        "ratio": ("%",),
-        "power": ("W",),
-        "energy": ("Wh",),
-    }.get(kind, ())
     if is_price(spec.unit):
-        candidates = (f"{currency(spec.unit)}/MWh", *(("ct/kWh",) if currency(spec.unit) == "EUR" else ()))
-    for unit in candidates:
-        try:
-            meant = conversion(unit, spec.unit)(value)
-        except ConfigError:
-            continue
-        if spec.lower <= meant <= spec.upper and unit != spec.unit:
-            return unit
-    tenth = value / 10.0
-    return "tenths" if kind == "temperature" and spec.lower <= tenth <= spec.upper and near else ""
+        for unit, share in ((f"{currency(spec.unit)}/MWh", 1.0), (f"{currency(spec.unit)}/kWh", 0.01)):
+            if unit != spec.unit or share != 1.0:
+                yield (unit if share == 1.0 else f"hundredths of {unit}"), share * conversion(unit, spec.unit)(value)
+    for unit in OTHER_UNITS.get(kind, ()):
+        if unit != spec.unit:
+            yield unit, conversion(unit, spec.unit)(value)
+    if kind == "temperature" and not 200.0 < value < 350.0:  # those are K
+        yield f"tenths of {spec.unit}", value / 10.0
+        yield f"tens of {spec.unit}", value * 10.0

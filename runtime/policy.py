@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from runtime.bundle import Bundle
 from runtime.config import SiteFile
 from runtime.decision import Rhythm
+from runtime.doubts import Doubts
 from runtime.errors import SolverProcessError, SolverStartingError
 from runtime.estimator import Estimate, make_estimator
 from runtime.forecast import Memory
 from runtime.gate import refusal
 from runtime.process_image import ProcessImage, forecast_rows, take_image
+from runtime.rules import wishes
 from runtime.signals import Arrival
 from runtime.solver_process import FIRST_PATIENCE_S, Solved, SolverProcess
 from runtime.substitutes import Substitutes
@@ -64,6 +66,8 @@ class Policy:
         self._substitutes = Substitutes(site.inputs, bundle.manifest)
         self.memory = Memory(bundle.manifest.dt_s, site.zone)
         """Of the forecasts; who knows their past may tell it."""
+        self.doubts = Doubts(bundle.manifest, wishes(site.rule))
+        """Of the readings."""
         self._estimator = make_estimator(bundle.manifest)
 
     @property
@@ -77,7 +81,15 @@ class Policy:
         """Once per cycle, whether or not a decision is wanted: the estimator needs every step."""
         manifest = self.bundle.manifest
         settle = self._substitutes.settle(monotonic_s, last_action)
-        image = take_image(self.site, manifest, arrivals, time_s, monotonic_s, self.memory, settle)
+        image = take_image(
+            self.site,
+            manifest,
+            arrivals,
+            time_s,
+            monotonic_s,
+            self.memory,
+            lambda samples: settle(self.doubts.judge(samples, monotonic_s)),
+        )
         self._substitutes.remember(image)
         estimate = self._estimator.update(image, last_action)
         diverged = estimate.state is not None and not all(map(math.isfinite, estimate.state))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from statistics import fmean
 
 from runtime.config import HoldRule, SelfConsumptionRule, ThermostatRule, ThermostatsRule
 from runtime.manifest import Manifest, SignalSpec
@@ -31,8 +32,9 @@ def rule_action(
             heard = {action: values[name] for action, name in rule.zones.items() if name in values}
             if not heard:
                 raise RuleUnavailableError(f"rule needs one of {', '.join(rule.zones.values())}")
-            wanted = dict.fromkeys(rule.zones, rule.off)
-            wanted |= {action: _thermostat(rule, action, value, last, manifest) for action, value in heard.items()}
+            known = {action: _thermostat(rule, action, value, last, manifest) for action, value in heard.items()}
+            # A room whose thermometer is not heard is heated as the others are: off, it would freeze.
+            wanted = {**dict.fromkeys(rule.zones, fmean(known.values())), **known}
     return tuple(_clipped(spec, wanted.get(spec.name, 0.0)) for spec in manifest.actions)
 
 
@@ -47,6 +49,16 @@ def rule_signals(rule: AnyRule) -> tuple[tuple[str, ...], tuple[str, ...]]:
             return (rule.action,), (rule.measurement,)
         case ThermostatsRule():
             return tuple(rule.zones), tuple(rule.zones.values())
+
+
+def wishes(rule: AnyRule) -> dict[str, float]:
+    """Measurement -> the temperature at which the rule keeps it."""
+    match rule:
+        case ThermostatRule():
+            return {rule.measurement: rule.set_point}
+        case ThermostatsRule():
+            return dict.fromkeys(rule.zones.values(), rule.set_point)
+    return {}
 
 
 def meters(rule: AnyRule, manifest: Manifest) -> tuple[SignalSpec, ...]:

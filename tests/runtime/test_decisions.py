@@ -222,7 +222,7 @@ def test_rules() -> None:
     assert rule_action(heat, {"level": 0.7}, (0.9,), tank) == (0.0,)
 
 
-def test_every_room_has_its_own_thermostat_and_an_unheard_room_stays_off() -> None:
+def test_every_room_has_its_own_thermostat_and_an_unheard_room_is_heated_as_the_others() -> None:
     manifest = tiny_manifest(
         actions=tuple(SignalSpec(name=n, unit="kW", lower=0, upper=1.5) for n in ("one", "two", "three")),
         limits=(), safety=None,
@@ -231,6 +231,7 @@ def test_every_room_has_its_own_thermostat_and_an_unheard_room_stays_off() -> No
     rule = ThermostatsRule(kind="thermostats", zones=zones, set_point=21.0, band=1.0, on=1.0)
     rooms = {"room_1": 20.0, "room_2": 21.2, "room_3": 22.0}
     assert rule_action(rule, rooms, (0.0, 0.7, 0.7), manifest) == (1.0, 0.7, 0.0)
-    assert rule_action(rule, {"room_1": 20.0}, (1.0, 1.0, 1.0), manifest) == (1.0, 0.0, 0.0)
+    assert rule_action(rule, {"room_1": 20.0}, (0.0, 0.0, 0.0), manifest) == (1.0, 1.0, 1.0)
+    assert rule_action(rule, {"room_1": 20.0, "room_3": 22.0}, (0.0, 1.0, 0.0), manifest) == (1.0, 0.5, 0.0)
     with pytest.raises(RuleUnavailableError, match="one of room_1, room_2, room_3"):
         rule_action(rule, {}, None, manifest)
