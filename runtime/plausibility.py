@@ -53,7 +53,7 @@ def judge(value: float, spec: SignalSpec) -> Judged:
     if lower <= value <= upper:
         return Judged(value)
     nearest = min(max(value, lower), upper)
-    if abs(value - nearest) <= (0.0 if is_price(spec.unit) else tolerance(spec)):
+    if not is_price(spec.unit) and abs(value - nearest) <= tolerance(spec) * (1.0 + 1e-9):
         return Judged(nearest, f"{value:g} {spec.unit} is taken as {nearest:g}, the end of its range")
     text = f"{value:g} {spec.unit} is outside [{lower:g}, {upper:g}]"
     other = likely_unit(value, spec)
