@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,6 +11,9 @@ from runtime.clock import Clock
 from runtime.config_signals import OutputSection
 from runtime.manifest import SignalSpec
 from runtime.units import conversion
+
+# Between two attempts to leave a device safe.
+FIRST_PAUSE_S, LAST_PAUSE_S = 0.05, 0.5
 
 
 class Sink(Protocol):
@@ -22,6 +26,12 @@ class Sink(Protocol):
     def session(self) -> int: ...
 
     def write(self, name: str, output: OutputSection, value: float) -> str: ...
+
+    def insist(self) -> None:
+        """Leave a device that failed alone no longer: the next write tries it at once."""
+
+    def settled(self) -> str:
+        """Whether what was written has arrived, where that shows later; the problem, or an empty string."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,7 @@ class Actuator:
         self._outputs, self._sinks, self._clock = dict(outputs), dict(sinks), clock
         self._wanted: dict[str, float] = {}
         self._held: dict[str, _Held] = {}
+        self._halted = False
 
     def apply(self, set_points: Mapping[str, float]) -> dict[str, Written]:
         """Bring the set-points (output -> value in its unit) into force."""
@@ -54,11 +65,37 @@ class Actuator:
 
     def tick(self) -> dict[str, Written]:
         """Write what changed, what failed before and what is due for a refresh; called between cycles too."""
+        if self._halted:
+            return {name: Written(value, "the daemon is stopping") for name, value in self._wanted.items()}
         return {name: self._hold(name, value) for name, value in self._wanted.items()}
 
     def safe(self) -> dict[str, Written]:
         """The devices' own defaults."""
         return self.apply({name: output.safe for name, output in self._outputs.items()})
+
+    def halt(self) -> None:
+        """Write nothing any more, but safe values at the end."""
+        self._halted = True
+
+    def leave_safe(self, patience_s: float) -> dict[str, Written]:
+        """Tell every device its default, again while one does not take it, for `patience_s` of real time."""
+        self._halted = True
+        self._held.clear()  # whatever they were told before: they are told now
+        deadline = time.monotonic() + patience_s
+        pause_s = FIRST_PAUSE_S
+        while True:
+            for sink in self._sinks.values():
+                sink.insist()
+            written = {name: self._hold(name, output.safe) for name, output in self._outputs.items()}
+            unsettled = {name: sink.settled() for name, sink in self._sinks.items()}
+            for name, one in written.items():
+                if not one.problem and (problem := unsettled[self._outputs[name].sink]):
+                    self._held.pop(name, None)
+                    written[name] = Written(one.value, problem)
+            if not any(one.problem for one in written.values()) or time.monotonic() + pause_s >= deadline:
+                return written
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, LAST_PAUSE_S)
 
     def _hold(self, name: str, wanted: float) -> Written:
         output, held, now = self._outputs[name], self._held.get(name), self._clock.monotonic()

@@ -149,6 +149,11 @@ class ControlLoop:
         """Hold no decision any longer: the next cycle makes one."""
         self._in_force = None
 
+    @property
+    def policies(self) -> list[Policy]:
+        """The one in force, and the other one of a trial."""
+        return [self.policy, *([] if self.trial is None else [self.trial.other])]
+
     def end_trial(self) -> None:
         """Whoever is in force stays in force."""
         trial, self.trial = self.trial, None

@@ -12,6 +12,7 @@ from runtime.actuator import Actuator
 from runtime.bundle import Bundle
 from runtime.clock import Clock
 from runtime.config import SiteFile
+from runtime.config_signals import MQTT
 from runtime.cycle import ControlLoop, Cycle, Timing
 from runtime.documents import transition
 from runtime.errors import NisseError
@@ -19,6 +20,7 @@ from runtime.gate import LastAction
 from runtime.journal import Journal
 from runtime.ladder import Level
 from runtime.plan import Plan
+from runtime.policy import Policy
 from runtime.remote import (
     COMMANDS_PER_HOUR,
     TOO_MANY,
@@ -44,6 +46,9 @@ from runtime.wiring import Links, open_links
 # Under which name the log keeps what the operator wants.
 WISHES = "wishes"
 FORECAST_MEMORY_S = 26 * 3600.0
+# How long devices are told their safe values, again and again, before the daemon gives up and says so. A service
+# manager must wait longer than that (TimeoutStopSec).
+SAFE_PATIENCE_S = 10.0
 
 log = logging.getLogger("nisse.daemon")
 
@@ -71,32 +76,47 @@ class Daemon:
         places: Places | None = None,
         credentials: Path | None = None,
     ) -> None:
-        """Raises BundleError, ConfigError. A log that cannot be used is a notice, not an error.
+        """Devices can be left safe from here on; `open` does the rest. Raises ConfigError.
 
         dry: reads and decides, and neither moves a device nor says or logs anything. credentials: folder of secrets.
         """
         self.clock = clock
         self.notices: dict[str, str] = {}
-        self.succession = Succession(site, self._notice, lasting=not dry, lockstep=lockstep)
-        bundle, self._newcomer = self.succession.first(site)
-        for warning in warnings(site, bundle.manifest):
-            log.warning("%s", warning)
         self.tally = Tally()
         self.cycle_wanted = False
         """A command asks for a cycle now."""
+        self.unwritten: dict[str, str] = {}
+        """Set-points that the last cycle could not bring into force, and why."""
+        self._site, self._dry, self._lockstep = site, dry, lockstep
+        self._stopping = self._closed = False
+        self._left_safe: bool | None = None
+        self._begun = time.perf_counter()
         self.links: Links = open_links(site, clock, lockstep=lockstep, dry=dry, credentials=credentials)
-        # Started before anything connects: the child loads its solver meanwhile.
-        self._policy = self.succession.started(site, bundle, first=True)
         self.actuator = Actuator(site.outputs, self.links.sinks(dry=dry), clock)
-        self._journal = None if dry else Journal(site, clock, self._notice)
+        self.surface = Surface(site, clock, self.links.mqtt, Places() if dry or places is None else places)
         self._rate, self._hour = RateLimit(), RateLimit(COMMANDS_PER_HOUR / 3600.0, COMMANDS_PER_HOUR)
         # The log of the machine is bounded too: commands one by one while they are few, then their number.
         self._each_told, self._sum_told = RateLimit(COMMANDS_PER_HOUR / 3600.0, COMMANDS_PER_HOUR), RateLimit(0.01, 1)
         self._untold = 0
         self._level: Level | None = None
-        self._begun = time.perf_counter()
+        self._succession: Succession | None = None
+        self._newcomer: Bundle | None = None
+        self._policy: Policy | None = None
+        self._journal: Journal | None = None
         self._loop: ControlLoop | None = None
-        self.surface = Surface(site, clock, self.links.mqtt, Places() if dry or places is None else places)
+
+    def open(self) -> None:
+        """Verify the bundle, start its solver, connect. Raises BundleError, ConfigError.
+
+        A log that cannot be used is a notice, not an error.
+        """
+        self._succession = Succession(self._site, self._notice, lasting=not self._dry, lockstep=self._lockstep)
+        bundle, self._newcomer = self._succession.first(self._site)
+        for warning in warnings(self._site, bundle.manifest):
+            log.warning("%s", warning)
+        # Started before anything connects: the child loads its solver meanwhile.
+        self._policy = self._succession.started(self._site, bundle, first=True)
+        self._journal = None if self._dry else Journal(self._site, self.clock, self._notice)
         self.surface.open()
         if self.links.mqtt is not None:
             self.links.mqtt.start()
@@ -104,12 +124,18 @@ class Daemon:
     @property
     def bundle(self) -> Bundle:
         """The bundle in force."""
-        return self._policy.bundle if self._loop is None else self._loop.policy.bundle
+        return self._in_force.bundle
 
     @property
     def site(self) -> SiteFile:
         """The site file in force: that of the policy in force."""
-        return self._policy.site if self._loop is None else self._loop.policy.site
+        return self._in_force.site
+
+    @property
+    def succession(self) -> Succession:
+        """Which bundle follows which."""
+        assert self._succession is not None, "the daemon is not open"
+        return self._succession
 
     def cycle(self) -> tuple[Cycle, Timing]:
         """Read, decide, actuate; then say and log it. The timing covers all of it."""
@@ -117,6 +143,9 @@ class Daemon:
         self.cycle_wanted = False
         loop = self._control_loop()
         cycle = loop.run()
+        if self._stopping:
+            self.leave_safe()  # before anything is said or logged
+        self.unwritten = {name: written.problem for name, written in cycle.outputs.items() if written.problem}
         if cycle.trial is not None:
             self.succession.told(cycle.trial)
             # The new one is live now, not at the next quarter of an hour.
@@ -198,31 +227,66 @@ class Daemon:
         loop.decide_anew()
         self.surface.site = loop.policy.site
 
-    def stop(self) -> None:
-        """Devices safe, availability offline, everything closed."""
-        for name, written in self.actuator.safe().items():
-            if written.problem:
-                log.error("output %s could not be set to its safe value: %s", name, written.problem)
+    def interrupt(self) -> None:
+        """A stop is wanted, now: no set-point is written any more and no solver waited for. Takes no lock."""
+        self._stopping = True
+        self.actuator.halt()
+        policies = [self._policy, *([] if self._loop is None else self._loop.policies)]
+        for policy in policies:
+            if policy is not None:
+                policy.solver.interrupt()
+
+    def leave_safe(self) -> bool:
+        """Tell every device its safe value, within SAFE_PATIENCE_S; whether all of them have it."""
+        if self._left_safe is None:
+            by_mqtt = not self._dry and any(output.sink == MQTT for output in self._site.outputs.values())
+            if by_mqtt and self.links.mqtt is not None:
+                self.links.mqtt.start()
+            left = self.actuator.leave_safe(SAFE_PATIENCE_S)
+            for name, written in left.items():
+                if written.problem:
+                    output = self._site.outputs[name]
+                    log.critical(
+                        "OUTPUT %s WAS NOT SET TO ITS SAFE VALUE %g %s in %g s: %s; see to the device, it may be on",
+                        name, written.value, output.unit, SAFE_PATIENCE_S, written.problem,
+                    )  # fmt: skip
+            self._left_safe = not any(written.problem for written in left.values())
+        return self._left_safe
+
+    def stop(self) -> bool:
+        """Devices safe before anything else, then availability offline, everything closed; whether all are safe."""
+        if self._closed:
+            return self.leave_safe()
+        self._stopping = self._closed = True
+        safe = self.leave_safe()
         self.links.close()
         self.surface.close()
-        if self._loop is None:
-            self._policy.solver.close()
-        else:
+        if self._loop is not None:
             self._loop.close()
-        self.succession.close()
+        elif self._policy is not None:
+            self._policy.solver.close()
+        if self._succession is not None:
+            self._succession.close()
         if self._journal is not None:
-            self._journal.close()
+            self._journal.close(safe=safe)
+        return safe
 
     def _control_loop(self) -> ControlLoop:
         """Made at the first cycle: a plan from before a restart is dated by the clock, which lockstep sets late."""
         if self._loop is None:
-            self._loop = ControlLoop(self._policy, self.clock, self.links.read, self.actuator, *self._before())
+            self._loop = ControlLoop(self._in_force, self.clock, self.links.read, self.actuator, *self._before())
             if self._journal is not None:
                 self._loop.wishes = recalled(self._journal.kept(WISHES), self.bundle.manifest)
                 self._remember_forecasts()
             if self._newcomer is not None:
                 self.succession.propose(self._loop, self._newcomer)
         return self._loop
+
+    @property
+    def _in_force(self) -> Policy:
+        policy = self._policy if self._loop is None else self._loop.policy
+        assert policy is not None, "the daemon is not open"
+        return policy
 
     def _before(self) -> tuple[Plan | None, LastAction | None]:
         """What was in force when the daemon last stopped without leaving the devices safe."""
@@ -245,7 +309,7 @@ class Daemon:
             self._journal.recall(lambda store: store.forecasts_since(bundle.digest, since_s, len(names))) or ()
         ):
             for name, value in zip(names, row, strict=True):
-                self._policy.memory.recall(name, time_s, value)
+                self._in_force.memory.recall(name, time_s, value)
 
     def _append(self, cycle: Cycle) -> None:
         if self._journal is not None:

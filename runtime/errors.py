@@ -4,6 +4,9 @@ from __future__ import annotations
 
 EXIT_CHECK_FAILED = 1
 EXIT_DATA = 65
+EXIT_MACHINE = 71
+EXIT_UNSAFE = 74
+EXIT_BUSY = 75
 EXIT_CONFIG = 78
 
 
@@ -61,6 +64,18 @@ class ConfigError(NisseError):
     """A site file that cannot be run; the message names file and line."""
 
     exit_code = EXIT_CONFIG
+
+
+class BusyError(NisseError):
+    """Another daemon works with the same files; later it may be gone."""
+
+    exit_code = EXIT_BUSY
+
+
+class MachineError(NisseError):
+    """The machine, or the service manager, allows less than the site needs."""
+
+    exit_code = EXIT_MACHINE
 
 
 class LinkError(NisseError):

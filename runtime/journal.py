@@ -34,7 +34,8 @@ class Journal:
 
     def __init__(self, site: SiteFile, clock: Clock, notice: Callable[[str, str], None]) -> None:
         self._path = site.relative(site.store.path)
-        self._max, self._cycle_s = site.store.max_transitions, site.controller.cycle_s
+        self._max = site.store.max_transitions
+        self._cycle_s = site.controller.cycle_s
         self._extra_rows = RateLimit(EXTRA_ROWS_PER_HOUR / 3600.0, EXTRA_ROWS_BURST)
         self._slot = -1
         self._last_extra: int | None = None
@@ -97,12 +98,13 @@ class Journal:
             self._memory[key] = text
         return text
 
-    def close(self) -> None:
-        """The devices have been left safe."""
+    def close(self, *, safe: bool) -> None:
+        """safe: the devices have been left safe."""
         if self._store is None:
             return
         with contextlib.suppress(StoreError):  # a log that has been in trouble has been told of
-            self._store.stopped()
+            if safe:
+                self._store.stopped()
         self._store.close()
 
     def _told(self, what: Callable[[], None]) -> str:
@@ -142,7 +144,7 @@ class Journal:
         try:
             for suffix in ("", "-wal", "-shm"):
                 part = self._path.with_name(self._path.name + suffix)
-                if part.exists():
+                if part.is_file():
                     part.rename(aside.with_name(aside.name + suffix))
             self._open()
             self._unkept |= set(self._memory)  # what the damaged one knew, the new one must

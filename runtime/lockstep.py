@@ -23,6 +23,7 @@ from runtime.clock import LockstepClock
 from runtime.daemon import Daemon
 from runtime.documents import event_document
 from runtime.errors import LinkError
+from runtime.interrupts import Signals
 from runtime.links.mqtt import BARRIER_TOPIC
 
 # Real seconds, while the clock of the cycle stands still: on a loaded machine a broker is slow and not away.
@@ -40,19 +41,24 @@ def connect(path: Path) -> socket.socket:
     return channel
 
 
-def run_lockstep(daemon: Daemon, clock: LockstepClock, channel: socket.socket) -> None:
-    """Obey the bench until it says stop. Raises LinkError when it dies or says what cannot be understood."""
+def run_lockstep(daemon: Daemon, clock: LockstepClock, channel: socket.socket, signals: Signals) -> None:
+    """Obey the bench until it says stop, or a signal does; the devices are left safe then.
+
+    Raises LinkError when the bench dies or says what cannot be understood.
+    """
     with channel, channel.makefile("r", encoding="utf-8") as lines, channel.makefile("w", encoding="utf-8") as out:
-        mqtt = daemon.links.mqtt
-        if mqtt is not None:
-            mqtt.wait_tried(BROKER_WAIT_S)  # a bench may well start us without a broker
-        _send(out, {"event": "ready"})
-        try:
-            asked = _obey(daemon, clock, lines, out)
-        finally:
-            daemon.stop()
-        if not asked:
-            raise LinkError("the bench went away without a stop; the devices were left safe")
+        mqtt, asked = daemon.links.mqtt, False
+        with signals.also(lambda: channel.shutdown(socket.SHUT_RD)):  # the bench is waited for no longer
+            if mqtt is not None:
+                mqtt.wait_tried(BROKER_WAIT_S)  # a bench may well start us without a broker
+            try:
+                _send(out, {"event": "ready"})
+                asked = _obey(daemon, clock, lines, out)
+            finally:
+                safe = daemon.stop()
+        if not asked and not signals.stop_requested:
+            how = "safe" if safe else "as they are"
+            raise LinkError(f"the bench went away without a stop; the devices were left {how}")
         _send(out, {"event": "stopped"})
 
 

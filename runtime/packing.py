@@ -85,8 +85,9 @@ def unpack(file: PlainFile, shown: Path, target: Path | None, hashes: Mapping[st
     """Unpack into the empty folder `target`: the files of `hashes` (path -> SHA-256), manifest and signature.
 
     None for `target` only looks whether it could be done. A file that is not among them, is there twice or is not what
-    its hash says ends it at once. What was written is on the disk, not only on its way there. Raises as
-    `read_head`, and OSError where `target` cannot be written.
+    its hash says ends it at once. What was written is on the disk, not only on its way there.
+
+    Raises as `read_head`, and OSError where `target` cannot be written.
     """
     seen: set[str] = set()
     for name, _, data in _entries(file, shown):

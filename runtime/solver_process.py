@@ -96,6 +96,7 @@ class SolverProcess:
         self._sizes = (0, 0, 0, 0)
         self._last_moment = self._deadline(0.0)
         """To greet."""
+        self._interrupted = False
         self.starts = 0
 
     @property
@@ -106,6 +107,8 @@ class SolverProcess:
         """Start the child without waiting for it; its first answer is awaited by the first call."""
         if self._child is not None:
             return
+        if self._interrupted:
+            raise SolverProcessError("the daemon is stopping")
         self.starts += 1
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         self._child = subprocess.Popen(
@@ -114,6 +117,7 @@ class SolverProcess:
             stdout=subprocess.PIPE,
             env=environment,
             bufsize=0,
+            process_group=0,  # what a terminal sends is for the daemon
         )
         self._sizes, self._theta, self._last_moment = (0, 0, 0, 0), None, self._deadline(GREETING_TIMEOUT_S)
 
@@ -158,6 +162,14 @@ class SolverProcess:
             plan_x=_rows(values[na : na + (horizon + 1) * nx], nx),
             plan_a=_rows(values[na + (horizon + 1) * nx :], na),
         )
+
+    def interrupt(self) -> None:
+        """Whoever waits for an answer waits no longer, and nobody will again. Takes no lock: a signal may call it."""
+        self._interrupted = True
+        child = self._child
+        if child is not None and child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """End the child."""

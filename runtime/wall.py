@@ -1,18 +1,14 @@
-"""The daemon on the wall clock: cycles on the grid of the tariff, signals, and the service manager's watchdog."""
+"""The daemon on the wall clock: cycles on the grid of the tariff, and the service manager's watchdog."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
-import select
-import signal
-import socket
 import time
-from collections.abc import Iterator
 
 from runtime.clock import CLOCK_JUMP_S
 from runtime.daemon import Daemon
+from runtime.interrupts import Signals
 from runtime.systemd import Notifier
 
 log = logging.getLogger("nisse.wall")
@@ -25,91 +21,42 @@ FIRST_INPUTS_S = 1.0
 DEGRADED_RETRY_S = 30.0
 
 
-class Signals:
-    """SIGTERM, SIGINT and SIGHUP as something to wait on, so that they act between cycles and never inside one."""
-
-    def __init__(self) -> None:
-        # Sockets and not descriptors: a thread that wakes us too late must not write into somebody else's file.
-        self._read, self._write = socket.socketpair()
-        self._read.setblocking(False)
-        self._write.setblocking(False)
-        self.stop_requested = False
-        self._reload_requested = False
-
-    @contextlib.contextmanager
-    def installed(self) -> Iterator[Signals]:
-        wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        before = {number: signal.signal(number, self._handle) for number in wanted}
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            self._read.close()
-            self._write.close()
-
-    def wait(self, seconds: float) -> bool:
-        """Sleep until a signal comes; True once a stop is requested."""
-        if not self.stop_requested:
-            select.select([self._read], [], [], max(0.0, seconds))
-            with contextlib.suppress(BlockingIOError):
-                self._read.recv(64)
-        return self.stop_requested
-
-    def wake(self) -> None:
-        """End a wait; may be called from any thread."""
-        with contextlib.suppress(OSError):  # full: a wake-up is under way already
-            self._write.send(b"x")
-
-    def take_reload(self) -> bool:
-        """Whether a reload was requested since the last call."""
-        requested, self._reload_requested = self._reload_requested, False
-        return requested
-
-    def _handle(self, number: int, frame: object) -> None:
-        if number == signal.SIGHUP:
-            self._reload_requested = True
-        else:
-            self.stop_requested = True
-        self.wake()
-
-
-def run_on_the_wall_clock(daemon: Daemon, notifier: Notifier, cycles: int | None = None) -> None:
+def run_on_the_wall_clock(daemon: Daemon, notifier: Notifier, signals: Signals, cycles: int | None = None) -> None:
     """Cycles until a signal, or until `cycles` are done; the first at once, the others on the grid of the wall clock.
 
     The watchdog is fed after a cycle that ran to its end, and between cycles while none is overdue: a daemon that hangs
     or fails does not look alive. A device that does not answer is no reason to restart; the ladder deals with it.
     """
     mqtt = daemon.links.mqtt
-    with Signals().installed() as signals:
-        if mqtt is not None:
-            mqtt.wake = signals.wake  # a command is obeyed when it comes, not at the next tick
-        deadline = time.monotonic() + FIRST_INPUTS_S
-        while mqtt is not None and not mqtt.has_all() and time.monotonic() < deadline and not signals.wait(0.01):
-            pass
-        while not signals.stop_requested:
-            offset_s = _offset(daemon)  # before the cycle: a clock set while it runs is noticed after it
-            cycle, _ = daemon.cycle()
-            if daemon.tally.cycles == 1:
-                notifier.ready()
+    if mqtt is not None:
+        mqtt.wake = signals.wake  # a command is obeyed when it comes, not at the next tick
+    deadline = time.monotonic() + FIRST_INPUTS_S
+    while mqtt is not None and not (mqtt.connected and mqtt.has_all()) and time.monotonic() < deadline:
+        if signals.wait(0.01):
+            break
+    while not signals.stop_requested:
+        offset_s = _offset(daemon)  # before the cycle: a clock set while it runs is noticed after it
+        cycle, _ = daemon.cycle()
+        if daemon.tally.cycles == 1:
+            notifier.ready()
+        notifier.watchdog()
+        notifier.status(f"{cycle.level.label} {cycle.reason}".strip())
+        if daemon.tally.cycles == cycles:
+            break
+        due = daemon.clock.monotonic() + _pause(daemon)
+        while (left := due - daemon.clock.monotonic()) > 0 and not signals.wait(min(left, TICK_S)):
+            daemon.between()
             notifier.watchdog()
-            notifier.status(f"{cycle.level.label} {cycle.reason}".strip())
-            if daemon.tally.cycles == cycles:
+            if signals.take_reload():
+                daemon.reload()
                 break
-            due = daemon.clock.monotonic() + _pause(daemon)
-            while (left := due - daemon.clock.monotonic()) > 0 and not signals.wait(min(left, TICK_S)):
-                daemon.between()
-                notifier.watchdog()
-                if signals.take_reload():
-                    daemon.reload()
-                    break
-                if abs(_offset(daemon) - offset_s) > CLOCK_JUMP_S:
-                    # It was set, for the first time since boot perhaps: prices and plan are now of another hour.
-                    log.warning("the clock jumped by %.0f s", _offset(daemon) - offset_s)
-                    break
-                if daemon.cycle_wanted:
-                    break
-        notifier.stopping()
+            if abs(_offset(daemon) - offset_s) > CLOCK_JUMP_S:
+                # It was set, for the first time since boot perhaps: prices and plan are now of another hour.
+                log.warning("the clock jumped by %.0f s", _offset(daemon) - offset_s)
+                break
+            if daemon.cycle_wanted:
+                break
+    notifier.stopping()
 
 
 def _offset(daemon: Daemon) -> float:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from runtime.links.mqtt import MqttLink
 
 
+# How long the broker may take to confirm a set-point at the end.
+SETTLE_S = 1.0
+
+
 @dataclass(frozen=True)
 class MqttSink:
     """Set-points as plain numbers on their topics, not retained: nobody should act on an old one."""
@@ -32,6 +36,12 @@ class MqttSink:
         assert output.topic is not None  # validated with the site file
         self.link.say(output.topic, f"{value:.12g}", retain=False)
         return "" if self.link.connected else "no connection to the broker"
+
+    def insist(self) -> None:
+        """The link tries on by itself."""
+
+    def settled(self) -> str:
+        return "" if self.link.wait_acknowledged(SETTLE_S) else "the broker has not confirmed it"
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,12 @@ class ModbusSink:
         problem = self.link.write(output.register_, value, readback=output.readback, timeout=timeout)
         return f"{self.link.name}: {problem}" if problem else ""
 
+    def insist(self) -> None:
+        self.link.insist()
+
+    def settled(self) -> str:
+        return ""
+
 
 @dataclass(frozen=True)
 class FramedSink:
@@ -67,6 +83,12 @@ class FramedSink:
         problem = self.link.write(output.channel, value, hold_s=output.hold_s)
         return f"{self.link.name}: {problem}" if problem else ""
 
+    def insist(self) -> None:
+        self.link.insist()
+
+    def settled(self) -> str:
+        return ""
+
 
 @dataclass(frozen=True)
 class DrySink:
@@ -75,6 +97,12 @@ class DrySink:
     session: int = 0
 
     def write(self, name: str, output: OutputSection, value: float) -> str:
+        return ""
+
+    def insist(self) -> None:
+        pass
+
+    def settled(self) -> str:
         return ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -14,12 +15,19 @@ from pathlib import Path
 from runtime.clock import LockstepClock, SystemClock
 from runtime.config import SiteFile, load_site
 from runtime.daemon import Daemon
+from runtime.descriptors import require
+from runtime.errors import EXIT_UNSAFE
+from runtime.interrupts import Signals
+from runtime.site_check import bundle_folder
+from runtime.state_lock import state_lock
 from runtime.status_file import Status
 from runtime.status_view import Style, view
 from runtime.surface import Places
 from runtime.systemd import Notifier, Surroundings
 from runtime.text import log_to_stderr
 from runtime.wall import run_on_the_wall_clock
+
+log = logging.getLogger("nisse.run")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,35 +45,59 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    with Signals().installed() as signals:
+        return _run(args, signals)
+
+
+def _run(args: argparse.Namespace, signals: Signals) -> int:
     log_to_stderr(logging.ERROR if args.quiet else logging.INFO)
     site = load_site(args.site)
+    require(site)
     surroundings = Surroundings.of(os.environ)
-    if args.lockstep is not None:
-        from runtime.lockstep import connect, run_lockstep
-
-        clock = LockstepClock()
-        channel = connect(args.lockstep)
-        daemon = Daemon(site, clock, lockstep=True, dry=args.dry_run, credentials=surroundings.credentials)
-        run_lockstep(daemon, clock, channel)
-    else:
+    # A dry run may stand beside the daemon.
+    with contextlib.nullcontext() if args.dry_run else state_lock(bundle_folder(site)):
+        clock = SystemClock() if args.lockstep is None else LockstepClock()
         daemon = Daemon(
             site,
-            SystemClock(),
+            clock,
+            lockstep=args.lockstep is not None,
             dry=args.dry_run,
-            places=_places(args, site, surroundings),
+            places=_places(args, site, surroundings) if args.lockstep is None else None,
             credentials=surroundings.credentials,
         )
-        if args.dry_run:
-            daemon.surface.on_show = _print
-        try:
-            run_on_the_wall_clock(daemon, Notifier(surroundings.notify_address), args.cycles)
-        finally:
-            daemon.stop()
+        with signals.also(daemon.interrupt):
+            code = _control(args, daemon, clock, Notifier(surroundings.notify_address), signals)
     if args.json is not None:
         tally = daemon.tally
         summary = {"cycles": tally.cycles, "levels": dict(tally.levels), "first_action_s": tally.first_action_s}
         args.json.write_text(json.dumps(summary) + "\n", encoding="utf-8")
-    return 0
+    return code
+
+
+def _control(
+    args: argparse.Namespace, daemon: Daemon, clock: SystemClock | LockstepClock, notifier: Notifier, signals: Signals
+) -> int:
+    """From the bundle to the last safe value, whatever happens in between; the exit code."""
+    safe = written = True
+    try:
+        if isinstance(clock, LockstepClock):
+            from runtime.lockstep import connect, run_lockstep
+
+            channel = connect(args.lockstep)
+            if not signals.stop_requested:
+                daemon.open()
+            run_lockstep(daemon, clock, channel, signals)
+        elif not signals.stop_requested:
+            daemon.open()
+            if args.dry_run:
+                daemon.surface.on_show = _print
+            run_on_the_wall_clock(daemon, notifier, signals, args.cycles)
+            written = args.cycles is None or not daemon.unwritten
+    finally:
+        safe = daemon.stop()
+    for name, problem in () if written else daemon.unwritten.items():
+        log.error("output %s did not take the set-point of the last cycle: %s", name, problem)
+    return 0 if safe and written else EXIT_UNSAFE
 
 
 def _places(args: argparse.Namespace, site: SiteFile, surroundings: Surroundings) -> Places:

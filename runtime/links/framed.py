@@ -95,6 +95,10 @@ class FramedLink:
             return f"channel {found[0][0]} holds {found[0][1]} after writing {raw} to channel {channel.number}"
         return problem
 
+    def insist(self) -> None:
+        """The next request is made at once, also if the last one failed."""
+        self._worker.insist()
+
     def close(self) -> None:
         """Stop the thread and free the port."""
         self._worker.stop()

@@ -87,6 +87,10 @@ class ModbusLink:
             return f"read back {held} after writing {value:g}"
         return problem
 
+    def insist(self) -> None:
+        """The next request is made at once, also if the last one failed."""
+        self._worker.insist()
+
     def close(self) -> None:
         """Stop the thread and free the port."""
         self._worker.stop()

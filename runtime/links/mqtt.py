@@ -114,7 +114,7 @@ class MqttLink:
         self._arrivals: dict[str, Arrival] = {}
         self._said: dict[str, tuple[bytes, bool]] = {}
         self._unacknowledged: list[paho.MQTTMessageInfo] = []
-        self._subscribed = False
+        self._started = self._subscribed = False
         self._trouble_told = ""
         self._introduced_s = -INTRODUCTION_PAUSE_S
         self._barrier = -1
@@ -125,6 +125,9 @@ class MqttLink:
 
     def start(self) -> None:
         """Connect in the background and keep trying; the broker may be absent."""
+        if self._started:
+            return
+        self._started = True
         if not self._spectator:
             self._said[f"{self.prefix}/availability"] = (b"online", True)
         self._client.connect_async(self._section.host, self._section.port, keepalive=self._section.keepalive_s)

@@ -6,6 +6,7 @@ bound. In lockstep a job is waited for as long as it takes, so that what a cycle
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -73,14 +74,19 @@ class Worker:
             return str(error)
         return ""
 
+    def insist(self) -> None:
+        """Leave a device that failed alone no longer."""
+        self._retry_at = float("-inf")
+
     def forgotten(self) -> None:
         """The device has lost what it was told: whoever told it must tell it again."""
         self.session += 1
 
-    def stop(self, timeout_s: float = 5.0) -> None:
-        """Stop the thread and free the port."""
-        self._jobs.put(None)
-        self._thread.join(timeout_s)
+    def stop(self, timeout_s: float = 2.0) -> None:
+        """Stop the thread and free the port; one that hangs is left behind."""
+        with contextlib.suppress(queue.Full):
+            self._jobs.put_nowait(None)
+            self._thread.join(timeout_s)
 
     def _work(self) -> None:
         while (item := self._jobs.get()) is not None:

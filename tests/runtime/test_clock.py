@@ -17,6 +17,7 @@ from runtime.clock import LockstepClock, SystemClock
 from runtime.config import load_site
 from runtime.cycle import clock_doubt
 from runtime.daemon import Daemon
+from runtime.interrupts import Signals
 from runtime.keys import SigningKey
 from runtime.status_file import Status
 from runtime.systemd import Notifier
@@ -61,7 +62,8 @@ def test_a_clock_that_is_set_is_noticed_at_once(tank: Tank, ears: Ears, shift_s:
     daemon.surface.on_show = show
     begun = time.monotonic()
     try:
-        run_on_the_wall_clock(daemon, Notifier(None), cycles=2)
+        daemon.open()
+        run_on_the_wall_clock(daemon, Notifier(None), Signals(), cycles=2)
     finally:
         daemon.stop()
         later.cancel()

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from tiny_site import Bench, Ears, Tank
 
+from runtime.errors import EXIT_UNSAFE
 from runtime.store import unpack_forecast
 
 Start = Callable[..., Bench]
@@ -98,7 +99,7 @@ def test_garbage_is_survived_and_told(start_bench: Start, tank: Tank, ears: Ears
     for answer in ("garbage", "bad_crc", "exception"):
         tank.device.answer = answer  # type: ignore[assignment]
         assert bench.cycle()["level"] in {"shifted_plan", "safe"}
-    assert bench.stop() == 0
+    assert bench.stop() == EXIT_UNSAFE  # it refuses its safe value too
 
 
 def test_clock_jump_discards_the_plan(start_bench: Start, tank: Tank) -> None:
