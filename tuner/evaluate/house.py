@@ -159,6 +159,8 @@ class HouseEvaluation:
                 "energy_kwh_per_week": float(np.mean([w.power_kw.sum() / 12.0 for w in weeks])),
                 "travel_kw_per_week": float(np.mean([np.abs(np.diff(w.power_kw, axis=0)).sum() for w in weeks])),
                 "failed_solves": sum(w.failures for w in weeks),
+                # What the intervals are made of.
+                "total_eur_of_each_week": [w.total_eur for w in weeks],
             }
             for name, weeks in self.results.items()
         }
