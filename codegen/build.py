@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +25,10 @@ from codegen.solver import (
 from codegen.toolchain import TARGETS, acados_tree, target_arch
 from codegen.verify import DEFAULT_PROBLEMS, Progress, VerificationError, certify, failures
 from codegen.versions import versions_of
-from runtime.bundle import Manifest, ParameterSpec, SafetySet, SignalSpec, pack, write_bundle
-from runtime.manifest import ArxObserver, DirectEstimator
+from runtime.bundle import FORMAT_VERSION, Manifest, pack, write_bundle
 from systems.catalogue import Shape, full_spec, make_observer, make_problem, make_safety
-from systems.problem import Problem, Signal
+from systems.design import HouseDesign
+from systems.problem import Parameter, Problem, Signal
 
 if TYPE_CHECKING:
     from runtime.keys import SigningKey
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 class BuildRequest:
     """Everything a bundle is a function of, but the signing key."""
 
-    shape: Shape
+    shape: Shape | HouseDesign
     targets: tuple[str, ...]
     theta: Mapping[str, float]
     created: str
@@ -68,7 +68,7 @@ def build_bundle(
     targets = tuple(dict.fromkeys(target_arch(name) for name in request.targets))
     if not targets:
         raise TargetError("no target: name at least one with --target")
-    problem = make_problem(request.shape).with_theta(dict(request.theta))
+    problem = problem_of(request.shape).with_theta(dict(request.theta))
     built: dict[str, BuiltSolver] = {}
     for i, arch in enumerate(targets):
         progress(f"compile {arch}", i, len(targets))
@@ -95,53 +95,65 @@ def build_bundle(
     return BuildResult(output, certificate)
 
 
+def problem_of(shape: Shape | HouseDesign) -> Problem:
+    """What the controller solves, with its default theta. Raises UnknownSystemError and HouseFileError."""
+    return shape.problem if isinstance(shape, HouseDesign) else make_problem(shape)
+
+
 def make_manifest(problem: Problem, request: BuildRequest, acados_versions: Mapping[str, str]) -> Manifest:
     """What the bundle says of itself; `files` is filled in by the writer."""
-    safety = make_safety(request.shape, request.theta, problem.dt_s)
-    observer = make_observer(request.shape, request.theta)
-    grid = {"horizon": problem.horizon, "dt_s": problem.dt_s, "discount": problem.discount}
-    model = {} if request.shape.model is None else {"model": request.shape.model}
-    return Manifest(
-        name=problem.name,
-        system=request.shape.system,
-        dt_s=problem.dt_s,
-        horizon=problem.horizon,
-        discount=problem.discount,
-        decide_every_s=problem.decide_every_s,
-        states=tuple(_signal(s) for s in problem.states),
-        actions=tuple(_signal(s) for s in problem.actions),
-        forecasts=tuple(_signal(s) for s in problem.forecasts),
-        theta=tuple(
-            ParameterSpec(name=p.name, unit=p.unit, lower=p.lower, upper=p.upper, description=p.description)
-            for p in problem.theta
-        ),
-        safety=None if safety is None else SafetySet.model_validate(safety),
-        estimator=DirectEstimator() if observer is None else ArxObserver.model_validate(observer),
-        provenance={
-            "problem": {"spec": full_spec(request.shape), **grid, **model},
+    shape, theta = request.shape, request.theta
+    forecasts: Sequence[Signal]
+    recorded: dict[str, Any]
+    safety: dict[str, Any] | None
+    estimator: dict[str, Any] | None
+    if isinstance(shape, HouseDesign):
+        system, recorded = problem.name, {"house": shape.text, "fits": dict(shape.fits)}
+        safety, estimator = shape.safety(theta), shape.estimator(theta)
+        forecasts = shape.forecasts
+    else:
+        system, grid = shape.system, {"horizon": problem.horizon, "dt_s": problem.dt_s, "discount": problem.discount}
+        model = {} if shape.model is None else {"model": shape.model}
+        recorded = {"spec": full_spec(shape), **grid, **model}
+        safety, estimator = make_safety(shape, theta, problem.dt_s), make_observer(shape, theta)
+        forecasts = problem.forecasts
+    document = {
+        "name": problem.name,
+        "system": system,
+        "dt_s": problem.dt_s,
+        "horizon": problem.horizon,
+        "discount": problem.discount,
+        "decide_every_s": problem.decide_every_s,
+        "states": [asdict(s) for s in problem.states],
+        "actions": [asdict(s) for s in problem.actions],
+        "forecasts": [asdict(s) for s in forecasts],
+        "theta": [_parameter(p) for p in problem.theta],
+        "safety": safety,
+        "estimator": estimator or {"type": "direct"},
+        "provenance": {
+            "problem": recorded,
             "tools": {**versions_of(), "casadi": ca.CasadiMeta.version(), "acados": dict(acados_versions)},
             **request.provenance,
         },
-        created=request.created,
-    )
+        "created": request.created,
+    }
+    manifest = Manifest.model_validate({**document, "format_version": FORMAT_VERSION})
+    return manifest.model_copy(update={"format_version": manifest.oldest_format})
 
 
-def shape_of(manifest: Manifest) -> Shape:
+def shape_of(manifest: Manifest) -> Shape | HouseDesign:
     """The shape that `make_manifest` recorded, so that a bundle can be verified again later."""
     recorded = manifest.provenance.get("problem", {})
     recorded = recorded if isinstance(recorded, dict) else {}
+    if "house" in recorded:
+        return HouseDesign(str(recorded["house"]), dict(recorded.get("fits", {})))
     spec, model = recorded.get("spec", {}), recorded.get("model")
     return Shape(manifest.system, spec, manifest.horizon, manifest.dt_s, manifest.discount, model)
 
 
-def _signal(signal: Signal) -> SignalSpec:
-    return SignalSpec(
-        name=signal.name,
-        unit=signal.unit,
-        lower=signal.lower,
-        upper=signal.upper,
-        description=signal.description,
-    )
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    """What a daemon needs of it: its default is in theta.json, its group matters to the tuner."""
+    return {name: getattr(parameter, name) for name in ("name", "unit", "lower", "upper", "description")}
 
 
 def bundle_files(built: Mapping[str, BuiltSolver], cache: Path | None = None) -> dict[str, bytes | Path]:

@@ -277,10 +277,10 @@ def _manifest(message: bytes, shown: Path) -> Manifest:
     """What the manifest says, whose signature has been checked."""
     document = _parse_json(message, MANIFEST, shown)
     version = document.get("format_version")
-    if version != FORMAT_VERSION:
+    if version not in range(1, FORMAT_VERSION + 1):
         remedy = "update nisse" if isinstance(version, int) and version > FORMAT_VERSION else "build it again"
         raise BundleFormatError(
-            f"{shown}: format version {version!r}, this nisse reads version {FORMAT_VERSION}; {remedy}"
+            f"{shown}: format version {version!r}, this nisse reads versions 1 to {FORMAT_VERSION}; {remedy}"
         )
     if document.get("abi_version") != ABI_VERSION:
         raise BundleFormatError(

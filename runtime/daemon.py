@@ -302,14 +302,16 @@ class Daemon:
     def _remember_forecasts(self) -> None:
         """What the forecasts said of the past day, for one that has no tomorrow yet."""
         bundle, since_s = self.bundle, self.clock.wall() - FORECAST_MEMORY_S
-        names = [spec.name for spec in bundle.manifest.forecasts]
-        if self._journal is None or not names:
+        manifest = bundle.manifest
+        # (name, seconds after the stage begins) of every column of a forecast row.
+        columns = [(f.name, i * manifest.dt_s / f.steps) for f in manifest.forecasts for i in range(f.steps)]
+        if self._journal is None or not columns:
             return
         for time_s, row in (
-            self._journal.recall(lambda store: store.forecasts_since(bundle.digest, since_s, len(names))) or ()
+            self._journal.recall(lambda store: store.forecasts_since(bundle.digest, since_s, len(columns))) or ()
         ):
-            for name, value in zip(names, row, strict=True):
-                self._in_force.memory.recall(name, time_s, value)
+            for (name, later_s), value in zip(columns, row, strict=True):
+                self._in_force.memory.recall(name, time_s + later_s, value)
 
     def _append(self, cycle: Cycle) -> None:
         if self._journal is not None:

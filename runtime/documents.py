@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, tzinfo
 from typing import Any
@@ -57,13 +58,20 @@ def plan_document(cycle: Cycle, bundle: Bundle, site: SiteFile) -> dict[str, Any
         "signals": {
             s.name: {"unit": s.unit, "values": [round(row[k], DECIMALS) for row in rows]} for s, k, rows in columns
         },
-        "forecasts": {
-            s.name: {"unit": s.unit, "values": [round(row[k], DECIMALS) for row in forecast]}
-            for k, s in enumerate(manifest.forecasts)
-        }
-        if forecast is not None
-        else {},
+        "forecasts": {} if forecast is None else _forecasts(manifest, forecast),
     }
+
+
+def _forecasts(manifest: Manifest, rows: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """By name; one with a step of its own says so."""
+    found: dict[str, Any] = {}
+    first = 0
+    for spec in manifest.forecasts:
+        values = [round(v, DECIMALS) for row in rows for v in row[first : first + spec.steps]]
+        step = {} if spec.steps == 1 else {"step_s": manifest.dt_s / spec.steps}
+        found[spec.name] = {"unit": spec.unit, **step, "values": values}
+        first += spec.steps
+    return found
 
 
 def event_document(cycle: Cycle, bundle: Bundle, timing: Timing) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from runtime.manifest import ArxObserver, Manifest
+from runtime.manifest import ArxObserver, Manifest, StateGroup
 from runtime.process_image import ProcessImage
 
 
@@ -26,8 +27,8 @@ class Estimator(Protocol):
 class DirectEstimate:
     """Every state is measured."""
 
-    def __init__(self, manifest: Manifest) -> None:
-        self._names = [s.name for s in manifest.states]
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
 
     def update(self, image: ProcessImage, last_action: tuple[float, ...] | None) -> Estimate:
         samples = [image.samples[name] for name in self._names]
@@ -37,10 +38,30 @@ class DirectEstimate:
         return Estimate(tuple(s.value for s in samples if isinstance(s.value, float)))
 
 
+class GroupedEstimate:
+    """Each group of states by its own estimator; the state is known when all of them are."""
+
+    def __init__(self, parts: Sequence[Estimator]) -> None:
+        self._parts = parts
+
+    def update(self, image: ProcessImage, last_action: tuple[float, ...] | None) -> Estimate:
+        # Every part sees every cycle: an observer that is left out of some forgets.
+        estimates = [part.update(image, last_action) for part in self._parts]
+        problems = [estimate.problem for estimate in estimates if estimate.state is None]
+        if problems:
+            return Estimate(None, problems[0])
+        return Estimate(tuple(value for estimate in estimates for value in estimate.state or ()))
+
+
 def make_estimator(manifest: Manifest) -> Estimator:
     """The estimator that the bundle asks for."""
-    if isinstance(manifest.estimator, ArxObserver):
+    parts = [_of_group(manifest, group) for group in manifest.groups]
+    return parts[0] if len(parts) == 1 else GroupedEstimate(parts)
+
+
+def _of_group(manifest: Manifest, group: StateGroup) -> Estimator:
+    if isinstance(group.estimator, ArxObserver):
         from runtime.estimator_house import ArxEstimate  # numpy, which a battery's daemon does not need
 
-        return ArxEstimate(manifest, manifest.estimator)
-    return DirectEstimate(manifest)
+        return ArxEstimate(manifest, group.estimator)
+    return DirectEstimate(group.states)

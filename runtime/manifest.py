@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
@@ -14,7 +16,8 @@ from pydantic import (
     model_validator,
 )
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+"""The newest that is read and written; what needs nothing of it is written as 1, which older daemons read too."""
 ABI_VERSION: Final = 1
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
@@ -43,6 +46,24 @@ class SignalSpec(Record):
         if self.lower > self.upper:
             raise ValueError(f"lower bound {self.lower} of {self.name} is above its upper bound {self.upper}")
         return self
+
+
+class ForecastSpec(SignalSpec):
+    """What is known ahead. `steps` values a stage, of equal length, one column of the forecast row each."""
+
+    steps: Annotated[int, Field(ge=1, le=1000)] = 1
+
+    @model_serializer(mode="wrap")
+    def _plainly(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        document: dict[str, Any] = write(self)
+        if self.steps == 1:
+            del document["steps"]
+        return document
+
+
+def _as_forecast(value: object) -> object:
+    """A signal that says nothing of steps has one of them."""
+    return value.model_dump() if type(value) is SignalSpec else value
 
 
 class ParameterSpec(SignalSpec):
@@ -94,6 +115,26 @@ class DirectEstimator(Record):
     type: Literal["direct"] = "direct"
 
 
+class InputGain(Record):
+    """An input of an observer is a signal times a gain: heat from electric power by the COP at the present temperature.
+
+    Piecewise linear over `points` ((x, gain), ...) in the present value x of the forecast `by`, constant beyond the
+    ends; a single point is a constant gain.
+    """
+
+    input: Name
+    by: Name | None = None
+    points: Annotated[tuple[tuple[Finite, Finite], ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _ascending(self) -> InputGain:
+        if any(a[0] >= b[0] for a, b in pairwise(self.points)):
+            raise ValueError(f"the points of the gain of {self.input} do not ascend")
+        if len(self.points) > 1 and self.by is None:
+            raise ValueError(f"the gain of {self.input} changes with a forecast that is not named")
+        return self
+
+
 class ArxObserver(Record):
     """The states are those of an ARX model in observer form, estimated from `outputs` by `runtime.estimator_arx`.
 
@@ -118,12 +159,35 @@ class ArxObserver(Record):
     """Of each input while it is not known."""
     parameters: tuple[Name, ...] = ()
     """The entries of theta that the coefficients are; a theta update must leave them as they are."""
+    input_gains: tuple[InputGain, ...] = ()
+    """Of those inputs that are not the signal itself."""
+
+    @model_serializer(mode="wrap")
+    def _plainly(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        document: dict[str, Any] = write(self)
+        if not self.input_gains:
+            del document["input_gains"]
+        return document
+
+
+class StateGroup(Record):
+    """Some of the states, in the manifest's order, and how they are estimated."""
+
+    states: Annotated[tuple[Name, ...], Field(min_length=1)]
+    estimator: Annotated[DirectEstimator | ArxObserver, Field(discriminator="type")]
+
+
+class GroupedEstimator(Record):
+    """A house of several assets: each group of states has its own estimator; together they are all states in order."""
+
+    type: Literal["groups"] = "groups"
+    groups: Annotated[tuple[StateGroup, ...], Field(min_length=1)]
 
 
 class Manifest(Record):
     """`manifest.json`. `files` maps every other file of the bundle, but the signature, to its SHA-256 (hex)."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[1, 2] = 1
     name: str
     system: str
     abi_version: Literal[1] = ABI_VERSION
@@ -134,13 +198,13 @@ class Manifest(Record):
     """How often the program decides; its first move is held that long. None: in every cycle of the site."""
     states: tuple[SignalSpec, ...]
     actions: tuple[SignalSpec, ...]
-    forecasts: tuple[SignalSpec, ...]
+    forecasts: tuple[Annotated[ForecastSpec, BeforeValidator(_as_forecast)], ...]
     theta: tuple[ParameterSpec, ...]
     limits: tuple[ActionLimit, ...] = ()
     safety: SafetySet | None = None
     residual_limit: Positive = 1e-6
     """Largest KKT residual of a solution that may be actuated."""
-    estimator: DirectEstimator | ArxObserver = Field(default=DirectEstimator(), discriminator="type")
+    estimator: DirectEstimator | ArxObserver | GroupedEstimator = Field(default=DirectEstimator(), discriminator="type")
     provenance: dict[str, Any] = Field(default_factory=dict)
     created: str = ""
     """When, ISO 8601; passed in by the builder."""
@@ -162,9 +226,14 @@ class Manifest(Record):
             if limit.name not in actions:
                 raise ValueError(f"limits name {limit.name!r}, which is no action")
         if self.safety is not None:
-            _check_safety(self.safety, [s.name for s in self.states], len(self.actions), len(self.forecasts))
-        if isinstance(self.estimator, ArxObserver):
-            _check_observer(self.estimator, len(self.states), actions | {f.name for f in self.forecasts})
+            _check_safety(self.safety, [s.name for s in self.states], len(self.actions), self.forecast_columns)
+        if tuple(name for group in self.groups for name in group.states) != tuple(s.name for s in self.states):
+            raise ValueError("the groups of the estimator are not the states in their order")
+        for group in self.groups:
+            if isinstance(group.estimator, ArxObserver):
+                _check_observer(group.estimator, len(group.states), actions | {f.name for f in self.forecasts})
+        if self.format_version < self.oldest_format:
+            raise ValueError(f"what this manifest says needs format_version {self.oldest_format}")
         return self
 
     @model_serializer(mode="wrap")
@@ -176,9 +245,39 @@ class Manifest(Record):
         return document
 
     @property
+    def oldest_format(self) -> Literal[1, 2]:
+        """The format that says all of this; the older one is read by more daemons."""
+        gained = any(isinstance(g.estimator, ArxObserver) and g.estimator.input_gains for g in self.groups)
+        stepped = any(f.steps > 1 for f in self.forecasts)
+        return 2 if gained or stepped or isinstance(self.estimator, GroupedEstimator) else 1
+
+    @property
+    def groups(self) -> tuple[StateGroup, ...]:
+        """The states by estimator; one group where all have the same."""
+        if isinstance(self.estimator, GroupedEstimator):
+            return self.estimator.groups
+        return (StateGroup(states=tuple(s.name for s in self.states), estimator=self.estimator),)
+
+    @property
     def measured(self) -> tuple[SignalSpec, ...]:
         """The signals, besides forecasts, that must be read every cycle."""
-        return self.estimator.outputs if isinstance(self.estimator, ArxObserver) else self.states
+        states = {s.name: s for s in self.states}
+        found: list[SignalSpec] = []
+        for group in self.groups:
+            observer = group.estimator
+            own = observer.outputs if isinstance(observer, ArxObserver) else [states[name] for name in group.states]
+            found += own
+        return tuple(found)
+
+    @property
+    def directly_measured(self) -> bool:
+        """Whether every state is the input of its name."""
+        return all(isinstance(group.estimator, DirectEstimator) for group in self.groups)
+
+    @property
+    def forecast_columns(self) -> int:
+        """Columns of the forecast row, nd."""
+        return sum(forecast.steps for forecast in self.forecasts)
 
     def limit(self, action: str) -> ActionLimit:
         """The limit of an action; a limit without effect where the manifest has none."""
@@ -203,6 +302,9 @@ def _check_observer(observer: ArxObserver, nx: int, known: set[str]) -> None:
     unknown = set(observer.inputs) - known
     if unknown:
         raise ValueError(f"estimator inputs {sorted(unknown)} are neither forecasts nor actions")
+    for gain in observer.input_gains:
+        if gain.input not in observer.inputs or (gain.by is not None and gain.by not in known):
+            raise ValueError(f"the gain of {gain.input!r} by {gain.by!r} names a signal that is not there")
     shapes = {
         "output_coefficients": all(len(m) == ny and all(len(r) == ny for r in m) for m in observer.output_coefficients),
         "input_coefficients": len(observer.input_coefficients) == lags

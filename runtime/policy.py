@@ -64,7 +64,8 @@ class Policy:
         self._in_first_place = first
         self._theta = tuple(bundle.theta.values())
         self._substitutes = Substitutes(site.inputs, bundle.manifest)
-        self.memory = Memory(bundle.manifest.dt_s, site.zone)
+        finest = max((forecast.steps for forecast in bundle.manifest.forecasts), default=1)
+        self.memory = Memory(bundle.manifest.dt_s / finest, site.zone)
         """Of the forecasts; who knows their past may tell it."""
         self.doubts = Doubts(bundle.manifest, wishes(site.rule))
         """Of the readings."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from runtime.config import SiteFile
 from runtime.forecast import Column, Memory, doubt, on_horizon, remark
-from runtime.manifest import Manifest, SignalSpec
+from runtime.manifest import ForecastSpec, Manifest, SignalSpec
 from runtime.plausibility import judge
 from runtime.profile import Profile
 from runtime.rules import meters
@@ -17,7 +17,10 @@ from runtime.units import conversion
 
 @dataclass(frozen=True)
 class ProcessImage:
-    """Times are those of the cycle. `samples` are all inputs, `columns` the valid forecasts on the horizon (N + 1)."""
+    """Times are those of the cycle. `samples` are all inputs.
+
+    `columns` are the valid forecasts on the horizon, (N + 1) steps values each: every stage's, one after the other.
+    """
 
     time_s: float
     monotonic_s: float
@@ -60,10 +63,11 @@ def take_image(
         if isinstance(samples[spec.name].value, Profile):
             samples[spec.name] = _unusable(samples[spec.name], Validity.MALFORMED, "a forecast instead of a number")
 
-    def ahead(spec: SignalSpec, found: Sample) -> tuple[Sample, Column | None]:
+    def ahead(spec: ForecastSpec, found: Sample) -> tuple[Sample, Column | None]:
         if not found.ok or found.value is None:
             return found, None
-        column = on_horizon(spec.name, found.value, spec.unit, time_s, manifest.dt_s, manifest.horizon + 1, memory)
+        step_s, rows = manifest.dt_s / spec.steps, (manifest.horizon + 1) * spec.steps
+        column = on_horizon(spec.name, found.value, spec.unit, time_s, step_s, rows, memory)
         return _judged(found, column, spec, flat=site.inputs[spec.name].flat)
 
     first = {spec.name: ahead(spec, samples[spec.name]) for spec in manifest.forecasts}
@@ -107,14 +111,18 @@ def forecast_rows(image: ProcessImage, manifest: Manifest) -> tuple[tuple[float,
         return ((),) * (manifest.horizon + 1)
     if any(spec.name not in image.columns for spec in manifest.forecasts):
         return None
-    return tuple(zip(*(image.columns[spec.name] for spec in manifest.forecasts), strict=True))
+    return tuple(
+        tuple(v for f in manifest.forecasts for v in image.columns[f.name][k * f.steps : (k + 1) * f.steps])
+        for k in range(manifest.horizon + 1)
+    )
 
 
 def forecast_now(image: ProcessImage, manifest: Manifest) -> tuple[float, ...]:
     """The present row (nd) for the safety filter: a forecast that is not valid counts as the middle of its range."""
     return tuple(
-        image.columns[spec.name][0] if spec.name in image.columns else (spec.lower + spec.upper) / 2
-        for spec in manifest.forecasts
+        value
+        for f in manifest.forecasts
+        for value in image.columns.get(f.name, ((f.lower + f.upper) / 2,) * f.steps)[: f.steps]
     )
 
 

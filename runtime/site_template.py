@@ -85,8 +85,8 @@ USUAL = {
 
 def signals_of(manifest: Manifest) -> Signals:
     """Those of a bundle. An observer wants to be updated at its own step, which may be shorter than the plan's."""
-    estimator = manifest.estimator
-    cycle_s = estimator.dt_s if isinstance(estimator, ArxObserver) else manifest.dt_s
+    observers = [group.estimator for group in manifest.groups if isinstance(group.estimator, ArxObserver)]
+    cycle_s = min([manifest.dt_s, *(observer.dt_s for observer in observers)])
     signals = (manifest.measured, manifest.forecasts, manifest.actions)
     return Signals(manifest.system, *signals, cycle_s, manifest.decide_every_s)
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from runtime.config_signals import InputSection
-from runtime.manifest import DirectEstimator, Manifest, SafetySet
-from runtime.process_image import ProcessImage
+from runtime.manifest import Manifest, SafetySet
+from runtime.process_image import ProcessImage, forecast_now
 from runtime.profile import Value
 from runtime.signals import Sample, Validity
 
@@ -65,7 +65,7 @@ class Substitutes:
             self._before = None
             return
         state = tuple(s.value for s in states if isinstance(s.value, float))
-        self._before = _Step(state, tuple(image.columns[f.name][0] for f in m.forecasts), image.monotonic_s)
+        self._before = _Step(state, forecast_now(image, m), image.monotonic_s)
 
     def _judged_by_change(self, sample: Sample, now_s: float) -> Sample:
         """Frozen, if good values arrive and have been the same for too long."""
@@ -101,7 +101,7 @@ class Substitutes:
     def _predicted(self, now_s: float, last_action: Sequence[float] | None) -> dict[str, float]:
         """The states now by the one-step model, from those of the cycle before; empty where it cannot say."""
         m, before = self._manifest, self._before
-        if before is None or last_action is None or m.safety is None or not isinstance(m.estimator, DirectEstimator):
+        if before is None or last_action is None or m.safety is None or not m.directly_measured:
             return {}
         share = (now_s - before.monotonic_s) / m.dt_s
         if not 0.0 <= share <= 1.5:

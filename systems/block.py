@@ -122,5 +122,9 @@ class Block:
     terminal: Callable[[Scope], Terms] = _no_end
     prepare: Callable[[Symbols], Symbols] | None = None
     features: Callable[[Mapping[str, Symbols]], Symbols] | None = None
+    observer: Callable[[Mapping[str, float]], dict[str, Any]] | None = None
+    """theta by name -> the state estimator as plain data; without one every state is measured."""
+    limits: Callable[[Mapping[str, float]], tuple[dict[str, Any], ...]] = lambda theta: ()
+    """theta by name -> what the safety filter keeps, as plain data: limits on states, with their disturbance sets."""
     in_matrices: bool = False
     """Written in matrix operations: with thousands of numbers, scalar code would take minutes to compile."""

@@ -93,6 +93,11 @@ class House:
 
 def load_house(path: Path | str) -> House:
     """A file, or the name of a house that is shipped with nisse. Raises HouseFileError."""
+    return parse_house(*read_house(path))
+
+
+def read_house(path: Path | str) -> tuple[str, Path]:
+    """The text of a house file and where it was found; as `load_house`. Raises HouseFileError."""
     place = Path(path)
     shipped = SHIPPED / f"{path}.toml"
     if not place.suffix and not place.exists() and shipped.parent == SHIPPED and shipped.is_file():
@@ -100,7 +105,7 @@ def load_house(path: Path | str) -> House:
     try:
         if place.is_file() and place.stat().st_size > LARGEST_FILE:
             raise HouseFileError(f"{place}: larger than a house file can be; name the right one")
-        text = place.read_text(encoding="utf-8")
+        return place.read_text(encoding="utf-8"), place
     except OSError as error:
         names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.toml")))
         raise HouseFileError(
@@ -108,7 +113,6 @@ def load_house(path: Path | str) -> House:
         ) from error
     except UnicodeDecodeError as error:
         raise HouseFileError(f"{place}: not UTF-8 text; save it as UTF-8") from error
-    return parse_house(text, place)
 
 
 def parse_house(text: str, path: Path = Path("house.toml")) -> House:

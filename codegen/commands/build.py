@@ -9,13 +9,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from codegen.build import BuildRequest, build_bundle
+from codegen.build import BuildRequest, build_bundle, problem_of
 from codegen.commands.common import print_certificate, progress_bar
 from codegen.errors import CodegenError
 from codegen.toolchain import TARGETS, host_arch, target_arch
 from codegen.verify import DEFAULT_PROBLEMS
 from runtime.keys import load_key
-from systems.catalogue import SYSTEMS, Shape, make_problem
+from systems.catalogue import SYSTEMS, Shape
+from systems.design import HouseDesign
+from systems.house_file import read_house
 from systems.theta import read_theta
 
 
@@ -27,16 +29,17 @@ class UsageError(CodegenError):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "example:\n  nisse key new signing.pem\n"
-        "  nisse build --system battery --target x86_64 --target aarch64 --theta theta.json \\\n"
-        "      --key signing.pem --output battery.nisse"
+        "examples:\n  nisse key new signing.pem\n"
+        "  nisse build house.toml --target x86_64 --target aarch64 --key signing.pem --output house.nisse\n"
+        "  nisse build --system battery --theta theta.json --key signing.pem --output battery.nisse"
     )
-    parser.add_argument("--system", default="battery", help=f"one of {', '.join(SYSTEMS)} (default: battery)")
+    parser.add_argument("house", nargs="?", help="a house file, or the name of a shipped house (see `nisse check`)")
+    parser.add_argument("--system", help=f"without a house file: one of {', '.join(SYSTEMS)} (default: battery)")
     parser.add_argument(
         "--target", action="append", metavar="ARCH", help=f"one of {', '.join(TARGETS)}; repeatable (default: this one)"
     )
     parser.add_argument("--theta", type=Path, metavar="FILE", help="what `nisse tune` or `identify` wrote")
-    parser.add_argument("--model", type=Path, metavar="FILE", help="house: the ARX that `nisse identify` wrote")
+    parser.add_argument("--model", type=Path, metavar="FILE", help="the ARX of the zones that `nisse identify` wrote")
     parser.add_argument("--key", type=Path, required=True, metavar="FILE", help="signing key, from `nisse key new`")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the bundle, NAME.nisse")
     parser.add_argument(
@@ -57,8 +60,8 @@ def run(args: argparse.Namespace) -> int:
         if value is not None and value <= 0:
             raise UsageError(f"--{name} {value:g}: give a number above 0")
     targets = tuple(target_arch(name) for name in args.target or [host_arch()])
-    shape = Shape(args.system, parse_spec(args.spec), args.horizon, args.step, model=read_model(args.model))
-    problem = make_problem(shape)
+    shape = shape_of_arguments(args)
+    problem = problem_of(shape)
     key = load_key(args.key)
     theta = {p.name: p.default for p in problem.theta} if args.theta is None else read_theta(args.theta, problem)
     request = BuildRequest(
@@ -78,6 +81,19 @@ def run(args: argparse.Namespace) -> int:
         document = {"bundle": str(result.path), "targets": list(targets), "certificate": result.certificate}
         args.json.write_text(json.dumps(document, indent=1) + "\n")
     return 0
+
+
+def shape_of_arguments(args: argparse.Namespace) -> Shape | HouseDesign:
+    """What is to be built. Raises UsageError for options that a house file answers already."""
+    model = read_model(args.model)
+    if args.house is None:
+        return Shape(args.system or "battery", parse_spec(args.spec), args.horizon, args.step, model=model)
+    given = {"--system": args.system, "--spec": args.spec, "--horizon": args.horizon, "--step": args.step}
+    for name, value in given.items():
+        if value:
+            raise UsageError(f"{name}: the house file says it; change {args.house} instead")
+    text, source = read_house(args.house)
+    return HouseDesign(text, {} if model is None else {"zone": model}, source)
 
 
 def read_model(path: Path | None) -> str | None:

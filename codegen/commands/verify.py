@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from codegen.build import shape_of
+from codegen.build import problem_of, shape_of
 from codegen.commands.common import print_certificate, progress_bar
 from codegen.toolchain import TARGETS
 from codegen.verify import DEFAULT_PROBLEMS, certify, failures
 from runtime.bundle import LIBRARY, open_bundle
-from systems.catalogue import make_problem
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as unpacked:
         bundle = open_bundle(args.bundle, None, "any", Path(unpacked))
-        problem = make_problem(shape_of(bundle.manifest)).with_theta(bundle.theta)
+        problem = problem_of(shape_of(bundle.manifest)).with_theta(bundle.theta)
         libraries = {arch: bundle.directory / "lib" / arch / LIBRARY for arch in TARGETS}
         with progress_bar() as progress:
             certificate = certify(

@@ -16,6 +16,13 @@ from systems.problem import Parameter, Signal
 REGULARISATION_PER_KW2 = 1e-4
 """A little curvature keeps the problem from being a linear program, whose solutions jump and have no derivative."""
 BAND_LINEAR, BAND_QUADRATIC = 20.0, 200.0
+EFFICIENCY_ERROR = 0.10
+"""How far the true efficiency of either direction may be from the model's."""
+MEASUREMENT_ERROR = 0.005
+"""Rounding of the measured state of charge."""
+RESERVE = 0.5
+"""The filter's limits lie this share of the way from the MPC's band to empty and full: the MPC may use all of its band
+without being corrected, and its slack does not reach the cell limits."""
 
 
 class Battery(Nameplate):
@@ -75,6 +82,12 @@ def battery_block(house: House, battery: Battery) -> Block:
         worth = mean_buy * p[slope] * soc - ca.fabs(mean_buy) * p[curvature] / 2 * soc**2
         return Terms(cost=-battery.capacity_kwh * worth, soft=band(scope))
 
+    def limits(theta: Mapping[str, float]) -> tuple[dict[str, Any], ...]:
+        step = hours / battery.capacity_kwh * max(battery.max_charge_kw, battery.max_discharge_kw)
+        error = step * EFFICIENCY_ERROR + MEASUREMENT_ERROR
+        lowest, highest = battery.soc_min * (1 - RESERVE), battery.soc_max + (1.0 - battery.soc_max) * RESERVE
+        return ({"name": f"{name}_soc", "lower": lowest, "upper": highest, "disturbance": [-error, error]},)
+
     return Block(
         asset=name,
         states=(Signal(f"{name}_soc", "1", 0.0, 1.0, "state of charge"),),
@@ -88,6 +101,7 @@ def battery_block(house: House, battery: Battery) -> Block:
         stage=stage,
         terminal=terminal,
         features=mean_buy_price,
+        limits=limits,
     )
 
 

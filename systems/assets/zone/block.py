@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from systems.assets.heat_pump import heating_feeders
 from systems.assets.zone.model import check_fit, inputs_of, nameplate_model
+from systems.assets.zone.observer import coefficient_names, zones_observer
 from systems.block import Block, Forecast, Inflow, Scope, Soft, Symbols, Terms
 from systems.house.arx import ArxModel
 from systems.house_file import House
@@ -61,21 +62,17 @@ class Layout:
 
 def zones_theta(house: House, model: ArxModel) -> tuple[Parameter, ...]:
     """A, B, bias, set-point offsets, back-offs, comfort scales, terminal cost: by lag and zone, in this order."""
-    names, inputs = [zone.name for zone in house.of("zone")], inputs_of(house)
-    table: list[Parameter] = []
-
-    def coefficient(name: str, unit: str, value: float) -> None:
-        table.append(Parameter(name, unit, value, value - 0.2, value + 0.2, group="arx"))
-
-    for lag in range(model.lags):
-        for i, zone in enumerate(names):
-            for j, other in enumerate(names):
-                coefficient(f"{zone}_a{lag + 1}_{other}", "1", float(model.output_coefficients[lag, i, j]))
-    for lag in range(model.lags):
-        for i, zone in enumerate(names):
-            for j, source in enumerate(inputs):
-                unit = {"outdoor": "1", "sun": "K m2/kW"}.get(source, "K/kW")
-                coefficient(f"{zone}_b{lag + 1}_{source}", unit, float(model.input_coefficients[lag, i, j]))
+    names = [zone.name for zone in house.of("zone")]
+    units = [{"outdoor": "1", "sun": "K m2/kW"}.get(source, "K/kW") for source in inputs_of(house)]
+    names_a, names_b = coefficient_names(house, model.lags)
+    fitted = [
+        *((name, "1", value) for name, value in zip(names_a, model.output_coefficients.ravel(), strict=True)),
+        *zip(names_b, units * (model.lags * model.ny), model.input_coefficients.ravel(), strict=True),
+    ]
+    table = [
+        Parameter(name, unit, float(value), float(value) - 0.2, float(value) + 0.2, group="arx")
+        for name, unit, value in fitted
+    ]
     money = house.currency
 
     def each(what: str, unit: str, default: float, lower: float, upper: float, text: str, group: str) -> None:
@@ -155,6 +152,7 @@ def zones_block(house: House, fit: ArxModel | None = None) -> Block:
         stage=stage,
         terminal=terminal,
         prepare=lambda theta: _prepare(theta, model, layout, comfort),
+        observer=lambda theta: zones_observer(house, model, theta),
         in_matrices=True,
     )
 

@@ -1,0 +1,95 @@
+"""A house with what a log has taught of it: everything that its problem, its estimators and its limits follow from.
+
+A design is text, so that a bundle can carry it and be verified again later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import casadi as ca
+import numpy as np
+
+from systems.block import Block, Forecast
+from systems.compose import compose_blocks, house_blocks, layout_of
+from systems.house.arx import ArxModel
+from systems.house_file import House, parse_house
+from systems.problem import Problem
+
+READERS = {"zone": ArxModel.from_json}
+"""How the fitted model of a table is read from the text of its file."""
+
+
+@dataclass(frozen=True)
+class HouseDesign:
+    """`text` of the house file; `fits` texts of model files, by table. Raises HouseFileError and ArxFormatError."""
+
+    text: str
+    fits: Mapping[str, str] = field(default_factory=dict)
+    source: Path = Path("house.toml")
+    """Where the text is from, for messages."""
+
+    @cached_property
+    def house(self) -> House:
+        return parse_house(self.text, self.source)
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        return house_blocks(self.house, {table: READERS[table](text) for table, text in self.fits.items()})
+
+    @cached_property
+    def problem(self) -> Problem:
+        return compose_blocks(self.house, self.blocks)
+
+    @property
+    def forecasts(self) -> tuple[Forecast, ...]:
+        """Grouped: the problem's forecasts are their columns."""
+        return layout_of(self.house, self.blocks).forecasts
+
+    def estimator(self, theta: Mapping[str, float]) -> dict[str, Any]:
+        """The manifest's estimator as plain data: one for all states, or groups in their order."""
+        groups: list[dict[str, Any]] = []
+        for block in self.blocks:
+            names = [state.name for state in block.states]
+            if not names:
+                continue
+            if block.observer is not None:
+                groups.append({"states": names, "estimator": block.observer(theta)})
+            elif groups and groups[-1]["estimator"] == {"type": "direct"}:
+                groups[-1]["states"] += names
+            else:
+                groups.append({"states": names, "estimator": {"type": "direct"}})
+        return groups[0]["estimator"] if len(groups) == 1 else {"type": "groups", "groups": groups}
+
+    def safety(self, theta: Mapping[str, float]) -> dict[str, Any] | None:
+        """The manifest's safety set as plain data, None where no asset has a limit.
+
+        Its one-step model is the problem's own dynamics, linear in state, actions and forecasts about a mild day. A
+        state that only auxiliaries move stays where it is.
+        """
+        limits = [limit for block in self.blocks for limit in block.limits(theta)]
+        if not limits:
+            return None
+        p = self.problem
+        values = np.array([theta[parameter.name] for parameter in p.theta])
+        prepared = values if p.prepare is None else p.prepare(values)
+        x, a, d = ca.MX.sym("x", p.nx), ca.MX.sym("a", p.na), ca.MX.sym("d", p.nd)
+        u = ca.vertcat(a, ca.MX.zeros(p.nu - p.na))
+        after = p.dynamics(x, u, d, ca.DM.zeros(p.nz), prepared)
+        slopes = ca.Function("slopes", [x, a, d], [after, *(ca.jacobian(after, of) for of in (x, a, d))])
+        at = (np.zeros(p.nx), np.zeros(p.na), np.zeros(p.nd))
+        offset, state, action, forecast = (np.array(ca.densify(value)) for value in slopes(*at))
+        idle = ~np.any(np.hstack([state, action, forecast]), axis=1)
+        state[idle, idle] = 1.0
+        return {
+            "gamma": 0.0,
+            "limits": limits,
+            "state_matrix": state.tolist(),
+            "action_matrix": action.tolist(),
+            "forecast_matrix": forecast.tolist(),
+            "offset": offset.ravel().tolist(),
+        }
