@@ -71,7 +71,7 @@ def test_without_a_bundle_the_usual_signals_are_written_and_the_next_step_is_sai
     assert done.returncode == 0 and "nisse build" in done.stdout
     assert nisse("check", "--no-bundle", "cabin.toml", cwd=tmp_path).returncode == 0
     missing = nisse("check", "cabin.toml", cwd=tmp_path)
-    assert missing.returncode == 65 and "no such bundle" in missing.stderr
+    assert missing.returncode == 65 and "no bundle can be read there" in missing.stderr
     site = load_site(tmp_path / "cabin.toml")
     assert "price" in site.inputs
     # What is offered as a comment is what the bundle will do anyway, and can be uncommented.
