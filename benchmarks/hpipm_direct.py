@@ -51,7 +51,7 @@ class HpipmDirect:
     def solve(self, theta: Array, x0: Array, forecast: Array, blocks: int) -> DirectSolution:
         """Solve from x0 (nx) under forecast (N+1, nd), joined to so many blocks by partial condensing."""
         problem, n = self.problem, self.problem.horizon
-        z = problem.features(forecast) if problem.features is not None else ca.DM(0, 1)
+        z = problem.features(forecast, x0) if problem.features is not None else ca.DM(0, 1)
         p = problem.prepare(theta) if problem.prepare is not None else theta
         flat = [self._first(x0, self._stage(forecast[0], z, p))]
         flat += [_flatten(self._stage(forecast[k], z, p)) for k in range(1, n)]

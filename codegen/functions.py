@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import casadi as ca
+import numpy as np
 
 from codegen.ocp import (
     BARRIER,
@@ -24,6 +25,7 @@ from codegen.ocp import (
     StageExpressions,
     Symbols,
     has_constant_matrices,
+    has_modes,
     is_quadratic_program,
     slope_of,
 )
@@ -34,17 +36,24 @@ FUNCTIONS_NAME = "nisse_functions"
 
 def shim_functions(problem: Problem, e: StageExpressions) -> list[ca.Function]:
     """The CasADi functions that the shim calls, all with dense arguments."""
-    return [*_preparations(problem), *_stage_functions(problem, e), *_terminal_functions(problem, e), *_vectors(e)]
+    return [
+        *_preparations(problem),
+        *_stage_functions(problem, e),
+        *_terminal_functions(problem, e),
+        *_vectors(e),
+        *(_mode_functions(problem, e) if has_modes(problem) else ()),
+    ]
 
 
 def _preparations(problem: Problem) -> list[ca.Function]:
     rows = ca.SX.sym("forecast", problem.nd, problem.horizon + 1)  # column-major: what C calls row-major
-    z = ca.densify(problem.features(rows.T)) if problem.features is not None else ca.SX(0, 1)
+    x0 = ca.SX.sym("x0", problem.nx)
+    z = ca.densify(problem.features(rows.T, x0)) if problem.features is not None else ca.SX(0, 1)
     # Matrix symbols: a `prepare` written in matrix operations stays that small in C.
     theta, v = ca.MX.sym("theta", problem.ntheta), ca.MX.sym("v", problem.np)
     p = ca.densify(problem.prepare(theta)) if problem.prepare is not None else theta
     return [
-        ca.Function("nisse_features", [rows], [z]),
+        ca.Function("nisse_features", [rows, x0], [z]),
         ca.Function("nisse_prepare", [theta], [p]),
         ca.Function("nisse_prepare_vjp", [theta, v], [ca.densify(ca.jtimes(p, theta, v, True))]),
     ]
@@ -102,6 +111,27 @@ def _vectors(e: StageExpressions) -> list[ca.Function]:
     ]
 
 
+def _mode_functions(problem: Problem, e: StageExpressions) -> list[ca.Function]:
+    """What modes.c asks: the relaxed forecast row; and at a point the settled variables, the costs of these and of the
+    others, the tangent's row, the next state and the rows (of the settled ones)."""
+    ends = np.cumsum([0, problem.nd, problem.nz, problem.np, 1]).tolist()
+    d, z, p, _ = ca.vertsplit(e.parameters, ends)
+
+    def row(function: ca.Function | None) -> Symbols:
+        return d if function is None else function.call([e.x, e.u, d, z, p], True, False)[0]
+
+    u = e.u if problem.settled is None else problem.settled.call([e.x, e.u, d, z, p], True, False)[0]
+    at = ca.Function("at", [e.x, e.u, e.parameters], [e.cost, e.dynamics, e.rows])
+    cost, x_next, rows = at.call([e.x, u, e.parameters], True, False)
+    nothing = [type(e.x)(v.numel(), 1) for v in (e.x, e.u)]
+    relaxed = ca.Function("row", [e.x, e.u, e.parameters], [row(problem.relaxed)]).call([*nothing, e.parameters])[0]
+    settled = [u, cost, e.cost, row(problem.tangent), x_next, rows]
+    return [
+        ca.Function("nisse_relaxed", [e.parameters], [ca.densify(relaxed)]),
+        ca.Function("nisse_settle", [e.x, e.u, e.parameters], [ca.densify(v) for v in settled]),
+    ]
+
+
 def _gradient(e: StageExpressions, of: Symbols) -> Symbols:
     """d of / dp, dense. Matrix symbols cannot be differentiated by a part of a symbol: by all parameters, then cut."""
     return ca.densify(ca.gradient(of, e.parameters))[e.rows_of_p]
@@ -131,6 +161,7 @@ def write_config(problem: Problem, e: StageExpressions, directory: Path) -> None
         "NHARD": e.rows.numel() - len(problem.soft_penalty.linear),
         "NSOFT": len(problem.soft_penalty.linear),
         "NSOFT_E": len(problem.soft_terminal_penalty.linear),
+        "MODES": int(has_modes(problem)),
         "QUADRATIC": int(is_quadratic_program(problem)),
         "CONSTANT_MATRICES": int(has_constant_matrices(problem)),
         "DT_S": _number(problem.dt_s),
@@ -156,6 +187,9 @@ def write_config(problem: Problem, e: StageExpressions, directory: Path) -> None
     }
     lines = ["/* Sizes and numbers of one problem. */", "#ifndef NISSE_CONFIG_H", "#define NISSE_CONFIG_H", ""]
     lines += [f"#define NISSE_{name} {value}" for name, value in sizes.items()]
+    partner = {i: j for pair in problem.exclusive_pairs for i, j in (pair, pair[::-1])}
+    partners = ", ".join(str(partner.get(i, -1)) for i in range(problem.nu))
+    lines.append(f"__attribute__((unused)) static const int nisse_partner[] = {{{partners}}};")
     lines += ["", *(_array(name, values) for name, values in arrays.items()), "", "#endif", ""]
     (directory / "nisse_config.h").write_text("\n".join(lines))
 

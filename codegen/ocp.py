@@ -114,6 +114,25 @@ def has_constant_matrices(problem: Problem) -> bool:
     return not any(ca.depends_on(matrix, varies) for matrix in _derivatives(e))
 
 
+def has_modes(problem: Problem) -> bool:
+    """True where a few programs are solved in turn: actions exclude each other, or a stage cost is partly concave."""
+    return bool(problem.exclusive) or problem.relaxed is not None
+
+
+def check_modes(problem: Problem) -> None:
+    """Raises ProblemError for a declaration of modes that the controller cannot keep."""
+    concave = (problem.relaxed, problem.tangent)
+    if any(f is None for f in concave) and any(f is not None for f in concave):
+        raise ProblemError(f"{problem.name}: `relaxed` and `tangent` belong together: give both")
+    if has_modes(problem) and not is_quadratic_program(problem):
+        raise ProblemError(f"{problem.name}: modes are for quadratic programs: leave them out, or the curved cost")
+    paired = [name for pair in problem.exclusive for name in pair]
+    lower = {a.name: a.lower for a in problem.actions}
+    for name in paired:
+        if name not in lower or lower[name] != 0.0 or paired.count(name) > 1:
+            raise ProblemError(f"{problem.name}: {name!r} in `exclusive` must be an action from 0 up, named there once")
+
+
 def _derivatives(e: StageExpressions) -> tuple[Symbols, Symbols]:
     """Jacobians and Hessians of a stage and of the end, in (x, u)."""
     w = ca.vertcat(e.x, e.u)
@@ -167,6 +186,7 @@ def check_penalties(problem: Problem) -> None:
 def build_ocp(problem: Problem, e: StageExpressions, templates: ModuleType) -> Any:
     """The AcadosOcp. x_0, theta, forecast, discounted slack prices and masks are set at run time by the shim."""
     check_penalties(problem)
+    check_modes(problem)
     ocp, model = templates.AcadosOcp(), templates.AcadosModel()
     model.name = OCP_NAME
     model.x, model.u, model.p = e.x, e.u, e.parameters

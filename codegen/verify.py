@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from codegen.compilers import find_compiler
 from codegen.errors import CodegenError
+from codegen.ocp import has_modes
+from codegen.plan_cost import PlanCost, most_excluded
 from codegen.reference import ReferenceSolver
 from codegen.reference_condensed import CondensedReference, applies_to
 from codegen.solver import ABI_HEADER
@@ -29,12 +31,15 @@ DRIVER = Path(__file__).parent / "driver" / "verify_driver.c"
 DEFAULT_PROBLEMS = 200
 OBJECTIVE_TOLERANCE = 1e-6
 RESIDUAL_TOLERANCE = 1e-6
+EXCLUSION_TOLERANCE = 1e-6
+"""Of the smaller of two actions that exclude each other."""
 # Every so many problems the first move is checked as well: the reference, made to start with it, must do no worse.
 FIRST_MOVE_EVERY = 4
 
 GROWTH_LIMIT = 1.5
 """Over the usual model's. One with hundreds of coefficients explodes almost anywhere in their box, and where it is
 stable may still swing by hundreds of degrees first; programs of 1e6 EUR prove nothing."""
+MONEY_DECADES = 3.0
 MANY_STATES = 10
 """From here on the state is a history in other words, and the reference eliminates it."""
 
@@ -69,14 +74,17 @@ class Answer:
     residual: float
     value: float
     action: Array
+    plan_a: Array
+    """(N, na)"""
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What the reference found: the optimal value, and for some cases its value after the controller's first move."""
+    """What the reference found: the optimal value. `real`: not of a relaxed program that leaves out what counts."""
 
     value: float
     solved: bool
+    real: bool = True
 
 
 def sample_cases(problem: Problem, count: int, seed: int, theta: Array | None = None) -> list[Case]:
@@ -84,6 +92,7 @@ def sample_cases(problem: Problem, count: int, seed: int, theta: Array | None = 
 
     x0 is at its bounds in two of five cases; forecasts are calm, wild, or constant at a corner of their
     range; theta is `theta` (or the default) in one of four cases, a corner of its box in one, random in the others.
+    Where there are modes every other forecast is made smaller, column by column: its range holds any currency.
     Corners and random ones are drawn nearer to the usual theta until the model they make magnifies a state hardly more
     than the usual one does.
     """
@@ -107,6 +116,8 @@ def sample_cases(problem: Problem, count: int, seed: int, theta: Array | None = 
             forecast = rng.uniform(d_lower, d_upper, (rows, problem.nd))
         else:
             forecast = np.tile(np.where(rng.random(problem.nd) < 0.5, d_lower, d_upper), (rows, 1))
+        if has_modes(problem) and i % 2:
+            forecast *= 10.0 ** -rng.uniform(0.0, MONEY_DECADES, problem.nd)
         if i % 4 == 0:
             parameters = usual
         elif i % 4 == 1:
@@ -144,7 +155,7 @@ def solve_here(library: Path, cases: Sequence[Case]) -> list[Answer]:
             controller.set_theta(case.theta)
             controller.reset()
             s = controller.solve(case.x0, case.forecast)
-            answers.append(Answer(s.status, s.iterations, s.residual, s.value, s.action))
+            answers.append(Answer(s.status, s.iterations, s.residual, s.value, s.action, s.plan_a))
     return answers
 
 
@@ -177,12 +188,13 @@ def solve_emulated(
             f"the {arch} controller died after {len(lines)} of {len(cases)} problems (exit code {done.returncode}): "
             f"{done.stderr.strip()[:200] or 'no message'}; rebuild it"
         )
-    return [_parse_answer(line) for line in lines]
+    return [_parse_answer(line, cases[0].forecast.shape[0] - 1) for line in lines]
 
 
-def _parse_answer(line: str) -> Answer:
-    status, iterations, residual, value, *action = line.split()
-    return Answer(Status(int(status)), int(iterations), float(residual), float(value), np.array(action, dtype=float))
+def _parse_answer(line: str, horizon: int) -> Answer:
+    status, iterations, residual, value, *moves = line.split()
+    plan_a = np.array(moves, dtype=float).reshape(horizon, -1)
+    return Answer(Status(int(status)), int(iterations), float(residual), float(value), plan_a[0], plan_a)
 
 
 def reference_for(problem: Problem) -> tuple[Reference, str]:
@@ -193,23 +205,42 @@ def reference_for(problem: Problem) -> tuple[Reference, str]:
 
 
 def reference_values(reference: Reference, cases: Sequence[Case], progress: Progress) -> list[Expected]:
-    """V of every case."""
+    """V of every case, of the relaxed program where there is one."""
     expected = []
     for i, case in enumerate(cases):
         solution = reference.solve(case.theta, case.x0, case.forecast)
-        expected.append(Expected(solution.value, solution.solved))
+        expected.append(Expected(solution.value, solution.solved, solution.real))
         progress("reference", i + 1, len(cases))
     return expected
 
 
-def first_move_gaps(
+def expected_in_modes(
     reference: Reference, cases: Sequence[Case], answers: Sequence[Answer], expected: Sequence[Expected]
+) -> list[Expected]:
+    """`expected`, but where the relaxed program is not the real one that of the real one in the modes of the answer."""
+    found = []
+    for case, answer, best in zip(cases, answers, expected, strict=True):
+        if isinstance(reference, ReferenceSolver) and not best.real and answer.status is Status.OK:
+            solution = reference.solve(case.theta, case.x0, case.forecast, plan_a=answer.plan_a)
+            best = Expected(solution.value, solution.solved)
+        found.append(best)
+    return found
+
+
+def first_move_gaps(
+    reference: Reference,
+    cases: Sequence[Case],
+    answers: Sequence[Answer],
+    relaxed: Sequence[Expected],
+    expected: Sequence[Expected],
 ) -> list[float]:
     """Relative (Q(x0, a) - V(x0)) of the controller's first moves, both by the reference."""
     gaps = []
-    for case, answer, best in list(zip(cases, answers, expected, strict=True))[::FIRST_MOVE_EVERY]:
+    every = list(zip(cases, answers, relaxed, expected, strict=True))[::FIRST_MOVE_EVERY]
+    for case, answer, first, best in every:
         if answer.status is Status.OK and best.solved:
-            q = reference.solve(case.theta, case.x0, case.forecast, first_action=answer.action)
+            modes = {"plan_a": answer.plan_a} if isinstance(reference, ReferenceSolver) and not first.real else {}
+            q = reference.solve(case.theta, case.x0, case.forecast, first_action=answer.action, **modes)
             gaps.append(relative_gap(q.value, best.value) if q.solved else math.inf)
     return gaps
 
@@ -217,6 +248,18 @@ def first_move_gaps(
 def relative_gap(value: float, reference: float) -> float:
     """|value - reference| over the size of the reference, which counts as 1 when it is smaller."""
     return abs(value - reference) / max(1.0, abs(reference))
+
+
+def money_gaps(problem: Problem, cases: Sequence[Case], answers: Sequence[Answer]) -> tuple[float, float]:
+    """Of solved cases: the largest relative difference of value and plan cost, and `most_excluded`; 0 without modes.
+
+    The cost is that of the plan's moves carried out, no expression of which the controller shares.
+    """
+    if not has_modes(problem):
+        return 0.0, 0.0
+    cost, solved = PlanCost(problem), [(c, a) for c, a in zip(cases, answers, strict=True) if a.status is Status.OK]
+    gaps = (relative_gap(a.value, cost(c.theta, c.x0, c.forecast, a.plan_a)) for c, a in solved)
+    return max(gaps, default=0.0), max((most_excluded(problem, a.plan_a) for _, a in solved), default=0.0)
 
 
 def compare(answers: Sequence[Answer], expected: Sequence[Expected]) -> dict[str, Any]:
@@ -273,10 +316,15 @@ def certify(
         share = EMULATED_SHARE if emulator and problem.nx > MANY_STATES else 1
         tried = cases[: -(-count // share)]
         answers = solve_emulated(library, tried, arch, emulator, cache) if emulator else solve_here(library, tried)
-        entry = compare(answers, expected[: len(tried)])
-        gap = max(first_move_gaps(reference, tried, answers, expected[: len(tried)]), default=math.inf)
+        relaxed = expected[: len(tried)]
+        real = expected_in_modes(reference, tried, answers, relaxed)
+        entry = compare(answers, real)
+        gap = max(first_move_gaps(reference, tried, answers, relaxed, real), default=math.inf)
         entry["max_relative_first_move_gap"] = _json_number(gap)
-        entry["verified"] = entry["verified"] and gap <= OBJECTIVE_TOLERANCE
+        bill_gap, excluded = money_gaps(problem, tried, answers)
+        entry["max_relative_bill_gap"], entry["max_excluded_action"] = bill_gap, excluded
+        right_money = bill_gap <= OBJECTIVE_TOLERANCE and excluded <= EXCLUSION_TOLERANCE
+        entry["verified"] = entry["verified"] and gap <= OBJECTIVE_TOLERANCE and right_money
         entry["emulated"] = bool(emulator)
         entries[arch] = entry
         progress(arch, 1, 1)
@@ -293,7 +341,8 @@ def failures(certificate: Mapping[str, Any]) -> list[str]:
     """One sentence per architecture that was tried and did not pass."""
     return [
         f"{arch}: {len(entry['failed'])} unsolved, objective gap {entry['max_relative_objective_gap']}, "
-        f"first-move gap {entry['max_relative_first_move_gap']}, KKT residual {entry['max_kkt_residual']}"
+        f"first-move gap {entry['max_relative_first_move_gap']}, bill gap {entry['max_relative_bill_gap']}, "
+        f"excluded action {entry['max_excluded_action']}, KKT residual {entry['max_kkt_residual']}"
         for arch, entry in certificate["arch"].items()
         if not entry["verified"] and "skipped" not in entry
     ]

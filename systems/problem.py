@@ -4,8 +4,12 @@
                    s.t. x_{k+1} = f(x_k, u_k),   g(x_k, u_k) >= 0,   h(x_k, u_k) >= -slack_k,   slack_k >= 0,
                         u_lower <= u_k <= u_upper
 
-Every function also sees the forecast row d_k, the features z of the whole forecast, and the parameters p.
+Every function also sees the forecast row d_k, the features z of the whole forecast and of x_0, and the parameters p.
 `Q_theta(x_0, a)` is the same program with the actuated part of u_0 fixed to `a`.
+
+Two things that real money asks for are not convex, and a problem may declare them. Decision variables may exclude each
+other (`exclusive`), and a stage cost may be concave in places (`relaxed`, `tangent`, `settled`: a meter that pays more
+for a kWh than it asks). The controller then solves a few convex programs in turn: docs/formulation.md.
 """
 
 from __future__ import annotations
@@ -57,12 +61,12 @@ class SoftPenalty:
 
 @dataclass(frozen=True)
 class Problem:
-    """A discounted optimal control problem, convex in (x, u) for fixed theta.
+    """A discounted optimal control problem, convex in (x, u) for fixed theta but for what it declares not to be.
 
     CasADi functions, all with inputs named as STAGE_INPUTS (TERMINAL_INPUTS for the terminal ones):
       dynamics -> x_next (nx);  stage_cost -> scalar, not yet discounted;  terminal_cost -> scalar;
       soft -> h (ns) with h >= 0 soft;  soft_terminal -> (nst);  hard -> g (ng) with g >= 0.
-      features: forecast (N+1, nd) -> z (nz), things that depend on the whole horizon (a mean price, say).
+      features: forecast (N+1, nd), x_0 (nx) -> z (nz), what depends on the whole horizon (a mean price, say) or on x_0.
       prepare: theta -> p, evaluated once per theta; without it p is theta.
     Forecasts have N + 1 rows: row N is for the terminal functions.
     """
@@ -85,6 +89,16 @@ class Problem:
     hard: ca.Function | None = None
     auxiliaries: tuple[Signal, ...] = ()
     """Decision variables that are not actuated (epigraph variables); u = (actions, auxiliaries)."""
+    exclusive: tuple[tuple[str, str], ...] = ()
+    """Pairs of actions, each from 0 up, of which at most one is above 0 at a stage; an action belongs to one pair."""
+    relaxed: ca.Function | None = None
+    """(stage inputs) -> d (nd): the row in whose place the stage cost is convex, before anything is known of the plan;
+    d itself where the cost is convex as it is. Only the stage cost may depend on what changes."""
+    tangent: ca.Function | None = None
+    """(stage inputs) -> d (nd): a row under which the stage cost is convex, nowhere below the true one, and equal to it
+    at this (x, settled u)."""
+    settled: ca.Function | None = None
+    """(stage inputs) -> u (nu): the same actions with the auxiliaries that reality gives them."""
     features: ca.Function | None = None
     prepare: ca.Function | None = None
     decide_every_s: float | None = None
@@ -103,6 +117,12 @@ class Problem:
     def nu(self) -> int:
         """Number of decision variables per stage, actions first."""
         return len(self.actions) + len(self.auxiliaries)
+
+    @property
+    def exclusive_pairs(self) -> tuple[tuple[int, int], ...]:
+        """`exclusive` as indices into u. Raises ValueError for a name that is no action."""
+        names = [a.name for a in self.actions]
+        return tuple((names.index(a), names.index(b)) for a, b in self.exclusive)
 
     @property
     def nd(self) -> int:

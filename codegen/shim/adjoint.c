@@ -22,14 +22,9 @@
  * the fewer digits for the actions' small curvature: tried in this order. */
 static const double most_weights[] = {1e14, 1e13, 1e12, 1e11, 1e10};
 
-/* A variable that the program held where it is. */
+/* A variable that was off. */
 static bool is_pinned(const nisse_controller *c, int k, int i) {
-#if NISSE_SMALL_QP
-    return c->stages[k].pinned[i];
-#else
-    (void)c, (void)k, (void)i;
-    return false;
-#endif
+    return k < NISSE_N && c->modes.pinned[k][i];
 }
 
 static int first_variable(int k) { return k < NISSE_N ? 0 : NISSE_NU; }

@@ -102,38 +102,66 @@ static bool all_finite(const double *values, int n) {
     return true;
 }
 
-static void set_parameters(nisse_controller *c, const double *forecast) {
+static void set_row(nisse_controller *c, int k, const double *row) {
+    memcpy(c->parameters[k], row, sizeof(double) * NISSE_ND);
+    /* Where it is linearised the rest is as it was, and acados needs none of it. */
+    if (!c->linearised) nisse_ocp_acados_update_params(c->capsule, k, c->parameters[k], NPAR);
+}
+
+static void set_parameters(nisse_controller *c, const double *x0, const double *forecast) {
     if (NISSE_ND) memcpy(c->forecast, forecast, sizeof(double) * (NISSE_N + 1) * NISSE_ND);
+    c->f_features.arg[1] = x0;
     if (NISSE_NZ) call_casadi(&c->f_features);
     double discount = 1.0;
     for (int k = 0; k <= NISSE_N; k++, discount *= NISSE_DISCOUNT) {
         double *row = c->parameters[k];
-        memcpy(row, c->forecast + k * NISSE_ND, sizeof(double) * NISSE_ND);
         memcpy(row + NISSE_ND, c->features, sizeof(double) * NISSE_NZ);
-        if (c->linearised) continue; /* the rest is as it was, and acados needs none of it */
-        memcpy(row + NISSE_ND + NISSE_NZ, c->prepared, sizeof(double) * NISSE_NP);
+        if (!c->linearised) memcpy(row + NISSE_ND + NISSE_NZ, c->prepared, sizeof(double) * NISSE_NP);
         row[NPAR - 1] = discount;
-        nisse_ocp_acados_update_params(c->capsule, k, row, NPAR);
+        set_row(c, k, c->forecast + k * NISSE_ND);
     }
 }
 
-static void set_bound(nisse_controller *c, const char *field, const double *values) {
-    ocp_nlp_constraints_model_set(c->capsule->nlp_config, c->capsule->nlp_dims, c->capsule->nlp_in, 0, field,
+static void set_bound(nisse_controller *c, int k, const char *field, const double *values) {
+    ocp_nlp_constraints_model_set(c->capsule->nlp_config, c->capsule->nlp_dims, c->capsule->nlp_in, k, field,
                                   (void *)values);
 }
 
-/* u_0 between its bounds, or its actuated part at `action`: the two bounds meet there. */
-static void set_first_action(nisse_controller *c, const double *action) {
+/* u_k between its bounds, but what is off at the lower one, and the actuated part of u_0 at `action` unless NULL. */
+static void set_action_bounds(nisse_controller *c, int k, const double *action) {
     double lower[NISSE_NU], upper[NISSE_NU];
     memcpy(lower, nisse_u_lower, sizeof lower);
     memcpy(upper, nisse_u_upper, sizeof upper);
+    for (int i = 0; i < NISSE_NU; i++)
+        if (c->modes.pinned[k][i]) upper[i] = lower[i];
     if (action) {
         memcpy(lower, action, sizeof(double) * NISSE_NA);
         memcpy(upper, action, sizeof(double) * NISSE_NA);
     }
-    set_bound(c, "lbu", lower);
-    set_bound(c, "ubu", upper);
+    set_bound(c, k, "lbu", lower);
+    set_bound(c, k, "ubu", upper);
 }
+
+#if NISSE_MODES
+void apply_modes(nisse_controller *c, const double *first_action) {
+    for (int k = 0; k < NISSE_N; k++) {
+        if (memcmp(c->parameters[k], c->modes.row[k], sizeof(double) * NISSE_ND) != 0) set_row(c, k, c->modes.row[k]);
+        if (memcmp(c->bounded[k], c->modes.pinned[k], sizeof c->bounded[k]) == 0) continue;
+        set_action_bounds(c, k, k == 0 ? first_action : NULL);
+        memcpy(c->bounded[k], c->modes.pinned[k], sizeof c->bounded[k]);
+    }
+}
+
+/* The modes of the relaxed program: nothing is off. */
+static void relax(nisse_controller *c) {
+    memset(c->modes.pinned, 0, sizeof c->modes.pinned);
+    for (int k = 0; k < NISSE_N; k++) {
+        c->f_relaxed.arg[0] = c->parameters[k];
+        c->f_relaxed.res[0] = c->modes.row[k];
+        call_casadi(&c->f_relaxed);
+    }
+}
+#endif
 
 /* ---- results ---- */
 
@@ -206,7 +234,7 @@ static int32_t reason_of_failure(const nisse_controller *c) {
 #endif
 }
 
-static double objective(const nisse_controller *c) {
+double plan_objective(const nisse_controller *c) {
 #if NISSE_CONSTANT_MATRICES
     return quadratic_objective(c);
 #else
@@ -253,23 +281,28 @@ static int32_t solve(nisse_controller *c, const double *x0, const double *foreca
         return finish(result, NISSE_NOT_FINITE, started);
     }
 
-    set_parameters(c, forecast);
-    set_bound(c, "lbx", x0);
-    set_bound(c, "ubx", x0);
-    if (first_action || c->fixed) set_first_action(c, first_action);
+    set_parameters(c, x0, forecast);
+    set_bound(c, 0, "lbx", x0);
+    set_bound(c, 0, "ubx", x0);
+    if (first_action || c->fixed) set_action_bounds(c, 0, first_action);
     c->fixed = first_action != NULL;
-#if NISSE_QUADRATIC
+    c->iterations = 0;
+#if NISSE_MODES
+    relax(c);
+    result->value = solve_with_modes(c, x0, first_action);
+#elif NISSE_QUADRATIC
     solve_quadratic_program(c, x0, first_action);
+    result->value = plan_objective(c);
 #else
     nisse_ocp_acados_solve(c->capsule);
     clear_upper_slacks(c);
     c->iterations = interior_point_iterations(c);
     c->residual = kkt_residual(c);
+    result->value = plan_objective(c);
 #endif
 
     result->iterations = c->iterations;
     result->residual = c->residual;
-    result->value = objective(c);
     read_plans(c, plan_x, plan_a);
     const double *u0 = c->capsule->nlp_out->ux[0].pa;
     if (action) memcpy(action, u0, sizeof(double) * NISSE_NA);
@@ -299,6 +332,9 @@ nisse_controller *nisse_controller_create(void) {
                  BIND(c->f_gradient_e, nisse_gradient_e) && BIND(c->f_sensitivity, nisse_sensitivity) &&
                  BIND(c->f_sensitivity_e, nisse_sensitivity_e) && BIND(c->f_vectors, nisse_vectors) &&
                  BIND(c->f_vectors_e, nisse_vectors_e);
+#if NISSE_MODES
+    bound = bound && BIND(c->f_relaxed, nisse_relaxed) && BIND(c->f_settle, nisse_settle);
+#endif
 #if NISSE_SMALL_QP
     c->stages = calloc(NISSE_N + 1, sizeof *c->stages);
     bound = bound && c->stages;
@@ -323,7 +359,8 @@ void nisse_controller_destroy(nisse_controller *c) {
     }
     casadi_function *functions[] = {&c->f_features,    &c->f_prepare,       &c->f_prepare_vjp,
                                     &c->f_gradient,    &c->f_gradient_e,    &c->f_sensitivity,
-                                    &c->f_sensitivity_e, &c->f_vectors, &c->f_vectors_e};
+                                    &c->f_sensitivity_e, &c->f_vectors, &c->f_vectors_e,
+                                    &c->f_relaxed, &c->f_settle};
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) unbind(functions[i]);
     free(c->stages);
     free(c);

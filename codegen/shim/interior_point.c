@@ -77,12 +77,15 @@ static void start(qp_stage *stages, const double *x0, const double *action) {
         memset(s->pi, 0, sizeof s->pi);
         if (k == NISSE_N) break;
         for (int i = 0; i < NISSE_NU; i++) {
-            s->pinned[i] = k == 0 && action && i < NISSE_NA;
+            const bool given = k == 0 && action && i < NISSE_NA;
+            s->pinned[i] = s->pinned[i] || given;
+            s->v[i] = given ? action[i] : s->lower[i];
             if (s->pinned[i]) {
-                s->lower[i] = action[i] - 1.0; /* bounds that do not matter */
-                s->upper[i] = action[i] + 1.0;
+                s->lower[i] = s->v[i] - 1.0; /* bounds that do not matter */
+                s->upper[i] = s->v[i] + 1.0;
+            } else {
+                s->v[i] += START_FRACTION * (s->upper[i] - s->lower[i]);
             }
-            s->v[i] = s->pinned[i] ? action[i] : s->lower[i] + START_FRACTION * (s->upper[i] - s->lower[i]);
         }
         next_state(s, s->v, s->b, stages[k + 1].v + NISSE_NU);
     }
@@ -215,7 +218,7 @@ INLINE bool factorise_stage(qp_stage *s, const qp_stage *next) {
     for (int j = 0; j < NV; j++)
         for (int i = j; i < NV; i++)
             for (int c = 0; c < NISSE_NX; c++) h[i + j * NV] += PD[c + i * NISSE_NX] * s->D[j + c * NV];
-    for (int i = 0; i < NISSE_NA; i++) {
+    for (int i = 0; i < NISSE_NU; i++) {
         if (!s->pinned[i]) continue;
         for (int j = 0; j < i; j++) h[i + j * NV] = 0.0;
         for (int j = i; j < NV; j++) h[j + i * NV] = i == j;
@@ -273,7 +276,7 @@ INLINE void sweep_back(qp_stage *s, const qp_stage *next) {
     }
     for (int j = 0; j < NISSE_NX; j++)
         for (int i = 0; i < NV; i++) g[i] += s->D[i + j * NV] * p[j];
-    for (int i = 0; i < NISSE_NA; i++)
+    for (int i = 0; i < NISSE_NU; i++)
         if (s->pinned[i]) g[i] = 0.0;
     for (int i = 0; i < NISSE_NU; i++) s->k[i] = g[i];
     for (int j = 0; j < NISSE_NX; j++) {

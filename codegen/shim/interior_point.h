@@ -26,7 +26,7 @@ typedef struct qp_stage {
     double g[NV], D[NV * NISSE_NX], b[NISSE_NX];
     double C[NV * MOST_ROWS], d[MOST_ROWS], z[MOST_SOFT], Z[MOST_SOFT];
     double lower[NISSE_NU], upper[NISSE_NU];
-    bool pinned[NISSE_NU]; /* this action stays where it is */
+    bool pinned[NISSE_NU]; /* set as data: this one stays at its lower bound; the first action given is pinned as well */
 
     double v[NV], pi[NISSE_NX];                          /* pi belongs to the step to the next stage */
     double lam[INEQUALITIES], t[INEQUALITIES];           /* multipliers > 0 and distances > 0; t of a slack is the slack */

@@ -34,10 +34,18 @@ static struct d_ocp_qp_ipm_arg *hpipm_arguments(const nisse_controller *c) {
     return ((ocp_qp_hpipm_opts *)qp_opts->qp_solver_opts)->hpipm_opts;
 }
 
+static bool anything_pinned(const nisse_controller *c) {
+    for (int k = 0; k < NISSE_N; k++)
+        for (int i = 0; i < NISSE_NU; i++)
+            if (c->modes.pinned[k][i]) return true;
+    return false;
+}
+
 static void set_attempt(const nisse_controller *c, const attempt *how, int iterations) {
     struct d_ocp_qp_ipm_arg *arg = hpipm_arguments(c);
     /* Between bounds that meet no barrier can be kept. */
-    double barrier = c->fixed ? how->smallest : NISSE_BARRIER, off = c->fixed ? NISSE_BARRIER : NISSE_CENTRED * NISSE_BARRIER;
+    const bool meet = c->fixed || anything_pinned(c);
+    double barrier = meet ? how->smallest : NISSE_BARRIER, off = meet ? NISSE_BARRIER : NISSE_CENTRED * NISSE_BARRIER;
     double tolerance = NISSE_QP_TOLERANCE, mu0 = how->mu0, smallest = how->smallest;
     d_ocp_qp_ipm_arg_set_default(how->mode, arg);
     d_ocp_qp_ipm_arg_set_mu0(&mu0, arg);
@@ -125,7 +133,6 @@ void solve_quadratic_program(nisse_controller *c, const double *x0, const double
     ocp_nlp_opts *opts = ((ocp_nlp_sqp_rti_opts *)s->nlp_opts)->nlp_opts;
     ocp_nlp_workspace *work = ((ocp_nlp_sqp_rti_workspace *)s->nlp_solver->work)->nlp_work;
     form_qp(c, opts, work);
-    c->iterations = 0;
 #if NISSE_SMALL_QP
     if (solve_small_qp(c, x0, first_action)) return;
 #endif

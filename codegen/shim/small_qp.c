@@ -14,7 +14,8 @@ static void read_matrix(struct blasfeo_dmat *from, int rows, int columns, double
 }
 
 /* The QP was taken at the origin, so its right-hand sides are those of the program itself. */
-static void load_stage(const ocp_qp_in *qp, int k, qp_stage *s) {
+static void load_stage(const nisse_controller *c, int k, qp_stage *s) {
+    const ocp_qp_in *qp = c->memory->qp_in;
     const int x = k < NISSE_N ? 0 : NISSE_NU, size = NV - x; /* the terminal stage has the x part alone */
     const int rows = general_rows(k), soft = k < NISSE_N ? NISSE_NSOFT : NISSE_NSOFT_E;
     read_matrix(&qp->RSQrq[k], size, size, s->H + x * (NV + 1));
@@ -28,6 +29,7 @@ static void load_stage(const ocp_qp_in *qp, int k, qp_stage *s) {
     memcpy(s->b, qp->b[k].pa, sizeof(double) * NISSE_NX);
     memcpy(s->lower, nisse_u_lower, sizeof s->lower);
     memcpy(s->upper, nisse_u_upper, sizeof s->upper);
+    memcpy(s->pinned, c->modes.pinned[k], sizeof s->pinned);
 }
 
 /* acados orders a stage's inequalities [lb; lg; ub; ug; ls; us]; what is not there has multiplier 0 and distance 1. */
@@ -55,7 +57,7 @@ static void store_stage(const qp_stage *s, int k, ocp_nlp_out *out) {
 }
 
 bool solve_small_qp(nisse_controller *c, const double *x0, const double *action) {
-    for (int k = 0; k <= NISSE_N; k++) load_stage(c->memory->qp_in, k, &c->stages[k]);
+    for (int k = 0; k <= NISSE_N; k++) load_stage(c, k, &c->stages[k]);
     const interior_point_result done = interior_point_solve(c->stages, x0, action);
     c->iterations += done.iterations;
     c->residual = done.residual;

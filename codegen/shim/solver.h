@@ -44,6 +44,12 @@ typedef struct {
     double u[NISSE_NA][NISSE_NU], x[NISSE_NA][NISSE_NX], pi[NISSE_NA][NISSE_NX], multipliers[NISSE_NA][MOST_ROWS];
 } adjoint_stage;
 
+/* What makes a program with modes a QP (modes.c). */
+typedef struct {
+    bool pinned[NISSE_N][NISSE_NU];                /* off: the action stays at its lower bound */
+    double row[NISSE_N][AT_LEAST_ONE(NISSE_ND)];   /* the forecast as the stage cost sees it */
+} stage_modes;
+
 struct nisse_controller {
     nisse_ocp_solver_capsule *capsule;
     ocp_nlp_memory *memory; /* the solver's own: its last QP is what the derivatives are taken of */
@@ -53,6 +59,8 @@ struct nisse_controller {
     bool fixed;             /* it was solve_fixed */
     int iterations;         /* of the interior-point method in the last call */
     double residual;        /* max-norm of its KKT residual */
+    stage_modes modes;      /* of the last QP */
+    bool bounded[NISSE_N][NISSE_NU]; /* where acados' bounds hold an action at its lower one */
     struct qp_stage *stages; /* [N + 1], where NISSE_SMALL_QP */
     double theta[AT_LEAST_ONE(NISSE_NTHETA)];
     double prepared[AT_LEAST_ONE(NISSE_NP)];              /* p = prepare(theta) */
@@ -62,6 +70,7 @@ struct nisse_controller {
     adjoint_stage adjoint[NISSE_N + 1];
     casadi_function f_features, f_prepare, f_prepare_vjp;
     casadi_function f_gradient, f_gradient_e, f_sensitivity, f_sensitivity_e, f_vectors, f_vectors_e;
+    casadi_function f_relaxed, f_settle; /* where NISSE_MODES */
 };
 
 /* Multipliers of the rows' lower sides at a stage, inside the solver's vector [lb; lg; ub; ug; ls; us]. */
@@ -72,6 +81,12 @@ int call_casadi(const casadi_function *function);
 
 /* Of programs that are QPs: from x0 [NX], with the first action [NA] fixed unless NULL. Iterate, iterations, residual. */
 void solve_quadratic_program(nisse_controller *c, const double *x0, const double *first_action);
+/* The same through all passes of a program with modes; returns the value. */
+double solve_with_modes(nisse_controller *c, const double *x0, const double *first_action);
+/* The controller's modes into acados' program; first_action [NA] or NULL. */
+void apply_modes(nisse_controller *c, const double *first_action);
+/* Cost of the last QP at its solution. */
+double plan_objective(const nisse_controller *c);
 double quadratic_objective(const nisse_controller *c);
 void clear_upper_slacks(nisse_controller *c);
 double kkt_residual(const nisse_controller *c);

@@ -1,32 +1,48 @@
-"""What the MPC knows of a home battery: energy balance, tariff, soft state-of-charge band, tunable theta.
+"""What the MPC knows of a home battery: energy balance, meter, soft state-of-charge band, tunable theta.
 
 Power is positive into the battery for `charge`, out of it for `discharge`, and positive from the grid for import.
+Prices may have either sign and any order: selling above the buy price makes the bill concave in the grid's power, and
+negative prices make it worth to waste energy, which a battery cannot do by charging and discharging at once.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import casadi as ca
 
 from systems.battery.spec import BatterySpec
 from systems.problem import STAGE_INPUTS, TERMINAL_INPUTS, Parameter, Problem, Signal, SoftPenalty
 
-# A little curvature keeps the problem from being a linear program, whose solutions jump and have no derivative.
-REGULARISATION_EUR_PER_KW2 = 1e-4
-SOC_PENALTY = SoftPenalty(linear=(20.0, 20.0), quadratic=(200.0, 200.0))
+CURVATURE_PER_KW2 = 5e-4
+"""Of the cost in power, over the mean price: it keeps the problem from being a linear program, whose solutions jump and
+have no derivative."""
+SMALLEST_PRICE = 0.02
+"""Below it prices count as this where they set the scale of something."""
+EXACT = 5.0
+"""Price of a kWh beyond a limit over the largest price of the horizon: more than breaking the limit can earn. A kWh is
+bought and sold again at the largest price at most, with efficiencies of at least 0.7, and is worth at most twice the
+mean price at the end: 2 + 1 / 0.7."""
+ROW_SCALE = 10.0
+PRICE = EXACT * ROW_SCALE
+KINK = 0.01
+"""Of the larger price: how far the tangents' two slopes are apart, which makes import and export unique."""
+SETTLED_AT_KW = 1e-9
 
 
 def home_battery(
     spec: BatterySpec | None = None, *, horizon: int = 96, dt_s: float = 900.0, discount: float = 1.0
 ) -> Problem:
-    """The home battery: state soc; actions charge and discharge; cost in EUR.
+    """The home battery: state soc; actions charge and discharge, which exclude each other; cost in money.
 
     Stage cost: buy * import - sell * export + spread / 2 * (charge + discharge), each over one step of dt.
     Terminal value of stored energy: capacity * (mean(buy) * slope * soc - |mean(buy)| * curvature / 2 * soc**2),
     concave even where power is paid for being taken.
+    Soft rows, priced above whatever breaking them could earn: soc within its band, import and export each within its
+    limit. A soc that is measured outside the band may stay there until the end of the horizon, and go no further.
     """
     spec = spec or BatterySpec()
-    x, u, d = ca.SX.sym("soc"), ca.SX.sym("u", 3), ca.SX.sym("d", 3)
-    z = ca.SX.sym("mean_buy_price")
+    x, u, d, z = ca.SX.sym("soc"), ca.SX.sym("u", 3), ca.SX.sym("d", 3), ca.SX.sym("z", 4)
     theta = (
         Parameter("charge_efficiency", "1", 0.95, 0.70, 1.0, "AC to cell", "model"),
         Parameter("discharge_efficiency", "1", 0.95, 0.70, 1.0, "cell to AC", "model"),
@@ -41,18 +57,33 @@ def home_battery(
     eta_c, eta_d, bias, low, high, spread, slope, curvature = ca.vertsplit(p)
     charge, discharge, grid_import = ca.vertsplit(u)
     buy, sell, net_load = ca.vertsplit(d)
+    mean_buy, usual_price, largest_price, measured_soc = ca.vertsplit(z)
     dt_h = dt_s / 3600.0
     grid = net_load + bias + charge - discharge
     grid_export = grid_import - grid
 
     soc_next = x + dt_h / spec.capacity_kwh * (eta_c * charge - discharge / eta_d)
     stage = dt_h * (buy * grid_import - sell * grid_export + spread / 2 * (charge + discharge))
-    stage += REGULARISATION_EUR_PER_KW2 / 2 * (charge**2 + discharge**2 + 1e-2 * grid_import**2)
-    terminal = -spec.capacity_kwh * (z * slope * x - ca.fabs(z) * curvature / 2 * x**2)
-    soft = ca.vertcat(x - spec.soc_min - low, spec.soc_max - high - x)
+    stage += CURVATURE_PER_KW2 * usual_price / 2 * (charge**2 + discharge**2 + 1e-2 * grid_import**2)
+    terminal = -spec.capacity_kwh * (mean_buy * slope * x - ca.fabs(mean_buy) * curvature / 2 * x**2)
+    # Rows in money: kWh beyond a limit at the largest price, over ROW_SCALE.
+    kwh = largest_price / ROW_SCALE
+    lowest, highest = spec.soc_min + low, spec.soc_max - high
+    in_band = ca.vertcat(x - ca.fmin(lowest, measured_soc), ca.fmax(highest, measured_soc) - x)
+    back_in_band = spec.capacity_kwh * kwh * ca.vertcat(x - lowest, highest - x)
+    load = net_load + bias
+    beyond = (load > spec.most_import_kw) - (load < -spec.most_export_kw)
+    meter = ca.vertcat(
+        spec.most_import_kw - grid,
+        spec.most_export_kw + grid,
+        # Where the load alone is beyond a limit the battery may help, and never adds to it to help at another time.
+        beyond * (discharge - charge) + (1 - ca.fabs(beyond)),
+    )
 
-    forecast = ca.SX.sym("forecast", horizon + 1, 3)
     stage_args, terminal_args = [x, u, d, z, p], [x, d, z, p]
+    # Loads beyond the connection occur, and must leave a program that can be solved.
+    most_load = 2 * spec.max_grid_kw
+    prices = "may have either sign and any order"
     return Problem(
         name="battery",
         dt_s=dt_s,
@@ -63,20 +94,65 @@ def home_battery(
             Signal("charge", "kW", 0.0, spec.max_charge_kw, "AC power into the battery"),
             Signal("discharge", "kW", 0.0, spec.max_discharge_kw, "AC power out of the battery"),
         ),
-        auxiliaries=(Signal("grid_import", "kW", 0.0, 2 * spec.max_grid_kw, "power bought"),),
+        auxiliaries=(Signal("grid_import", "kW", 0.0, most_load + spec.max_charge_kw + 1.0, "power bought"),),
         forecasts=(
-            Signal("buy_price", "EUR/kWh", -0.5, 3.0, "what a kWh from the grid costs, all included"),
-            Signal("sell_price", "EUR/kWh", -0.5, 3.0, "what a kWh to the grid earns; never above the buy price"),
-            Signal("net_load", "kW", -spec.max_grid_kw, spec.max_grid_kw, "consumption minus production"),
+            Signal(
+                "buy_price", "EUR/kWh", -spec.max_price, spec.max_price, f"what a kWh costs, all included; {prices}"
+            ),
+            Signal("sell_price", "EUR/kWh", -spec.max_price, spec.max_price, f"what a kWh earns; {prices}"),
+            Signal("net_load", "kW", -most_load, most_load, "consumption minus production"),
         ),
         theta=theta,
         dynamics=ca.Function("dynamics", stage_args, [soc_next], list(STAGE_INPUTS), ["x_next"]),
         stage_cost=ca.Function("stage_cost", stage_args, [stage], list(STAGE_INPUTS), ["cost"]),
         terminal_cost=ca.Function("terminal_cost", terminal_args, [terminal], list(TERMINAL_INPUTS), ["cost"]),
-        soft=ca.Function("soft", stage_args, [soft], list(STAGE_INPUTS), ["h"]),
-        soft_penalty=SOC_PENALTY,
-        soft_terminal=ca.Function("soft_terminal", terminal_args, [soft], list(TERMINAL_INPUTS), ["h"]),
-        soft_terminal_penalty=SOC_PENALTY,
-        hard=ca.Function("hard", stage_args, [grid_export], list(STAGE_INPUTS), ["g"]),
-        features=ca.Function("features", [forecast], [ca.sum1(forecast[:, 0]) / (horizon + 1)], ["forecast"], ["z"]),
+        soft=_function("soft", stage_args, kwh * ca.vertcat(spec.capacity_kwh * in_band, dt_h * meter)),
+        soft_penalty=SoftPenalty(linear=(PRICE,) * 4 + (2 * PRICE,), quadratic=(0.0,) * 5),
+        soft_terminal=ca.Function("soft_terminal", terminal_args, [back_in_band], list(TERMINAL_INPUTS), ["h"]),
+        soft_terminal_penalty=SoftPenalty(linear=(PRICE,) * 2, quadratic=(0.0,) * 2),
+        hard=_function("hard", stage_args, grid_export),
+        exclusive=(("charge", "discharge"),),
+        relaxed=_function("relaxed", stage_args, _relaxed_row(spec, load, d)),
+        tangent=_function("tangent", stage_args, _tangent_row(grid, d)),
+        settled=_function("settled", stage_args, ca.vertcat(charge, discharge, ca.fmax(grid, 0.0))),
+        features=_features(horizon),
     )
+
+
+def _function(name: str, arguments: list[Any], value: Any) -> ca.Function:
+    return ca.Function(name, arguments, [value], list(STAGE_INPUTS), ["value"])
+
+
+def _features(horizon: int) -> ca.Function:
+    """z = [mean buy price, mean and largest size of a price (both at least SMALLEST_PRICE), measured soc]."""
+    forecast, soc = ca.SX.sym("forecast", horizon + 1, 3), ca.SX.sym("soc")
+    sizes = ca.fabs(forecast[:, :2])
+    usual = ca.sum1(sizes[:, 0]) / (horizon + 1)
+    z = ca.vertcat(
+        ca.sum1(forecast[:, 0]) / (horizon + 1),
+        ca.fmax(usual, SMALLEST_PRICE),
+        ca.fmax(ca.mmax(sizes), SMALLEST_PRICE),
+        soc,
+    )
+    return ca.Function("features", [forecast, soc], [z], ["forecast", "x"], ["z"])
+
+
+def _relaxed_row(spec: BatterySpec, load: Any, d: Any) -> Any:
+    """d; where selling pays more than buying costs both prices are the chord of the bill over what the grid can see."""
+    buy, sell, net_load = ca.vertsplit(d)
+    lowest = ca.fmax(load - spec.max_discharge_kw, ca.fmin(load, -spec.most_export_kw))
+    highest = ca.fmin(load + spec.max_charge_kw, ca.fmax(load, spec.most_import_kw))
+    chord = (_bill(buy, sell, highest) - _bill(buy, sell, lowest)) / ca.fmax(highest - lowest, 1e-3)
+    return ca.if_else(sell > buy, ca.vertcat(chord, chord, net_load), d)
+
+
+def _tangent_row(grid: Any, d: Any) -> Any:
+    """d; where selling pays more than buying costs both prices are about that of the side the grid's power is on."""
+    buy, sell, net_load = ca.vertsplit(d)
+    kink = KINK * ca.fmax(ca.fabs(buy), ca.fabs(sell))
+    buying, selling = ca.vertcat(buy, buy - kink, net_load), ca.vertcat(sell + kink, sell, net_load)
+    return ca.if_else(sell > buy, ca.if_else(grid > SETTLED_AT_KW, buying, selling), d)
+
+
+def _bill(buy: Any, sell: Any, grid: Any) -> Any:
+    return buy * ca.fmax(grid, 0.0) + sell * ca.fmin(grid, 0.0)

@@ -13,5 +13,20 @@ class BatterySpec:
     max_charge_kw: float = 5.0
     max_discharge_kw: float = 5.0
     max_grid_kw: float = 25.0
+    """What the meter's connection carries, either way."""
+    import_limit_kw: float = 1000.0
+    """Limit of its own for power bought; what is above `max_grid_kw` sets none."""
+    export_limit_kw: float = 1000.0
+    """The same for power sold."""
+    max_price: float = 100.0
+    """Of a kWh, either sign, in the house's currency: a price beyond it is taken for one in another unit."""
     soc_min: float = 0.05
     soc_max: float = 0.95
+
+    @property
+    def most_import_kw(self) -> float:
+        return min(self.max_grid_kw, self.import_limit_kw)
+
+    @property
+    def most_export_kw(self) -> float:
+        return min(self.max_grid_kw, self.export_limit_kw)

@@ -52,7 +52,7 @@ def rich_problem(horizon: int = 12, *, states: int = 3) -> Problem:
         soft_terminal=ca.Function("soft_terminal", terminal, [0.3 - x[1] + p[3]], TERMINAL, ["h"]),
         soft_terminal_penalty=SoftPenalty((1.0,), (5.0,)),
         hard=ca.Function("hard", stage, [hard], STAGE, ["g"]),
-        features=ca.Function("features", [forecast], [ca.sum1(forecast[:, 1])], ["forecast"], ["z"]),
+        features=ca.Function("features", [forecast, x], [ca.sum1(forecast[:, 1])], ["forecast", "x"], ["z"]),
         prepare=ca.Function("prepare", [theta], [prepared], ["theta"], ["p"]),
     )
 
