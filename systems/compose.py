@@ -86,7 +86,7 @@ def compose_blocks(house: House, blocks: Sequence[Block]) -> Problem:
         soft_terminal=function("soft_terminal", terminal_args, soft_e, "h") if soft_penalty_e.linear else None,
         soft_terminal_penalty=soft_penalty_e,
         hard=function("hard", stage_args, ca.vertcat(*hard), "g") if hard else None,
-        features=_features(layout, house.grid.stages, nd) if nz else None,
+        features=_features(layout, house.grid.stages, x.numel(), nd) if nz else None,
         prepare=_prepare(layout) if any(block.prepare for block in blocks) else None,
         decide_every_s=house.grid.hold_s,
     )
@@ -169,11 +169,11 @@ def _theta(blocks: Sequence[Block]) -> tuple[Parameter, ...]:
     return tuple(chain.from_iterable(block.theta for block in blocks))
 
 
-def _features(layout: Layout, stages: int, nd: int) -> ca.Function:
+def _features(layout: Layout, stages: int, nx: int, nd: int) -> ca.Function:
     rows = ca.SX.sym("forecast", stages + 1, nd)
     whole = {name: rows[:, columns] for name, columns in layout.columns.items()}
     parts = [block.features(whole) for block in layout.blocks if block.features is not None]
-    return ca.Function("features", [rows], [ca.vertcat(*parts)], ["forecast"], ["z"])
+    return ca.Function("features", [rows, ca.SX.sym("x", nx)], [ca.vertcat(*parts)], ["forecast", "x"], ["z"])
 
 
 def _prepare(layout: Layout) -> ca.Function:

@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "blasfeo/include/blasfeo_d_aux.h"
-#include "interior_point.h"
 #include "solver.h"
 
 #define REFINEMENTS 16
