@@ -148,6 +148,8 @@ class SelfConsumptionRule(Section):
     net_load: str = "net_load"
     meter: str | None = None
     """An input that measures the net load of now: with it the rule works when the forecast has grown old."""
+    meter_at: Literal["house", "grid"] = "house"
+    """`grid`: the meter stands at the connection to the grid and sees the battery too, which is then taken off."""
     charge: str = "charge"
     discharge: str = "discharge"
 

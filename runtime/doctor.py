@@ -18,7 +18,10 @@ from typing import Literal
 from runtime.config import MqttSection, SiteFile
 from runtime.credentials import mqtt_password, mqtt_section, tls_context
 from runtime.errors import BundleError, ConfigError
+from runtime.signals import Validity
 from runtime.site_check import open_site_bundle, warnings
+from runtime.status_file import StatusError, read_status, status_path
+from runtime.text import plain
 
 Verdict = Literal["ok", "warn", "fail"]
 BROKER_TIMEOUT_S = 5.0
@@ -50,6 +53,7 @@ def examine(site: SiteFile, credentials: Path | None = None) -> Iterator[Finding
         yield broker(site, credentials)
     for name, section in site.serial.items():
         yield serial_port(f"serial {name}", Path(section.port))
+    yield from daemon(status_path(site))
 
 
 def processor(machine: str, cpuinfo: Path) -> Finding:
@@ -166,6 +170,24 @@ def broker(site: SiteFile, credentials: Path | None) -> Finding:
     if refusal:
         return Finding("fail", "broker", f"{where}: {refusal}", "correct username and password under [mqtt]")
     return Finding("ok", "broker", f"{where} lets us in{', encrypted' if section.tls else ''}")
+
+
+def daemon(file: Path) -> Iterator[Finding]:
+    """What the daemon says of itself and of its inputs, where one has said something here."""
+    try:
+        status = read_status(file)
+    except StatusError:
+        return
+    state = status.state
+    notices = {str(name): str(text) for name, text in dict(state.get("notices") or {}).items()}
+    for name, text in notices.items():
+        yield Finding("warn", f"notice {name}", plain(text), "see `nisse status`")
+    for name, entry in dict(state.get("inputs") or {}).items():
+        validity, problem = str(entry.get("validity")), plain(str(entry.get("problem") or ""))
+        if validity != Validity.OK or problem:
+            yield Finding("warn", f"input {plain(str(name))}", f"{validity}: {problem}".rstrip(": "))
+    if not notices:
+        yield Finding("ok", "daemon", f"last seen at level {plain(str(state.get('level')))}, without a notice")
 
 
 def serial_port(subject: str, port: Path, by_id: Path = SERIAL_BY_ID) -> Finding:

@@ -25,6 +25,8 @@ def rule_action(
         case SelfConsumptionRule():
             source = rule.meter if rule.meter is not None and rule.meter in values else rule.net_load
             net_load = _value(source, values)
+            if source == rule.meter and rule.meter_at == "grid" and last is not None:
+                net_load -= _of(last, rule.charge, manifest) - _of(last, rule.discharge, manifest)
             wanted = {rule.charge: max(0.0, -net_load), rule.discharge: max(0.0, net_load)}
         case ThermostatRule():
             wanted = {rule.action: _thermostat(rule, rule.action, _value(rule.measurement, values), last, manifest)}
@@ -62,11 +64,24 @@ def wishes(rule: AnyRule) -> dict[str, float]:
 
 
 def meters(rule: AnyRule, manifest: Manifest) -> tuple[SignalSpec, ...]:
-    """Inputs that only the rule needs, each with unit and bounds of the forecast whose present value it measures."""
+    """Inputs that only the rule needs, each with unit and bounds of the forecast whose present value it measures.
+
+    A meter at the grid has the battery on top of that.
+    """
     if not isinstance(rule, SelfConsumptionRule) or rule.meter is None:
         return ()
-    measured = (spec for spec in manifest.forecasts if spec.name == rule.net_load)
-    return tuple(spec.model_copy(update={"name": rule.meter}) for spec in measured)
+    most = {a.name: a.upper for a in manifest.actions} if rule.meter_at == "grid" else {}
+    return tuple(
+        spec.model_copy(
+            update={
+                "name": rule.meter,
+                "lower": spec.lower - most.get(rule.discharge, 0.0),
+                "upper": spec.upper + most.get(rule.charge, 0.0),
+            }
+        )
+        for spec in manifest.forecasts
+        if spec.name == rule.net_load
+    )
 
 
 def all_inputs(rule: AnyRule, manifest: Manifest) -> tuple[SignalSpec, ...]:
@@ -85,7 +100,11 @@ def _thermostat(
         return rule.on
     if measured > rule.set_point + rule.band / 2 or last is None:
         return rule.off
-    return last[[a.name for a in manifest.actions].index(action)]
+    return _of(last, action, manifest)
+
+
+def _of(actions: tuple[float, ...], name: str, manifest: Manifest) -> float:
+    return actions[[a.name for a in manifest.actions].index(name)]
 
 
 def _value(name: str, values: Mapping[str, float]) -> float:

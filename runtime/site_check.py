@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from runtime.bundle import Bundle, open_bundle
-from runtime.config import SiteFile
+from runtime.config import SelfConsumptionRule, SiteFile, ThermostatRule, ThermostatsRule
 from runtime.errors import ConfigError
 from runtime.manifest import Manifest, SignalSpec
 from runtime.rules import all_inputs, meters, rule_signals
@@ -90,6 +90,7 @@ def warnings(site: SiteFile, manifest: Manifest) -> list[str]:
         found.append(f"mqtt: plain text to {site.mqtt.host}; set tls = true where the broker can")
     if manifest.safety is None:
         found.append(f"bundle {manifest.name} has no safety set; only the bounds of its actions are kept")
+    found += _left_alone(site)
     rhythm = site.rhythm(manifest.decide_every_s)
     if not rhythm.on_cycles and not rhythm.every_cycle:
         found.append(
@@ -97,6 +98,23 @@ def warnings(site: SiteFile, manifest: Manifest) -> list[str]:
             f"{rhythm.cycle_s:g}: it will with the next cycle"
         )
     return found
+
+
+def _left_alone(site: SiteFile) -> list[str]:
+    """What the house does without when an input is lost, where the file could say better."""
+    rule = site.rule
+    if isinstance(rule, SelfConsumptionRule) and rule.meter is None:
+        return [
+            f"rule: without a forecast of {rule.net_load} there is no self-consumption; name an input that measures it "
+            'under meter (meter_at = "grid" for the meter at the connection)'
+        ]
+    heats = set(rule.zones) if isinstance(rule, ThermostatsRule) else set()
+    heats |= {rule.action} if isinstance(rule, ThermostatRule) else set()
+    return [
+        f"outputs.{name}: safe = 0 leaves the house cold while no thermometer is heard; give a modest power"
+        for name, output in site.outputs.items()
+        if output.safe == 0.0 and heats & set(output.combine)
+    ]
 
 
 def _check_rule(site: SiteFile, actions: dict[str, SignalSpec], inputs: dict[str, SignalSpec]) -> None:

@@ -7,8 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runtime.manifest import ArxObserver, Manifest, SignalSpec
+from runtime.units import conversion, is_price
 
 LINKS = ("serial", "mqtt")
+METERS = ("house", "grid", "none")
+OWN_CONTROL = "own"
+NET_LOAD, METER = "net_load", "net_load_meter"
+MODEST = 1 / 3
 FORECAST_MAX_AGE_S = 43_200
 # What a device of this kind usually counts in: unit, Modbus type, scale.
 _REGISTERS = {
@@ -47,6 +52,12 @@ class Answers:
     mqtt_tls: bool = False
     store: str | None = None
     """Where the log goes, if not beside the site file."""
+    meter_at: str = "house"
+    """Where the power of the house is measured: house, grid, or none."""
+    heat_safe: str = ""
+    """What a heat pump does while no room is heard: a power in kW, or `own`; empty: a third of what it can."""
+    device_timeout_s: float | None = None
+    """After how long without a word the device takes over by itself; None: it keeps the last set-point."""
 
 
 def _spec(name: str, unit: str, lower: float, upper: float, description: str = "") -> SignalSpec:
@@ -99,7 +110,7 @@ def site_text(answers: Answers, signals: Signals) -> str:
         *([_serial(answers)] if answers.link == "serial" else []),
         _inputs(answers, signals),
         _outputs(answers, signals),
-        _rule(signals),
+        _rule(answers, signals),
     ]
     return "\n".join(sections)
 
@@ -171,68 +182,146 @@ device_id = 1
 
 def _inputs(answers: Answers, signals: Signals) -> str:
     lines = ["# What the controller must know. `unit` is the unit in which the value arrives; it is converted."]
-    address = 0
-    for spec in signals.measured:
-        if answers.link == "serial":
-            unit, kind, scale = _REGISTERS.get(spec.unit, (spec.unit, "int16", 1.0))
-            where = (
-                'source = "device"\n'
-                f'register = {{ kind = "input", address = {address}, type = "{kind}", scale = {scale:g} }}'
-                "   # from the device's manual\n"
-            )
-            address += 1
-        else:
-            unit, where = spec.unit, _topic(spec.name)
-        age = max(60.0, 2 * signals.cycle_s)
-        lines.append(f"{_comment(spec)}[inputs.{spec.name}]\n{where}unit = {json.dumps(unit)}\nmax_age_s = {age:g}\n")
+    age = max(60.0, 2 * signals.cycle_s)
+    for address, spec in enumerate(signals.measured):
+        lines.append(f"{_comment(spec)}[inputs.{spec.name}]\n{_measured(answers, spec, address)}max_age_s = {age:g}\n")
+    if _has_meter(answers, signals):
+        spec = next(f for f in signals.forecasts if f.name == NET_LOAD)
+        seen = {
+            "house": "what the house takes now, less what the sun gives, without the battery",
+            "grid": "what the meter at the grid connection shows now, the battery included",
+        }[answers.meter_at]
+        lines.append(
+            f"# {seen}: positive is bought.\n"
+            "# The rule goes by it when there is no forecast; it may come by another link than the device.\n"
+            f"[inputs.{METER}]\n{_measured(answers, spec, len(signals.measured), METER)}max_age_s = 60\n"
+        )
     lines.append(
-        '# A forecast is {"start": "2026-01-15T00:00:00+01:00", "step_s": 3600, "values": [...]}; a number holds on.'
+        "# A forecast in any common shape: raw_today and raw_tomorrow of Nord Pool in Home Assistant, rates of evcc,\n"
+        "# Open-Meteo, [{start, end, value}, ...], {time: value, ...}, {start, step_s, values}. Send it when it is new."
     )
     for spec in signals.forecasts:
+        fixed = "# flat = true              # a tariff that never changes: then a plain number will do\n"
         lines.append(
-            f"{_comment(spec)}[inputs.{spec.name}]\n{_topic(spec.name)}unit = {json.dumps(spec.unit)}\n"
-            f"max_age_s = {FORECAST_MAX_AGE_S}\n"
+            f"{_comment(spec)}[inputs.{spec.name}]\n{_topic(_quantity(spec, signals))}unit = {json.dumps(spec.unit)}\n"
+            f"max_age_s = {FORECAST_MAX_AGE_S}          # of a plain number\n{fixed if is_price(spec.unit) else ''}"
         )
     return "\n".join(lines)
+
+
+def _measured(answers: Answers, spec: SignalSpec, address: int, name: str = "") -> str:
+    """Where a reading comes from, and its unit."""
+    if answers.link != "serial":
+        return f"{_topic(name or spec.name)}unit = {json.dumps(spec.unit)}\n"
+    unit, kind, scale = _REGISTERS.get(spec.unit, (spec.unit, "int16", 1.0))
+    return (
+        'source = "device"\n'
+        f'register = {{ kind = "input", address = {address}, type = "{kind}", scale = {scale:g} }}'
+        f"   # from the device's manual\nunit = {json.dumps(unit)}\n"
+    )
+
+
+def _quantity(spec: SignalSpec, signals: Signals) -> str:
+    """outdoor_0 .. outdoor_5 are one forecast at several moments of a stage."""
+    stem, _, number = spec.name.rpartition("_")
+    alike = [f for f in signals.forecasts if f.name.rpartition("_")[0] == stem and f.name.rpartition("_")[2].isdigit()]
+    return stem if stem and number.isdigit() and len(alike) > 1 else spec.name
 
 
 def _outputs(answers: Answers, signals: Signals) -> str:
     lines = [
-        "# What the controller moves: the weighted sum of its actions. `safe` is written when nothing else is sure."
+        "# What the controller moves: the weighted sum of its actions. `safe` is written when nothing else is sure\n"
+        "# and when nisse ends, and stays in force until nisse is back."
     ]
+    rooms = {action for action, _ in _zones(signals)}
     for address, (name, combine, unit) in enumerate(_set_points(signals.actions), start=10):
         signs = ", ".join(f"{action} = {factor:g}.0" for action, factor in combine)
+        told, scale = unit, 1.0
         if answers.link == "serial":
-            unit, kind, scale = _REGISTERS.get(unit, (unit, "int16", 1.0))
+            told, kind, scale = _REGISTERS.get(unit, (unit, "int16", 1.0))
             where = (
                 'sink = "device"\n'
                 f'register = {{ kind = "holding", address = {address}, type = "{kind}", scale = {scale:g} }}\n'
                 "refresh_s = 300              # written on change, and again after this\n"
-                "# device_timeout_s = 120     # the device's own, if any: refreshed three times within it\n"
             )
         else:
             where = f'sink = "mqtt"\ntopic = "house/{name}/set"\n'
+        most = next((a.upper for a in signals.actions if a.name == name), 0.0)
+        safe, why = _safe(answers, most, unit, told) if name in rooms else (0.0, "the battery rests")
+        if name not in rooms and {action for action, _ in combine} != {"charge", "discharge"}:
+            why = "what is right for this device while nothing is known"
         lines.append(
-            f"[outputs.{name}]\n{where}unit = {json.dumps(unit)}\n"
-            f"combine = {{ {signs} }}   # which way counts positive\nsafe = 0.0\n"
+            f"[outputs.{name}]\n{where}{_by_itself(answers)}unit = {json.dumps(told)}\n"
+            f"combine = {{ {signs} }}   # which way counts positive\nsafe = {safe!r}   # {why}\n"
         )
     return "\n".join(lines)
 
 
-def _rule(signals: Signals) -> str:
+def _safe(answers: Answers, most: float, unit: str, told: str) -> tuple[float, str]:
+    """What a heat pump is told while no room is heard, in the unit in which it is told, and why."""
+    convert = conversion(unit, told)
+    if answers.heat_safe == OWN_CONTROL:
+        return float(convert(most)), "its own thermostat decides, up to this power"
+    modest = round(most * MODEST, 1) or most if not answers.heat_safe else float(answers.heat_safe)
+    if modest <= 0.0:
+        return 0.0, "off: the house gets cold while no thermometer is heard"
+    return float(convert(min(modest, most))), "modest heat: a house without readings is not left cold"
+
+
+def _by_itself(answers: Answers) -> str:
+    """What the device does when it hears nothing, as a line of the file."""
+    if answers.device_timeout_s is not None:
+        return (
+            f"device_timeout_s = {answers.device_timeout_s:g}   "
+            "# unheard for so long, it goes back to its own control; refreshed three times within it\n"
+        )
+    return (
+        "# device_timeout_s = 120     # unheard for so long a device may go back to its own control; without that it\n"
+        "#                            # keeps the last set-point, also through a power cut of this computer\n"
+    )
+
+
+def _rule(answers: Answers, signals: Signals) -> str:
     """What fits: a battery serves its own house, heat pumps follow their thermometers, anything else holds."""
     head = "# What controls while the optimiser cannot.\n[rule]\n"
-    actions = {a.name for a in signals.actions}
-    if {"charge", "discharge"} <= actions and "net_load" in {f.name for f in signals.forecasts}:
-        return head + 'kind = "self_consumption"\n# meter = "net_load_meter"  # without a forecast\n'
-    zones = [(f"power_{n}", f"room_{n}") for n in (m.name.removeprefix("room_") for m in signals.measured)]
-    if {action for action, _ in zones} == actions:
+    if wants_meter(signals):
+        at = '\nmeter_at = "grid"' if answers.meter_at == "grid" else ""
+        meter = f"meter = {json.dumps(METER)}   # so that it does not need the forecast{at}\n"
+        none = (
+            f"# meter = {json.dumps(METER)}   # an input that measures net_load: without it a lost forecast ends this\n"
+        )
+        return head + 'kind = "self_consumption"\n' + (meter if _has_meter(answers, signals) else none)
+    zones = _zones(signals)
+    if zones:
         pairs = ", ".join(f'{action} = "{room}"' for action, room in zones)
         most = min(a.upper for a in signals.actions)
         return (
             head + f'kind = "thermostats"\nzones = {{ {pairs} }}\nset_point = 21.0\nband = 1.0\non = {float(most)!r}\n'
         )
     return head + 'kind = "hold"             # all actions 0, or their nearest bound\n'
+
+
+def heats(signals: Signals) -> float:
+    """The least full power of the heat pumps, in kW; 0 where there are none."""
+    return min((a.upper for a in signals.actions), default=0.0) if _zones(signals) else 0.0
+
+
+def _zones(signals: Signals) -> list[tuple[str, str]]:
+    """(action, thermometer) of every room, if the actions are the heat of rooms and nothing else."""
+    rooms = [m.name for m in signals.measured if m.name.startswith("room_")]
+    zones = [(f"power_{room.removeprefix('room_')}", room) for room in rooms]
+    return zones if zones and {action for action, _ in zones} == {a.name for a in signals.actions} else []
+
+
+def wants_meter(signals: Signals) -> bool:
+    """Whether this is a battery in a house, whose rule goes by a measurement of the house's power."""
+    return {"charge", "discharge"} <= {a.name for a in signals.actions} and NET_LOAD in {
+        f.name for f in signals.forecasts
+    }
+
+
+def _has_meter(answers: Answers, signals: Signals) -> bool:
+    return answers.meter_at != "none" and wants_meter(signals)
 
 
 def _set_points(actions: Sequence[SignalSpec]) -> list[tuple[str, list[tuple[str, int]], str]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runtime.config import SiteFile
 from runtime.errors import NisseError
 from runtime.files import UnfitFileError, read_text
 
@@ -28,6 +29,12 @@ class Status:
     state: dict[str, Any]
     plan: dict[str, Any] | None = None
     online: bool = True
+
+
+def status_path(site: SiteFile) -> Path:
+    """Where the daemon of this site writes its status: as the site file says, or the service's directory."""
+    named = site.status.file
+    return DEFAULT_DIRECTORY / f"{site.site.name}.json" if named is None else site.relative(named)
 
 
 def write_status(path: Path, status: Status) -> None:

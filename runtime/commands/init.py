@@ -14,7 +14,18 @@ from runtime.config import load_site
 from runtime.config_signals import zone
 from runtime.errors import ConfigError, NisseError
 from runtime.site_check import check_against
-from runtime.site_template import LINKS, USUAL, Answers, Signals, signals_of, site_text
+from runtime.site_template import (
+    LINKS,
+    METERS,
+    OWN_CONTROL,
+    USUAL,
+    Answers,
+    Signals,
+    heats,
+    signals_of,
+    site_text,
+    wants_meter,
+)
 
 EXIT_USAGE = 2
 SERIAL_BY_ID = Path("/dev/serial/by-id")
@@ -42,6 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timezone", help="like Europe/Oslo; this machine's by default")
     parser.add_argument("--link", choices=LINKS, help="how the device is reached: Modbus on a serial line, or MQTT")
     parser.add_argument("--serial-port", metavar="PORT", help="the first one under /dev/serial/by-id by default")
+    parser.add_argument("--meter-at", choices=METERS, help="where the power of the house is measured (house)")
+    parser.add_argument(
+        "--heat-safe", metavar="KW", help=f"power of a heat pump while no room can be read, or {OWN_CONTROL} control"
+    )
+    parser.add_argument(
+        "--device-timeout", metavar="S", help="after how long unheard the device goes back to its own control"
+    )
     parser.add_argument("--mqtt-host", metavar="HOST", help="the broker (127.0.0.1)")
     parser.add_argument("--mqtt-port", type=int, default=None, metavar="PORT", help="1883, or 8883 with --mqtt-tls")
     parser.add_argument("--mqtt-username", metavar="NAME", help="the password goes into a file beside the site file")
@@ -59,39 +77,105 @@ def run(args: argparse.Namespace) -> int:
     system = args.system or _ask(args, "What is controlled (battery or house)?", "battery")
     if system not in USUAL:
         raise InitError(f"no system is called {system!r}; known here: {', '.join(sorted(USUAL))}")
-    bundle_path = args.bundle or Path(_ask(args, "Where is the controller bundle?", f"{system}.nisse"))
+    bundle_path = args.bundle or Path(
+        _ask(args, "Which controller (the .nisse file that nisse build has written, or will)?", f"{system}.nisse")
+    )
     bundle = _open(bundle_path, args.path, given=args.bundle is not None)
     signals = USUAL[system] if bundle is None else signals_of(bundle.manifest)
     if signals.system != system:
         raise InitError(f"{bundle_path}: is a controller for {signals.system}, not for {system}; name another one")
-    answers = _answers(args, system, bundle_path, bundle)
+    answers = _answers(args, system, bundle_path, bundle, signals)
     _write(args.path, answers, signals, bundle)
     _tell(args, answers, bundle)
     return 0
 
 
-def _answers(args: argparse.Namespace, system: str, bundle_path: Path, bundle: Bundle | None) -> Answers:
-    link = args.link or _ask(args, f"How is the device reached ({' or '.join(LINKS)})?", _usual_link(system))
+def _answers(
+    args: argparse.Namespace, system: str, bundle_path: Path, bundle: Bundle | None, signals: Signals
+) -> Answers:
+    link = args.link or _ask(
+        args, "How does nisse reach the device: serial (Modbus on RS-485) or mqtt?", _usual_link(system)
+    )
     if link not in LINKS:
         raise InitError(f"no link is called {link!r}; known here: {', '.join(LINKS)}")
     port = ""
     if link == "serial":
-        port = args.serial_port or _ask(args, "Which serial port?", _first_port())
+        port = args.serial_port or _ask(
+            args, "Which serial port (the names under /dev/serial/by-id stay the same)?", _first_port()
+        )
+    meter_at = args.meter_at or (_asked_meter(args) if wants_meter(signals) else "none")
+    if meter_at not in METERS:
+        raise InitError(f"no meter stands at {meter_at!r}; known here: {', '.join(METERS)}")
+    heat_safe = args.heat_safe or (_asked_heat(args, heats(signals)) if heats(signals) > 0.0 else "")
+    timeout = args.device_timeout or _asked_timeout(args)
     key = args.trusted_key or (None if bundle is None else bundle.signer)
     return Answers(
-        name=args.name or _ask(args, "Name of the site?", system),
-        timezone=args.timezone or _ask(args, "Time zone?", machine_zone(LOCALTIME)),
+        name=args.name or _ask(args, "Name of the site (lower case, part of every topic)?", system),
+        timezone=args.timezone or _ask(args, "Time zone of the house?", machine_zone(LOCALTIME)),
         bundle=str(bundle_path),
         trusted_keys=() if key is None else (key,),
         link=link,
         serial_port=port,
-        mqtt_host=args.mqtt_host or _ask(args, "Which MQTT broker?", "127.0.0.1"),
+        mqtt_host=args.mqtt_host
+        or _ask(args, "Address of the MQTT broker, from which the forecasts come?", "127.0.0.1"),
         mqtt_port=args.mqtt_port or (8883 if args.mqtt_tls else 1883),
         mqtt_username=args.mqtt_username or _ask(args, "User name there (empty for none)?", "") or None,
         mqtt_tls=args.mqtt_tls,
+        meter_at=meter_at,
+        heat_safe=_power(heat_safe, heats(signals)),
+        device_timeout_s=_seconds(timeout),
         # The service may write nothing in /etc.
         store=str(STATE_DIRECTORY / "nisse.db") if args.path.absolute().is_relative_to(ETC) else None,
     )
+
+
+def _asked_meter(args: argparse.Namespace) -> str:
+    return _ask(
+        args,
+        "Where is the power of your house measured: house (consumption less sun, without the battery), grid (the meter "
+        "at the connection), or none?",
+        "house",
+    )
+
+
+def _asked_heat(args: argparse.Namespace, most_kw: float) -> str:
+    return _ask(
+        args,
+        "What shall a heat pump do while no thermometer can be read: a power in kW that keeps the house from getting "
+        f"cold, or {OWN_CONTROL} where it has a thermostat of its own?",
+        f"{most_kw / 3:.1f}",
+    )
+
+
+def _asked_timeout(args: argparse.Namespace) -> str:
+    return _ask(
+        args,
+        "After how many seconds without a word from nisse does the device go back to its own control (empty: it does "
+        "not, or you do not know)?",
+        "",
+    )
+
+
+def _power(answer: str, most_kw: float) -> str:
+    """The answer, if it is one. Raises InitError."""
+    if answer in {"", OWN_CONTROL}:
+        return answer
+    try:
+        known = 0.0 <= float(answer) <= most_kw
+    except ValueError:
+        known = False
+    if not known:
+        raise InitError(f"{answer!r} is no power between 0 and {most_kw:g} kW, nor {OWN_CONTROL}")
+    return answer
+
+
+def _seconds(answer: str) -> float | None:
+    """Raises InitError."""
+    try:
+        seconds = float(answer) if answer else None
+    except ValueError:
+        raise InitError(f"{answer!r} is no number of seconds") from None
+    return seconds
 
 
 def _ask(args: argparse.Namespace, question: str, default: str) -> str:

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from runtime.config import SiteFile, load_site
+from runtime.config import load_site
 from runtime.credentials import mqtt_password, mqtt_section
-from runtime.status_file import DEFAULT_DIRECTORY, Status, StatusError, read_status
+from runtime.status_file import DEFAULT_DIRECTORY, Status, StatusError, read_status, status_path
 from runtime.status_view import Style, view
 from runtime.systemd import Surroundings
 
@@ -56,12 +56,6 @@ def run(args: argparse.Namespace) -> int:
         return _show(args, listener.status, listener.wait)
     finally:
         listener.close()
-
-
-def status_path(site: SiteFile) -> Path:
-    """Where the daemon of this site writes its status: as the site file says, or the service's directory."""
-    named = site.status.file
-    return DEFAULT_DIRECTORY / f"{site.site.name}.json" if named is None else site.relative(named)
 
 
 def _show(args: argparse.Namespace, look: Callable[[], Status], wait: Callable[[float], None]) -> int:

@@ -213,6 +213,11 @@ def test_rules() -> None:
     assert rule_action(metered, {"meter": 1.0, "net_load": -1.5}, None, manifest) == (0.0, 1.0)
     assert rule_action(metered, {"meter": 1.0}, None, manifest) == (0.0, 1.0)
     assert rule_action(metered, {"net_load": -1.5}, None, manifest) == (1.5, 0.0)
+    at_grid = metered.model_copy(update={"meter_at": "grid"})
+    # The meter shows nothing bought while the battery covers 1.5 kW: it goes on.
+    assert rule_action(at_grid, {"meter": 0.0, "net_load": 9.0}, (0.0, 1.5), manifest) == (0.0, 1.5)
+    assert rule_action(at_grid, {"meter": -1.0}, (0.5, 0.0), manifest) == (1.5, 0.0)
+    assert rule_action(at_grid, {"meter": -1.0}, None, manifest) == (1.0, 0.0)
     assert rule_action(HoldRule(values={"charge": 5.0}), {}, None, manifest) == (2.0, 0.0)
     heat = ThermostatRule(kind="thermostat", action="inflow", measurement="level", set_point=0.5, band=0.2, on=0.9)
     tank = tiny_manifest()

@@ -16,10 +16,13 @@ from tiny_site import command, tiny_manifest
 from runtime.bundle import LIBRARY, write_bundle
 from runtime.commands.init import machine_zone
 from runtime.config import load_site
-from runtime.doctor import disk, processor, serial_port
+from runtime.doctor import daemon, disk, processor, serial_port
 from runtime.keys import SigningKey
+from runtime.manifest import Manifest
 from runtime.packing import pack
+from runtime.site_check import warnings
 from runtime.site_template import LINKS, USUAL
+from runtime.status_file import Status, write_status
 
 
 def nisse(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -34,13 +37,17 @@ def nisse(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]
     )
 
 
-def bundle(system: str, folder: Path, library: Path, key: SigningKey) -> Path:
-    """A packed bundle with the usual signals of a system; its controller is never asked."""
+def manifest_of(system: str) -> Manifest:
     usual = USUAL[system]
-    manifest = tiny_manifest(
+    return tiny_manifest(
         name=f"a {system}", system=system, states=usual.measured, actions=usual.actions, forecasts=usual.forecasts,
         dt_s=usual.cycle_s, limits=(), safety=None,
     )  # fmt: skip
+
+
+def bundle(system: str, folder: Path, library: Path, key: SigningKey) -> Path:
+    """A packed bundle with the usual signals of a system; its controller is never asked."""
+    manifest = manifest_of(system)
     files = {f"lib/{platform.machine()}/{LIBRARY}": library}
     directory = write_bundle(folder / "unpacked" / system, manifest, files, {"gain": 1.0}, {}, key)
     return pack(directory, folder / f"{system}.nisse")
@@ -62,6 +69,14 @@ def test_what_init_writes_is_accepted_by_check(
     site = load_site(tmp_path / "site.toml")
     assert site.rule.kind == {"battery": "self_consumption", "house": "thermostats"}[system]
     assert bool(site.serial) == (link == "serial")
+    # A lost forecast does not end self-consumption, and a house without readings is not left cold.
+    if system == "battery":
+        assert site.rule.meter in site.inputs  # type: ignore[union-attr]
+    else:
+        assert {output.safe * (1e-3 if output.unit == "W" else 1.0) for output in site.outputs.values()} == {0.5}
+        assert len({site.inputs[f"outdoor_{k}"].topic for k in range(6)}) == 1
+    assert warnings(site, manifest_of(system)) == ["bundle a " + system + " has no safety set; only the bounds of its "
+                                                    "actions are kept"]  # fmt: skip
     comments = [line for line in (tmp_path / "site.toml").read_text().splitlines() if "#" in line]
     assert len(comments) > 12
 
@@ -88,7 +103,7 @@ def test_the_questions_are_few_and_their_answers_are_obeyed(tmp_path: Path, libr
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )  # fmt: skip
     os.close(terminal)
-    answers = ["battery", "", "mqtt", "cellar", "Europe/Oslo", "192.0.2.1", 'no"body\\']
+    answers = ["battery", "", "mqtt", "grid", "120", "cellar", "Europe/Oslo", "192.0.2.1", 'no"body\\']
     os.write(screen, "".join(f"{answer}\n" for answer in answers).encode())
     said, _ = process.communicate(timeout=120)
     os.close(screen)
@@ -98,6 +113,29 @@ def test_the_questions_are_few_and_their_answers_are_obeyed(tmp_path: Path, libr
     assert written["site"] == {"name": "cellar", "timezone": "Europe/Oslo"}
     assert written["mqtt"]["host"] == "192.0.2.1" and written["mqtt"]["username"] == 'no"body\\'
     assert written["controller"]["bundle"] == "battery.nisse"
+    assert written["rule"] == {"kind": "self_consumption", "meter": "net_load_meter", "meter_at": "grid"}
+    assert written["inputs"]["net_load_meter"]["source"] == "mqtt"
+    assert written["outputs"]["power"]["device_timeout_s"] == 120.0
+
+
+@pytest.mark.parametrize(("heat", "safe", "said"), [("own", 1.5, "own thermostat"), ("0.7", 0.7, "not left cold"),
+                                                    ("0", 0.0, "gets cold"), ("", 0.5, "not left cold")])  # fmt: skip
+def test_what_a_heat_pump_does_without_readings_is_asked(heat: str, safe: float, said: str, tmp_path: Path) -> None:
+    options = ["--heat-safe", heat] if heat else []
+    done = nisse("init", "--system", "house", "--link", "serial", *options, "--yes", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    site = load_site(tmp_path / "site.toml")
+    assert [output.safe for output in site.outputs.values()] == [1000.0 * safe] * 4
+    assert site.text.count(said) == 4 and "keeps the last set-point" in site.text
+    cold = [text for text in warnings(site, manifest_of("house")) if "leaves the house cold" in text]
+    assert len(cold) == (4 if safe == 0.0 else 0)
+
+
+def test_a_battery_without_a_meter_is_warned_of(tmp_path: Path) -> None:
+    assert nisse("init", "--system", "battery", "--meter-at", "none", "--yes", cwd=tmp_path).returncode == 0
+    assert any(
+        "no self-consumption" in text for text in warnings(load_site(tmp_path / "site.toml"), manifest_of("battery"))
+    )
 
 
 @pytest.mark.parametrize(
@@ -110,6 +148,9 @@ def test_the_questions_are_few_and_their_answers_are_obeyed(tmp_path: Path, libr
         (["new.toml", "--system", "battery", "--name", "Æøå", "--yes"], "nothing is written"),
         (["new.toml", "--system", "battery", "--timezone", "Mars/Olympus", "--yes"], "Europe/Oslo"),
         (["new.toml", "--system", "battery", "--trusted-key", "mine", "--yes"], "nisse key show"),
+        (["new.toml", "--system", "house", "--heat-safe", "warm", "--yes"], "no power between 0 and 1.5 kW"),
+        (["new.toml", "--system", "house", "--heat-safe", "-1", "--yes"], "no power between 0 and 1.5 kW"),
+        (["new.toml", "--system", "battery", "--device-timeout", "soon", "--yes"], "no number of seconds"),
     ],
 )
 def test_what_cannot_be_written_is_not_written(
@@ -138,6 +179,24 @@ def test_the_doctor_sees_a_processor_that_cannot_run_the_solver(tmp_path: Path) 
     assert processor("aarch64", cpuinfo).verdict == "ok"
     assert processor("riscv64", cpuinfo).verdict == "warn"
     assert processor("x86_64", tmp_path / "gone").verdict == "warn"
+
+
+def test_the_doctor_says_what_the_daemon_says_of_its_inputs(tmp_path: Path) -> None:
+    file = tmp_path / "status.json"
+    assert list(daemon(file)) == []
+    inputs = {
+        "buy_price": {"validity": "ok", "problem": "does not reach the end of the horizon"},
+        "room_2": {"validity": "doubtful", "problem": "62.6 degC: the other rooms say otherwise; is it in °F?"},
+        "soc": {"validity": "ok", "problem": ""},
+    }
+    state = {"level": "mpc", "inputs": inputs, "notices": {"forecasts": "buy_price: does not reach the end"}}
+    write_status(file, Status("tank", 0.0, state))
+    said = [(f.verdict, f.subject) for f in daemon(file)]
+    assert said == [("warn", "notice forecasts"), ("warn", "input buy_price"), ("warn", "input room_2")]
+    write_status(file, Status("tank", 0.0, {"level": "rule", "inputs": {}, "notices": {}}))
+    assert [(f.verdict, f.text) for f in daemon(file)] == [("ok", "last seen at level rule, without a notice")]
+    file.write_text('{"notices": 7}')
+    assert list(daemon(file)) == []
 
 
 def test_the_doctor_prefers_names_that_stay(tmp_path: Path) -> None:
