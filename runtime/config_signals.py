@@ -13,6 +13,7 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 MQTT = "mqtt"
 BOARD_HOLD_S = 60.0
+WRITES_PER_DAY = 200
 
 
 def zone(name: str) -> tzinfo:
@@ -161,8 +162,12 @@ class OutputSection(Section):
     topic: str | None = None
     register_: Annotated[Register | None, Field(alias="register")] = None
     channel: Channel | None = None
-    refresh_s: Positive = 300.0
+    refresh_s: Positive = 1800.0
     """A value that did not change is written again after this; a change is written at once."""
+    writes_per_day: Annotated[int | None, Field(ge=1, le=1_000_000, strict=True)] = None
+    """The budget of a day; by default WRITES_PER_DAY, and none for a board, which holds its outputs in memory."""
+    step: Positive | None = None
+    """The device takes multiples of this, in the output's unit; by default whatever the register can hold."""
     readback: StrictBool = True
     device_timeout_s: Annotated[float | None, Field(ge=3, le=65535, strict=True)] = None
     """How long the device keeps a set-point that is not written again; a board with the framed protocol is told."""
@@ -188,6 +193,18 @@ class OutputSection(Section):
         return self
 
     @property
+    def write_budget(self) -> int | None:
+        """Writes a day; None for any number."""
+        if self.writes_per_day is not None:
+            return self.writes_per_day
+        return None if self.channel is not None else WRITES_PER_DAY
+
+    @property
+    def kept_alive(self) -> bool:
+        """The device must hear its set-point in time: it lets go of it by itself, so it does not keep it in flash."""
+        return self.channel is not None or self.device_timeout_s is not None
+
+    @property
     def hold_s(self) -> float:
         """How long a board with the framed protocol is asked to hold a set-point."""
         return BOARD_HOLD_S if self.device_timeout_s is None else self.device_timeout_s
@@ -195,8 +212,7 @@ class OutputSection(Section):
     @property
     def refresh_due_s(self) -> float:
         """A set-point is said again after this: three times within the device's own time-out, where it has one."""
-        limited = self.channel is not None or self.device_timeout_s is not None
-        return min(self.refresh_s, self.hold_s / 3) if limited else self.refresh_s
+        return min(self.refresh_s, self.hold_s / 3) if self.kept_alive else self.refresh_s
 
 
 def _is_plain_topic(topic: str) -> bool:

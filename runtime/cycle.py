@@ -320,10 +320,22 @@ class ControlLoop:
         else:
             offers[Level.SHIFTED_PLAN] = planned
         offers[Level.RULE] = self._rule(image, state) if state is not None else estimate.problem
+        for level, text in self._unheard().items():
+            if isinstance(offers[level], Candidate):
+                offers[level] = text
         for level in Level:
             if level < self.wishes.ceiling:
                 offers[level] = f"limited to {self.wishes.mode} by command"
         return offers
+
+    def _unheard(self) -> dict[Level, str]:
+        """A plan is none where an output does not arrive: the rule moves the others, and with no other nothing does."""
+        undelivered = self._actuator.undelivered()
+        if not undelivered:
+            return {}
+        text = "; ".join(f"output {name}: {problem}" for name, problem in undelivered.items())
+        alone = len(undelivered) == len(self.policy.site.outputs)
+        return {level: text for level in Level if level < Level.RULE or (alone and level is Level.RULE)}
 
     def _rule(self, image: ProcessImage, state: Vector) -> Candidate | str:
         last = None if self._last is None else self._last.action

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from runtime.actuator import Actuator
+from runtime.actuator import Actuator, ranges
 from runtime.bundle import Bundle
 from runtime.clock import Clock
 from runtime.config import SiteFile
@@ -42,9 +42,11 @@ from runtime.succession import Succession
 from runtime.surface import Places, Surface
 from runtime.trial import Outcome
 from runtime.wiring import Links, open_links
+from runtime.write_budget import WriteBudget
 
-# Under which name the log keeps what the operator wants.
+# Under which names the log keeps what the operator wants, and how often devices were written today.
 WISHES = "wishes"
+WRITES = "writes"
 FORECAST_MEMORY_S = 26 * 3600.0
 # How long devices are told their safe values, again and again, before the daemon gives up and says so. A service
 # manager must wait longer than that (TimeoutStopSec).
@@ -92,13 +94,17 @@ class Daemon:
         self._left_safe: bool | None = None
         self._begun = time.perf_counter()
         self.links: Links = open_links(site, clock, lockstep=lockstep, dry=dry, credentials=credentials)
-        self.actuator = Actuator(site.outputs, self.links.sinks(dry=dry), clock)
+        self._writes = {name: output.write_budget for name, output in site.outputs.items()}
+        # Before the log is open, so that devices can be left safe from the first moment on.
+        unkept = WriteBudget(self._writes, site.zone, clock)
+        self.actuator = Actuator(site.outputs, self.links.sinks(dry=dry), clock, unkept, {})
         self.surface = Surface(site, clock, self.links.mqtt, Places() if dry or places is None else places)
         self._rate, self._hour = RateLimit(), RateLimit(COMMANDS_PER_HOUR / 3600.0, COMMANDS_PER_HOUR)
         # The log of the machine is bounded too: commands one by one while they are few, then their number.
         self._each_told, self._sum_told = RateLimit(COMMANDS_PER_HOUR / 3600.0, COMMANDS_PER_HOUR), RateLimit(0.01, 1)
         self._untold = 0
         self._level: Level | None = None
+        self._unheard = False
         self._succession: Succession | None = None
         self._newcomer: Bundle | None = None
         self._policy: Policy | None = None
@@ -117,6 +123,7 @@ class Daemon:
         # Started before anything connects: the child loads its solver meanwhile.
         self._policy = self._succession.started(self._site, bundle, first=True)
         self._journal = None if self._dry else Journal(self._site, self.clock, self._notice)
+        self.actuator.allot(self._write_budget(), ranges(self._site.outputs, bundle.manifest.actions))
         self.surface.open()
         if self.links.mqtt is not None:
             self.links.mqtt.start()
@@ -162,6 +169,9 @@ class Daemon:
             text = f"level {cycle.level.label}{f': {cycle.reason}' if cycle.reason else ''}"
             log.log(logging.WARNING if worse else logging.INFO, "%s", text)
             self._level = cycle.level
+        self._unheard = any(not written.arrived for written in cycle.outputs.values())
+        for name, text in self.actuator.notices().items():
+            self._notice(f"output {name}", text)
         for subject, remarks in (("forecasts", cycle.image.makeshift), ("readings", cycle.policy.doubts.standing)):
             self._notice(subject, "; ".join(f"{name}: {text}" for name, text in remarks.items()))
         self._say(cycle)
@@ -179,8 +189,8 @@ class Daemon:
 
     @property
     def degraded(self) -> bool:
-        """Whether the last cycle was not the optimiser's, so that the next should not wait for the grid."""
-        return self._level is not Level.MPC
+        """Whether the last cycle was not the optimiser's, or did not arrive: the next should not wait for the grid."""
+        return self._level is not Level.MPC or self._unheard
 
     def between(self) -> None:
         """What is due between cycles: commands, and set-points that failed or must be refreshed."""
@@ -312,6 +322,15 @@ class Daemon:
         ):
             for (name, later_s), value in zip(columns, row, strict=True):
                 self._in_force.memory.recall(name, time_s + later_s, value)
+
+    def _write_budget(self) -> WriteBudget:
+        journal = self._journal
+        if journal is None:
+            return WriteBudget(self._writes, self._site.zone, self.clock)
+        kept_text = journal.kept(WRITES)
+        return WriteBudget(
+            self._writes, self._site.zone, self.clock, lambda text: journal.keep(WRITES, text), kept_text
+        )
 
     def _append(self, cycle: Cycle) -> None:
         if self._journal is not None:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import datetime, tzinfo
 from typing import Any
 
+from runtime.actuator import Written
 from runtime.bundle import Bundle
 from runtime.config import SiteFile
 from runtime.cycle import Cycle, Timing, TrialStep
@@ -30,6 +31,7 @@ def state_document(cycle: Cycle, bundle: Bundle, site: SiteFile, notices: dict[s
         "inputs": _inputs(cycle, bundle.manifest),
         "action": action_document(cycle, bundle.manifest),
         **_details(cycle),
+        "outputs": {name: _output(written) for name, written in cycle.outputs.items()},
         **_decision_for_people(cycle, site.zone),
         "bundle": {
             "name": bundle.manifest.name,
@@ -55,9 +57,7 @@ def plan_document(cycle: Cycle, bundle: Bundle, site: SiteFile) -> dict[str, Any
         "start": _iso(plan.time_s, site.zone),
         "step_s": plan.dt_s,
         "level": cycle.level.label,
-        "signals": {
-            s.name: {"unit": s.unit, "values": [round(row[k], DECIMALS) for row in rows]} for s, k, rows in columns
-        },
+        "signals": {s.name: {"unit": s.unit, "values": [shown(row[k]) for row in rows]} for s, k, rows in columns},
         "forecasts": {} if forecast is None else _forecasts(manifest, forecast),
     }
 
@@ -148,9 +148,25 @@ def _details(cycle: Cycle) -> dict[str, Any]:
         "solver": solver,
         "limits": [] if cycle.limited is None else list(cycle.limited.limits),
         "filter": safety,
-        "outputs": {n: {"value": round(w.value, DECIMALS), "problem": w.problem} for n, w in cycle.outputs.items()},
+        "outputs": {n: {"value": shown(w.value), "problem": w.problem} for n, w in cycle.outputs.items()},
         **_decision(cycle),
     }
+
+
+def _output(written: Written) -> dict[str, Any]:
+    """A set-point for people: also what waits, and how often it was written today."""
+    found: dict[str, Any] = {"value": shown(written.value), "problem": written.problem}
+    if written.wanted is not None:
+        found["wanted"] = shown(written.wanted)
+    if written.writes is not None:
+        usage = written.writes
+        found["writes"] = {"today": usage.today, "budget": usage.budget, "kept_alive": usage.kept_alive}
+    return found
+
+
+def shown(value: float) -> float:
+    """Rounded for people and charts; what rounds to nothing is 0, and not -0."""
+    return round(value, DECIMALS) + 0.0
 
 
 def _decision(cycle: Cycle) -> dict[str, Any]:
@@ -182,7 +198,7 @@ def _input(sample: Sample, unit: str, cycle: Cycle) -> dict[str, Any]:
         column = cycle.image.columns.get(sample.name)
         value = None if column is None else column[0]
     return {
-        "value": None if value is None else round(value, DECIMALS),
+        "value": None if value is None else shown(value),
         "unit": unit,
         "age_s": None if sample.age_s is None else round(sample.age_s, 3),
         "validity": sample.validity.value,

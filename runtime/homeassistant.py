@@ -63,6 +63,7 @@ def discovery(site: SiteFile, manifest: Manifest, version: str) -> dict[str, Any
         **{f"input_{s.name}": _input(s, prefix) for s in all_inputs(site.rule, manifest)},
         **{f"action_{a.name}": _action(a) for a in manifest.actions},
         **{f"output_{_key(name)}": _output(name, output, prefix) for name, output in site.outputs.items()},
+        **{f"writes_{_key(name)}": _writes(name) for name in site.outputs},
         "mode": _mode(prefix),
         **{CAP_PREFIX + a.name: _cap(a, prefix) for a in manifest.actions if a.lower < a.upper},
         "decide_now": _button(prefix),
@@ -145,6 +146,18 @@ def _output(name: str, output: OutputSection, prefix: str) -> Component:
         **_measured_in(_SHOWN.get(output.unit, _Shown(output.unit))),
         "value_template": f"{{{{ {found}.value }}}}",
         **_available(prefix, in_force),
+    }
+
+
+def _writes(name: str) -> Component:
+    """How often the device was written today; the budget and the writes that keep it alive are in `state`."""
+    return {
+        "p": "sensor",
+        "name": f"Writes today {name}",
+        "state_class": "total_increasing",
+        "value_template": f"{{{{ (value_json.outputs[{json.dumps(name)}].writes | default({{}}, true)).today }}}}",
+        "entity_category": "diagnostic",
+        "icon": "mdi:counter",
     }
 
 

@@ -67,6 +67,13 @@ def _families(snapshot: Snapshot, monotonic_s: float) -> Iterator[list[str]]:
     yield _family("nisse_output", "gauge", "Set-points.", [({"output": n}, o["value"]) for n, o in outputs])
     in_force = [({"output": n}, float(not o["problem"])) for n, o in outputs]
     yield _family("nisse_output_in_force", "gauge", "1 while the device has its set-point.", in_force)
+    writes = {name: output["writes"] for name, output in outputs if output.get("writes")}
+    for key, name, text in (
+        ("today", "nisse_output_writes_today", "Writes to the device that count, since midnight."),
+        ("budget", "nisse_output_write_budget", "How many may be made in a day."),
+        ("kept_alive", "nisse_output_keepalives_today", "Writes that the device's own time-out asks for."),
+    ):
+        yield _family(name, "gauge", text, [({"output": n}, usage[key]) for n, usage in writes.items()])
     changed = float(state["filter"]["changed"])
     yield _family("nisse_filter_changed", "gauge", "1 if the safety filter changed the action.", [({}, changed)])
     yield _family("nisse_notices", "gauge", "Troubles that do not stop control.", [({}, float(len(state["notices"])))])

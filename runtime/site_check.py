@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from runtime.bundle import Bundle, open_bundle
 from runtime.config import SelfConsumptionRule, SiteFile, ThermostatRule, ThermostatsRule
+from runtime.config_signals import OutputSection
 from runtime.errors import ConfigError
 from runtime.manifest import Manifest, SignalSpec
 from runtime.rules import all_inputs, meters, rule_signals
 from runtime.toml_lines import did_you_mean
 from runtime.units import conversion
+
+DAY_S = 86400.0
 
 
 def open_site_bundle(site: SiteFile, unpack_dir: Path | None = None) -> Bundle:
@@ -91,6 +95,7 @@ def warnings(site: SiteFile, manifest: Manifest) -> list[str]:
     if manifest.safety is None:
         found.append(f"bundle {manifest.name} has no safety set; only the bounds of its actions are kept")
     found += _left_alone(site)
+    found += [f"outputs.{name}: {text}" for name, output in site.outputs.items() if (text := _too_often(output))]
     rhythm = site.rhythm(manifest.decide_every_s)
     if not rhythm.on_cycles and not rhythm.every_cycle:
         found.append(
@@ -115,6 +120,24 @@ def _left_alone(site: SiteFile) -> list[str]:
         for name, output in site.outputs.items()
         if output.safe == 0.0 and heats & set(output.combine)
     ]
+
+
+def _too_often(output: OutputSection) -> str:
+    """What an unchanged set-point alone takes of the budget of writes, where that is more than all of it."""
+    a_day, budget = round(DAY_S / output.refresh_due_s), output.write_budget
+    if budget is None or a_day <= budget:
+        return ""
+    least_s = math.ceil(DAY_S / budget)
+    if output.kept_alive and output.hold_s / 3 <= output.refresh_s:
+        return (
+            f"device_timeout_s = {output.hold_s:g} takes {a_day} writes a day to keep the device alive, beside a "
+            f"budget of {budget}; see in its manual that the register is kept in memory and not in EEPROM or flash, "
+            f"or give device_timeout_s = {3 * least_s} if it can be told"
+        )
+    return (
+        f"refresh_s = {output.refresh_s:g} asks for {a_day} writes a day of a budget of {budget}; "
+        f"give refresh_s = {least_s} or more, or writes_per_day where the device's manual allows it"
+    )
 
 
 def _check_rule(site: SiteFile, actions: dict[str, SignalSpec], inputs: dict[str, SignalSpec]) -> None:

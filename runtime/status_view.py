@@ -102,9 +102,21 @@ def _outputs(state: Mapping[str, Any], style: Style, written: str) -> list[str]:
     for name, output in state.get("outputs", {}).items():
         problem = output.get("problem")
         verdict = style.bad(problem) if problem else style.good(written)
-        lines.append(f"  {name:<{LABEL_WIDTH}} {output['value']:>9.4g} {'':<8} {'':>10}  {verdict}")
+        more = style.dim(_writes(output))
+        lines.append(f"  {name:<{LABEL_WIDTH}} {output['value']:>9.4g} {'':<8} {'':>10}  {verdict}  {more}".rstrip())
     limits = [*state.get("limits", []), *state.get("filter", {}).get("limits", [])]
     return [*lines, *([f"  {'changed by':<{LABEL_WIDTH}} {', '.join(limits)}"] if limits else [])]
+
+
+def _writes(output: Mapping[str, Any]) -> str:
+    """How often it was written today, and what waits because that was nearly too often."""
+    usage = output.get("writes")
+    if not usage:
+        return ""
+    budget = f" of {usage['budget']}" if usage.get("budget") is not None else ""
+    alive = f", {usage['kept_alive']} more to keep alive" if usage.get("kept_alive") else ""
+    waits = f"; {output['wanted']:.4g} waits" if output.get("wanted") is not None else ""
+    return f"{usage['today']}{budget} writes today{alive}{waits}"
 
 
 def _plan(plan: Mapping[str, Any], width: int, style: Style) -> list[str]:

@@ -14,7 +14,7 @@ from runtime.bundle import Bundle
 from runtime.clock import Clock
 from runtime.config import SiteFile
 from runtime.cycle import Cycle
-from runtime.documents import DECIMALS, plan_document, state_document
+from runtime.documents import plan_document, shown, state_document
 from runtime.errors import BundleError, LinkError
 from runtime.files import open_plain, read_inside
 from runtime.homeassistant import discovery, discovery_topic
@@ -96,7 +96,7 @@ class Surface:
             },
         }
         # The log keeps actions in full.
-        state["action"] = {name: round(value, DECIMALS) for name, value in state["action"].items()}
+        state["action"] = {name: shown(value) for name, value in state["action"].items()}
         state["bundle"]["available"] = self._available(bundle)
         plan = plan_document(cycle, bundle, self.site)
         state = plain_document(state, LONGEST_SAID)

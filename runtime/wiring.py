@@ -12,6 +12,7 @@ from runtime.clock import Clock
 from runtime.config import SiteFile
 from runtime.config_signals import MQTT, OutputSection
 from runtime.credentials import mqtt_password, mqtt_section
+from runtime.delivery import IN_FORCE, Delivery, unsent
 from runtime.signals import Arrival
 
 if TYPE_CHECKING:
@@ -32,10 +33,10 @@ class MqttSink:
     session: int = 0
     """The link itself says again what it said, after every reconnect."""
 
-    def write(self, name: str, output: OutputSection, value: float) -> str:
+    def write(self, name: str, output: OutputSection, value: float) -> Delivery:
         assert output.topic is not None  # validated with the site file
         self.link.say(output.topic, f"{value:.12g}", retain=False)
-        return "" if self.link.connected else "no connection to the broker"
+        return IN_FORCE if self.link.connected else unsent("no connection to the broker")
 
     def insist(self) -> None:
         """The link tries on by itself."""
@@ -54,12 +55,14 @@ class ModbusSink:
     def session(self) -> int:
         return self.link.session
 
-    def write(self, name: str, output: OutputSection, value: float) -> str:
+    def write(self, name: str, output: OutputSection, value: float) -> Delivery:
         assert output.register_ is not None  # validated with the site file
         told = output.timeout_register, output.device_timeout_s
         timeout = (told[0], told[1]) if told[0] is not None and told[1] is not None else None
-        problem = self.link.write(output.register_, value, readback=output.readback, timeout=timeout)
-        return f"{self.link.name}: {problem}" if problem else ""
+        within = None if output.step is None else output.step / 2
+        return self.link.write(output.register_, value, readback=output.readback, within=within, timeout=timeout).of(
+            self.link.name
+        )
 
     def insist(self) -> None:
         self.link.insist()
@@ -78,10 +81,9 @@ class FramedSink:
     def session(self) -> int:
         return self.link.session
 
-    def write(self, name: str, output: OutputSection, value: float) -> str:
+    def write(self, name: str, output: OutputSection, value: float) -> Delivery:
         assert output.channel is not None  # validated with the site file
-        problem = self.link.write(output.channel, value, hold_s=output.hold_s)
-        return f"{self.link.name}: {problem}" if problem else ""
+        return self.link.write(output.channel, value, hold_s=output.hold_s).of(self.link.name)
 
     def insist(self) -> None:
         self.link.insist()
@@ -96,8 +98,8 @@ class DrySink:
 
     session: int = 0
 
-    def write(self, name: str, output: OutputSection, value: float) -> str:
-        return ""
+    def write(self, name: str, output: OutputSection, value: float) -> Delivery:
+        return IN_FORCE
 
     def insist(self) -> None:
         pass

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from runtime.clock import Clock
 from runtime.config_signals import Channel, SerialSection
+from runtime.delivery import IN_FORCE, Delivery, unsent
 from runtime.links import frames
 from runtime.links.frames import Board, Frame, FrameError, FrameReader
 from runtime.links.last_good import LastGood
@@ -77,23 +78,33 @@ class FramedLink:
         problem = self._worker.run(job)
         return self._arrivals.take(channels, problem, self._clock.monotonic())
 
-    def write(self, channel: Channel, value: float, *, hold_s: float) -> str:
-        """Tell an output its set-point, to be held for hold_s; the problem, or an empty string when it is in force."""
+    def write(self, channel: Channel, value: float, *, hold_s: float) -> Delivery:
+        """Tell an output its set-point, to be held for hold_s."""
         raw = channel.raw(value)
         try:
             payload = frames.write_payload(channel.number, raw, max(1, round(hold_s)))
         except FrameError as error:
-            return str(error)
+            return unsent(str(error))
         found: list[tuple[int, int]] = []
+        refused: list[str] = []
 
         def job() -> None:
-            found.append(self._port.write(payload))
-            self._told.add(channel.number)
+            try:
+                found.append(self._port.write(payload))
+            except DeviceRefusedError as error:
+                refused.append(str(error))
+            else:
+                self._told.add(channel.number)
 
         problem = self._worker.run(job)
-        if not problem and found[0] != (channel.number, raw):
-            return f"channel {found[0][0]} holds {found[0][1]} after writing {raw} to channel {channel.number}"
-        return problem
+        if refused:
+            return Delivery(refused[0], arrived=False)
+        if problem:
+            return unsent(problem)
+        if found[0] != (channel.number, raw):
+            text = f"channel {found[0][0]} holds {found[0][1]} after writing {raw} to channel {channel.number}"
+            return Delivery(text, arrived=True)
+        return IN_FORCE
 
     def insist(self) -> None:
         """The next request is made at once, also if the last one failed."""

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from runtime.clock import Clock
 from runtime.config_signals import Register, SerialSection
+from runtime.delivery import IN_FORCE, Delivery, unsent
 from runtime.links.last_good import LastGood
 from runtime.links.registers import decode, encode, words_of
-from runtime.links.worker import DeviceError, DeviceRefusedError, Worker
+from runtime.links.worker import LATE, DeviceError, DeviceRefusedError, Worker
 from runtime.literals import NoValueError
 from runtime.signals import Arrival
 
@@ -58,9 +59,15 @@ class ModbusLink:
         return self._arrivals.take(registers, problem, self._clock.monotonic())
 
     def write(
-        self, register: Register, value: float, *, readback: bool, timeout: tuple[Register, float] | None = None
-    ) -> str:
-        """Write a set-point and, if asked, read it back; the problem, or an empty string when it is in force.
+        self,
+        register: Register,
+        value: float,
+        *,
+        readback: bool,
+        within: float | None = None,
+        timeout: tuple[Register, float] | None = None,
+    ) -> Delivery:
+        """Write a set-point and, if asked, read it back: it is in force if that is the same or `within` so much of it.
 
         timeout: where the device keeps its own time-out and what it shall be; told once, and again after a failure.
         """
@@ -68,24 +75,29 @@ class ModbusLink:
             words = encode(value, register)
             setting = None if timeout is None else (timeout[0], encode(timeout[1], timeout[0]))
         except ValueError as error:
-            return str(error)
+            return unsent(str(error))
+        steps: list[str] = []
         found: list[Sequence[int]] = []
 
         def job() -> None:
-            if setting is not None:
-                self._port.set_once(*setting)
-            self._port.exchange(register, words)
-            if readback:
-                found.append(self._port.exchange(register, None))
+            steps.append("begun")
+            try:
+                if setting is not None:
+                    self._port.set_once(*setting)
+                self._port.exchange(register, words)
+                steps.append("written")
+                if readback:
+                    found.append(self._port.exchange(register, None))
+            except DeviceRefusedError as error:  # an answer all the same: the line is in order
+                steps.append(str(error))
 
         problem = self._worker.run(job)
-        if not problem and readback and list(found[0]) != words:
-            try:
-                held = f"{decode(found[0], register):g}"
-            except ValueError as error:
-                held = str(error)
-            return f"read back {held} after writing {value:g}"
-        return problem
+        arrived = "written" in steps
+        if problem or not arrived or (readback and not found):
+            text = problem or (f"written, but not read back: {steps[-1]}" if arrived else steps[-1])
+            # What takes too long may well be written after all.
+            return Delivery(text, arrived, answered=arrived or not problem or (problem == LATE and bool(steps)))
+        return _compared(register, value, words, found[0], within) if readback else IN_FORCE
 
     def insist(self) -> None:
         """The next request is made at once, also if the last one failed."""
@@ -94,6 +106,21 @@ class ModbusLink:
     def close(self) -> None:
         """Stop the thread and free the port."""
         self._worker.stop()
+
+
+def _compared(
+    register: Register, value: float, words: Sequence[int], found: Sequence[int], within: float | None
+) -> Delivery:
+    """Whether what was read back is what was written."""
+    if list(found) == list(words):
+        return IN_FORCE
+    try:
+        held = decode(found, register)
+    except ValueError as error:
+        return Delivery(f"read back nothing ({error}) after writing {value:g}")
+    if within is not None and abs(held - value) <= within * (1 + 1e-9):
+        return IN_FORCE
+    return Delivery(f"read back {held:g} after writing {value:g}")
 
 
 class _Port:

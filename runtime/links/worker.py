@@ -20,6 +20,7 @@ from runtime.clock import Clock
 BACKOFF_FIRST_S = 1.0
 BACKOFF_LAST_S = 60.0
 MAX_JOBS = 8
+LATE = "no answer in time"
 
 log = logging.getLogger("nisse.serial")
 
@@ -69,7 +70,7 @@ class Worker:
             return "busy with earlier requests"
         except FutureTimeoutError:
             future.cancel()
-            return "no answer in time"
+            return LATE
         except DeviceError as error:
             return str(error)
         return ""

@@ -67,7 +67,7 @@ def until(condition: Callable[[], bool], timeout_s: float = 40.0) -> bool:
 
 
 def test_set_points_reach_the_pins_and_fall_when_the_host_is_silent(board: BoardProcess, link: FramedLink) -> None:
-    assert link.write(POWER, 0.5, hold_s=3) == "" and link.write(RELAY, 1, hold_s=9) == ""
+    assert link.write(POWER, 0.5, hold_s=3).problem == "" and link.write(RELAY, 1, hold_s=9).problem == ""
     assert board.wait_output(0, 500, 5.0) and board.wait_output(1, 1, 5.0)
     session = link.session
     assert board.wait_output(0, 0, 20.0)
@@ -82,27 +82,27 @@ def test_set_points_reach_the_pins_and_fall_when_the_host_is_silent(board: Board
 
 
 def test_what_the_board_does_not_take_is_refused(board: BoardProcess, link: FramedLink) -> None:
-    assert "does not take such a value" in link.write(POWER, 1.001, hold_s=60)
-    assert "does not take such a value" in link.write(POWER, -0.001, hold_s=60)
-    assert "does not take such a value" in link.write(RELAY, 2, hold_s=60)
-    assert "no such channel" in link.write(Channel(number=3), 1, hold_s=60)
-    assert "do not fit" in link.write(POWER, 1e9, hold_s=60)
+    assert "does not take such a value" in link.write(POWER, 1.001, hold_s=60).problem
+    assert "does not take such a value" in link.write(POWER, -0.001, hold_s=60).problem
+    assert "does not take such a value" in link.write(RELAY, 2, hold_s=60).problem
+    assert "no such channel" in link.write(Channel(number=3), 1, hold_s=60).problem
+    assert "do not fit" in link.write(POWER, 1e9, hold_s=60).problem
     assert "no input 9" in link.read({"other": Channel(number=9)})["other"].problem
     assert link.problem == ""  # refusals are no trouble with the line: nothing is left alone for them
-    assert link.write(POWER, 1.0, hold_s=60) == ""
+    assert link.write(POWER, 1.0, hold_s=60).problem == ""
     assert board.wait_output(0, 1000, 5.0)
 
 
 def test_port_gone_and_back_under_another_name(board: BoardProcess, link: FramedLink) -> None:
-    assert link.write(RELAY, 1, hold_s=60) == ""
+    assert link.write(RELAY, 1, hold_s=60).problem == ""
     session = link.session
     board.stop()
     begun = time.monotonic()
-    problems = [link.write(RELAY, 1, hold_s=60) for _ in range(100)]
+    problems = [link.write(RELAY, 1, hold_s=60).problem for _ in range(100)]
     assert all(problems) and time.monotonic() - begun < 5.0  # left alone, not tried a hundred times
-    assert until(lambda: "is not there" in link.write(RELAY, 1, hold_s=60))
+    assert until(lambda: "is not there" in link.write(RELAY, 1, hold_s=60).problem)
     board.start()
-    assert until(lambda: link.write(RELAY, 1, hold_s=60) == "")
+    assert until(lambda: link.write(RELAY, 1, hold_s=60).problem == "")
     assert link.session != session and board.wait_output(1, 1, 5.0)
 
 
@@ -125,7 +125,7 @@ def test_any_bytes_and_the_board_still_answers(board: BoardProcess, link: Framed
     os.close(line)
     print(f"{sent} bytes tried on {kind}")
     assert until(lambda: link.read(VOLTAGE)["voltage"].problem in ("", "nothing connected to input 2"))
-    assert until(lambda: link.write(POWER, 0.25, hold_s=60) == "") and board.wait_output(0, 250, 10.0)
+    assert until(lambda: link.write(POWER, 0.25, hold_s=60).problem == "") and board.wait_output(0, 250, 10.0)
 
 
 @pytest.fixture
@@ -140,14 +140,14 @@ def test_a_voltage_is_read_and_a_reset_is_noticed(emulator: BoardProcess) -> Non
     link = FramedLink("board", section, SystemClock(), deadline_s=20.0)
     emulator.tell("input 2 1250")
     assert until(lambda: abs((link.read(VOLTAGE)["voltage"].value or 0.0) - 1.25) <= 0.005)  # type: ignore[operator]
-    assert link.write(RELAY, 1, hold_s=600) == "" and emulator.wait_output(1, 1, 5.0)
+    assert link.write(RELAY, 1, hold_s=600).problem == "" and emulator.wait_output(1, 1, 5.0)
     session = link.session
     emulator.tell("reset")
     assert until(lambda: link.read(VOLTAGE)["voltage"].problem == "" and link.session > session)
     settled = link.session
     link.read(VOLTAGE)
     assert link.session == settled  # told once
-    assert link.write(RELAY, 1, hold_s=600) == ""
+    assert link.write(RELAY, 1, hold_s=600).problem == ""
     link.close()
     emulator.stop()
 

@@ -13,6 +13,7 @@ from answering import Answering
 from hil.serial_line import SerialLine
 from runtime.clock import LockstepClock
 from runtime.config_signals import Channel, SerialSection
+from runtime.delivery import IN_FORCE, Delivery
 from runtime.links import frames
 from runtime.links.framed import FramedLink
 from runtime.links.frames import Frame, FrameReader
@@ -96,7 +97,7 @@ def test_any_bytes_for_an_answer(line: SerialLine) -> None:
         assert arrival.problem or isinstance(arrival.value, float)
         if not arrival.problem:
             values.add(arrival.value)
-        assert isinstance(link.write(OUTPUT, 1.0, hold_s=60), str)
+        assert isinstance(link.write(OUTPUT, 1.0, hold_s=60), Delivery)
     print(f"{answering.answered} answers of any bytes tried")
     assert answering.answered > ROUNDS and 21.5 in values
     answering.stop()
@@ -125,7 +126,7 @@ def test_answers_that_belong_to_another_request_are_not_taken(line: SerialLine) 
 def test_what_the_board_says_of_itself_makes_set_points_be_said_again(line: SerialLine) -> None:
     board = Board()
     link, answering = open_link(line, LockstepClock()), Answering(line, board.serve)
-    assert link.write(OUTPUT, 1.0, hold_s=60) == ""
+    assert link.write(OUTPUT, 1.0, hold_s=60) == IN_FORCE
     link.read({"x": INPUT})
     session = link.session
     board.held = 0  # the hold time was over before the refresh came

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import UTC
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,12 @@ from hil.serial_line import SerialLine
 from runtime.actuator import Actuator
 from runtime.clock import LockstepClock, SystemClock
 from runtime.config_signals import OutputSection, Register, SerialSection
+from runtime.delivery import IN_FORCE, Delivery
 from runtime.links.modbus import ModbusLink
 from runtime.links.worker import BACKOFF_FIRST_S, BACKOFF_LAST_S
 from runtime.signals import Arrival
 from runtime.wiring import ModbusSink
+from runtime.write_budget import WriteBudget
 
 LEVEL = Register(kind="input", address=0, scale=0.001)
 INFLOW = Register(kind="holding", address=10, type="int16", scale=0.001)
@@ -55,7 +58,7 @@ def test_any_bytes_for_an_answer(line: SerialLine) -> None:
         clock.set(100.0 * k)  # past every back-off
         arrival = link.read({"level": LEVEL})["level"]
         assert arrival.problem or isinstance(arrival.value, float)
-        assert isinstance(link.write(INFLOW, 0.1, readback=True), str)
+        assert isinstance(link.write(INFLOW, 0.1, readback=True), Delivery)
     assert answering.answered > FRAMES
     print(f"{answering.answered} answers of any bytes tried")
     answering.stop()
@@ -67,16 +70,16 @@ def test_read_write_and_read_back(line: SerialLine) -> None:
     device = ModbusDevice(line, registers, time.monotonic)
     link = ModbusLink("device", section(line), SystemClock(), deadline_s=5.0)
     assert link.read({"level": LEVEL})["level"].value == pytest.approx(0.321)
-    assert link.write(INFLOW, -1.5, readback=True) == ""
+    assert link.write(INFLOW, -1.5, readback=True) == IN_FORCE
     assert registers.holding[10] == 0x10000 - 1500
-    assert "does not fit" in link.write(INFLOW, 40.0, readback=True)
+    assert "does not fit" in link.write(INFLOW, 40.0, readback=True).problem
     device.answer = "exception"
-    assert "refused register 10 (exception 6)" in link.write(INFLOW, 0.0, readback=True)
+    assert "refused register 10 (exception 6)" in link.write(INFLOW, 0.0, readback=True).problem
     assert "refused" in link.read({"level": LEVEL})["level"].problem
     device.answer = "normal"  # the line was in order all along: no waiting
-    assert link.write(INFLOW, 0.0, readback=True) == ""
+    assert link.write(INFLOW, 0.0, readback=True) == IN_FORCE
     missing = Register(kind="holding", address=11)
-    assert "exception 2" in link.write(missing, 1.0, readback=False)
+    assert "exception 2" in link.write(missing, 1.0, readback=False).problem
     link.close()
     device.close()
 
@@ -90,7 +93,7 @@ def test_a_dead_port_and_a_silent_device_do_not_block(line: SerialLine) -> None:
     # Left alone for a while: many requests cost nothing.
     begun = time.monotonic()
     for _ in range(200):
-        assert link.write(INFLOW, 0.0, readback=True)
+        assert link.write(INFLOW, 0.0, readback=True).problem
     assert time.monotonic() - begun < 1.0
     line.unplug()
     clock.set(3600.0)
@@ -116,7 +119,7 @@ def test_the_deadline_holds_while_a_device_is_slow(line: SerialLine) -> None:
     assert time.monotonic() - begun < 0.9
     assert arrival.value == pytest.approx(0.001) and arrival.problem == "no answer in time"
     # A set-point that waited too long in the queue must not be written after all.
-    assert link.write(INFLOW, 0.5, readback=False) == "no answer in time"
+    assert link.write(INFLOW, 0.5, readback=False).problem == "no answer in time"
     device.answer = "normal"
     time.sleep(1.5)
     assert registers.holding[10] == 0
@@ -198,7 +201,8 @@ def test_writes_are_kind_to_flash_and_set_the_devices_own_time_out(line: SerialL
     registers = Registers(holding={10: 0, 20: 60})
     device = ModbusDevice(line, registers, clock.monotonic)
     link = ModbusLink("device", section(line), clock, deadline_s=None)
-    actuator = Actuator({"inflow": output}, {"device": ModbusSink(link)}, clock)
+    budget = WriteBudget({"inflow": output.write_budget}, UTC, clock)
+    actuator = Actuator({"inflow": output}, {"device": ModbusSink(link)}, clock, budget, {"inflow": (-1.0, 1.0)})
     for minute in range(24 * 60):
         clock.set(60.0 * minute)
         if minute == 700:
