@@ -115,6 +115,8 @@ class Block:
     states: tuple[Signal, ...] = ()
     actions: tuple[Signal, ...] = ()
     auxiliaries: tuple[Signal, ...] = ()
+    exclusive: tuple[tuple[str, str], ...] = ()
+    """Pairs of its actions of which at most one is on at a stage."""
     forecasts: tuple[Forecast, ...] = ()
     theta: tuple[Parameter, ...] = ()
     ports: Callable[[Scope], Ports] = _no_ports

@@ -86,6 +86,7 @@ def compose_blocks(house: House, blocks: Sequence[Block]) -> Problem:
         soft_terminal=function("soft_terminal", terminal_args, soft_e, "h") if soft_penalty_e.linear else None,
         soft_terminal_penalty=soft_penalty_e,
         hard=function("hard", stage_args, ca.vertcat(*hard), "g") if hard else None,
+        exclusive=tuple(chain.from_iterable(block.exclusive for block in blocks)),
         features=_features(layout, house.grid.stages, x.numel(), nd) if nz else None,
         prepare=_prepare(layout) if any(block.prepare for block in blocks) else None,
         decide_every_s=house.grid.hold_s,

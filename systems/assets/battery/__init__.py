@@ -95,6 +95,7 @@ def battery_block(house: House, battery: Battery) -> Block:
             Signal(f"{name}_charge", "kW", 0.0, battery.max_charge_kw, "AC power into the battery"),
             Signal(f"{name}_discharge", "kW", 0.0, battery.max_discharge_kw, "AC power out of the battery"),
         ),
+        exclusive=((f"{name}_charge", f"{name}_discharge"),),
         forecasts=(buy_forecast(house),),
         theta=theta,
         ports=ports,
