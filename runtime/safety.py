@@ -6,6 +6,11 @@ Discrete-time control barrier function filter, robust to the disturbance set ("S
 
 with C(y) = y - upper or lower - y for each limited output y = row . s, and F(s, a, w) = A s + B a + E d + c + w. C and
 F are affine and W an interval, so the worst w is an end of it and each limit is one half-space g . a <= h.
+
+What rests is left to rest: where y stays as it is without an action (a store), a limit forbids going further beyond it
+and asks for no action that leads back. When that happens, and at what price, is a decision and not a matter of safety.
+Where all that is limited rests, the filter takes less of what was asked for and starts nothing else: it does not charge
+against a discharge.
 """
 
 from __future__ import annotations
@@ -57,6 +62,8 @@ def safety_filter(
     broken = tuple(row.name for row in rows if _dot(row.g, action) > row.h + TOLERANCE)
     if not broken:
         return Filtered(action, action != tuple(nominal), hopeless, not hopeless)
+    if all(_rests(manifest.safety, _row(limit, names)) for limit in manifest.safety.limits):
+        lower, upper = tuple(min(a, 0.0) for a in action), tuple(max(a, 0.0) for a in action)
     moved = project(action, rows, lower, upper, 0.0)
     feasible = all(_dot(row.g, moved) <= row.h + 1e-7 for row in rows)
     if not feasible:
@@ -117,26 +124,32 @@ def _sides(
     limit: StateLimit, safety: SafetySet, names: Sequence[str], state: Sequence[float], free: Sequence[float]
 ) -> list[HalfSpace]:
     """C(F(s, a, w)) <= gamma C(s) for the worst w, not yet normalised."""
-    row = limit.row or tuple(float(name == limit.name) for name in names)
+    row = _row(limit, names)
     y, y_free = _dot(row, state), _dot(row, free)
     g = tuple(_dot(row, [b[j] for b in safety.action_matrix]) for j in range(len(safety.action_matrix[0])))
     w_low, w_high = limit.disturbance
+    least = 0.0 if _rests(safety, row) else -math.inf
     sides = []
     if limit.upper is not None:
         # y_free + g a + w_high - upper <= gamma (y - upper)
-        sides.append(
-            HalfSpace(f"{limit.name} upper", g, limit.upper + safety.gamma * (y - limit.upper) - y_free - w_high)
-        )
+        h = limit.upper + safety.gamma * (y - limit.upper) - y_free - w_high
+        sides.append(HalfSpace(f"{limit.name} upper", g, max(h, least)))
     if limit.lower is not None:
         # lower - (y_free + g a + w_low) <= gamma (lower - y)
-        sides.append(
-            HalfSpace(
-                f"{limit.name} lower",
-                tuple(-v for v in g),
-                y_free + w_low - limit.lower + safety.gamma * (limit.lower - y),
-            )
-        )
+        h = y_free + w_low - limit.lower + safety.gamma * (limit.lower - y)
+        sides.append(HalfSpace(f"{limit.name} lower", tuple(-v for v in g), max(h, least)))
     return sides
+
+
+def _row(limit: StateLimit, names: Sequence[str]) -> Vector:
+    return limit.row or tuple(float(name == limit.name) for name in names)
+
+
+def _rests(safety: SafetySet, row: Sequence[float]) -> bool:
+    """y = row . s stays as it is where no action is taken, whatever the state and the forecast."""
+    kept = [_dot(row, column) for column in zip(*safety.state_matrix, strict=True)]
+    moved = [_dot(row, column) for column in zip(*safety.forecast_matrix, strict=True)]
+    return kept == list(row) and not any(moved) and not (safety.offset and _dot(row, safety.offset))
 
 
 def _dot(a: Sequence[float], b: Sequence[float]) -> float:

@@ -18,7 +18,7 @@ from runtime.ladder import Ladder, Level, step
 from runtime.manifest import ActionLimit, SafetySet, SignalSpec, StateLimit
 from runtime.plan import Plan, PlanStep, shifted
 from runtime.rules import RuleUnavailableError, rule_action
-from runtime.safety import safety_filter
+from runtime.safety import Filtered, safety_filter
 from runtime.solver_process import Solved
 
 PROBLEMS = st.dictionaries(st.sampled_from([Level.MPC, Level.SHIFTED_PLAN, Level.RULE]), st.just("broken"))
@@ -189,6 +189,30 @@ def test_where_no_action_is_safe_the_filter_comes_as_near_as_it_can() -> None:
     """Far below the limit: everything there is, upwards."""
     filtered = safety_filter((-1.0,), (-3.0,), (0.0,), tiny_manifest())
     assert filtered.action == (1.0,) and not filtered.feasible and filtered.limits == ("level lower",)
+
+
+def test_a_store_outside_its_limits_is_left_to_rest() -> None:
+    """An empty battery is not made to buy at any price, a full one not to sell; neither goes further out."""
+    safety = SafetySet(
+        limits=(StateLimit(name="soc", lower=0.025, upper=0.975, disturbance=(-0.018, 0.018)),),
+        state_matrix=((1.0,),),
+        action_matrix=((0.024, -0.026),),
+    )
+    manifest = tiny_manifest(
+        states=(SignalSpec(name="soc", unit="1", lower=0, upper=1),),
+        actions=tuple(SignalSpec(name=n, unit="kW", lower=0, upper=5) for n in ("charge", "discharge")),
+        limits=(),
+        safety=safety,
+    )
+    for soc in (0.0, 0.02, 0.03, 0.042):
+        assert safety_filter((0.0, 0.0), (soc,), (0.0,), manifest) == Filtered((0.0, 0.0))
+        assert safety_filter((2.0, 0.0), (soc,), (0.0,), manifest).action == (2.0, 0.0)
+        stopped = safety_filter((0.0, 3.0), (soc,), (0.0,), manifest)
+        assert stopped.limits == ("soc lower",) and stopped.feasible
+        assert stopped.action == pytest.approx((0.0, 0.0), abs=1e-6)  # and no charging against it
+    for soc in (0.96, 0.98, 1.0):
+        assert not safety_filter((0.0, 0.0), (soc,), (0.0,), manifest).changed
+        assert safety_filter((3.0, 0.0), (soc,), (0.0,), manifest).limits == ("soc upper",)
 
 
 def test_safety_filter_leaves_safe_actions_alone_and_says_what_it_did() -> None:
