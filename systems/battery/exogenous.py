@@ -32,7 +32,7 @@ class Exogenous:
     buy_price: NDArray[np.float64]
     """EUR/kWh (n,)."""
     sell_price: NDArray[np.float64]
-    """EUR/kWh (n,), never above the buy price."""
+    """EUR/kWh (n,), below the buy price or above it."""
     net_load_forecast: NDArray[np.float64]
     """kW (n,), as known the day before."""
     source: str = ""
@@ -111,7 +111,7 @@ def from_spot(
         start=start,
         dt_s=dt_s,
         buy_price=buy,
-        sell_price=tariff.sell_price(spot, buy),
+        sell_price=tariff.sell_price(spot),
         net_load_forecast=household_net_load(house, hour, weekday, day_of_year, seed),
         source=source,
         gaps=gaps,

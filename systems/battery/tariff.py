@@ -33,6 +33,8 @@ class Tariff:
     supplier_fee: float = 0.005
     sell_fee: float = 0.003
     """What the buyer of surplus keeps; surplus earns spot without VAT."""
+    feed_in: float | None = None
+    """A fixed price for surplus, in place of spot less `sell_fee`."""
 
     def buy_price(
         self, spot: NDArray[np.float64], hour: NDArray[np.float64], weekday: NDArray[np.int64]
@@ -42,9 +44,9 @@ class Tariff:
         grid_fee = np.where(day, self.grid_fee_day, self.grid_fee_night)
         return spot * (1 + self.vat) + grid_fee + self.tax + self.supplier_fee
 
-    def sell_price(self, spot: NDArray[np.float64], buy: NDArray[np.float64]) -> NDArray[np.float64]:
-        """EUR/kWh (n,). Never above the buy price: the MPC would be unbounded, and a meter would be a money pump."""
-        return np.minimum(spot - self.sell_fee, buy)
+    def sell_price(self, spot: NDArray[np.float64]) -> NDArray[np.float64]:
+        """EUR/kWh (n,) from spot (n,); may lie above the buy price, as a fixed feed-in does in cheap hours."""
+        return spot - self.sell_fee if self.feed_in is None else np.full_like(spot, self.feed_in)
 
 
 def load_tariff(path: Path | str) -> Tariff:

@@ -170,10 +170,20 @@ def test_a_start_outside_the_series_is_refused() -> None:
         plant.reset(options={"soc": 1.2})
 
 
-def test_selling_never_pays_more_than_buying_even_at_negative_prices() -> None:
+def test_selling_may_pay_more_than_buying_and_is_billed_so() -> None:
+    """Spot carries no VAT where it is sold, so below zero selling costs less than buying earns; a feed-in may be fixed."""
     spot = np.array([-1.0, -0.05, 0.0, 0.05, 3.0] * 96)
-    series = from_spot(spot, datetime(2024, 1, 1, tzinfo=CET), tariff=Tariff(grid_fee_night=-0.2))
-    assert (series.sell_price <= series.buy_price).all()
+    start = datetime(2024, 1, 1, tzinfo=CET)
+    np.testing.assert_allclose(from_spot(spot, start).sell_price, spot - 0.003)
+    series = from_spot(spot, start, tariff=Tariff(feed_in=0.081))
+    np.testing.assert_array_equal(series.sell_price, 0.081)
+    plant = BatteryPlant(PlantSpec(), series)
+    plant.reset(seed=0, options={"step": 100, "soc": 0.5})
+    for action in ([5.0, 0.0], [0.0, 5.0]):
+        _, _, _, _, info = plant.step(np.array(action))
+        k, grid = plant.step_index - 1, info["grid_kw"]
+        price = series.buy_price[k] if grid > 0 else 0.081
+        assert info["cost_eur"] == pytest.approx(0.25 * price * grid)
 
 
 def test_a_tariff_file_changes_what_it_names_and_a_bad_one_is_refused(tmp_path: Path) -> None:
