@@ -171,7 +171,7 @@ def test_a_start_outside_the_series_is_refused() -> None:
 
 
 def test_selling_may_pay_more_than_buying_and_is_billed_so() -> None:
-    """Spot carries no VAT where it is sold, so below zero selling costs less than buying earns; a feed-in may be fixed."""
+    """Spot carries no VAT where it is sold: below zero selling costs less than buying earns. A feed-in may be fixed."""
     spot = np.array([-1.0, -0.05, 0.0, 0.05, 3.0] * 96)
     start = datetime(2024, 1, 1, tzinfo=CET)
     np.testing.assert_allclose(from_spot(spot, start).sell_price, spot - 0.003)
