@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from benchmarks.house_solver import REGIMES, draw_states, part_of, time_casadi
 from codegen.compilers import find_compiler
 from codegen.condensed.solver import CondensedMpc, States, solve
-from codegen.solver import ABI_HEADER, build_solver
-from codegen.toolchain import host_arch
+from codegen.making import ABI_HEADER
+from codegen.solver import build_solver
+from codegen.targets import host_arch
 from runtime.abi.controller import Controller, Status
 from systems.house.arx import ArxModel, reference_model
 from systems.house.cost import HouseCost
@@ -84,7 +85,8 @@ def instructions(library: Path, theta: Array, programs: list[tuple[Array, Array]
             shutil.copyfile(source, work / source.name)
         links = [f"-L{library.parent}", f"-l:{library.name}", f"-Wl,-rpath,{library.parent}"]
         links += ["-Wl,--allow-shlib-undefined"]
-        find_compiler(host_arch()).run(["-O1", "-g", "-I.", DRIVER.name, "-o", "driver", *links], work)
+        with find_compiler(host_arch()).at(work) as run:
+            run(["-O1", "-g", "-I.", DRIVER.name, "-o", "driver", *links])
         command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=out", "--collect-atstart=no"]
         command += ["--toggle-collect=counted", "./driver", "programs", str(len(programs))]
         done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=True)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from codegen.compilers import find_compiler
 from codegen.ocp import BARRIER, QP_TOLERANCE
-from codegen.toolchain import acados_tree, cache_directory, host_arch
+from codegen.targets import cache_directory, host_arch
+from codegen.toolchain import acados_tree
 from systems.problem import Problem
 
 SOURCE = Path(__file__).with_suffix(".c")
@@ -41,7 +42,8 @@ class HpipmDirect:
         library = folder / "libhpipm_direct.so"
         links = [f"-L{tree.lib}", "-l:libhpipm.so", "-l:libblasfeo.so", f"-Wl,-rpath,{tree.lib}"]
         options = ["-O2", "-std=gnu11", "-fPIC", "-shared", *includes]
-        find_compiler(host_arch(), cache_directory()).run([*options, str(SOURCE), "-o", str(library), *links], folder)
+        with find_compiler(host_arch(), cache_directory()).at(folder) as run:
+            run([*options, str(SOURCE), "-o", str(library), *links])
         for name in ("libblasfeo.so", "libhpipm.so"):
             ctypes.CDLL(str(tree.lib / name), ctypes.RTLD_GLOBAL)
         self._call = ctypes.CDLL(str(library)).hpipm_direct

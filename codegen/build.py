@@ -11,18 +11,13 @@ from typing import TYPE_CHECKING, Any
 import casadi as ca
 import numpy as np
 
+from codegen import acados
 from codegen.errors import TargetError
 from codegen.licenses import license_texts
-from codegen.solver import (
-    LIBRARY,
-    BuiltSolver,
-    build_solver,
-    compile_flags,
-    extra_flags,
-    link_flags,
-    source_list,
-)
-from codegen.toolchain import TARGETS, acados_tree, target_arch
+from codegen.making import LIBRARY, compile_flags, extra_flags, link_flags, source_list
+from codegen.solver import BuiltSolver, build_solver
+from codegen.targets import TARGETS, target_arch
+from codegen.toolchain import acados_tree
 from codegen.verify import DEFAULT_PROBLEMS, Progress, VerificationError, certify, failures
 from codegen.versions import versions_of
 from runtime.bundle import FORMAT_VERSION, Manifest, pack, write_bundle
@@ -169,12 +164,12 @@ def bundle_files(built: Mapping[str, BuiltSolver], cache: Path | None = None) ->
     for header in sorted(tree.include.rglob("*.h")):
         if "qpOASES" not in str(header):
             files[f"src/include/{header.relative_to(tree.include)}"] = header
-    files["src/build.sh"] = build_script(source_list(sources)).encode()
+    files["src/build.sh"] = build_script(source_list(sources), list(acados.libraries(tree))).encode()
     files.update({f"licenses/{name}": text.encode() for name, text in license_texts(tree).items()})
     return files
 
 
-def build_script(sources: Sequence[str]) -> str:
+def build_script(sources: Sequence[str], libraries: Sequence[str]) -> str:
     """A shell script that rebuilds the library on the machine it is for, with nothing but a C compiler."""
     includes = "-I. -Iinclude -Iinclude/acados -Iinclude/blasfeo/include -Iinclude/hpipm/include"
     own = {name: [path for path in sources if extra_flags(path, name)] for name in TARGETS}
@@ -202,5 +197,5 @@ for source in {" ".join(sources)}; do
         -c "$source" -o "$objects/$(basename "$source" .c).o"
 done
 ${{CC:-cc}} {link} "$objects"/*.o -o "$output" -L"$lib" -Wl,--no-as-needed \\
-    -lacados -lhpipm -lblasfeo -l:libqpOASES_e.so.3.1 -lm
+    {" ".join(f"-l:{name}" for name in libraries)} -lm
 """

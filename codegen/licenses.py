@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from codegen.errors import ToolchainError
-from codegen.toolchain import AcadosTree
+from codegen.tree import AcadosTree
 
 # name in the bundle -> (SPDX identifier, project, a header that opens with the licence)
 SOURCES = {

@@ -13,7 +13,7 @@ from typing import Any
 import casadi as ca
 import numpy as np
 
-from codegen.acados import OCP_NAME
+from codegen.acados import OCP_NAME, rows_from_the_first_stage_on, set_horizon
 from codegen.errors import ProblemError
 from systems.problem import Problem
 
@@ -197,7 +197,7 @@ def build_ocp(problem: Problem, e: StageExpressions, templates: ModuleType) -> A
         hessian = hessian_by_columns(e.cost, e.u, e.x, e.parameters)
         model.cost_expr_ext_cost_custom_hess = model.cost_expr_ext_cost_custom_hess_0 = hessian
     ocp.model = model
-    ocp.dims.N = problem.horizon
+    set_horizon(ocp, problem.horizon)
     ocp.parameter_values = np.zeros(int(e.parameters.numel()))
     ocp.cost.cost_type = ocp.cost.cost_type_0 = ocp.cost.cost_type_e = "EXTERNAL"
 
@@ -215,6 +215,7 @@ def build_ocp(problem: Problem, e: StageExpressions, templates: ModuleType) -> A
         ocp.constraints.idxsh = np.arange(rows - soft, rows)
         ocp.cost.zl, ocp.cost.Zl = np.array(problem.soft_penalty.linear), np.array(problem.soft_penalty.quadratic)
         ocp.cost.zu, ocp.cost.Zu = np.zeros(soft), np.ones(soft)
+    rows_from_the_first_stage_on(ocp)
     soft_e = len(problem.soft_terminal_penalty.linear)
     if soft_e:
         model.con_h_expr_e = e.terminal_rows

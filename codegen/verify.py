@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from codegen.compilers import find_compiler
 from codegen.errors import CodegenError
+from codegen.making import ABI_HEADER
 from codegen.ocp import has_modes
 from codegen.plan_cost import PlanCost, most_excluded
 from codegen.reference import ReferenceSolver
 from codegen.reference_condensed import CondensedReference, applies_to
-from codegen.solver import ABI_HEADER
-from codegen.toolchain import host_arch
+from codegen.targets import host_arch
 from runtime.abi.controller import Controller, Status
 from systems.problem import Problem
 
@@ -177,9 +177,11 @@ def solve_emulated(
         np.concatenate([np.concatenate([c.theta, c.x0, c.forecast.ravel()]) for c in cases]).tofile(work / "cases")
         for source in (DRIVER, ABI_HEADER):
             shutil.copyfile(source, work / source.name)
-        lib = library.parent.resolve()
-        links = [f"-L{lib}", f"-l:{library.name}", "-Wl,--allow-shlib-undefined", f"-Wl,-rpath,{lib}"]
-        find_compiler(arch, cache).run(["-O1", "-I.", DRIVER.name, "-o", "driver", *links], work)
+        # Behind a plain name: the linker splits its options at commas, the loader its paths at colons.
+        (work / "lib").symlink_to(library.parent.resolve())
+        links = ["-Llib", f"-l:{library.name}", "-Wl,--allow-shlib-undefined", "-Wl,-rpath,$ORIGIN/lib"]
+        with find_compiler(arch, cache).at(work) as run:
+            run(["-O1", "-I.", DRIVER.name, "-o", "driver", *links])
         command = [*emulator, "./driver", "cases", str(len(cases))]
         done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
     lines = done.stdout.splitlines()

@@ -37,6 +37,9 @@ COMMANDS: dict[str, Command] = {
     ),
     "build": Command("codegen.commands.build", "emit, compile, verify, pack and sign a controller bundle", "build"),
     "verify": Command("codegen.commands.verify", "check a bundle against an independent solver", "build"),
+    "toolchain": Command(
+        "codegen.commands.toolchain", "fetch what builds need while there is a network, and show what is there", "build"
+    ),
     "key": Command("runtime.commands.key", "make and show signing keys"),
     "theta": Command("runtime.commands.theta", "pack and install new parameters for a bundle that runs"),
     "hil": Command("hil.commands.hil", "run the daemon against a simulated plant over real links", "hil"),

@@ -49,7 +49,7 @@ def build(
 ) -> tuple[BuildResult, str]:
     """A verified bundle for this machine, `output`/SYSTEM.nisse, and the public key that signed it."""
     from codegen.build import BuildRequest, build_bundle
-    from codegen.toolchain import host_arch
+    from codegen.targets import host_arch
     from codegen.verify import DEFAULT_PROBLEMS
     from runtime.keys import load_key, new_key
 

@@ -12,7 +12,7 @@ from typing import Any
 from codegen.build import BuildRequest, build_bundle, problem_of
 from codegen.commands.common import print_certificate, progress_bar
 from codegen.errors import CodegenError
-from codegen.toolchain import TARGETS, host_arch, target_arch
+from codegen.targets import TARGETS, host_arch, target_arch
 from codegen.verify import DEFAULT_PROBLEMS
 from runtime.keys import load_key
 from systems.catalogue import SYSTEMS, Shape

@@ -11,7 +11,7 @@ import numpy as np
 
 from codegen.build import problem_of, shape_of
 from codegen.commands.common import print_certificate, progress_bar
-from codegen.toolchain import TARGETS
+from codegen.targets import TARGETS
 from codegen.verify import DEFAULT_PROBLEMS, certify, failures
 from runtime.bundle import LIBRARY, open_bundle
 

@@ -13,8 +13,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from codegen.compilers import command_of
 from codegen.errors import CompileError
-from codegen.toolchain import cache_directory
+from codegen.targets import cache_directory
 
 SOURCES = ("arx.c", "contract.c", "dense.c", "newton.c", "qp_memory.c", "qp.c", "mpc.c", "sensitivity.c", "batch.c")
 HEADERS = ("arx.h", "contract.h", "dense.h", "newton.h", "qp.h", "mpc.h", "batch.h")
@@ -106,7 +107,8 @@ def build(cache: Path) -> Path:
     library.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
         output = Path(scratch) / "condensed.so"
-        command = [compiler, *FLAGS, "-o", str(output), *(str(folder / name) for name in SOURCES), "-lm", "-lpthread"]
+        sources = [str(folder / name) for name in SOURCES]
+        command = [*command_of(compiler), *FLAGS, "-o", str(output), *sources, "-lm", "-lpthread"]
         try:
             subprocess.run(command, check=True, capture_output=True, text=True)
         except FileNotFoundError as error:

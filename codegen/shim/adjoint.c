@@ -38,7 +38,7 @@ static void read_matrix(struct blasfeo_dmat *from, int rows, int columns, double
 
 static void load_stage(const nisse_controller *c, int k, adjoint_stage *s) {
     const ocp_qp_in *qp = c->memory->qp_in;
-    const double *lam = c->capsule->nlp_out->lam[k].pa, *t = c->capsule->nlp_out->t[k].pa;
+    const double *lam = c->capsule->nlp_out->lam[k].pa, *t = ACADOS_DISTANCES(c)[k].pa;
     const int box = box_rows(k), rows = general_rows(k), soft = k < NISSE_N ? NISSE_NSOFT : NISSE_NSOFT_E;
     const int first = first_variable(k), upper = box + rows, slacks = 2 * upper;
     read_matrix(&qp->RSQrq[k], NV - first, NV - first, s->hessian + first * (NV + 1));

@@ -79,7 +79,7 @@ static bool create_solver(nisse_controller *c) {
         return false;
     }
     c->capsule = capsule;
-    ocp_nlp_get(capsule->nlp_config, capsule->nlp_solver, "nlp_mem", &c->memory);
+    ACADOS_GET(capsule, "nlp_mem", &c->memory);
     mask_upper_sides(c);
     discount_slacks(c);
 #if NISSE_QUADRATIC
@@ -123,8 +123,7 @@ static void set_parameters(nisse_controller *c, const double *x0, const double *
 }
 
 static void set_bound(nisse_controller *c, int k, const char *field, const double *values) {
-    ocp_nlp_constraints_model_set(c->capsule->nlp_config, c->capsule->nlp_dims, c->capsule->nlp_in, k, field,
-                                  (void *)values);
+    ACADOS_SET_BOUND(c->capsule, k, field, (void *)values);
 }
 
 /* u_k between its bounds, but what is off at the lower one, and the actuated part of u_0 at `action` unless NULL. */
@@ -191,9 +190,9 @@ static int interior_point_iterations(const nisse_controller *c) {
     enum { COLUMNS = 16, QP_ITER = 6 };
     double table[(NISSE_SQP_ITERATIONS + 1) * COLUMNS];
     int sqp = 0, rows = 0, total = 0;
-    ocp_nlp_get(s->nlp_config, s->nlp_solver, "sqp_iter", &sqp);
-    ocp_nlp_get(s->nlp_config, s->nlp_solver, "stat_m", &rows);
-    ocp_nlp_get(s->nlp_config, s->nlp_solver, "statistics", table);
+    ACADOS_GET(s, "sqp_iter", &sqp);
+    ACADOS_GET(s, "stat_m", &rows);
+    ACADOS_GET(s, "statistics", table);
     if (sqp + 1 < rows) rows = sqp + 1;
     for (int i = 0; i < rows; i++) total += (int)table[i + QP_ITER * rows];
     return total;
@@ -240,7 +239,7 @@ double plan_objective(const nisse_controller *c) {
 #else
     double value = NAN;
     ocp_nlp_eval_cost(c->capsule->nlp_solver, c->capsule->nlp_in, c->capsule->nlp_out);
-    ocp_nlp_get(c->capsule->nlp_config, c->capsule->nlp_solver, "cost_value", &value);
+    ACADOS_GET(c->capsule, "cost_value", &value);
     return value;
 #endif
 }
@@ -261,7 +260,7 @@ static void forget(nisse_controller *c) {
     for (int k = 0; k <= NISSE_N; k++) {
         blasfeo_dvecse(out->ux[k].m, 0.0, &out->ux[k], 0);
         blasfeo_dvecse(out->lam[k].m, 0.0, &out->lam[k], 0);
-        blasfeo_dvecse(out->t[k].m, 0.0, &out->t[k], 0);
+        blasfeo_dvecse(ACADOS_DISTANCES(c)[k].m, 0.0, &ACADOS_DISTANCES(c)[k], 0);
         if (k < NISSE_N) blasfeo_dvecse(out->pi[k].m, 0.0, &out->pi[k], 0);
     }
     ocp_nlp_solver_reset_qp_memory(c->capsule->nlp_solver, c->capsule->nlp_in, out);

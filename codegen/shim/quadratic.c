@@ -78,20 +78,20 @@ static bool evaluate_qp(nisse_controller *c, ocp_nlp_opts *opts, ocp_nlp_workspa
 #if NISSE_CONSTANT_MATRICES
 /* The QP's vectors are what the stage functions are at the origin. */
 static void set_vectors(nisse_controller *c) {
-    ocp_nlp_memory *m = c->memory;
+    ocp_qp_in *qp = c->memory->qp_in;
     c->value_at_origin = 0.0;
     for (int k = 0; k <= NISSE_N; k++) {
         double cost = 0.0, rows[AT_LEAST_ONE(MAX(NROWS, NISSE_NSOFT_E))];
         const casadi_function *f = k < NISSE_N ? &c->f_vectors : &c->f_vectors_e;
         double **result = f->res;
         f->arg[0] = c->parameters[k];
-        if (k < NISSE_N) *result++ = m->dyn_fun[k].pa;
+        if (k < NISSE_N) *result++ = qp->b[k].pa;
         *result++ = &cost;
-        *result++ = m->cost_grad[k].pa; /* the slacks' prices stand behind, and stay */
+        *result++ = qp->rqz[k].pa; /* the slacks' prices stand behind, and stay */
         *result++ = rows;
         call_casadi(f);
         c->value_at_origin += cost;
-        for (int r = 0; r < general_rows(k); r++) m->ineq_fun[k].pa[box_rows(k) + r] = -rows[r];
+        for (int r = 0; r < general_rows(k); r++) qp->d[k].pa[box_rows(k) + r] = -rows[r];
     }
 }
 
@@ -119,12 +119,24 @@ static void form_qp(nisse_controller *c, ocp_nlp_opts *opts, ocp_nlp_workspace *
     for (int k = 0; k <= NISSE_N; k++) blasfeo_dvecse(s->nlp_out->ux[k].m, 0.0, &s->nlp_out->ux[k], 0);
     if (!c->linearised)
         ocp_nlp_approximate_qp_matrices(s->nlp_config, s->nlp_dims, s->nlp_in, s->nlp_out, opts, c->memory, work);
-    ocp_nlp_embed_initial_value(s->nlp_config, s->nlp_dims, s->nlp_in, s->nlp_out, opts, c->memory, work);
+    ACADOS_EMBED_BOUNDS(s, opts, c->memory, work);
+    ocp_nlp_approximate_qp_vectors_sqp(s->nlp_config, s->nlp_dims, s->nlp_in, s->nlp_out, opts, c->memory, work);
 #if NISSE_CONSTANT_MATRICES
     set_vectors(c);
     c->linearised = true;
 #endif
-    ocp_nlp_approximate_qp_vectors_sqp(s->nlp_config, s->nlp_dims, s->nlp_in, s->nlp_out, opts, c->memory, work);
+}
+
+/* From the origin a full step leads to the solution of the QP. */
+static void take_step(nisse_controller *c) {
+    ocp_nlp_out *out = c->capsule->nlp_out;
+    ocp_qp_out *qp = c->memory->qp_out;
+    for (int k = 0; k <= NISSE_N; k++) {
+        blasfeo_dveccp(out->ux[k].m, &qp->ux[k], 0, &out->ux[k], 0);
+        blasfeo_dveccp(out->lam[k].m, &qp->lam[k], 0, &out->lam[k], 0);
+        if (k < NISSE_N) blasfeo_dveccp(out->pi[k].m, &qp->pi[k], 0, &out->pi[k], 0);
+        if (ACADOS_DISTANCES(c) != qp->t) blasfeo_dveccp(qp->t[k].m, &qp->t[k], 0, &ACADOS_DISTANCES(c)[k], 0);
+    }
 }
 
 /* acados' own feedback step would print when the QP fails; this one leaves that to the residual. */
@@ -138,7 +150,7 @@ void solve_quadratic_program(nisse_controller *c, const double *x0, const double
 #endif
     for (size_t i = 0; i < sizeof attempts / sizeof *attempts; i++)
         if (evaluate_qp(c, opts, work, &attempts[i])) break;
-    ocp_nlp_update_variables_sqp(s->nlp_config, s->nlp_dims, s->nlp_in, s->nlp_out, opts, c->memory, work, 1.0);
+    take_step(c);
     clear_upper_slacks(c);
     c->residual = kkt_residual(c);
 }

@@ -46,13 +46,14 @@ static void store_inequalities(const qp_stage *s, int k, const double *from, dou
     memcpy(to + slacks, from + AT_SLACKS, sizeof(double) * soft);
 }
 
-static void store_stage(const qp_stage *s, int k, ocp_nlp_out *out) {
+static void store_stage(const qp_stage *s, int k, nisse_controller *c) {
+    ocp_nlp_out *out = c->capsule->nlp_out;
     const int x = k < NISSE_N ? 0 : NISSE_NU, size = NV - x, soft = k < NISSE_N ? NISSE_NSOFT : NISSE_NSOFT_E;
     memcpy(out->ux[k].pa, s->v + x, sizeof(double) * size);
     memcpy(out->ux[k].pa + size, s->t + AT_SLACKS, sizeof(double) * soft);
     memset(out->ux[k].pa + size + soft, 0, sizeof(double) * soft);
     store_inequalities(s, k, s->lam, 0.0, out->lam[k].pa);
-    store_inequalities(s, k, s->t, 1.0, out->t[k].pa);
+    store_inequalities(s, k, s->t, 1.0, ACADOS_DISTANCES(c)[k].pa);
     if (k < NISSE_N) memcpy(out->pi[k].pa, s->pi, sizeof(double) * NISSE_NX);
 }
 
@@ -62,7 +63,7 @@ bool solve_small_qp(nisse_controller *c, const double *x0, const double *action)
     c->iterations += done.iterations;
     c->residual = done.residual;
     if (!done.converged) return false;
-    for (int k = 0; k <= NISSE_N; k++) store_stage(&c->stages[k], k, c->capsule->nlp_out);
+    for (int k = 0; k <= NISSE_N; k++) store_stage(&c->stages[k], k, c);
     return true;
 }
 

@@ -6,6 +6,7 @@
 
 #include "acados_c/ocp_nlp_interface.h"
 #include "acados_solver_nisse_ocp.h"
+#include "nisse_acados.h"
 #include "nisse_config.h"
 
 #pragma GCC visibility push(default) /* the only symbols that leave the library */

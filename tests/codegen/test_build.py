@@ -16,7 +16,7 @@ import pytest
 
 from codegen.reference import ReferenceSolver
 from codegen.solver import build_solver, clear_abandoned
-from codegen.toolchain import host_arch
+from codegen.targets import host_arch
 from codegen.verify import certify, compare, failures, reference_values, sample_cases, solve_here
 from nisse.cli import main
 from runtime.abi.controller import Controller, Status
@@ -58,7 +58,7 @@ def test_verify_repeats_the_certificate(bundle: Path, tmp_path: Path) -> None:
 
 def test_example_of_the_documentation_and_the_build_script_work(bundle: Path, tmp_path: Path) -> None:
     if shutil.which("cc") is None:
-        pytest.skip("no cc on this machine")
+        pytest.skip("needs cc (Debian: apt install gcc libc6-dev)")
     directory = open_bundle(bundle, None, "any", tmp_path / "u").directory
     page = (Path(__file__).parents[2] / "docs" / "bundle-from-c.md").read_text()
     example = re.search(r"```c\n(.*?)```", page, re.DOTALL)

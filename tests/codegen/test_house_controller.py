@@ -7,7 +7,7 @@ import pytest
 
 from codegen.condensed.solver import CondensedMpc, solve
 from codegen.solver import build_solver
-from codegen.toolchain import host_arch
+from codegen.targets import host_arch
 from codegen.verify import certify
 from runtime.abi.controller import Controller, Status
 from systems.house.arx import reference_model

@@ -6,7 +6,7 @@ import pytest
 from built_bundle import BuiltBundle
 
 from codegen.build import BuildRequest, build_bundle
-from codegen.toolchain import host_arch
+from codegen.targets import host_arch
 from runtime.keys import new_key
 from systems.battery.problem import home_battery
 from systems.catalogue import Shape
