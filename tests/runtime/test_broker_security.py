@@ -21,7 +21,8 @@ from runtime.errors import ConfigError
 from runtime.site_check import warnings
 
 pytestmark = pytest.mark.skipif(
-    find_mosquitto() is None or shutil.which("mosquitto_passwd") is None, reason="needs mosquitto"
+    find_mosquitto() is None or shutil.which("mosquitto_passwd") is None,
+    reason="needs mosquitto (Debian: apt install mosquitto)",
 )
 
 
