@@ -7,6 +7,7 @@ time is the bench's own.
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import signal
 import string
@@ -235,7 +236,9 @@ def _write_site(scenario: Scenario, target: Path, values: Mapping[str, str]) -> 
     """Fill in the site template; returns the file and the site's name."""
     template = scenario.path(scenario.head.site)
     try:
-        text = string.Template(template.read_text(encoding="utf-8")).substitute(values)
+        # Between the quotes of a TOML text, whose escapes are those of JSON: a folder's name may hold a quote itself.
+        quoted = {name: json.dumps(value, ensure_ascii=False)[1:-1] for name, value in values.items()}
+        text = string.Template(template.read_text(encoding="utf-8")).substitute(quoted)
         name = str(tomllib.loads(text)["site"]["name"])
     except OSError as error:
         raise ScenarioError(f"{template}: {error.strerror}: name the site template in [scenario] site") from error

@@ -18,7 +18,7 @@ from typing import Literal
 from hil.errors import BenchError
 
 FIRMWARE = Path(__file__).parent / "firmware"
-START_WAIT_S = 20.0
+START_WAIT_S = 120.0
 CLOCK_HZ = 16_000_000
 
 Kind = Literal["posix", "emulator"]
@@ -42,9 +42,10 @@ def build(kind: Kind, out: Path, *flags: str) -> tuple[str, ...]:
     if missing:
         raise BenchError(f"the board needs {', '.join(missing)}; install them, or take the other kind of board")
     targets = ["posix"] if kind == "posix" else ["avr", "emulator"]
-    done = subprocess.run(
-        ["make", "-s", "-C", str(FIRMWARE), f"OUT={out.absolute()}", *flags, *targets], capture_output=True, text=True
-    )
+    # In a copy, so that all paths are relative: make takes one with a space for two.
+    source = out / "source"
+    shutil.copytree(FIRMWARE, source, dirs_exist_ok=True)
+    done = subprocess.run(["make", "-s", "OUT=..", *flags, *targets], cwd=source, capture_output=True, text=True)
     if done.returncode:
         raise BenchError(f"the firmware does not compile: {done.stderr.strip().splitlines()[-1:]}")
     if kind == "posix":

@@ -27,6 +27,7 @@ from runtime.errors import EXIT_UNSAFE
 from runtime.links.mqtt import BARRIER_TOPIC
 
 LOG_TAIL_LINES = 8
+LONGEST_FOLDER = 90
 LAST_WORDS_S = 1.0
 
 
@@ -43,8 +44,7 @@ class LockstepDaemon:
 
     def __init__(self, site_file: Path, log_file: Path, arguments: Sequence[str] = ()) -> None:
         self._site_file, self._log_file, self._arguments = site_file, log_file, tuple(arguments)
-        # A socket's path is limited to about 100 bytes, which an output folder may exceed.
-        self._socket_directory = Path(tempfile.mkdtemp(prefix="nisse-bench-"))
+        self._socket_directory = _folder_for_a_socket()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(str(self._socket_directory / "lockstep"))
         self._listener.listen(1)
@@ -193,6 +193,17 @@ class LockstepDaemon:
                 with contextlib.suppress(OSError):  # the other end is dead: nothing is left to flush to it
                     thing.close()
         self._stream = self._connection = self._process = None
+
+
+def _folder_for_a_socket() -> Path:
+    """A new folder with a short path: that of a socket is limited to 107 bytes, which an output folder, and the one
+    for temporary files too, may exceed."""
+    for place in (None, "/tmp", "/var/tmp", "/dev/shm"):
+        folder = Path(tempfile.mkdtemp(prefix="nisse-bench-", dir=place))
+        if len(os.fsencode(folder)) < LONGEST_FOLDER:
+            return folder
+        folder.rmdir()
+    raise BenchError("no folder with a short path for the daemon's socket: set TMPDIR to one")
 
 
 def _copy_lines(source: IO[bytes], target: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC
 from pathlib import Path
 
@@ -29,7 +29,7 @@ INFLOW = Register(kind="holding", address=10, type="int16", scale=0.001)
 FRAMES = 150
 
 
-def section(line: SerialLine, timeout_s: float = 0.1) -> SerialSection:
+def section(line: SerialLine, timeout_s: float = 1.0) -> SerialSection:
     return SerialSection(protocol="modbus", port=str(line.link), parity="N", timeout_s=timeout_s)
 
 
@@ -38,6 +38,14 @@ def line(tmp_path: Path) -> Iterator[SerialLine]:
     line = SerialLine(tmp_path / "line")
     yield line
     line.close()
+
+
+def until(condition: Callable[[], bool], timeout_s: float = 120.0) -> bool:
+    """Whether it comes true; the machine may be busy with something else."""
+    deadline = time.monotonic() + timeout_s
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return condition()
 
 
 def test_any_bytes_for_an_answer(line: SerialLine) -> None:
@@ -94,7 +102,7 @@ def test_a_dead_port_and_a_silent_device_do_not_block(line: SerialLine) -> None:
     begun = time.monotonic()
     for _ in range(200):
         assert link.write(INFLOW, 0.0, readback=True).problem
-    assert time.monotonic() - begun < 1.0
+    assert time.monotonic() - begun < 100.0  # two seconds each, if it were asked
     line.unplug()
     clock.set(3600.0)
     assert "is not there" in link.read({"level": LEVEL})["level"].problem
@@ -109,20 +117,20 @@ def test_a_dead_port_and_a_silent_device_do_not_block(line: SerialLine) -> None:
 def test_the_deadline_holds_while_a_device_is_slow(line: SerialLine) -> None:
     registers = Registers(input={0: 1}, holding={10: 0})
     device = ModbusDevice(line, registers, time.monotonic)
-    link = ModbusLink("device", section(line, 3.0), SystemClock(), deadline_s=0.2)
-    deadline = time.monotonic() + 10.0
+    link = ModbusLink("device", section(line, 30.0), SystemClock(), deadline_s=0.2)
+    deadline = time.monotonic() + 120.0
     while link.read({"level": LEVEL})["level"].value is None and time.monotonic() < deadline:
         time.sleep(0.02)
-    device.answer, device.delay_s = "slow", 1.0
+    device.answer, device.delay_s = "slow", 5.0
     begun = time.monotonic()
     arrival = link.read({"level": LEVEL})["level"]
-    assert time.monotonic() - begun < 0.9
+    assert time.monotonic() - begun < 4.5
     assert arrival.value == pytest.approx(0.001) and arrival.problem == "no answer in time"
     # A set-point that waited too long in the queue must not be written after all.
     assert link.write(INFLOW, 0.5, readback=False).problem == "no answer in time"
     device.answer = "normal"
-    time.sleep(1.5)
-    assert registers.holding[10] == 0
+    assert until(lambda: link.write(INFLOW, 0.25, readback=False).problem == "")
+    assert {word for _, _, word in registers.writes} == {250}
     link.close()
     device.close()
 
@@ -134,7 +142,7 @@ def test_a_device_that_talks_nonsense_is_left_alone_for_a_bounded_time(line: Ser
     clock.set(0.0)
     device = ModbusDevice(line, Registers(input={0: 500}, holding={}), time.monotonic)
     device.answer = answer
-    link = ModbusLink("device", section(line, 0.02), clock, deadline_s=None)
+    link = ModbusLink("device", section(line, 0.3), clock, deadline_s=None)
     tried_at: list[float] = []
     for second in range(600):
         clock.set(float(second))
@@ -171,14 +179,14 @@ def test_an_answer_after_the_deadline_counts_in_the_next_cycle(line: SerialLine)
     """A device that always takes longer than a cycle may wait is still read, each value with its true age."""
     registers = Registers(input={0: 100}, holding={})
     device = ModbusDevice(line, registers, time.monotonic)
-    link = ModbusLink("device", section(line, 3.0), SystemClock(), deadline_s=0.05)
-    device.answer, device.delay_s = "slow", 1.0
+    link = ModbusLink("device", section(line, 30.0), SystemClock(), deadline_s=0.05)
+    device.answer, device.delay_s = "slow", 4.0
     assert link.read({"level": LEVEL})["level"].value is None
-    time.sleep(2.5)
+    time.sleep(6.0)
     begun = time.monotonic()
     arrival = link.read({"level": LEVEL})["level"]
-    assert time.monotonic() - begun < 0.9  # did not wait for the device
-    assert arrival.value == pytest.approx(0.1) and 0.1 < begun - arrival.monotonic_s < 2.4
+    assert time.monotonic() - begun < 3.5  # did not wait for the device
+    assert arrival.value == pytest.approx(0.1) and 0.0 < begun - arrival.monotonic_s < 6.0
     link.close()
     device.close()
 

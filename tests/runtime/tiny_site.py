@@ -78,7 +78,7 @@ port = {broker_port}
 protocol = "modbus"
 port = "{port}"
 parity = "N"  # a pty has none
-timeout_s = 0.2
+timeout_s = 0.5
 
 [inputs.level]
 source = "pump"
@@ -114,7 +114,7 @@ class Ears:
     heard: dict[str, list[bytes]] = field(default_factory=dict)
     changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def wait_for(self, topic: str, accept: Callable[[bytes], bool] = bool, timeout_s: float = 30.0) -> bytes:
+    def wait_for(self, topic: str, accept: Callable[[bytes], bool] = bool, timeout_s: float = 120.0) -> bytes:
         with self.changed:
             assert self.changed.wait_for(lambda: accept(self.heard.get(topic, [b""])[-1]), timeout_s), (
                 f"no such message on {topic}: {self.heard.get(topic)}"
@@ -173,7 +173,7 @@ class Bench:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
             listener.bind(str(socket_path))
             listener.listen(1)
-            listener.settimeout(60.0)  # a busy machine starts slowly
+            listener.settimeout(300.0)  # a busy machine starts slowly
             self.process = subprocess.Popen(
                 command("run", tank.site, "--lockstep", socket_path),
                 stderr=subprocess.PIPE,
@@ -181,7 +181,7 @@ class Bench:
                 start_new_session=True,
             )
             self.channel, _ = listener.accept()
-        self.channel.settimeout(60.0)
+        self.channel.settimeout(300.0)
         self.lines = self.channel.makefile("rw", encoding="utf-8")
         assert json.loads(self.lines.readline()) == {"event": "ready"}
 
@@ -205,7 +205,7 @@ class Bench:
         self.lines.write('{"do": "stop"}\n')
         self.lines.flush()
         assert json.loads(self.lines.readline()) == {"event": "stopped"}
-        return self.process.wait(10.0)
+        return self.process.wait(120.0)
 
     def close(self) -> None:
         self.process.kill()
@@ -232,7 +232,7 @@ class Running:
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
         self.process.send_signal(number)
-        _, errors = self.process.communicate(timeout=60.0)
+        _, errors = self.process.communicate(timeout=300.0)
         return self.process.returncode, errors
 
 
