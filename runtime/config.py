@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool, ValidationError, field_validator, model_validator
 
+from runtime.config_conflicts import check_conflicts
 from runtime.config_errors import describe
 from runtime.config_signals import (
     MQTT,
@@ -252,6 +253,7 @@ def load_site(path: Path) -> SiteFile:
         raise ConfigError(describe(SiteFile, path, text, error)) from error
     _check_rhythm(site)
     _check_links(site)
+    check_conflicts(site)
     return site
 
 
@@ -268,7 +270,7 @@ def _check_rhythm(site: SiteFile) -> None:
 
 
 def _check_links(site: SiteFile) -> None:
-    """Every source and sink is a link of this file, and no two of them are in each other's way."""
+    """Every source and sink is a link of this file, and speaks its protocol."""
     links = {*site.serial, *([MQTT] if site.mqtt else [])}
     for name, entry in site.inputs.items():
         if entry.source not in links:

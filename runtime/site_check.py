@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from runtime.actuator import ranges
 from runtime.bundle import Bundle, open_bundle
 from runtime.config import SelfConsumptionRule, SiteFile, ThermostatRule, ThermostatsRule
 from runtime.config_signals import OutputSection
 from runtime.errors import ConfigError
+from runtime.links.registers import encode
 from runtime.manifest import Manifest, SignalSpec
 from runtime.rules import all_inputs, meters, rule_signals
 from runtime.toml_lines import did_you_mean
@@ -96,6 +98,8 @@ def warnings(site: SiteFile, manifest: Manifest) -> list[str]:
         found.append(f"bundle {manifest.name} has no safety set; only the bounds of its actions are kept")
     found += _left_alone(site)
     found += [f"outputs.{name}: {text}" for name, output in site.outputs.items() if (text := _too_often(output))]
+    within = ranges(site.outputs, manifest.actions)
+    found += [f"outputs.{n}: {text}" for n, output in site.outputs.items() if (text := _unreachable(output, within[n]))]
     rhythm = site.rhythm(manifest.decide_every_s)
     if not rhythm.on_cycles and not rhythm.every_cycle:
         found.append(
@@ -138,6 +142,17 @@ def _too_often(output: OutputSection) -> str:
         f"refresh_s = {output.refresh_s:g} asks for {a_day} writes a day of a budget of {budget}; "
         f"give refresh_s = {least_s} or more, or writes_per_day where the device's manual allows it"
     )
+
+
+def _unreachable(output: OutputSection, within: tuple[float, float]) -> str:
+    """Which set-points of the bundle the register cannot hold."""
+    for value in within:
+        try:
+            if output.register_ is not None:
+                encode(value, output.register_)
+        except ValueError as error:
+            return f"{error}, and the bundle may ask for it; see type and scale in the device's manual"
+    return ""
 
 
 def _check_rule(site: SiteFile, actions: dict[str, SignalSpec], inputs: dict[str, SignalSpec]) -> None:
