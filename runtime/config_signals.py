@@ -111,7 +111,7 @@ class InputSection(Section):
     """Whether a retained message counts as fresh on arrival. By default a forecast does, which says its own times, and
     a number does not: nobody knows how long the broker has had it."""
     flat: StrictBool = False
-    """A number is the whole forecast: a tariff that does not change."""
+    """A number is the whole forecast: a tariff that does not change, and so has no age, also where it was retained."""
     register_: Annotated[Register | None, Field(alias="register")] = None
     channel: Channel | None = None
     unit_pointer: str = ""

@@ -15,8 +15,12 @@ from runtime.profile import Profile, Value
 from runtime.units import is_price, kind_of
 
 DAYS_BACK = 7
+# A weather service may begin with the next hour: its first value stands in until then.
+LEAD_S = 3600.0
+LEAST_STRETCH_S = 60.0
 # Of the horizon: a forecast of which less is known, and not from a day before either, is as good as a single number.
 LEAST_KNOWN = 0.25
+BRIEFLY = 1e-9
 
 
 @dataclass(frozen=True)
@@ -37,12 +41,17 @@ class Column:
 
 @dataclass
 class Memory:
-    """What forecasts said of the past week, by stretches of dt_s of Unix time: the yesterday of a list without one."""
+    """What forecasts said of the past week, by stretches of Unix time: the yesterday of a list that has none."""
 
     dt_s: float
+    """Length of a stretch: the controller's step, at least a minute."""
     zone: tzinfo = UTC
     _known: dict[str, dict[int, float]] = field(default_factory=dict)
+    """Input -> index of a stretch -> mean."""
     _seen: dict[str, Profile] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.dt_s = max(self.dt_s, LEAST_STRETCH_S)
 
     def learn(self, name: str, profile: Profile, now_s: float, *, smooth: bool) -> None:
         """All that a profile says, once per profile."""
@@ -92,7 +101,8 @@ def on_horizon(
     """
     if isinstance(value, float):
         return Column((value,) * rows)
-    if not value.covers(now_s):
+    lead_s = 0.0 if is_price(unit) else LEAD_S
+    if not value.start_s - lead_s <= now_s < value.end_s:
         return None
     smooth = kind_of(unit) == "temperature"
     memory.learn(name, value, now_s, smooth=smooth)
@@ -106,7 +116,7 @@ def on_horizon(
         if share == 0.0:
             before = memory.day_before(name, begin_s + dt_s / 2)
             recalled += before is not None
-            mean = values[-1] if before is None else before
+            mean = before if before is not None else values[-1] if values else value.nearest(begin_s)
         if share < 1.0 - 1e-9 and ends_s is None:
             ends_s = begin_s + share * dt_s
         values.append(mean)
@@ -128,8 +138,8 @@ def remark(column: Column, value: Value, *, flat: bool) -> str:
     """What should be known of a forecast that is used all the same; the same words for the same forecast."""
     if isinstance(value, float):
         return "" if flat else "a number, held over the whole horizon, where a forecast is due"
-    if column.held > 0.0:
-        return "does not reach the end of the horizon; the last value stands in for the rest"
-    if column.recalled > 0.0:
-        return "does not reach the end of the horizon; the same hours of a day before stand in for the rest"
+    if column.held > BRIEFLY:
+        return "does not say all of the horizon; the last value stands in for the rest"
+    if column.recalled > BRIEFLY:
+        return "does not say all of the horizon; the same hours of a day before stand in for the rest"
     return value.note

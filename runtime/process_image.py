@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from runtime.config import SiteFile
-from runtime.forecast import Column, Memory, doubt, on_horizon, remark
+from runtime.forecast import BRIEFLY, Column, Memory, doubt, on_horizon, remark
 from runtime.manifest import ForecastSpec, Manifest, SignalSpec
 from runtime.plausibility import judge
 from runtime.profile import Profile
@@ -58,7 +59,8 @@ def take_image(
     for spec in (*numbers, *manifest.forecasts):
         section = site.inputs[spec.name]
         convert = conversion(section.unit, spec.unit)
-        samples[spec.name] = sample(spec, arrivals.get(spec.name), convert, section.max_age_s, monotonic_s)
+        max_age_s = math.inf if section.flat else section.max_age_s
+        samples[spec.name] = sample(spec, arrivals.get(spec.name), convert, max_age_s, monotonic_s)
     for spec in numbers:
         if isinstance(samples[spec.name].value, Profile):
             samples[spec.name] = _unusable(samples[spec.name], Validity.MALFORMED, "a forecast instead of a number")
@@ -81,7 +83,7 @@ def take_image(
             found, column = ahead(spec, settled[spec.name])
         if column is not None and found.value is not None:
             said = remark(column, found.value, flat=site.inputs[spec.name].flat)
-            if said and (column.held > 0.0 or not isinstance(found.value, Profile)):
+            if said and (column.held > BRIEFLY or not isinstance(found.value, Profile)):
                 makeshift[spec.name] = said
             found = replace(found, problem=found.problem or said)
             columns[spec.name] = column.values

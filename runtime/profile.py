@@ -46,9 +46,9 @@ class Profile:
     def converted(self, convert: Callable[[float], float]) -> Profile:
         return replace(self, values=tuple(convert(value) for value in self.values))
 
-    def covers(self, time_s: float) -> bool:
-        index = bisect_right(self.starts_s, time_s) - 1
-        return index >= 0 and time_s < self.ends_s[index]
+    def nearest(self, time_s: float) -> float:
+        """The value that holds at a time or did last before it; the first one before the beginning."""
+        return self.values[max(0, bisect_right(self.starts_s, time_s) - 1)]
 
     def mean(self, begin_s: float, end_s: float, *, smooth: bool = False) -> tuple[float, float]:
         """(mean over what is known of [begin, end), share that is known); (nan, 0) where nothing is.

@@ -20,13 +20,14 @@ from runtime.units import kind_of
 MAX_VALUES = 20_000
 MAX_DEPTH = 8
 MAX_SPAN_S = 400 * 86400.0
+EARLIEST_S = 1e9
 
 # Names are compared without case, "_", "-" and blanks. In the order of preference.
 STARTS = (
     "start", "starts", "startsat", "starttime", "timestart", "starttimestamp", "validfrom", "from", "fromtime",
-    "periodstart", "datetime", "time", "timestamp", "date", "unixseconds",
+    "periodstart", "datetime", "time", "timestamp", "date", "hour", "unixseconds",
 )  # fmt: skip
-MOMENTS = frozenset({"datetime", "time", "timestamp", "date", "unixseconds"})
+MOMENTS = frozenset({"datetime", "time", "timestamp", "date", "hour", "unixseconds"})
 """Starts that say when a value was, not from when on it holds."""
 ENDS = (
     "end", "ends", "endsat", "endtime", "timeend", "endtimestamp", "validto", "to", "totime", "till", "until",
@@ -38,6 +39,7 @@ VALUES = {
     "irradiance": ("value", "shortwaveradiation", "globaltiltedirradiance", "ghi"),
 }
 DAYS = (("raw_today", "raw_tomorrow"), ("prices_today", "prices_tomorrow"), ("today", "tomorrow"))
+NUMBERS = ("value", "state")
 WRAPPERS = (
     "rates", "forecast", "forecasts", "detailedForecast", "prices", "priceInfo", "data", "results", "result",
     "hourly", "minutely_15", "watts", "attributes",
@@ -60,7 +62,8 @@ class Context:
         """Names of the field that holds the value, as `_plain` writes them."""
         if self.value_key:
             return (_plain(self.value_key),)
-        named = (_plain(self.unit.replace("/", "_per_")),) if "/" in self.unit else ()
+        per = _plain(self.unit.replace("/", "_per_"))
+        named = (per, f"price{per}") if "/" in self.unit else ()
         usual = VALUES.get(kind_of(self.unit).partition(" ")[0]) or [
             name for names in VALUES.values() for name in names
         ]
@@ -86,7 +89,7 @@ def value_of(parent: Any, found: Any, context: Context) -> Value:
         lines = _in_object(found, context, 0)
         if lines is not None:
             return _profile(lines)
-        name = next((name for name in ("value", "state") if name in found), None)
+        name = next((name for name in NUMBERS if name in found), None)
         if name is None:
             raise PayloadError("an object without a value or a forecast that is known here; say where it is: pointer")
         return number(found[name])
@@ -124,15 +127,21 @@ def _in_object(found: Mapping[str, Any], context: Context, depth: int) -> _Lines
         return _in_list([entry for name in days for entry in found.get(name) or ()], None, context)
     if any(name in found for name in DAYS[0]):
         raise NoValueError("neither today nor tomorrow has prices")
-    for name, inner in found.items():
-        if name not in WRAPPERS and len(found) > 1:
-            continue
-        if _has_entries(inner):
-            return _in_list(inner, found, context)
-        lines = _in_object(inner, context, depth + 1) if isinstance(inner, dict) else None
-        if lines is not None:
-            return lines
-    return None
+    known = [lines for name in WRAPPERS if (lines := _in_child(found.get(name), found, context, depth)) is not None]
+    if known:
+        return known[0]
+    if any(name in found for name in (*NUMBERS, *WRAPPERS)):
+        return None
+    others = [lines for child in found.values() if (lines := _in_child(child, found, context, depth)) is not None]
+    if len(others) > 1:
+        raise PayloadError(f"several forecasts, in {_some(found)}; say which: pointer")
+    return others[0] if others else None
+
+
+def _in_child(child: Any, found: Mapping[str, Any], context: Context, depth: int) -> _Lines | None:
+    if _has_entries(child):
+        return _in_list(child, found, context)
+    return _in_object(child, context, depth + 1) if isinstance(child, dict) else None
 
 
 def _has_entries(found: Any) -> bool:
@@ -142,7 +151,7 @@ def _has_entries(found: Any) -> bool:
     first = found[0]
     if isinstance(first, dict):
         return _named(first, STARTS) is not None
-    return _is_row(first) and (not isinstance(first[0], str) or is_moment(first[0]))
+    return _is_row(first) and (is_moment(first[0]) if isinstance(first[0], str) else _is_late(first[0]))
 
 
 def _in_list(found: list[Any], parent: Any, context: Context) -> _Lines:
@@ -242,6 +251,11 @@ def _plain(name: str) -> str:
 
 def _some(found: Mapping[str, Any]) -> str:
     return ", ".join(repr(name[:20]) for name in list(found)[:6]) or "nothing"
+
+
+def _is_late(value: Any) -> bool:
+    """Whether a number may be the time of a forecast of these days: a pair of small ones is something else."""
+    return isinstance(value, int | float) and value > EARLIEST_S
 
 
 def _is_row(line: Any) -> bool:

@@ -162,7 +162,7 @@ def open_links(
             name: Subscription(
                 topic=entry.topic,
                 pointer=entry.pointer,
-                accept_retained=entry.accept_retained,
+                accept_retained=entry.accept_retained if entry.accept_retained is not None or not entry.flat else True,
                 unit=entry.unit,
                 unit_pointer=entry.unit_pointer,
                 value_key=entry.value_key,

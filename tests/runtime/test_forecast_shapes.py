@@ -55,6 +55,13 @@ SHAPES: dict[str, Callable[[Cells], Any]] = {
     "in seconds": lambda c: lines(c, "start", "end", "value", float),
     "in milliseconds": lambda c: {
         "data": lines(c, "start_timestamp", "end_timestamp", "marketprice", lambda t: t * 1e3)},
+    "a sensor with a table inside": lambda c: {
+        "unit": "EUR", "until": "midnight", "price_list": {iso(a): v for a, _, v in c}},
+    "Energi Data Service": lambda c: {"state": 7.7, "attributes": {
+        "current_price": 7.7, "raw_today": [{"hour": iso(a), "price": v} for a, _, v in c], "raw_tomorrow": None}},
+    "two units of one price": lambda c: {"data": [
+        {**e, "price_eur_per_mwh": 1000 * e["price_eur_per_kwh"]}
+        for e in lines(c, "start_time", "end_time", "price_eur_per_kwh")]},
     "evcc": lambda c: {"result": {"rates": lines(c, "start", "end", "value")}},
     "Octopus": lambda c: {"count": 2, "results": [
         {**e, "value_exc_vat": 7.0} for e in reversed(lines(c, "valid_from", "valid_to", "value_inc_vat"))]},
@@ -159,6 +166,29 @@ def test_a_hole_in_a_list_is_not_the_value_before() -> None:
         assert (column.known, column.recalled, column.ends_s) == (22 / 24, 2 / 24, start_s + 5 * 3600.0)
 
 
+def test_a_hole_at_the_present_does_not_cost_the_forecast() -> None:
+    profile = read(
+        [{"start": iso(0.0), "value": 1.0}, {"start": iso(3600.0), "value": None}, {"start": iso(7200.0), "value": 3.0}]
+    )
+    assert price_rows(profile, 5000.0, 1100.0, 3) == (1.0, 1.0, 3.0)
+
+
+def test_a_weather_service_may_begin_with_the_next_hour() -> None:
+    profile = Profile.regular(7200.0, 3600.0, [4.0, 5.0])
+    column = on_horizon("outdoor", profile, "degC", 4000.0, 3600.0, 2, Memory(3600.0))
+    assert column is not None and column.values == pytest.approx((4.0, 4.0 + 400 / 3600))
+    assert on_horizon("outdoor", profile, "degC", 3500.0, 3600.0, 2, Memory(3600.0)) is None
+    assert on_horizon("price", profile, UNIT, 7199.0, 3600.0, 2, Memory(3600.0)) is None
+
+
+def test_a_measurement_is_not_taken_for_a_forecast() -> None:
+    lamp = {
+        "state": "21.5",
+        "attributes": {"hs_color": [[12.0, 40.0], [3.0, 4.0]], "options": ["a", "b"], "today": [1, 2]},
+    }
+    assert parse_payload(json.dumps(lamp).encode()) == 21.5
+
+
 def test_tariff_windows_hold_until_the_next_begins() -> None:
     start_s = midnight(2026, 1, 15)
     document = {
@@ -185,6 +215,7 @@ def test_the_local_day_in_autumn_has_25_hours() -> None:
 
 
 REFUSED = [
+    ({"a": [{"start": iso(0.0), "value": 1.0}], "b": [{"start": iso(0.0), "value": 2.0}]}, "several forecasts"),
     ([{"start": iso(0.0), "end": iso(3600.0), "a": 1.0, "b": 2.0}], "value_key"),
     ([{"start": iso(0.0), "value": 1.0}, {"end": iso(0.0), "value": 1.0}], "without 'start'"),
     ([{"start": iso(3600.0), "end": iso(0.0), "value": 1.0}], "ends before it begins"),

@@ -65,8 +65,10 @@ def test_a_number_is_no_forecast_of_a_price(start_bench: StartBench, priced: Tan
 
 def test_a_tariff_that_never_changes_may_be_a_number(start_bench: StartBench, priced: Tank, ears: Ears) -> None:
     change(priced, "max_age_s = 600", "max_age_s = 600\nflat = true")
+    ears.say("plant/demand", '{"state": "0.081"}', retain=True)  # once, and for ever
     bench = start_bench()
-    ears.say("plant/demand", '{"state": "0.081"}')
+    bench.cycle()
+    bench.time_s += 3600.0
     event = bench.cycle()
     assert seen(event, "demand") == ("ok", 0.081) and event["level"] == "mpc"
     assert "forecasts" not in notices(bench)
@@ -194,8 +196,9 @@ def link(broker: Broker, ears: Ears) -> Iterator[Callable[..., Heard]]:
         clock, one = LockstepClock(), Subscription("plant/level", **subscription)
         links.append(MqttLink("t", MqttSection(port=broker.port), None, {"level": one}, clock, lockstep=True))
         links[-1].start()
-        assert links[-1].wait_connected(30.0)
-        return Heard(links[-1], clock, ears)
+        heard = Heard(links[-1], clock, ears)
+        heard.wait_connected()
+        return heard
 
     yield opened
     for one in links:
@@ -221,9 +224,14 @@ class Heard:
 
     def reconnect(self) -> None:
         """As after a restart of the broker: it sends again what it has retained."""
+        self.link._subscribed = False
         self.link._client.reconnect()
-        deadline = time.monotonic() + 30.0
-        while not self.link.connected and time.monotonic() < deadline:
+        self.wait_connected()
+
+    def wait_connected(self) -> None:
+        deadline = time.monotonic() + 60.0
+        while not self.link.connected:
+            assert time.monotonic() < deadline, "no connection to the broker"
             time.sleep(0.02)
 
 

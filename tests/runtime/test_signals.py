@@ -171,7 +171,7 @@ def test_beyond_its_end_a_profile_repeats_its_last_day() -> None:
     column = horizon(profile, 34 * 3600.0, 3600.0, 40)
     assert column == tuple(float(h) for h in [34, 35, *range(12, 36), *range(12, 26)])
     assert horizon(Profile.regular(0.0, 3600.0, (1.0, 2.0)), 0.0, 3600.0, 4) == (1.0, 2.0, 2.0, 2.0)
-    assert horizon(profile, -1.0, 3600.0, 2) is None and horizon(profile, 36 * 3600.0, 3600.0, 2) is None
+    assert horizon(profile, -3601.0, 3600.0, 2) is None and horizon(profile, 36 * 3600.0, 3600.0, 2) is None
     assert horizon(3.5, 0.0, 60.0, 3) == (3.5, 3.5, 3.5)
 
 
