@@ -121,7 +121,7 @@ def make_manifest(problem: Problem, request: BuildRequest, acados_versions: Mapp
         "decide_every_s": problem.decide_every_s,
         "states": [asdict(s) for s in problem.states],
         "actions": [asdict(s) for s in problem.actions],
-        "forecasts": [asdict(s) for s in forecasts],
+        "forecasts": [_forecast(f) for f in forecasts],
         "theta": [_parameter(p) for p in problem.theta],
         "safety": safety,
         "estimator": estimator or {"type": "direct"},
@@ -144,6 +144,12 @@ def shape_of(manifest: Manifest) -> Shape | HouseDesign:
         return HouseDesign(str(recorded["house"]), dict(recorded.get("fits", {})))
     spec, model = recorded.get("spec", {}), recorded.get("model")
     return Shape(manifest.system, spec, manifest.horizon, manifest.dt_s, manifest.discount, model)
+
+
+def _forecast(forecast: Signal) -> dict[str, Any]:
+    schedule = getattr(forecast, "schedule", None)
+    document = asdict(forecast)
+    return document if schedule is None else {**document, "schedule": schedule.model_dump()}
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from pydantic import (
     model_validator,
 )
 
+from runtime.weekly import Weekly
+
 FORMAT_VERSION: Final = 2
 """The newest that is read and written; what needs nothing of it is written as 1, which older daemons read too."""
 ABI_VERSION: Final = 1
@@ -52,12 +54,16 @@ class ForecastSpec(SignalSpec):
     """What is known ahead. `steps` values a stage, of equal length, one column of the forecast row each."""
 
     steps: Annotated[int, Field(ge=1, le=1000)] = 1
+    schedule: Weekly | None = None
+    """What it is where the site file names no source for it: a set-point or a band that follows the week."""
 
     @model_serializer(mode="wrap")
     def _plainly(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         document: dict[str, Any] = write(self)
         if self.steps == 1:
             del document["steps"]
+        if self.schedule is None:
+            del document["schedule"]
         return document
 
 
@@ -248,7 +254,7 @@ class Manifest(Record):
     def oldest_format(self) -> Literal[1, 2]:
         """The format that says all of this; the older one is read by more daemons."""
         gained = any(isinstance(g.estimator, ArxObserver) and g.estimator.input_gains for g in self.groups)
-        stepped = any(f.steps > 1 for f in self.forecasts)
+        stepped = any(f.steps > 1 or f.schedule is not None for f in self.forecasts)
         return 2 if gained or stepped or isinstance(self.estimator, GroupedEstimator) else 1
 
     @property

@@ -56,7 +56,9 @@ def take_image(
     """Convert, date and judge all inputs, and put the forecasts on the horizon. `settle` may replace bad samples."""
     samples: dict[str, Sample] = {}
     numbers = (*manifest.measured, *meters(site.rule, manifest))
-    for spec in (*numbers, *manifest.forecasts):
+    scheduled = {s.name: s.schedule for s in manifest.forecasts if s.schedule is not None and s.name not in site.inputs}
+    heard = [spec for spec in manifest.forecasts if spec.name not in scheduled]
+    for spec in (*numbers, *heard):
         section = site.inputs[spec.name]
         convert = conversion(section.unit, spec.unit)
         max_age_s = math.inf if section.flat else section.max_age_s
@@ -72,12 +74,12 @@ def take_image(
         column = on_horizon(spec.name, found.value, spec.unit, time_s, step_s, rows, memory)
         return _judged(found, column, spec, flat=site.inputs[spec.name].flat)
 
-    first = {spec.name: ahead(spec, samples[spec.name]) for spec in manifest.forecasts}
+    first = {spec.name: ahead(spec, samples[spec.name]) for spec in heard}
     samples |= {name: found for name, (found, _) in first.items()}
     settled = dict(settle(samples))
     columns: dict[str, tuple[float, ...]] = {}
     makeshift: dict[str, str] = {}
-    for spec in manifest.forecasts:
+    for spec in heard:
         found, column = first[spec.name]
         if settled[spec.name] != found:
             found, column = ahead(spec, settled[spec.name])
@@ -88,6 +90,11 @@ def take_image(
             found = replace(found, problem=found.problem or said)
             columns[spec.name] = column.values
         settled[spec.name] = found
+    for name, schedule in scheduled.items():
+        steps = next(spec.steps for spec in manifest.forecasts if spec.name == name)
+        rows = (manifest.horizon + 1) * steps
+        columns[name] = schedule.column(site.zone, time_s, manifest.dt_s / steps, rows)
+        settled[name] = Sample(name, columns[name][0], 0.0, Validity.OK)
     return ProcessImage(time_s, monotonic_s, settled, columns, makeshift)
 
 

@@ -44,7 +44,10 @@ def check_against(site: SiteFile, manifest: Manifest) -> None:
         if name not in inputs:
             raise site.error(("inputs", name), f"the bundle has no such signal{did_you_mean(name, inputs)}")
         _check_unit(site, ("inputs", name, "unit"), section.unit, inputs[name].unit)
+    scheduled = {s.name for s in manifest.forecasts if s.schedule is not None}
     for name, spec in inputs.items():
+        if name not in site.inputs and name in scheduled:
+            continue
         if name not in site.inputs:
             who = "rule" if name in {meter.name for meter in meters(site.rule, manifest)} else "bundle"
             raise site.error(("inputs",), f"the {who} needs {name} in {spec.unit}; add [inputs.{name}]")

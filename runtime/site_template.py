@@ -98,7 +98,7 @@ def signals_of(manifest: Manifest) -> Signals:
     """Those of a bundle. An observer wants to be updated at its own step, which may be shorter than the plan's."""
     observers = [group.estimator for group in manifest.groups if isinstance(group.estimator, ArxObserver)]
     cycle_s = min([manifest.dt_s, *(observer.dt_s for observer in observers)])
-    signals = (manifest.measured, manifest.forecasts, manifest.actions)
+    signals = (manifest.measured, tuple(f for f in manifest.forecasts if f.schedule is None), manifest.actions)
     return Signals(manifest.system, *signals, cycle_s, manifest.decide_every_s)
 
 

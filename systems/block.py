@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from runtime.weekly import Weekly
 from systems.problem import Parameter, Signal
 
 Symbols = Any
@@ -22,6 +23,8 @@ class Forecast(Signal):
     """A signal that is known ahead. `steps` values a stage, of equal length; blocks that name the same one share it."""
 
     steps: int = 1
+    schedule: Weekly | None = None
+    """What it is where nobody publishes it: a set-point, a band."""
 
     def columns(self) -> tuple[Signal, ...]:
         """One signal for each column of the forecast row."""

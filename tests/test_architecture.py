@@ -27,8 +27,8 @@ CODEGEN_MAY_USE = (
     "runtime.bundle", "runtime.manifest", "runtime.keys", "runtime.errors", "runtime.abi",
     "runtime.version",
 )  # fmt: skip
-# Of runtime, systems may know how its files are read only.
-SYSTEMS_MAY_USE = ("runtime.duration", "runtime.toml_lines", "runtime.toml_source")
+# Of runtime, systems may know how files and schedules are read only.
+SYSTEMS_MAY_USE = ("runtime.duration", "runtime.toml_lines", "runtime.toml_source", "runtime.weekly")
 # What a Raspberry Pi has: the standard library and the base install.
 RUNTIME_MAY_USE = {"numpy", "paho", "pydantic", "serial", "pymodbus", "cryptography"}
 BUILD_MACHINE_ONLY = (

@@ -172,7 +172,7 @@ def test_what_a_described_house_says_of_itself_is_a_manifest(name: str) -> None:
             "format_version": 2, "name": problem.name, "system": problem.name, "dt_s": problem.dt_s,
             "horizon": problem.horizon, "discount": problem.discount, "decide_every_s": problem.decide_every_s,
             "states": [signal(s) for s in problem.states], "actions": [signal(s) for s in problem.actions],
-            "forecasts": [{**signal(f), "steps": f.steps} for f in design.forecasts],
+            "forecasts": [{**signal(f), "steps": f.steps, "schedule": f.schedule} for f in design.forecasts],
             "theta": [signal(p) for p in problem.theta], "safety": design.safety(theta),
             "estimator": design.estimator(theta),
         }

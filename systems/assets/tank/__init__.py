@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from runtime.weekly import Weekly, WeeklyValue
 from systems.assets import AssetKind, Mistake, Nameplate, Portrait
 from systems.assets.heat_pump import tank_feeders
 from systems.block import Block, Forecast, Inflow, Scope, Soft, Terms
 from systems.house_file import House
 from systems.money import buy_forecast, mean_buy_price
 from systems.problem import Parameter, Signal
-from systems.weekly import Weekly, WeeklyValue
 
 KWH_PER_LITRE_K = 4.186 / 3600.0
 TEMPERATURE_RANGE_C = (0.0, 95.0)
@@ -77,15 +77,15 @@ def tank_block(house: House, tank: Tank) -> Block:
         worth = scope.p[slope] * scope.z[0] / NOMINAL_COP * tank.capacity_kwh_per_k
         return Terms(cost=-worth * scope.x, soft=rows(scope))
 
-    def degrees(what: str, text: str) -> Forecast:
-        return Forecast(f"{name}_{what}", "degC", *TEMPERATURE_RANGE_C, text)
+    def degrees(what: str, text: str, schedule: Weekly) -> Forecast:
+        return Forecast(f"{name}_{what}", "degC", *TEMPERATURE_RANGE_C, text, schedule=schedule)
 
     return Block(
         asset=name,
         states=(Signal(f"{name}_temperature", "degC", *TEMPERATURE_RANGE_C, "mean temperature of the water"),),
         forecasts=(
-            degrees("lower", "below it a shower is cold"),
-            degrees("upper", "as hot as it may be"),
+            degrees("lower", "below it a shower is cold", tank.lower),
+            degrees("upper", "as hot as it may be", tank.upper),
             Forecast(f"{name}_draw", "kW", 0.0, tank.draw_peak_kw, "heat of the water drawn"),
             Forecast(f"{name}_draw_spread", "kW", 0.0, tank.draw_peak_kw, "standard deviation of the draws"),
             buy_forecast(house),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from runtime.weekly import WEEKDAYS
 from systems.assets import AssetKind, Mistake, Portrait
 from systems.assets.heat_pump import heating_feeders
 from systems.assets.zone.nameplate import Building, Zone
 from systems.block import Block
 from systems.house_file import House
-from systems.weekly import WEEKDAYS
 
 
 def _mistakes(house: House) -> Iterable[Mistake]:

@@ -99,7 +99,7 @@ def zones_block(house: House, fit: ArxModel | None = None) -> Block:
     row_weights = np.repeat(grid.weights_h, n)
     comfort = np.tile([zone.weight_per_k2h for zone in zones], grid.steps) * row_weights
     per_zone = tuple(
-        Forecast(f"{zone.name}_{what}", "degC", *ZONE_RANGE_C, text)
+        Forecast(f"{zone.name}_{what}", "degC", *ZONE_RANGE_C, text, schedule=getattr(zone, what))
         for what, text in (
             ("set_point", "wanted temperature"),
             ("lower", "lower end of the band"),

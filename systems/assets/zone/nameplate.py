@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from runtime.weekly import Weekly, WeeklyValue
 from systems.assets import Nameplate
 from systems.house_file import Duration
-from systems.weekly import Weekly, WeeklyValue
 
 
 class Building(Nameplate):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import datetime, tzinfo
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -67,6 +68,15 @@ class Weekly(BaseModel):
         """The value at a minute since Monday, 00:00 local time."""
         covering = [e.value for e in self.schedule if e.covers(minute_of_week % WEEK_MIN)]
         return covering[-1] if covering else self.default
+
+    def column(self, zone: tzinfo, time_s: float, step_s: float, rows: int) -> tuple[float, ...]:
+        """The value in the middle of each of `rows` steps from a Unix time on, by the clock of the zone."""
+
+        def minute(k: int) -> int:
+            local = datetime.fromtimestamp(time_s + (k + 0.5) * step_s, zone)
+            return local.weekday() * DAY_MIN + local.hour * 60 + local.minute
+
+        return tuple(self.at(minute(k)) for k in range(rows))
 
     def values(self) -> Iterator[tuple[int, float]]:
         """(minute of the week, value from then on) wherever it may change."""
