@@ -154,7 +154,7 @@ class Succession:
     def started(self, site: SiteFile, bundle: Bundle, *, first: bool = False) -> Policy:
         """A policy whose solver is loading already."""
         m = bundle.manifest
-        sizes = (len(m.states), len(m.actions), len(m.forecasts), m.horizon)
+        sizes = (len(m.states), len(m.actions), m.forecast_columns, m.horizon)
         solver = SolverProcess(bundle.library_or_fail(), sizes, lockstep=self._lockstep)
         solver.start()
         return Policy(site, bundle, solver, first=first)
