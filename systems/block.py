@@ -67,10 +67,29 @@ class Ports:
 
 @dataclass(frozen=True)
 class Inflow:
-    """What reaches a block over a stage: powers delivered to it (one row a feeder), and the net draw of all others."""
+    """What reaches a block over a stage: powers delivered to it (one row a feeder), and what all assets draw, mean kW.
+
+    `idle_kw` is drawn with all decisions at 0, `lowest_kw` and `highest_kw` are what decisions can make of it.
+    """
 
     delivered: Symbols = None
     electric_kw: Symbols = 0
+    idle_kw: Symbols = 0
+    lowest_kw: Symbols = 0
+    highest_kw: Symbols = 0
+
+
+@dataclass(frozen=True)
+class Concave:
+    """A stage cost that is concave in places, as `Problem.relaxed`, `tangent` and `settled` take it apart.
+
+    relaxed, tangent -> what stands in the place of forecasts, by name; settled -> the block's auxiliaries as reality
+    gives them.
+    """
+
+    relaxed: Callable[[Scope, Inflow], Mapping[str, Symbols]]
+    tangent: Callable[[Scope, Inflow], Mapping[str, Symbols]]
+    settled: Callable[[Scope, Inflow], Symbols]
 
 
 @dataclass(frozen=True)
@@ -111,7 +130,7 @@ class Block:
 
     ports -> what it draws and delivers, from u and forecasts alone; stage -> next state, cost and rows, when all ports
     are known; terminal -> cost and soft rows of x_N. `prepare` makes p from the block's part of theta (without it p is
-    theta). `features` makes z (nz) from whole forecasts, each (N + 1, steps).
+    theta). `features` makes z from whole forecasts, each (N + 1, steps), and the block's own x_0.
     """
 
     asset: str
@@ -119,14 +138,15 @@ class Block:
     actions: tuple[Signal, ...] = ()
     auxiliaries: tuple[Signal, ...] = ()
     exclusive: tuple[tuple[str, str], ...] = ()
-    """Pairs of its actions of which at most one is on at a stage."""
+    """Pairs of its actions of which at most one is above 0 at a stage."""
     forecasts: tuple[Forecast, ...] = ()
     theta: tuple[Parameter, ...] = ()
     ports: Callable[[Scope], Ports] = _no_ports
     stage: Callable[[Scope, Inflow], Terms] = _nothing
     terminal: Callable[[Scope], Terms] = _no_end
     prepare: Callable[[Symbols], Symbols] | None = None
-    features: Callable[[Mapping[str, Symbols]], Symbols] | None = None
+    features: Callable[[Mapping[str, Symbols], Symbols], Symbols] | None = None
+    concave: Concave | None = None
     observer: Callable[[Mapping[str, float]], dict[str, Any]] | None = None
     """theta by name -> the state estimator as plain data; without one every state is measured."""
     limits: Callable[[Mapping[str, float]], tuple[dict[str, Any], ...]] = lambda theta: ()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from typing import Any
 
@@ -14,6 +14,9 @@ from systems.assets import asset_kinds
 from systems.block import Block, Forecast, Inflow, Scope, Symbols, Terms
 from systems.house_file import House
 from systems.problem import STAGE_INPUTS, TERMINAL_INPUTS, Parameter, Problem, SoftPenalty
+
+Maker = Callable[[str, list[Symbols], Symbols, str], ca.Function]
+"""(name, arguments, value, name of the output) -> a function of the problem."""
 
 
 class ComposeError(ValueError):
@@ -56,7 +59,9 @@ def compose_blocks(house: House, blocks: Sequence[Block]) -> Problem:
     x, u, d, z, p = (kind.sym(name, size) for name, size in zip(STAGE_INPUTS, (nx, nu, nd, nz, n_p), strict=True))
     stage_args: list[Symbols] = [x, u, d, z, p]
     terminal_args: list[Symbols] = [x, d, z, p]
-    stage = _stage(blocks, _scopes(layout, x, u, d, z, p))
+    scopes = _scopes(layout, x, u, d, z, p)
+    inflows = _inflows(blocks, scopes)
+    stage = [block.stage(scope, inflow) for block, scope, inflow in zip(blocks, scopes, inflows, strict=True)]
     end = [block.terminal(scope) for block, scope in zip(blocks, _scopes(layout, x, None, d, z, p), strict=True)]
     soft, soft_penalty = _soft(stage)
     soft_e, soft_penalty_e = _soft(end)
@@ -87,7 +92,8 @@ def compose_blocks(house: House, blocks: Sequence[Block]) -> Problem:
         soft_terminal_penalty=soft_penalty_e,
         hard=function("hard", stage_args, ca.vertcat(*hard), "g") if hard else None,
         exclusive=tuple(chain.from_iterable(block.exclusive for block in blocks)),
-        features=_features(layout, house.grid.stages, x.numel(), nd) if nz else None,
+        **_concave(layout, function, stage_args, scopes, inflows),
+        features=_features(layout, house.grid.stages)[0] if nz else None,
         prepare=_prepare(layout) if any(block.prepare for block in blocks) else None,
         decide_every_s=house.grid.hold_s,
     )
@@ -102,17 +108,18 @@ def layout_of(house: House, blocks: Sequence[Block]) -> Layout:
                 raise ComposeError(f"{block.asset} and another asset want different forecasts {forecast.name!r}")
     ends = np.cumsum([0, *(forecast.steps for forecast in forecasts.values())]).tolist()
     columns = {name: slice(a, b) for name, (a, b) in zip(forecasts, pairwise(ends), strict=True)}
-    return Layout(
+    layout = Layout(
         tuple(blocks),
         _places([len(block.states) for block in blocks]),
         _places([len(block.actions) for block in blocks]),
         _places([len(block.auxiliaries) for block in blocks]),
-        _places([0 if block.features is None else 1 for block in blocks]),
+        (),
         _places([len(block.theta) for block in blocks]),
         _places([_prepared_size(block) for block in blocks]),
         tuple(forecasts.values()),
         columns,
     )
+    return replace(layout, z=_places(_features(layout, house.grid.stages)[1]))
 
 
 def _places(sizes: Sequence[int]) -> tuple[slice, ...]:
@@ -144,18 +151,35 @@ def _cut(vector: Symbols, places: Iterable[slice]) -> list[Symbols]:
     return list(ca.vertsplit(vector, [0, *(place.stop for place in places)]))
 
 
-def _stage(blocks: Sequence[Block], scopes: Sequence[Scope]) -> list[Terms]:
-    """What flows first, then what it does: a block may look at all that is drawn and delivered."""
+def _inflows(blocks: Sequence[Block], scopes: Sequence[Scope]) -> list[Inflow]:
+    """What flows, from decisions and forecasts alone: before any block says what it makes of it."""
     ports = [block.ports(scope) for block, scope in zip(blocks, scopes, strict=True)]
     delivered: dict[str, list[Symbols]] = {}
     for port in ports:
         for name, power in port.delivered.items():
             delivered.setdefault(name, []).append(power)
+    ranges = [_electric_range(block, scope) for block, scope in zip(blocks, scopes, strict=True)]
     drawn = sum(port.electric_kw for port in ports)
-    return [
-        block.stage(scope, Inflow(ca.vertcat(*delivered.get(block.asset, [])), drawn))
-        for block, scope in zip(blocks, scopes, strict=True)
-    ]
+    idle, lowest, highest = (sum(values) for values in zip(*ranges, strict=True))
+    return [Inflow(ca.vertcat(*delivered.get(block.asset, [])), drawn, idle, lowest, highest) for block in blocks]
+
+
+def _electric_range(block: Block, scope: Scope) -> tuple[Symbols, Symbols, Symbols]:
+    """(with all decisions at 0, lowest, highest) of what a block draws, which is affine in its decisions."""
+
+    def at(u: Symbols) -> Symbols:
+        return block.ports(replace(scope, u=u)).electric_kw
+
+    n = scope.u.numel()
+    zero = type(scope.u)(ca.DM.zeros(n))
+    idle = lowest = highest = at(zero)
+    for j, signal in enumerate((*block.actions, *block.auxiliaries)):
+        unit = ca.DM.zeros(n)
+        unit[j] = 1.0
+        slope = at(type(scope.u)(unit)) - idle
+        lowest += ca.fmin(slope * signal.lower, slope * signal.upper)
+        highest += ca.fmax(slope * signal.lower, slope * signal.upper)
+    return idle, lowest, highest
 
 
 def _soft(terms: Sequence[Terms]) -> tuple[Symbols, SoftPenalty]:
@@ -166,15 +190,42 @@ def _soft(terms: Sequence[Terms]) -> tuple[Symbols, SoftPenalty]:
     return ca.vertcat(*(s.rows for s in soft)), penalty
 
 
+def _concave(
+    layout: Layout, function: Maker, arguments: list[Symbols], scopes: Sequence[Scope], inflows: Sequence[Inflow]
+) -> dict[str, ca.Function]:
+    """The problem's `relaxed`, `tangent` and `settled`; nothing where no stage cost is concave anywhere."""
+    if not any(block.concave for block in layout.blocks):
+        return {}
+    _, u, d, _, _ = arguments
+    forecasts = dict(zip(layout.columns, _cut(d, layout.columns.values()), strict=True))
+    rows = {"relaxed": dict(forecasts), "tangent": dict(forecasts)}
+    actions, auxiliaries = ca.vertsplit(u, [0, layout.actions[-1].stop, u.numel()])
+    given = _cut(auxiliaries, layout.auxiliaries)
+    for i, (block, scope, inflow) in enumerate(zip(layout.blocks, scopes, inflows, strict=True)):
+        if block.concave is not None:
+            rows["relaxed"] |= block.concave.relaxed(scope, inflow)
+            rows["tangent"] |= block.concave.tangent(scope, inflow)
+            given[i] = block.concave.settled(scope, inflow)
+    found = {name: function(name, arguments, ca.vertcat(*row.values()), "value") for name, row in rows.items()}
+    return {**found, "settled": function("settled", arguments, ca.vertcat(actions, *given), "value")}
+
+
 def _theta(blocks: Sequence[Block]) -> tuple[Parameter, ...]:
     return tuple(chain.from_iterable(block.theta for block in blocks))
 
 
-def _features(layout: Layout, stages: int, nx: int, nd: int) -> ca.Function:
-    rows = ca.SX.sym("forecast", stages + 1, nd)
+def _features(layout: Layout, stages: int) -> tuple[ca.Function, list[int]]:
+    """z of all blocks from the whole forecast and x_0, and how many of it each block makes."""
+    nd, nx = sum(f.steps for f in layout.forecasts), layout.x[-1].stop
+    rows, x = ca.SX.sym("forecast", stages + 1, nd), ca.SX.sym("x", nx)
     whole = {name: rows[:, columns] for name, columns in layout.columns.items()}
-    parts = [block.features(whole) for block in layout.blocks if block.features is not None]
-    return ca.Function("features", [rows, ca.SX.sym("x", nx)], [ca.vertcat(*parts)], ["forecast", "x"], ["z"])
+    none = ca.SX(0, 1)
+    parts = [
+        none if block.features is None else block.features(whole, x[place])
+        for block, place in zip(layout.blocks, layout.x, strict=True)
+    ]
+    function = ca.Function("features", [rows, x], [ca.vertcat(*parts)], ["forecast", "x"], ["z"])
+    return function, [part.numel() for part in parts]
 
 
 def _prepare(layout: Layout) -> ca.Function:

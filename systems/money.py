@@ -1,4 +1,7 @@
-"""The prices of a house: forecasts that its assets share, in the currency of the house."""
+"""Prices and what they make of a bill: forecasts that assets share, the scale of costs, and a meter of any regime.
+
+Money is in the currency of the house, so nothing here is a sum: costs that are not prices are shares of prices.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +13,71 @@ from systems.block import Forecast, Symbols
 if TYPE_CHECKING:
     from systems.house_file import House
 
-PRICE_RANGE = (-50.0, 100.0)
-"""Per kWh in any currency: what lies beyond is a price in another unit."""
+MAX_PRICE = 100.0
+"""Of a kWh, either sign, in any currency: a price beyond it is one in another unit."""
+CURVATURE_PER_KW2 = 5e-4
+"""Of the cost in power, over the mean price: it keeps the problem from being a linear program, whose solutions jump and
+have no derivative."""
+SMALLEST_PRICE = 0.02
+"""Below it prices count as this where they set the scale of something."""
+EXACT = 5.0
+"""Price of a kWh beyond a limit over the largest price of the horizon: more than breaking the limit can earn. A kWh is
+bought and sold again at the largest price at most, with efficiencies of at least 0.7, and is worth at most twice the
+mean price at the end: 2 + 1 / 0.7."""
+ROW_SCALE = 10.0
+"""Rows are kWh beyond a limit at the largest price, over this."""
+PRICE = EXACT * ROW_SCALE
+KINK = 0.01
+"""Of the larger price: how far the tangents' two slopes are apart, which makes import and export unique."""
+SETTLED_AT_KW = 1e-9
+PRICE_SCALES = 3
+"""What `price_scales` gives: mean buy price, usual and largest size of a price."""
 
 
 def buy_forecast(house: House) -> Forecast:
-    return Forecast("buy", f"{house.currency}/kWh", *PRICE_RANGE, "what a kWh from the grid costs, all included")
+    """Either price may have either sign, and either may be above the other."""
+    return Forecast("buy", f"{house.currency}/kWh", -MAX_PRICE, MAX_PRICE, "what a kWh costs, all included")
 
 
 def sell_forecast(house: House) -> Forecast:
-    return Forecast("sell", f"{house.currency}/kWh", *PRICE_RANGE, "what a kWh to the grid earns")
+    return Forecast("sell", f"{house.currency}/kWh", -MAX_PRICE, MAX_PRICE, "what a kWh to the grid earns")
 
 
-def mean_buy_price(forecasts: Mapping[str, Symbols]) -> Symbols:
-    """(1,) over the whole horizon: the scale of what is worth keeping at its end."""
+def price_scales(forecasts: Mapping[str, Symbols], x: Symbols) -> Symbols:
+    """(3,) [mean buy price, mean and largest size of a price], the sizes at least SMALLEST_PRICE."""
     import casadi as ca
 
     buy = forecasts["buy"]
-    return ca.sum1(buy) / buy.shape[0]
+    largest = ca.mmax(ca.fabs(ca.horzcat(*(forecasts[name] for name in ("buy", "sell") if name in forecasts))))
+    usual = ca.sum1(ca.fabs(buy)) / buy.shape[0]
+    return ca.vertcat(ca.sum1(buy) / buy.shape[0], ca.fmax(usual, SMALLEST_PRICE), ca.fmax(largest, SMALLEST_PRICE))
+
+
+def bill(buy: Symbols, sell: Symbols, grid_kw: Symbols) -> Symbols:
+    """Of an hour at a power from the grid, negative into it: what a meter bills."""
+    import casadi as ca
+
+    return buy * ca.fmax(grid_kw, 0.0) + sell * ca.fmin(grid_kw, 0.0)
+
+
+def chord(buy: Symbols, sell: Symbols, lowest_kw: Symbols, highest_kw: Symbols) -> tuple[Symbols, Symbols]:
+    """(buy, sell); where selling pays more than buying costs both are the chord of the bill between two powers."""
+    import casadi as ca
+
+    rise = bill(buy, sell, highest_kw) - bill(buy, sell, lowest_kw)
+    slope = rise / ca.fmax(highest_kw - lowest_kw, 1e-3)
+    concave = sell > buy
+    return ca.if_else(concave, slope, buy), ca.if_else(concave, slope, sell)
+
+
+def tangents(buy: Symbols, sell: Symbols, grid_kw: Symbols) -> tuple[Symbols, Symbols]:
+    """(buy, sell); where selling pays more than buying costs both are about that of the side the power is on."""
+    import casadi as ca
+
+    kink = KINK * ca.fmax(ca.fabs(buy), ca.fabs(sell))
+    importing = grid_kw > SETTLED_AT_KW
+    concave = sell > buy
+    return (
+        ca.if_else(concave, ca.if_else(importing, buy, sell + kink), buy),
+        ca.if_else(concave, ca.if_else(importing, buy - kink, sell), sell),
+    )

@@ -12,22 +12,8 @@ from typing import Any
 import casadi as ca
 
 from systems.battery.spec import BatterySpec
+from systems.money import CURVATURE_PER_KW2, PRICE, ROW_SCALE, SMALLEST_PRICE, chord, tangents
 from systems.problem import STAGE_INPUTS, TERMINAL_INPUTS, Parameter, Problem, Signal, SoftPenalty
-
-CURVATURE_PER_KW2 = 5e-4
-"""Of the cost in power, over the mean price: it keeps the problem from being a linear program, whose solutions jump and
-have no derivative."""
-SMALLEST_PRICE = 0.02
-"""Below it prices count as this where they set the scale of something."""
-EXACT = 5.0
-"""Price of a kWh beyond a limit over the largest price of the horizon: more than breaking the limit can earn. A kWh is
-bought and sold again at the largest price at most, with efficiencies of at least 0.7, and is worth at most twice the
-mean price at the end: 2 + 1 / 0.7."""
-ROW_SCALE = 10.0
-PRICE = EXACT * ROW_SCALE
-KINK = 0.01
-"""Of the larger price: how far the tangents' two slopes are apart, which makes import and export unique."""
-SETTLED_AT_KW = 1e-9
 
 
 def home_battery(
@@ -138,21 +124,13 @@ def _features(horizon: int) -> ca.Function:
 
 
 def _relaxed_row(spec: BatterySpec, load: Any, d: Any) -> Any:
-    """d; where selling pays more than buying costs both prices are the chord of the bill over what the grid can see."""
+    """d with the chord of the bill over what the grid can see."""
     buy, sell, net_load = ca.vertsplit(d)
     lowest = ca.fmax(load - spec.max_discharge_kw, ca.fmin(load, -spec.most_export_kw))
     highest = ca.fmin(load + spec.max_charge_kw, ca.fmax(load, spec.most_import_kw))
-    chord = (_bill(buy, sell, highest) - _bill(buy, sell, lowest)) / ca.fmax(highest - lowest, 1e-3)
-    return ca.if_else(sell > buy, ca.vertcat(chord, chord, net_load), d)
+    return ca.vertcat(*chord(buy, sell, lowest, highest), net_load)
 
 
 def _tangent_row(grid: Any, d: Any) -> Any:
-    """d; where selling pays more than buying costs both prices are about that of the side the grid's power is on."""
     buy, sell, net_load = ca.vertsplit(d)
-    kink = KINK * ca.fmax(ca.fabs(buy), ca.fabs(sell))
-    buying, selling = ca.vertcat(buy, buy - kink, net_load), ca.vertcat(sell + kink, sell, net_load)
-    return ca.if_else(sell > buy, ca.if_else(grid > SETTLED_AT_KW, buying, selling), d)
-
-
-def _bill(buy: Any, sell: Any, grid: Any) -> Any:
-    return buy * ca.fmax(grid, 0.0) + sell * ca.fmin(grid, 0.0)
+    return ca.vertcat(*tangents(buy, sell, grid), net_load)

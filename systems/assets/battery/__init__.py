@@ -8,14 +8,11 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from systems.assets import AssetKind, Mistake, Nameplate, Portrait
-from systems.block import Block, Inflow, Ports, Scope, Soft, Terms
+from systems.block import Block, Inflow, Ports, Scope, Soft, Symbols, Terms
 from systems.house_file import House
-from systems.money import buy_forecast, mean_buy_price
+from systems.money import CURVATURE_PER_KW2, PRICE, PRICE_SCALES, ROW_SCALE, buy_forecast, price_scales
 from systems.problem import Parameter, Signal
 
-REGULARISATION_PER_KW2 = 1e-4
-"""A little curvature keeps the problem from being a linear program, whose solutions jump and have no derivative."""
-BAND_LINEAR, BAND_QUADRATIC = 20.0, 200.0
 EFFICIENCY_ERROR = 0.10
 """How far the true efficiency of either direction may be from the model's."""
 MEASUREMENT_ERROR = 0.005
@@ -61,26 +58,40 @@ def battery_block(house: House, battery: Battery) -> Block:
     def ports(scope: Scope) -> Ports:
         return Ports(electric_kw=scope.u[0] - scope.u[1])
 
-    def band(scope: Scope) -> Soft:
+    def kwh_beyond(scope: Scope, lowest: Symbols, highest: Symbols) -> Soft:
+        """Priced above whatever breaking the band could earn."""
         import casadi as ca
 
-        soc, p = scope.x, scope.p
-        rows = ca.vertcat(soc - battery.soc_min - p[low], battery.soc_max - p[high] - soc)
-        return Soft(rows, (BAND_LINEAR,) * 2, (BAND_QUADRATIC,) * 2)
+        worth = battery.capacity_kwh * scope.z[2] / ROW_SCALE
+        return Soft(worth * ca.vertcat(scope.x - lowest, highest - scope.x), (PRICE,) * 2, (0.0,) * 2)
+
+    def band(scope: Scope) -> tuple[Symbols, Symbols]:
+        return battery.soc_min + scope.p[low], battery.soc_max - scope.p[high]
 
     def stage(scope: Scope, inflow: Inflow) -> Terms:
+        import casadi as ca
+
         charge, discharge, p = scope.u[0], scope.u[1], scope.p
+        usual_price, measured_soc = scope.z[1], scope.z[PRICE_SCALES]
         cost = hours * p[spread] / 2 * (charge + discharge)
-        cost += REGULARISATION_PER_KW2 / 2 * (charge**2 + discharge**2)
+        cost += CURVATURE_PER_KW2 * usual_price / 2 * (charge**2 + discharge**2)
         soc = scope.x + hours / battery.capacity_kwh * (p[eta_c] * charge - discharge / p[eta_d])
-        return Terms(soc, cost, soft=band(scope))
+        # What is measured outside the band may stay there until the end of the horizon, and goes no further.
+        lowest, highest = band(scope)
+        soft = kwh_beyond(scope, ca.fmin(lowest, measured_soc), ca.fmax(highest, measured_soc))
+        return Terms(soc, cost, soft=soft)
 
     def terminal(scope: Scope) -> Terms:
         import casadi as ca
 
         soc, p, mean_buy = scope.x, scope.p, scope.z[0]
         worth = mean_buy * p[slope] * soc - ca.fabs(mean_buy) * p[curvature] / 2 * soc**2
-        return Terms(cost=-battery.capacity_kwh * worth, soft=band(scope))
+        return Terms(cost=-battery.capacity_kwh * worth, soft=kwh_beyond(scope, *band(scope)))
+
+    def features(forecasts: Mapping[str, Symbols], soc: Symbols) -> Symbols:
+        import casadi as ca
+
+        return ca.vertcat(price_scales(forecasts, soc), soc)
 
     def limits(theta: Mapping[str, float]) -> tuple[dict[str, Any], ...]:
         step = hours / battery.capacity_kwh * max(battery.max_charge_kw, battery.max_discharge_kw)
@@ -101,7 +112,7 @@ def battery_block(house: House, battery: Battery) -> Block:
         ports=ports,
         stage=stage,
         terminal=terminal,
-        features=mean_buy_price,
+        features=features,
         limits=limits,
     )
 

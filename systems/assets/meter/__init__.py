@@ -11,13 +11,19 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from systems.assets import AssetKind, Mistake, Nameplate, Portrait
-from systems.block import Block, Inflow, Scope, Terms
+from systems.block import Block, Concave, Inflow, Scope, Soft, Symbols, Terms
 from systems.house_file import House
-from systems.money import buy_forecast, sell_forecast
+from systems.money import (
+    CURVATURE_PER_KW2,
+    PRICE,
+    ROW_SCALE,
+    buy_forecast,
+    chord,
+    price_scales,
+    sell_forecast,
+    tangents,
+)
 from systems.problem import Parameter, Signal
-
-REGULARISATION_PER_KW2 = 1e-6
-"""Curvature of import: where buying and selling cost the same, the split between them is still one."""
 
 
 class Capacity(BaseModel):
@@ -41,14 +47,17 @@ class Meter(Nameplate):
 
 
 def meter_block(house: House, meter: Meter) -> Block:
-    """grid = sum of what is drawn; import - export = grid, import >= 0, export >= 0, each within its limit.
+    """grid = sum of what is drawn; import - export = grid, import >= 0, export >= 0.
 
-    Stage cost: h (price_scale buy import - sell export). With a capacity charge the month's peak so far is a state and
-    an epigraph variable carries it on: peak+ = new >= peak, new >= import; the end of the horizon pays for the peak.
+    Stage cost: h (price_scale buy import - sell export), concave where selling pays more than buying costs. Both limits
+    are soft, priced above what breaking them could earn: a load that is beyond a limit by itself leaves a program that
+    can be solved, and is not added to. With a capacity charge the month's peak so far is a state and an epigraph
+    variable carries it on: peak+ = new >= peak, new >= import + reserve; the end of the horizon pays for the peak.
     """
-    hours, capacity, name = house.grid.hold_h, meter.capacity, meter.name
+    hours, capacity = house.grid.hold_h, meter.capacity
+    most_kw = house_range_kw(house)
     theta = [Parameter("price_scale", "1", 1.0, 0.2, 3.0, "factor on the price of what is bought", "cost")]
-    auxiliaries = [Signal("grid_import", "kW", 0.0, meter.import_limit_kw, "power bought")]
+    auxiliaries = [Signal("grid_import", "kW", 0.0, most_kw, "power bought")]
     states: list[Signal] = []
     if capacity is not None:
         theta += [
@@ -56,34 +65,77 @@ def meter_block(house: House, meter: Meter) -> Block:
             Parameter("peak_reserve", "kW", 0.0, 0.0, 5.0, "distance kept from the month's peak", "backoff"),
         ]
         states = [Signal("month_peak", "kW", 0.0, 2 * meter.import_limit_kw, "highest import of the month so far")]
-        auxiliaries.append(Signal("new_peak", "kW", 0.0, 2 * meter.import_limit_kw, "the month's peak after the stage"))
+        auxiliaries.append(Signal("new_peak", "kW", 0.0, 2 * most_kw, "the month's peak after the stage"))
+
+    def prices(scope: Scope) -> tuple[Symbols, Symbols]:
+        return scope.p[0] * scope.forecast("buy"), scope.forecast("sell")
 
     def stage(scope: Scope, inflow: Inflow) -> Terms:
         import casadi as ca
 
-        bought, buy, sell = scope.u[0], scope.forecast("buy"), scope.forecast("sell")
+        bought, (buy, sell) = scope.u[0], prices(scope)
         sold = bought - inflow.electric_kw
-        cost = hours * (scope.p[0] * buy * bought - sell * sold) + REGULARISATION_PER_KW2 / 2 * bought**2
-        rows = [sold, meter.export_limit_kw - sold]
+        cost = hours * (buy * bought - sell * sold) + CURVATURE_PER_KW2 * scope.z[1] / 200 * bought**2
         if capacity is None:
-            return Terms(cost=cost, hard=ca.vertcat(*rows))
+            return Terms(cost=cost, hard=sold, soft=limits(scope, inflow))
         peak, new = scope.x, scope.u[1]
-        return Terms(new, cost, ca.vertcat(*rows, new - peak, new - bought - scope.p[2]))
+        return Terms(new, cost, ca.vertcat(sold, new - peak, new - bought - scope.p[2]), limits(scope, inflow))
+
+    def limits(scope: Scope, inflow: Inflow) -> Soft:
+        import casadi as ca
+
+        grid, idle = inflow.electric_kw, inflow.idle_kw
+        beyond = (idle > meter.import_limit_kw) - (idle < -meter.export_limit_kw)
+        rows = ca.vertcat(
+            meter.import_limit_kw - grid,
+            meter.export_limit_kw + grid,
+            # Where the load alone is beyond a limit decisions may help, and never add to it to help at another time.
+            beyond * (idle - grid) + (1 - ca.fabs(beyond)),
+        )
+        return Soft(hours * scope.z[2] / ROW_SCALE * rows, (PRICE, PRICE, 2 * PRICE), (0.0,) * 3)
 
     def terminal(scope: Scope) -> Terms:
         if capacity is None:
             return Terms()
         return Terms(cost=scope.p[1] * capacity.price_per_kw * scope.x)
 
+    def relaxed(scope: Scope, inflow: Inflow) -> dict[str, Symbols]:
+        import casadi as ca
+
+        idle = inflow.idle_kw
+        lowest = ca.fmax(inflow.lowest_kw, ca.fmin(idle, -meter.export_limit_kw))
+        highest = ca.fmin(inflow.highest_kw, ca.fmax(idle, meter.import_limit_kw))
+        buy, sell = chord(*prices(scope), lowest, highest)
+        return {"buy": buy / scope.p[0], "sell": sell}
+
+    def tangent(scope: Scope, inflow: Inflow) -> dict[str, Symbols]:
+        buy, sell = tangents(*prices(scope), inflow.electric_kw)
+        return {"buy": buy / scope.p[0], "sell": sell}
+
+    def settled(scope: Scope, inflow: Inflow) -> Symbols:
+        import casadi as ca
+
+        bought = ca.fmax(inflow.electric_kw, 0.0)
+        return bought if capacity is None else ca.vertcat(bought, ca.fmax(scope.x, bought + scope.p[2]))
+
     return Block(
-        asset=name,
+        asset=meter.name,
         states=tuple(states),
         auxiliaries=tuple(auxiliaries),
         forecasts=(buy_forecast(house), sell_forecast(house)),
         theta=tuple(theta),
         stage=stage,
         terminal=terminal,
+        features=price_scales,
+        concave=Concave(relaxed, tangent, settled),
     )
+
+
+def house_range_kw(house: House) -> float:
+    """More than all assets together can draw or deliver, by what their nameplates call a largest power."""
+    ends = ("peak_kw", "max_power_kw", "max_charge_kw", "max_discharge_kw", "power_kw")
+    powers = [getattr(asset, end, 0.0) for asset in house.assets for end in ends]
+    return 2.0 * sum(powers) + 1.0
 
 
 def bought_only(house: House) -> Block:

@@ -12,7 +12,7 @@ from systems.assets import AssetKind, Mistake, Nameplate, Portrait
 from systems.assets.heat_pump import tank_feeders
 from systems.block import Block, Forecast, Inflow, Scope, Soft, Terms
 from systems.house_file import House
-from systems.money import buy_forecast, mean_buy_price
+from systems.money import buy_forecast, price_scales
 from systems.problem import Parameter, Signal
 
 KWH_PER_LITRE_K = 4.186 / 3600.0
@@ -93,7 +93,7 @@ def tank_block(house: House, tank: Tank) -> Block:
         theta=theta,
         stage=stage,
         terminal=terminal,
-        features=mean_buy_price,
+        features=price_scales,
     )
 
 
