@@ -242,7 +242,7 @@ def _outputs(answers: Answers, signals: Signals) -> str:
             where = (
                 'sink = "device"\n'
                 f'register = {{ kind = "holding", address = {address}, type = "{kind}", scale = {scale:g} }}\n'
-                "refresh_s = 300              # written on change, and again after this\n"
+                "refresh_s = 1800             # written on change, and again after this\n"
             )
         else:
             where = f'sink = "mqtt"\ntopic = "house/{name}/set"\n'
