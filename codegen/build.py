@@ -39,6 +39,8 @@ class BuildRequest:
     created: str
     """ISO 8601; from the caller's clock."""
     provenance: Mapping[str, Any]
+    serial: int = 0
+    """Larger than that of any bundle before; 0 for none."""
     problems: int = DEFAULT_PROBLEMS
     seed: int = 0
 
@@ -131,6 +133,7 @@ def make_manifest(problem: Problem, request: BuildRequest, acados_versions: Mapp
             **request.provenance,
         },
         "created": request.created,
+        "serial": request.serial,
     }
     manifest = Manifest.model_validate({**document, "format_version": FORMAT_VERSION})
     return manifest.model_copy(update={"format_version": manifest.oldest_format})

@@ -52,14 +52,17 @@ def build(
     from codegen.targets import host_arch
     from codegen.verify import DEFAULT_PROBLEMS
     from runtime.keys import load_key, new_key
+    from runtime.manifest import new_serial
 
     key_path = output / "demo-key.pem"
     key = load_key(key_path) if key_path.exists() else new_key(key_path)
+    now = datetime.now(UTC)
     request = BuildRequest(
         shape=shape,
         targets=(host_arch(),),
         theta=theta,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=now.isoformat(timespec="seconds"),
+        serial=new_serial(now.timestamp()),
         provenance={"theta": {"from": f"nisse demo, {chosen}"}},
         problems=DEFAULT_PROBLEMS if problems is None else problems,
         seed=seed,

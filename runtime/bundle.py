@@ -55,6 +55,7 @@ from runtime.packing import (
     unpack,
 )
 from runtime.seal import checked_signature, seal
+from runtime.serials import Stamp, stamp
 
 if TYPE_CHECKING:
     from runtime.keys import SigningKey
@@ -98,8 +99,18 @@ class Bundle:
     """Public key, `ed25519:<base64>`."""
     digest: str
     """SHA-256 of the manifest, which names every file."""
-    theta_digest: str = ""
-    """SHA-256 of the theta update in force; empty while theta is the bundle's own."""
+    theta_stamp: Stamp | None = None
+    """Of the theta update in force; None while theta is the bundle's own."""
+
+    @property
+    def theta_digest(self) -> str:
+        """SHA-256 of the theta update in force; empty while theta is the bundle's own."""
+        return "" if self.theta_stamp is None else self.theta_stamp.digest
+
+    @property
+    def stamp(self) -> Stamp:
+        """Which bundle it is, and how new."""
+        return stamp(self.digest, self.manifest.serial, self.manifest.created)
 
     @property
     def identity(self) -> str:

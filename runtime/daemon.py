@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from runtime.actuator import Actuator, ranges
+from runtime.background import interruptible
 from runtime.bundle import Bundle
 from runtime.clock import Clock
 from runtime.config import SiteFile
@@ -19,8 +20,10 @@ from runtime.errors import NisseError
 from runtime.gate import LastAction
 from runtime.journal import Journal
 from runtime.ladder import Level
+from runtime.leaving import leave_safe
 from runtime.plan import Plan
 from runtime.policy import Policy
+from runtime.reloading import Reloading
 from runtime.remote import (
     COMMANDS_PER_HOUR,
     TOO_MANY,
@@ -40,6 +43,7 @@ from runtime.remote import (
 from runtime.site_check import warnings
 from runtime.succession import Succession
 from runtime.surface import Places, Surface
+from runtime.tally import Tally
 from runtime.trial import Outcome
 from runtime.wiring import Links, open_links
 from runtime.write_budget import WriteBudget
@@ -48,21 +52,8 @@ from runtime.write_budget import WriteBudget
 WISHES = "wishes"
 WRITES = "writes"
 FORECAST_MEMORY_S = 26 * 3600.0
-# How long devices are told their safe values, again and again, before the daemon gives up and says so. A service
-# manager must wait longer than that (TimeoutStopSec).
-SAFE_PATIENCE_S = 10.0
 
 log = logging.getLogger("nisse.daemon")
-
-
-@dataclass
-class Tally:
-    """What a run came to."""
-
-    cycles: int = 0
-    levels: Counter[str] = field(default_factory=Counter)
-    first_action_s: float | None = None
-    """From the start of the daemon to its first action."""
 
 
 class Daemon:
@@ -77,10 +68,12 @@ class Daemon:
         dry: bool = False,
         places: Places | None = None,
         credentials: Path | None = None,
+        allow_older: bool = False,
     ) -> None:
         """Devices can be left safe from here on; `open` does the rest. Raises ConfigError.
 
         dry: reads and decides, and neither moves a device nor says or logs anything. credentials: folder of secrets.
+        allow_older: what lies in the bundle's place may be older than what was accepted last.
         """
         self.clock = clock
         self.notices: dict[str, str] = {}
@@ -89,7 +82,7 @@ class Daemon:
         """A command asks for a cycle now."""
         self.unwritten: dict[str, str] = {}
         """Set-points that the last cycle could not bring into force, and why."""
-        self._site, self._dry, self._lockstep = site, dry, lockstep
+        self._site, self._dry, self._lockstep, self._allow_older = site, dry, lockstep, allow_older
         self._stopping = self._closed = False
         self._left_safe: bool | None = None
         self._begun = time.perf_counter()
@@ -110,14 +103,23 @@ class Daemon:
         self._policy: Policy | None = None
         self._journal: Journal | None = None
         self._loop: ControlLoop | None = None
+        self._reloading = Reloading(lambda: self.succession.look(self._in_force))
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        """Call `wake`, from any thread, when there is something to do `between` cycles."""
+        self._reloading.wake = wake
+        if self.links.mqtt is not None:
+            self.links.mqtt.wake = wake
 
     def open(self) -> None:
         """Verify the bundle, start its solver, connect. Raises BundleError, ConfigError.
 
         A log that cannot be used is a notice, not an error.
         """
-        self._succession = Succession(self._site, self._notice, lasting=not self._dry, lockstep=self._lockstep)
-        bundle, self._newcomer = self._succession.first(self._site)
+        self._succession = succession = Succession(
+            self._site, self._notice, lasting=not self._dry, lockstep=self._lockstep, allow_older=self._allow_older
+        )
+        bundle, self._newcomer = interruptible(lambda: succession.first(self._site), lambda: self._stopping)
         for warning in warnings(self._site, bundle.manifest):
             log.warning("%s", warning)
         # Started before anything connects: the child loads its solver meanwhile.
@@ -196,6 +198,7 @@ class Daemon:
         """What is due between cycles: commands, and set-points that failed or must be refreshed."""
         self.actuator.tick()
         self.obey_commands()
+        self._take_up()
 
     def obey_commands(self) -> None:
         """Commands that came by MQTT since the last call, each answered; those beyond the rate with one answer."""
@@ -215,8 +218,8 @@ class Daemon:
                 log.log(logging.WARNING if error else logging.INFO, "%s", text)
             else:
                 self._untold += 1
-            self.surface.commands["error" if error else "ok"] += 1
-            mqtt.answer(f"{mqtt.prefix}/response/{order.name}", answer(order, error))
+            if error is not None:
+                self._answer(order, error)
         if refused is not None:
             self._untold += lost
             self.surface.commands["error"] += lost
@@ -225,17 +228,39 @@ class Daemon:
             log.warning("%d more commands, most of them refused: %s", self._untold, TOO_MANY)
             self._untold = 0
 
-    def reload(self) -> None:
-        """Read the site file again and put its bundle on trial; if it cannot be, all stays as it is."""
-        loop = self._control_loop()
-        try:
-            self.succession.reload(loop)
-        except NisseError as error:
-            self._notice("reload", f"not reloaded: {error}")
+    def _answer(self, order: Order, error: str) -> None:
+        self.surface.commands["error" if error else "ok"] += 1
+        if self.links.mqtt is not None:
+            self.links.mqtt.answer(f"{self.links.mqtt.prefix}/response/{order.name}", answer(order, error))
+
+    def reload(self, asked: Order | None = None) -> None:
+        """Read the site file again; its bundle, if in order, is put on trial `between` cycles. Who asks hears then."""
+        self._reloading.ask(asked)
+        self._take_up()
+
+    def _take_up(self) -> None:
+        """What a look at the files has found, if it is done. In lockstep it is waited for."""
+        taken = self._reloading.taken(wait=self._lockstep)
+        self.succession.looking = self._reloading.under_way
+        if taken is None:
             return
-        self._notice("reload", "")
-        loop.decide_anew()
-        self.surface.site = loop.policy.site
+        look, asked = taken
+        loop, problem = self._control_loop(), ""
+        try:
+            self.succession.take(loop, look.result())
+            loop.decide_anew()
+            self.surface.site = loop.policy.site
+        except NisseError as error:
+            problem = f"not reloaded: {error}"
+        except Exception as error:
+            log.exception("reload")  # a defect of ours: the house is not left without control for it
+            problem = f"not reloaded: {type(error).__name__}: {error}"
+        self._notice("reload", problem)
+        self.cycle_wanted = True
+        for order in asked:
+            self._answer(order, problem)
+        self._reloading.go_on()
+        self.succession.looking = self._reloading.under_way
 
     def interrupt(self) -> None:
         """A stop is wanted, now: no set-point is written any more and no solver waited for. Takes no lock."""
@@ -247,20 +272,12 @@ class Daemon:
                 policy.solver.interrupt()
 
     def leave_safe(self) -> bool:
-        """Tell every device its safe value, within SAFE_PATIENCE_S; whether all of them have it."""
+        """Tell every device its safe value, within a bound; whether all of them have it."""
         if self._left_safe is None:
             by_mqtt = not self._dry and any(output.sink == MQTT for output in self._site.outputs.values())
             if by_mqtt and self.links.mqtt is not None:
                 self.links.mqtt.start()
-            left = self.actuator.leave_safe(SAFE_PATIENCE_S)
-            for name, written in left.items():
-                if written.problem:
-                    output = self._site.outputs[name]
-                    log.critical(
-                        "OUTPUT %s WAS NOT SET TO ITS SAFE VALUE %g %s in %g s: %s; see to the device, it may be on",
-                        name, written.value, output.unit, SAFE_PATIENCE_S, written.problem,
-                    )  # fmt: skip
-            self._left_safe = not any(written.problem for written in left.values())
+            self._left_safe = leave_safe(self._site, self.actuator)
         return self._left_safe
 
     def stop(self) -> bool:
@@ -341,8 +358,8 @@ class Daemon:
     def _say(self, cycle: Cycle) -> None:
         self.surface.show(cycle, cycle.policy.bundle, self.notices, self._control_loop().wishes, self.tally.levels)
 
-    def _obey(self, order: Order) -> str:
-        """Do it; the error, or an empty string."""
+    def _obey(self, order: Order) -> str | None:
+        """Do it; the error, or an empty string. None where the answer comes later."""
         loop = self._control_loop()
         match order.kind, order.name:
             case "set", _:
@@ -363,11 +380,9 @@ class Daemon:
                 if not self._hour.allows(self.clock.monotonic()):
                     return TOO_MANY_IN_THE_HOUR
                 if verb == "reload":
-                    self.reload()
-                    if "reload" in self.notices:
-                        return self.notices["reload"]
-                else:
-                    loop.decide_anew()
+                    self.reload(order)
+                    return None
+                loop.decide_anew()
             case _:
                 return f"known here: set/..., request/{', request/'.join(VERBS)}"
         self.cycle_wanted = True

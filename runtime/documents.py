@@ -38,6 +38,7 @@ def state_document(cycle: Cycle, bundle: Bundle, site: SiteFile, notices: dict[s
             "system": bundle.manifest.system,
             "digest": bundle.digest[:16],
             "theta": bundle.theta_digest[:16],
+            "serial": bundle.manifest.serial,
         },
         "trial": trial_document(cycle.trial),
         "notices": notices,

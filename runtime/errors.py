@@ -50,6 +50,10 @@ class BundleArchError(BundleError):
     """The bundle has no library for this machine."""
 
 
+class BundleOlderError(BundleError):
+    """A bundle or theta update that is older than the last one accepted."""
+
+
 class ThetaMisfitError(BundleError):
     """A theta update that does not belong to this bundle or leaves its bounds."""
 
@@ -76,6 +80,10 @@ class MachineError(NisseError):
     """The machine, or the service manager, allows less than the site needs."""
 
     exit_code = EXIT_MACHINE
+
+
+class StoppedError(NisseError):
+    """A signal ended the daemon before it controlled anything."""
 
 
 class LinkError(NisseError):

@@ -26,12 +26,44 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Row = tuple[Finite, ...]
+Serial = Annotated[int, Field(ge=0, le=2**53, strict=True)]
 
 
 class Record(BaseModel):
     """Strict about its fields and immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def new_serial(now_s: float) -> int:
+    """Milliseconds since 1970: larger than any before, as long as the clocks of those who build are right."""
+    return int(now_s * 1000)
+
+
+def serial_number(text: str) -> int:
+    """What somebody chose. Raises ValueError."""
+    number = int(text)
+    if not 1 <= number <= 2**53:
+        raise ValueError(f"{number} is not between 1 and 2^53")
+    return number
+
+
+def raised_serial(document: Any) -> Any:
+    """A document as it is written, with its serial number beside the other fields.
+
+    Written, it stands under `provenance`, which may hold anything: readers from before would refuse it anywhere else.
+    """
+    provenance = document.get("provenance") if isinstance(document, dict) else None
+    if not isinstance(provenance, dict) or "serial" not in provenance:
+        return document
+    rest = {name: value for name, value in provenance.items() if name != "serial"}
+    return {**document, "provenance": rest, "serial": provenance["serial"]}
+
+
+def lowered_serial(document: dict[str, Any]) -> dict[str, Any]:
+    """The other way round; 0 is not written."""
+    serial = document.pop("serial")
+    return {**document, "provenance": {**document["provenance"], "serial": serial}} if serial else document
 
 
 class SignalSpec(Record):
@@ -214,7 +246,14 @@ class Manifest(Record):
     provenance: dict[str, Any] = Field(default_factory=dict)
     created: str = ""
     """When, ISO 8601; passed in by the builder."""
+    serial: Serial = 0
+    """Larger than that of any bundle before; 0 where the builder knew of none. Stands under `provenance`."""
     files: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_its_serial(cls, document: Any) -> Any:
+        return raised_serial(document)
 
     @model_validator(mode="after")
     def _consistent(self) -> Manifest:
@@ -245,7 +284,7 @@ class Manifest(Record):
     @model_serializer(mode="wrap")
     def _without_what_is_not_said(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """A field that came later is left out where it says nothing: daemons from before it refuse unknown fields."""
-        document: dict[str, Any] = write(self)
+        document: dict[str, Any] = lowered_serial(write(self))
         if self.decide_every_s is None:
             del document["decide_every_s"]
         return document

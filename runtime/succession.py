@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.bundle import Bundle
 from runtime.config import SiteFile, load_site
-from runtime.errors import BundleError, ConfigError, SolverProcessError
+from runtime.errors import BundleError, ConfigError, SolverProcessError, ThetaMisfitError
 from runtime.policy import Policy
-from runtime.shelf import Shelf
+from runtime.shelf import Shelf, check_site_news
 from runtime.site_check import check_against, open_site_bundle
 from runtime.solver_process import SolverProcess
 from runtime.theta_update import with_update
@@ -26,15 +28,35 @@ SUBJECT = "bundle"
 log = logging.getLogger("nisse.bundle")
 
 
+@dataclass(frozen=True)
+class Found:
+    """A site file and its bundle, in order; `remark`: what is wrong with a theta update that was left out."""
+
+    site: SiteFile
+    bundle: Bundle
+    remark: str = ""
+
+
 class Succession:
     """Used by the daemon's thread only. `notice(subject, text)` tells the operator; an empty text takes it back."""
 
     def __init__(
-        self, site: SiteFile, notice: Callable[[str, str], None], *, lasting: bool, lockstep: bool = False
+        self,
+        site: SiteFile,
+        notice: Callable[[str, str], None],
+        *,
+        lasting: bool,
+        lockstep: bool = False,
+        allow_older: bool = False,
     ) -> None:
-        """lasting: keep copies and remember; a dry run does neither. lockstep: as for the solver's process."""
-        self._notice, self._lockstep = notice, lockstep
-        self._shelf = Shelf(site) if lasting else None
+        """lasting: keep copies and remember; a dry run does neither. lockstep: as for the solver's process.
+
+        allow_older: what lies in the bundle's place may be older than what was accepted last.
+        """
+        self._notice, self._lockstep, self._allow_older = notice, lockstep, allow_older
+        self._shelf = Shelf(site, allow_older=allow_older) if lasting else None
+        self.looking = False
+        """Whether `look` is at work in another thread."""
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._stood = 0
         self._standing = ""
@@ -46,21 +68,24 @@ class Succession:
         when the machine was switched off in the middle of it.
         """
         if self._shelf is None:
-            self._scratch = tempfile.TemporaryDirectory(prefix="nisse-dry-")
-            bundle = open_site_bundle(site, Path(self._scratch.name))
-            if site.theta_file.exists():
-                bundle = with_update(bundle, site.theta_file, site.controller.trusted_keys)
-            return bundle, None
+            return self._only_looked_at(site), None
         good = self._shelf.last_good(site)
+        standby = good if good is not None else self._shelf.begun(site)
         try:
-            configured, remark = self._shelf.configured(site)
+            configured = self._shelf.configured(site)
         except BundleError as error:
-            if good is None:
+            if standby is None:
                 raise
-            self._notice(SUBJECT, f"{_name(good)} runs on: {error}")
-            return good, None
-        if remark:
-            self._notice("theta", remark)
+            self._notice(SUBJECT, f"{_name(standby)} runs on: {error}")
+            return standby, None
+        try:
+            configured = self._shelf.updated(configured, site)
+        except BundleError as error:
+            self._notice("theta", f"theta update not used: {error}")
+            if standby is not None and standby.digest == configured.digest and not isinstance(error, ThetaMisfitError):
+                configured = standby  # with the theta that it had
+        if good is None:
+            self._shelf.begin(configured)
         if good is None or good.identity == configured.identity or site.controller.trial_cycles == 0:
             return configured, None
         refusal = self._shelf.refusal(configured)
@@ -69,27 +94,39 @@ class Succession:
             return good, None
         return good, configured
 
-    def reload(self, loop: ControlLoop) -> None:
-        """Read the site file again and put its bundle on trial. Raises BundleError, ConfigError, SolverProcessError."""
-        now = loop.policy
+    def look(self, now: Policy) -> Found:
+        """What lies in the bundle's place now: files only, so that it may be done while the loop goes on.
+
+        Raises BundleError, ConfigError.
+        """
+        if self._shelf is None:
+            raise ConfigError("a dry run does not reload; start it again")
         site = load_site(now.site.path)
         fixed = {"path", "text", "controller", "rule"}
         changed = [n for n in type(site).model_fields if n not in fixed and getattr(site, n) != getattr(now.site, n)]
         if changed:
             raise ConfigError(f"{site.path}: [{changed[0]}] changed; that takes a restart")
-        if self._shelf is None:
-            raise ConfigError("a dry run does not reload; start it again")
-        bundle, remark = self._shelf.configured(site)
-        self._notice("theta", remark)
+        bundle = self._shelf.configured(site)
+        try:
+            return Found(site, self._shelf.updated(bundle, site))
+        except ThetaMisfitError as error:
+            # An update that outlived its bundle is no reason to refuse the next bundle.
+            return Found(site, bundle, f"theta update not used: {error}")
+
+    def take(self, loop: ControlLoop, found: Found) -> None:
+        """Put what was found on trial. Raises BundleError, SolverProcessError."""
+        assert self._shelf is not None  # or nothing is found
+        now, site, bundle = loop.policy, found.site, found.bundle
+        self._notice("theta", found.remark)
         self._shelf.forgive(bundle)
         if loop.trial is not None and loop.trial.newcomer.bundle.identity == bundle.identity:
-            log.info("reloaded: %s is on trial already", _name(bundle))
+            log.warning("reloaded: %s is on trial already", _name(bundle))
             return
         if bundle.identity == now.bundle.identity:
             loop.end_trial()
             loop.policy.site = site
             self._notice(SUBJECT, "")
-            log.info("reloaded: %s is in force already", _name(bundle))
+            log.warning("reloaded: %s is in force already", _name(bundle))
             return
         loop.policy.site = site if _fits(site, now.bundle) else now.site
         self.propose(loop, bundle, site)
@@ -121,8 +158,7 @@ class Succession:
                 "%s is %s", _name(bundle), f"in shadow for {trial_cycles} decisions" if trial_cycles else "in force"
             )
         self._notice(SUBJECT, "")
-        if self._shelf is not None:
-            self._shelf.prune([loop.policy.bundle, bundle])
+        self._prune([loop.policy.bundle, bundle])
 
     def told(self, step: TrialStep) -> None:
         """What a cycle did to the trial."""
@@ -169,7 +205,22 @@ class Succession:
         self._standing, self._stood = bundle.identity, 0
         if self._shelf is not None:
             self._shelf.accept(bundle)
-            self._shelf.prune([bundle])
+            self._prune([bundle])
+
+    def _prune(self, used: list[Bundle]) -> None:
+        """Not while something is looked at: what it unpacks is in nobody's use yet."""
+        if self._shelf is not None and not self.looking:
+            self._shelf.prune(used)
+
+    def _only_looked_at(self, site: SiteFile) -> Bundle:
+        """For a dry run: what lies there, if the daemon would take it."""
+        self._scratch = tempfile.TemporaryDirectory(prefix="nisse-dry-")
+        bundle = open_site_bundle(site, Path(self._scratch.name))
+        if os.path.lexists(site.theta_file):
+            bundle = with_update(bundle, site.theta_file, site.controller.trusted_keys)
+        if not self._allow_older:
+            check_site_news(site, bundle)
+        return bundle
 
     def _refused(self, bundle: Bundle, reason: str) -> None:
         if self._shelf is not None:

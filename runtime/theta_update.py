@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
 from runtime.bundle import Bundle
 from runtime.errors import (
@@ -26,9 +26,10 @@ from runtime.errors import (
     BundleMissingError,
     ThetaMisfitError,
 )
-from runtime.files import UnfitFileError, read_plain
-from runtime.manifest import Finite, Name, Record, check_theta
+from runtime.files import UnfitFileError, read_plain, replace_durably
+from runtime.manifest import Finite, Name, Record, Serial, check_theta, lowered_serial, raised_serial
 from runtime.seal import checked_signature, seal
+from runtime.serials import stamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,17 +52,27 @@ class ThetaUpdate(Record):
     theta: dict[Name, Finite]
     provenance: dict[str, Any] = Field(default_factory=dict)
     created: str = ""
+    """When, ISO 8601."""
+    serial: Serial = 0
+    """Larger than that of any update before, whatever its bundle; 0 where there was none. Stands under `provenance`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_its_serial(cls, document: Any) -> Any:
+        return raised_serial(document)
+
+    @model_serializer(mode="wrap")
+    def _as_it_is_read_by_all(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return lowered_serial(write(self))
 
 
 def write_update(file: Path, bundle: Bundle, theta: Mapping[str, float], key: SigningKey, **said: Any) -> Path:
-    """Write and sign an update of `bundle`; said: provenance, created. Raises ThetaMisfitError."""
+    """Write and sign an update of `bundle`; said: provenance, created, serial. Raises ThetaMisfitError."""
     update = ThetaUpdate(bundle=bundle.digest, theta={n: float(v) for n, v in theta.items()}, **said)
     _checked_theta(update, bundle, file)
     message = json.dumps(update.model_dump(mode="json"), sort_keys=True, allow_nan=False).encode()
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_bytes(message + b"\n" + seal(message, key))
-    partial.replace(file)
+    replace_durably(file, message + b"\n" + seal(message, key))
     return file
 
 
@@ -71,7 +82,8 @@ def with_update(bundle: Bundle, file: Path, trusted_keys: Sequence[str] | None) 
     checked_signature(message, found, file, trusted_keys)
     update = _parsed(file, message)
     theta = _checked_theta(update, bundle, file)
-    return replace(bundle, theta=theta, theta_digest=hashlib.sha256(message).hexdigest())
+    digest = hashlib.sha256(message).hexdigest()
+    return replace(bundle, theta=theta, theta_stamp=stamp(digest, update.serial, update.created))
 
 
 def _lines(file: Path) -> tuple[bytes, bytes]:

@@ -28,8 +28,7 @@ def run_on_the_wall_clock(daemon: Daemon, notifier: Notifier, signals: Signals, 
     or fails does not look alive. A device that does not answer is no reason to restart; the ladder deals with it.
     """
     mqtt = daemon.links.mqtt
-    if mqtt is not None:
-        mqtt.wake = signals.wake  # a command is obeyed when it comes, not at the next tick
+    daemon.listen(signals.wake)  # a command is obeyed when it comes, not at the next tick
     deadline = time.monotonic() + FIRST_INPUTS_S
     while mqtt is not None and not (mqtt.connected and mqtt.has_all()) and time.monotonic() < deadline:
         if signals.wait(0.01):
@@ -49,7 +48,6 @@ def run_on_the_wall_clock(daemon: Daemon, notifier: Notifier, signals: Signals, 
             notifier.watchdog()
             if signals.take_reload():
                 daemon.reload()
-                break
             if abs(_offset(daemon) - offset_s) > CLOCK_JUMP_S:
                 # It was set, for the first time since boot perhaps: prices and plan are now of another hour.
                 log.warning("the clock jumped by %.0f s", _offset(daemon) - offset_s)

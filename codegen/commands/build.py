@@ -15,6 +15,7 @@ from codegen.errors import CodegenError
 from codegen.targets import TARGETS, host_arch, target_arch
 from codegen.verify import DEFAULT_PROBLEMS
 from runtime.keys import load_key
+from runtime.manifest import new_serial, serial_number
 from systems.catalogue import SYSTEMS, Shape
 from systems.design import HouseDesign
 from systems.house_file import read_house
@@ -43,6 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", type=Path, required=True, metavar="FILE", help="signing key, from `nisse key new`")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the bundle, NAME.nisse")
     parser.add_argument(
+        "--serial",
+        type=serial_number,
+        metavar="N",
+        help="larger than that of any bundle before (default: milliseconds since 1970)",
+    )
+    parser.add_argument(
         "--spec", action="append", default=[], metavar="NAME=VALUE", help="nameplate value, e.g. capacity_kwh=13.5"
     )
     parser.add_argument("--horizon", type=int, metavar="STEPS", help="number of steps (default: the system's)")
@@ -64,11 +71,13 @@ def run(args: argparse.Namespace) -> int:
     problem = problem_of(shape)
     key = load_key(args.key)
     theta = {p.name: p.default for p in problem.theta} if args.theta is None else read_theta(args.theta, problem)
+    now = datetime.now(UTC)
     request = BuildRequest(
         shape=shape,
         targets=targets,
         theta=theta,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=now.isoformat(timespec="seconds"),
+        serial=new_serial(now.timestamp()) if args.serial is None else args.serial,
         provenance=theta_provenance(args.theta),
         problems=args.problems,
         seed=args.seed,

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 from pathlib import Path
 
 from runtime.config import load_site
+from runtime.shelf import allow_older, check_site_news
 from runtime.site_check import open_site_bundle, warnings
+from runtime.theta_update import with_update
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "example:\n  nisse check /etc/nisse/site.toml"
     parser.add_argument("site", type=Path, help="the site file, TOML")
     parser.add_argument("--no-bundle", action="store_true", help="the file by itself: before its bundle is built")
+    parser.add_argument(
+        "--allow-older",
+        action="store_true",
+        help="let the daemon take this bundle and theta with the next reload also if it had a newer one before",
+    )
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the result as JSON")
 
 
@@ -30,6 +38,11 @@ def run(args: argparse.Namespace) -> int:
     # Whoever asks may not be the one who may write where the daemon does.
     with tempfile.TemporaryDirectory(prefix="nisse-check-") as folder:
         bundle = open_site_bundle(site, Path(folder))
+        if os.path.lexists(site.theta_file):
+            bundle = with_update(bundle, site.theta_file, site.controller.trusted_keys)
+    if args.allow_older:
+        allow_older(site, [bundle.digest, *([bundle.theta_digest] if bundle.theta_digest else [])])
+    check_site_news(site, bundle)
     manifest = bundle.manifest
     notes = warnings(site, manifest)
     print(
@@ -38,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"bundle    {manifest.name} ({manifest.system}), {manifest.horizon} steps of {manifest.dt_s:g} s")
     rhythm = site.rhythm(manifest.decide_every_s)
     print(f"decides   every {max(rhythm.every_s, rhythm.cycle_s):g} s, in cycles of {rhythm.cycle_s:g} s")
-    print(f"signed by {bundle.signer}")
+    number = manifest.serial or "none: any that has one is newer"
+    print(f"signed by {bundle.signer}, serial number {number}")
     for note in notes:
         print(f"warning   {note}")
     print("ok")

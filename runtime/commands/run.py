@@ -16,7 +16,7 @@ from runtime.clock import LockstepClock, SystemClock
 from runtime.config import SiteFile, load_site
 from runtime.daemon import Daemon
 from runtime.descriptors import require
-from runtime.errors import EXIT_UNSAFE
+from runtime.errors import EXIT_UNSAFE, StoppedError
 from runtime.interrupts import Signals
 from runtime.site_check import bundle_folder
 from runtime.state_lock import state_lock
@@ -40,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lockstep", type=Path, metavar="SOCKET", help="let a bench at this socket drive the clock")
     parser.add_argument("--status-file", type=Path, metavar="PATH", help="write state and plan here after every cycle")
     parser.add_argument("--http-port", type=int, metavar="PORT", help="/metrics and /healthz on 127.0.0.1")
+    parser.add_argument(
+        "--allow-older", action="store_true", help="take a bundle and theta that are older than what was accepted last"
+    )
     parser.add_argument("--json", type=Path, metavar="PATH", help="write at the end what the run came to")
     parser.add_argument("--quiet", action="store_true", help="say errors only")
 
@@ -64,6 +67,7 @@ def _run(args: argparse.Namespace, signals: Signals) -> int:
             dry=args.dry_run,
             places=_places(args, site, surroundings) if args.lockstep is None else None,
             credentials=surroundings.credentials,
+            allow_older=args.allow_older,
         )
         with signals.also(daemon.interrupt):
             code = _control(args, daemon, clock, Notifier(surroundings.notify_address), signals)
@@ -93,6 +97,8 @@ def _control(
                 daemon.surface.on_show = _print
             run_on_the_wall_clock(daemon, notifier, signals, args.cycles)
             written = args.cycles is None or not daemon.unwritten
+    except StoppedError:
+        log.info("a signal came before the first cycle")
     finally:
         safe = daemon.stop()
     for name, problem in () if written else daemon.unwritten.items():

@@ -7,6 +7,8 @@ import json
 import os
 import tempfile
 import threading
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from runtime.credentials import mqtt_password, mqtt_section
 from runtime.errors import BundleMalformedError, LinkError, ThetaMisfitError
 from runtime.files import read_plain, replace_durably
 from runtime.keys import load_key
+from runtime.manifest import new_serial, serial_number
+from runtime.shelf import allow_older, check_site_news
 from runtime.site_check import open_site_bundle
 from runtime.systemd import Surroundings
 from runtime.theta_update import MAX_BYTES, with_update, write_update
@@ -35,10 +39,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     packing.add_argument("bundle", type=Path, help="the bundle that it is for")
     packing.add_argument("theta", type=Path, help="what `nisse tune` wrote, or JSON of name -> value; the rest stays")
     packing.add_argument("--key", type=Path, required=True, help="the signing key, PEM")
+    packing.add_argument(
+        "--serial",
+        type=serial_number,
+        metavar="N",
+        help="larger than that of any update before (default: milliseconds since 1970)",
+    )
     packing.add_argument("--output", type=Path, required=True, metavar="FILE", help="where to write it")
     installing = verbs.add_parser("install", help="put a theta update beside the site's bundle and make it live")
     installing.add_argument("update", type=Path, help="what `nisse theta pack` wrote")
     installing.add_argument("site", type=Path, help="the site file")
+    installing.add_argument(
+        "--allow-older",
+        action="store_true",
+        help="also if a newer one was accepted before; needs the daemon's state folder",
+    )
     installing.add_argument("--no-reload", action="store_true", help="put it there only; the daemon takes it up later")
     for verb in (packing, installing):
         verb.add_argument("--json", type=Path, metavar="PATH", help="write the result as JSON")
@@ -55,7 +70,10 @@ def _pack(args: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="nisse-theta-") as folder:
         bundle = open_bundle(args.bundle, None, arch="any", unpack_dir=Path(folder))
     theta = {**bundle.theta, **_read_theta(args.theta, bundle.manifest.system)}
-    file = write_update(args.output, bundle, theta, load_key(args.key))
+    now_s = time.time()
+    serial = new_serial(now_s) if args.serial is None else args.serial
+    created = datetime.fromtimestamp(now_s, UTC).isoformat(timespec="seconds")
+    file = write_update(args.output, bundle, theta, load_key(args.key), serial=serial, created=created)
     changed = {name: value for name, value in theta.items() if value != bundle.theta.get(name)}
     print(f"{file}: {file.stat().st_size} bytes, changes {len(changed)} of {len(theta)} parameters")
     return {"update": str(file), "bundle": bundle.digest, "changed": changed}
@@ -66,6 +84,9 @@ def _install(args: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="nisse-theta-") as folder:
         bundle = open_site_bundle(site, Path(folder))
     updated: Bundle = with_update(bundle, args.update, site.controller.trusted_keys)
+    if args.allow_older:
+        allow_older(site, [updated.theta_digest])
+    check_site_news(site, updated)
     target = site.theta_file
     if args.update.absolute() != target.absolute():
         try:

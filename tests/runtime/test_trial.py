@@ -105,7 +105,7 @@ def test_a_good_newcomer_is_shadowed_swapped_and_accepted(start_bench: Start, ea
     assert bench.stop() == 0
     # The copy of the bundle before is gone, that of the good one is there.
     shelf = workshop.place.parent / "nisse.bundles"
-    assert sorted(p.name for p in shelf.iterdir()) == sorted([new.digest[:16], "record.json"])
+    assert sorted(p.name for p in shelf.iterdir()) == sorted([new.digest[:16], "record.copy.json", "record.json"])
 
 
 @pytest.mark.parametrize(("mood", "reason"), [

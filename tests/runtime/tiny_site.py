@@ -122,6 +122,9 @@ class Ears:
             return self.heard[topic][-1]
 
     def say(self, topic: str, payload: bytes | str, retain: bool = False) -> None:
+        deadline = time.monotonic() + 60.0
+        while not self.client.is_connected() and time.monotonic() < deadline:
+            time.sleep(0.01)
         self.client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(10.0)
 
 

@@ -1,0 +1,114 @@
+"""A running daemon, and one that is started again, while strange things stand where its bundle and theta belong."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hostile_files import NOT_FILES, PACKED
+from tiny_site import Bench, Ears, Running, Tank, forecast, level_is
+
+from runtime.bundle import open_bundle, pack
+from runtime.keys import SigningKey
+
+
+def put(place: Path, kind: str, good: bytes) -> None:
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    place.unlink(missing_ok=True)
+    if kind in NOT_FILES:
+        NOT_FILES[kind](place)
+    else:
+        place.write_bytes(PACKED[kind](good))
+
+
+@pytest.mark.parametrize("suffix", ["", ".theta"])
+def test_control_goes_on_with_the_bundle_that_it_had(
+    start_bench: Callable[..., Bench], tank: Tank, bundle_directory: Path, tmp_path: Path, suffix: str
+) -> None:
+    """Cycle by cycle, through reloads and kills; nothing is left on the shelf."""
+    bundle = tmp_path / "site.nisse"
+    good = pack(bundle_directory, bundle).read_bytes()
+    tank.site.write_text(tank.site.read_text().replace(str(bundle_directory), str(bundle)))
+    bench = start_bench()
+    for _ in range(3):
+        bench.demand()
+        assert bench.cycle()["level"] == "mpc"
+    place = bundle.with_name(bundle.name + suffix)
+    for kind in (
+        "fifo", "link to a device", "link to itself", "sparse 2 GB that looks packed", "folder with a fifo",
+        "sparse map of letters", "long name of 2 GB", "unsigned", "link",
+    ):  # fmt: skip
+        put(place, kind, good)
+        bench.ears.heard.pop("nisse/tank/response/reload", None)
+        bench.ears.say("nisse/tank/request/reload", "")
+        bench.demand()
+        assert bench.cycle()["level"] == "mpc", kind
+        assert json.loads(bench.ears.wait_for("nisse/tank/response/reload"))["status"] == "error", kind
+        bench.demand()
+        assert bench.cycle()["level"] == "mpc"
+        notices = json.loads(bench.ears.wait_for("nisse/tank/state", lambda m: b"not reloaded" in m))["notices"]
+        assert "not reloaded" in notices["reload"], kind
+    for kind in ("fifo", "sparse map of letters"):
+        put(place, kind, good)
+        os.killpg(bench.process.pid, signal.SIGKILL)
+        bench.process.wait()
+        again = start_bench()
+        again.time_s, bench = bench.time_s, again
+        bench.demand()
+        assert bench.cycle()["level"] == "mpc", kind
+        told = "theta" if suffix else "bundle"
+        bench.ears.wait_for("nisse/tank/state", lambda m, told=told: told in json.loads(m)["notices"])  # type: ignore[misc]
+    shelf = tmp_path / "nisse.bundles"
+    assert not [entry.name for entry in shelf.iterdir() if entry.name.startswith(".")]
+    assert bench.stop() == 0
+
+
+def test_a_first_bundle_that_is_spoilt_before_its_trial_ends_is_still_there(
+    start_bench: Callable[..., Bench], tank: Tank, bundle_directory: Path, tmp_path: Path, key: SigningKey
+) -> None:
+    bundle = tmp_path / "site.nisse"
+    pack(bundle_directory, bundle)
+    tank.site.write_text(tank.site.read_text().replace(str(bundle_directory), str(bundle)))
+    bench = start_bench()
+    bench.demand()
+    bench.cycle()
+    os.killpg(bench.process.pid, signal.SIGKILL)
+    bench.process.wait()
+    shelf = tmp_path / "nisse.bundles"
+    for number in range(5):  # as a kill in the middle of unpacking leaves them
+        shutil.copytree(bundle_directory, shelf / f".unpack.{number}")
+    bundle.unlink()
+    os.mkfifo(bundle)
+    again = start_bench()
+    again.time_s = bench.time_s
+    again.demand()
+    assert again.cycle()["level"] == "mpc" and again.stop() == 0
+    assert not list(shelf.glob(".*"))
+    assert open_bundle(bundle_directory, None).digest[:16] in {entry.name for entry in shelf.iterdir()}
+
+
+def test_cycles_come_when_they_are_due_while_a_large_file_is_looked_at(
+    start: Callable[..., Running], tank: Tank, ears: Ears, bundle_directory: Path, tmp_path: Path
+) -> None:
+    """Of 128 MB, every byte of it in order but the last: as much as anybody can make the daemon read."""
+    bundle = tmp_path / "site.nisse"
+    good = pack(bundle_directory, bundle).read_bytes()
+    tank.site.write_text(tank.site.read_text().replace(str(bundle_directory), str(bundle)))
+    forecast(ears)
+    daemon = start(0.5)
+    ears.wait_for("nisse/tank/state", level_is("mpc"))
+    put(bundle, "bomb in an unnamed file", good)
+    for _ in range(3):
+        daemon.process.send_signal(signal.SIGHUP)
+        time.sleep(0.2)
+    ears.wait_for("nisse/tank/state", lambda m: b"not reloaded" in m)
+    ears.wait_for("nisse/tank/state", lambda m: m.count(b'"level":"mpc"') == 1)
+    code, said = daemon.end()
+    assert code == 0 and "Traceback" not in said
