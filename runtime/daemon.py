@@ -119,6 +119,7 @@ class Daemon:
         self._succession = succession = Succession(
             self._site, self._notice, lasting=not self._dry, lockstep=self._lockstep, allow_older=self._allow_older
         )
+        succession.looking = lambda: self._reloading.under_way
         bundle, self._newcomer = interruptible(lambda: succession.first(self._site), lambda: self._stopping)
         for warning in warnings(self._site, bundle.manifest):
             log.warning("%s", warning)
@@ -241,7 +242,6 @@ class Daemon:
     def _take_up(self) -> None:
         """What a look at the files has found, if it is done. In lockstep it is waited for."""
         taken = self._reloading.taken(wait=self._lockstep)
-        self.succession.looking = self._reloading.under_way
         if taken is None:
             return
         look, asked = taken
@@ -260,22 +260,18 @@ class Daemon:
         for order in asked:
             self._answer(order, problem)
         self._reloading.go_on()
-        self.succession.looking = self._reloading.under_way
 
     def interrupt(self) -> None:
         """A stop is wanted, now: no set-point is written any more and no solver waited for. Takes no lock."""
         self._stopping = True
         self.actuator.halt()
-        policies = [self._policy, *([] if self._loop is None else self._loop.policies)]
-        for policy in policies:
-            if policy is not None:
-                policy.solver.interrupt()
+        for policy in filter(None, (self._policy, *(() if self._loop is None else self._loop.policies))):
+            policy.solver.interrupt()
 
     def leave_safe(self) -> bool:
         """Tell every device its safe value, within a bound; whether all of them have it."""
         if self._left_safe is None:
-            by_mqtt = not self._dry and any(output.sink == MQTT for output in self._site.outputs.values())
-            if by_mqtt and self.links.mqtt is not None:
+            if self.links.mqtt is not None and MQTT in {output.sink for output in self._site.outputs.values()}:
                 self.links.mqtt.start()
             self._left_safe = leave_safe(self._site, self.actuator)
         return self._left_safe

@@ -55,7 +55,7 @@ class Succession:
         """
         self._notice, self._lockstep, self._allow_older = notice, lockstep, allow_older
         self._shelf = Shelf(site, allow_older=allow_older) if lasting else None
-        self.looking = False
+        self.looking: Callable[[], bool] = lambda: False
         """Whether `look` is at work in another thread."""
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._stood = 0
@@ -209,7 +209,7 @@ class Succession:
 
     def _prune(self, used: list[Bundle]) -> None:
         """Not while something is looked at: what it unpacks is in nobody's use yet."""
-        if self._shelf is not None and not self.looking:
+        if self._shelf is not None and not self.looking():
             self._shelf.prune(used)
 
     def _only_looked_at(self, site: SiteFile) -> Bundle:
