@@ -70,8 +70,8 @@ USUAL = {
         system="battery",
         measured=(_spec("soc", "1", 0, 1, "state of charge"),),
         forecasts=(
-            _spec("buy_price", "EUR/kWh", -0.5, 3, "what a kWh from the grid costs, all included"),
-            _spec("sell_price", "EUR/kWh", -0.5, 3, "what a kWh to the grid earns"),
+            _spec("buy_price", "EUR/kWh", -100, 100, "what a kWh from the grid costs, all included"),
+            _spec("sell_price", "EUR/kWh", -100, 100, "what a kWh to the grid earns"),
             _spec("net_load", "kW", -10, 10, "consumption minus production"),
         ),
         actions=(
