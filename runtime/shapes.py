@@ -19,6 +19,8 @@ from runtime.units import kind_of
 
 MAX_VALUES = 20_000
 MAX_DEPTH = 8
+MOST_PARTS = 100
+"""A message of more parts is searched for a forecast only where programs are known to put it."""
 MAX_SPAN_S = 400 * 86400.0
 EARLIEST_S = 1e9
 
@@ -130,7 +132,7 @@ def _in_object(found: Mapping[str, Any], context: Context, depth: int) -> _Lines
     known = [lines for name in WRAPPERS if (lines := _in_child(found.get(name), found, context, depth)) is not None]
     if known:
         return known[0]
-    if any(name in found for name in (*NUMBERS, *WRAPPERS)):
+    if len(found) > MOST_PARTS or any(name in found for name in (*NUMBERS, *WRAPPERS)):
         return None
     others = [lines for child in found.values() if (lines := _in_child(child, found, context, depth)) is not None]
     if len(others) > 1:
