@@ -1,6 +1,7 @@
 """The adapter to acados: everything that differs between its versions is in this file.
 
-Tried: 0.2.2 (the wheel), 0.5.0 and 0.6.0. What a version has is looked up in it, never concluded from its number.
+Tried: 0.2.2 (the wheel) and 0.6.0; 0.5.0 as far as the compiler. What a version has is looked up in it, never
+concluded from its number.
 """
 
 from __future__ import annotations
