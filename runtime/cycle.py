@@ -330,6 +330,8 @@ class ControlLoop:
 
     def _unheard(self) -> dict[Level, str]:
         """A plan is none where an output does not arrive: the rule moves the others, and with no other nothing does."""
+        if self._actuator.undelivered():
+            self._actuator.tick()  # a device that is back takes what it was told last, and is believed in this cycle
         undelivered = self._actuator.undelivered()
         if not undelivered:
             return {}
