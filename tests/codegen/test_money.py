@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.resources
 from collections.abc import Iterator
 
 import numpy as np
@@ -18,6 +19,8 @@ from codegen.solver import compiled_controller
 from runtime.abi.controller import Controller, Solution
 from systems.battery.problem import home_battery
 from systems.battery.spec import BatterySpec
+from systems.compose import compose
+from systems.house_file import parse_house
 from tests.codegen.exact_battery import best_plan
 
 Array = NDArray[np.float64]
@@ -247,3 +250,24 @@ def test_exclusive_pairs_that_cannot_be_kept_are_refused() -> None:
             check_modes(replace(PROBLEM, exclusive=pairs))
     with pytest.raises(ProblemError, match="give both"):
         check_modes(replace(PROBLEM, tangent=None))
+
+
+def test_two_batteries_behind_one_meter_are_billed_right() -> None:
+    """A described house: nothing in the passes is the battery's own."""
+    text = (importlib.resources.files("systems.houses") / "battery.toml").read_text()
+    text = text.replace('horizon = "24 h"', 'horizon = "6 h"')
+    text += '\n[[battery]]\nname = "garage"\ncapacity_kwh = 6.0\nmax_charge_kw = 3.0\nmax_discharge_kw = 3.0\n'
+    problem = compose(parse_house(text))
+    theta, cost = problem.theta_default(), PlanCost(problem)
+    with compiled_controller(problem) as controller:
+        for seed in range(12):
+            rng = np.random.default_rng(seed)
+            rows = problem.horizon + 1
+            columns = {"load": rng.uniform(0, 2, rows) + 24 * (seed % 4 == 3), "pv": rng.uniform(0, 5, rows)}
+            columns["buy"] = np.repeat(rng.normal(0.1, 0.2, rows // 4 + 1), 4)[:rows]
+            columns["sell"] = [np.full(rows, 0.081), rng.permutation(columns["buy"]), np.full(rows, -0.05)][seed % 3]
+            forecast = np.column_stack([columns[signal.name] for signal in problem.forecasts])
+            soc = rng.uniform(0, 1, 2)
+            solution = controller.solve(soc, forecast)
+            assert solution.ok and most_excluded(problem, solution.plan_a) <= IMMEASURABLE_KW
+            assert solution.value == pytest.approx(cost(theta, soc, forecast, solution.plan_a), rel=1e-6, abs=1e-6)
