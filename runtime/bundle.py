@@ -117,6 +117,13 @@ class Bundle:
         """What decides: the bundle, and the theta update if there is one."""
         return self.digest[:16] + (f"+{self.theta_digest[:16]}" if self.theta_digest else "")
 
+    @property
+    def library_hashes(self) -> dict[str, str]:
+        """File name -> SHA-256 of the library and of those beside it that it needs."""
+        folder = self.library_or_fail().relative_to(self.directory.absolute()).parent.as_posix()
+        files = [(PurePosixPath(path), sha) for path, sha in self.manifest.files.items()]
+        return {path.name: sha for path, sha in files if path.parent.as_posix() == folder}
+
     def library_or_fail(self) -> Path:
         """The library; raises BundleArchError for a bundle that was opened without one."""
         if self.library_path is None:

@@ -1,6 +1,6 @@
 """The native solver in a process of its own: a crash or a hang there cannot take the daemon with it.
 
-    python -m runtime.solver_process LIBRARY
+    python -m runtime.solver_process LIBRARY HASHES
 
 Requests come on stdin, answers go to stdout, as frames: kind (1 byte), length of the body (4 bytes), body. Bodies are
 raw little-endian doubles, or JSON for the greeting. No pickle: what a broken child says is data, never code.
@@ -17,7 +17,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -83,13 +83,21 @@ class SolverProcess:
     """
 
     def __init__(
-        self, library: Path, expected: tuple[int, int, int, int] | None = None, *, lockstep: bool = False
+        self,
+        library: Path,
+        hashes: Mapping[str, str],
+        expected: tuple[int, int, int, int] | None = None,
+        *,
+        lockstep: bool = False,
     ) -> None:
-        """expected: (nx, na, nd, horizon) that the library must have.
+        """hashes: SHA-256 of the library and of those beside it, checked whenever they are loaded.
+
+        expected: (nx, na, nd, horizon) that the library must have.
 
         lockstep: the clock stands still meanwhile, so that nobody is in a hurry; see Deadline.
         """
         self._library, self._expected, self._lockstep = library, expected, lockstep
+        self._hashes = json.dumps(dict(hashes))
         self._theta: tuple[float, ...] | None = None
         """What the child has now."""
         self._child: subprocess.Popen[bytes] | None = None
@@ -112,7 +120,7 @@ class SolverProcess:
         self.starts += 1
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         self._child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "runtime.solver_process", str(self._library)],
+            [sys.executable, "-P", "-m", "runtime.solver_process", str(self._library), self._hashes],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -274,19 +282,21 @@ def _read_exactly(descriptor: int, count: int, deadline: Deadline) -> bytes:
     return bytes(data)
 
 
-def serve(library: Path, requests: BinaryIO, answers: BinaryIO) -> None:
+def serve(library: Path, hashes: Mapping[str, str], requests: BinaryIO, answers: BinaryIO) -> None:
     """The child: load the library, greet, answer until the daemon is gone."""
     # Imported here: numpy belongs to the child, the daemon does without.
     import numpy as np
 
     from runtime.abi.controller import Controller, ControllerError
+    from runtime.sealed import sealed
 
     def answer(kind: bytes, body: bytes) -> None:
         answers.write(FRAME.pack(kind, len(body)) + body)
         answers.flush()
 
     try:
-        controller = Controller(library)
+        with sealed(library.parent, hashes) as folder:
+            controller = Controller(folder / library.name)
         n = controller.dimensions
         answer(HELLO, json.dumps({"nx": n.nx, "na": n.na, "nd": n.nd, "horizon": n.horizon}).encode())
         while header := requests.read(FRAME.size):
@@ -306,7 +316,7 @@ def serve(library: Path, requests: BinaryIO, answers: BinaryIO) -> None:
                 result
                 + b"".join(np.asarray(a, "<f8").tobytes() for a in (solution.action, solution.plan_x, solution.plan_a)),
             )
-    except (ControllerError, ValueError) as error:
+    except (ControllerError, ValueError, OSError) as error:
         answer(ERROR, str(error).encode())
 
 
@@ -319,7 +329,7 @@ def main() -> int:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # should native code print, it does not print into the protocol
     with contextlib.suppress(BrokenPipeError):
-        serve(Path(sys.argv[1]), sys.stdin.buffer, answers)
+        serve(Path(sys.argv[1]), json.loads(sys.argv[2]), sys.stdin.buffer, answers)
     return 0
 
 

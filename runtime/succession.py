@@ -191,7 +191,7 @@ class Succession:
         """A policy whose solver is loading already."""
         m = bundle.manifest
         sizes = (len(m.states), len(m.actions), m.forecast_columns, m.horizon)
-        solver = SolverProcess(bundle.library_or_fail(), sizes, lockstep=self._lockstep)
+        solver = SolverProcess(bundle.library_or_fail(), bundle.library_hashes, sizes, lockstep=self._lockstep)
         solver.start()
         return Policy(site, bundle, solver, first=first)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import subprocess
@@ -19,6 +20,10 @@ from runtime.solver_process import SolverProcess
 
 FORECAST = [(0.1,)] * 5
 SPIN = "while True: pass"
+
+
+def hashes(library: Path) -> dict[str, str]:
+    return {library.name: hashlib.sha256(library.read_bytes()).hexdigest()}
 
 
 @contextlib.contextmanager
@@ -49,7 +54,7 @@ def busy_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("lockstep", [True, False])
 def test_in_lockstep_waiting_for_a_processor_does_not_count(busy_library: Path, lockstep: bool) -> None:
-    solver = SolverProcess(busy_library, lockstep=lockstep)
+    solver = SolverProcess(busy_library, hashes(busy_library), lockstep=lockstep)
     try:
         while True:
             with contextlib.suppress(SolverStartingError):
@@ -67,7 +72,10 @@ def test_in_lockstep_waiting_for_a_processor_does_not_count(busy_library: Path, 
 
 
 def test_in_lockstep_nobody_is_in_a_hurry_for_a_solver_that_starts(busy_library: Path) -> None:
-    hurried, patient = SolverProcess(busy_library), SolverProcess(busy_library, lockstep=True)
+    hurried, patient = (
+        SolverProcess(busy_library, hashes(busy_library)),
+        SolverProcess(busy_library, hashes(busy_library), lockstep=True),
+    )
     try:
         with pytest.raises(SolverStartingError):
             hurried.solve([0.3], FORECAST, (1.0,), 60.0, patience_s=0.0)

@@ -1,0 +1,58 @@
+"""One daemon per state folder; enough open files or none; what is loaded is what was signed."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tiny_site import Ears, Running, Tank, command, forecast, level_is
+
+from runtime.bundle import open_bundle
+from runtime.errors import EXIT_BUSY, EXIT_MACHINE, SolverProcessError
+from runtime.solver_process import SolverProcess
+
+
+def test_a_second_daemon_refuses_before_it_touches_anything(
+    start: Callable[..., Running], tank: Tank, ears: Ears
+) -> None:
+    forecast(ears)
+    first = start(60.0)
+    ears.wait_for("nisse/tank/state", level_is("mpc"))
+    written = list(tank.registers.writes)
+    second = subprocess.run(command("run", tank.site), capture_output=True, text=True)
+    assert second.returncode == EXIT_BUSY and f"(process {first.process.pid})" in second.stderr
+    assert tank.registers.writes == written and b"offline" not in ears.heard["nisse/tank/availability"]
+    first.process.kill()
+    first.process.wait()
+    ears.heard.clear()
+    third = start(60.0)  # the lock went with the process
+    ears.wait_for("nisse/tank/availability", lambda m: m == b"online")
+    code, said = third.end()
+    assert code == 0, said
+
+
+def test_too_few_open_files_are_told_at_the_start(tank: Tank) -> None:
+    def few() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))
+
+    found = subprocess.run(command("run", tank.site), capture_output=True, text=True, preexec_fn=few)
+    assert found.returncode == EXIT_MACHINE and "only 24 files may be open" in found.stderr
+    assert "LimitNOFILE" in found.stderr and "Traceback" not in found.stderr
+
+
+def test_a_library_that_was_exchanged_after_it_was_verified_is_not_loaded(
+    bundle_directory: Path, tmp_path: Path
+) -> None:
+    bundle = open_bundle(bundle_directory, None)
+    library = tmp_path / bundle.library_or_fail().name
+    library.write_bytes(bundle.library_or_fail().read_bytes())
+    solver = SolverProcess(library, bundle.library_hashes)
+    assert solver.dimensions() == (1, 1, 1, 4)
+    solver.close()
+    library.write_bytes(library.read_bytes() + b"\0")
+    with pytest.raises(SolverProcessError, match="not what was signed"):
+        solver.dimensions()
+    solver.close()
