@@ -18,6 +18,7 @@
 #define STEP_FRACTION 0.999 /* of the way to the nearest bound */
 #define ROUNDING 1e-12
 #define SMALLEST 1e-16 /* multiplier or distance */
+#define LOWEST (0.1 * NISSE_BARRIER) /* lam t: from farther below two rows that say nearly the same never come back */
 /* A row gives way by this much per unit of its multiplier's step (proximal method of multipliers): it bounds the row's
  * barrier weight, above which nothing of the actions' small curvature would be left in the factor. Residuals are taken
  * without it, so the solution is the program's own. */
@@ -375,6 +376,9 @@ static void take_step(qp_stage *stages, double alpha) {
         for (int j = 0; j < INEQUALITIES; j++) {
             s->lam[j] = larger(s->lam[j] + alpha * s->dlam[j], SMALLEST);
             s->t[j] = larger(s->t[j] + alpha * s->dt[j], SMALLEST);
+            if (s->lam[j] * s->t[j] >= LOWEST) continue;
+            if (s->lam[j] > s->t[j]) s->t[j] = LOWEST / s->lam[j];
+            else s->lam[j] = LOWEST / s->t[j];
         }
     }
 }
