@@ -2,8 +2,8 @@
 
 A constraint that is only just becoming active rounds a corner of the solution, within a distance that differs by orders
 of magnitude from one corner to the next. So the step of a difference shrinks until the difference settles: both sides
-agree, and so does the step before. Where none settles, theta sits on a kink and no derivative exists; that is counted,
-and more than a few are an error.
+agree, and so do the two steps before. Where none settles, theta sits on a kink and no derivative exists; that is
+counted, and more than a few are an error.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import numpy as np
 from tuner.policy import Array, MpcPolicy, Observation
 
 TOLERANCE = 1e-4
-SETTLED = TOLERANCE / 4
-"""Both sides, and two steps, agree to this."""
+SETTLED, SIDES = TOLERANCE / 2, 4 * TOLERANCE
+"""Three steps agree to the one, differences to both sides, which are less exact, to the other."""
 MARGIN = 0.02
-"""Distance from the bounds at which the check is made, as a fraction of their width; and how far theta is moved at
-most, so that it leaves the values where a feature of the program begins."""
-STEPS = tuple(10.0**-k for k in range(3, 10))
+"""The check keeps this fraction of their width from the bounds, since both sides must exist, and moves theta by as much
+at most: it leaves the values where a feature of the program begins."""
+STEPS = tuple(10 ** (-k / 2) for k in range(8, 19))
 """Of the differences, as fractions of the bound width, tried in this order."""
 MOST_SKIPPED = 0.05
 """Share of the differences that may sit on a kink."""
@@ -50,44 +50,40 @@ class GradientReport:
         )
 
 
-def one_sided_differences(function: Callable[[Array], Array], theta: Array, i: int, h: float) -> tuple[Array, Array]:
-    """(forward, backward) second-order one-sided differences of function(theta) in entry i, flattened.
-
-    They use points on their own side only, so that a kink at theta shows as a disagreement of the two.
-    """
+def differences(function: Callable[[Array], Array], theta: Array, i: int, h: float) -> tuple[Array, Array]:
+    """Of function(theta) in entry i, flattened: the central one of fourth order, and how far two of second order are
+    apart, which use points on their own side only, so that a kink at theta shows."""
     step = np.zeros_like(theta)
     step[i] = h
-    f0 = function(theta)
-    forward = (-3 * f0 + 4 * function(theta + step) - function(theta + 2 * step)) / (2 * h)
-    backward = (3 * f0 - 4 * function(theta - step) + function(theta - 2 * step)) / (2 * h)
-    return forward, backward
+    below, before, at, after, above = (function(theta + k * step) for k in (-2, -1, 0, 1, 2))
+    central = (8 * (after - before) - (above - below)) / (12 * h)
+    forward, backward = (-3 * at + 4 * after - above) / (2 * h), (3 * at - 4 * before + below) / (2 * h)
+    return central, np.abs(forward - backward)
 
 
 def settled_differences(function: Callable[[Array], Array], theta: Array, i: int, width: float) -> Array:
     """Derivatives of function(theta), flattened, in entry i in units of its bound width; NaN where none settles."""
-    result: Array | None = None
-    before: Array | None = None
+    result = np.full_like(function(theta), np.nan)
+    steps: list[Array] = []
     for step in STEPS:
-        forward, backward = one_sided_differences(function, theta, i, step * width)
-        now = (forward + backward) / 2 * width
-        if result is None or before is None:
-            result = np.full_like(now, np.nan)
-        else:
-            allowed = SETTLED * (1 + np.abs(now))
-            agree = (np.abs(forward - backward) * width <= allowed) & (np.abs(now - before) <= allowed)
-            result = np.where(np.isnan(result) & agree, now, result)
+        now, apart = (width * d for d in differences(function, theta, i, step * width))
+        steps = [*steps[-2:], now]
+        if len(steps) < 3:
+            continue
+        scale = 1 + np.abs(now)
+        agree = (apart <= SIDES * scale) & (np.ptp(steps, axis=0) <= SETTLED * scale)
+        result = np.where(np.isnan(result) & agree, now, result)
         if not np.isnan(result).any():
             break
-        before = now
-    return np.empty(0) if result is None else result
+    return result
 
 
 def off_values_of_note(theta: Array, bounds: tuple[Array, Array]) -> Array:
-    """theta moved a little, each entry by its own share of MARGIN, and MARGIN inside its bounds."""
+    """theta MARGIN inside its bounds at least, and moved a little, each entry by its own share of MARGIN."""
     lower, upper = bounds
-    width = upper - lower
+    margin = MARGIN * (upper - lower)
     shares = 2 * np.modf(0.5 + (1 + np.arange(len(theta))) * (np.sqrt(5) - 1) / 2)[0] - 1
-    moved: Array = np.clip(theta + MARGIN * width * shares, lower + MARGIN * width, upper - MARGIN * width)
+    moved: Array = np.clip(theta, lower + 2 * margin, upper - 2 * margin) + shares * margin
     return moved
 
 

@@ -63,4 +63,6 @@ def check_fit_inputs(batch: Batch, gamma: float) -> None:
     if not 0.0 < gamma < 1.0:
         raise CriticError(f"the discount of the critic is {gamma}; it must lie strictly between 0 and 1")
     if len(batch) == 0:
-        raise CriticError("no usable transition in the batch: every solve failed; look at the failures before tuning")
+        raise CriticError(
+            "no usable transition: every solve failed; look for prices out of scale, or start from the data fit"
+        )

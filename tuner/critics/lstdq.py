@@ -92,7 +92,7 @@ def _solve(matrix: Array, right: Array) -> Array:
     try:
         solution = np.linalg.solve(matrix, right)
     except np.linalg.LinAlgError as error:
-        raise CriticError("LSTDQ has no unique solution: gather more transitions or raise the ridge") from error
+        raise CriticError("LSTDQ has no unique solution: choose another seed, or the critic two-layer") from error
     if not np.all(np.isfinite(solution)):
-        raise CriticError("LSTDQ found no finite weights: a cost or feature in the batch is not finite")
+        raise CriticError("LSTDQ found no finite weights: look for numbers out of scale in prices and theta")
     return solution

@@ -87,7 +87,7 @@ class TwoLayer:
             pick = rng.integers(0, len(batch), self.window)
             w1, w2 = normalised_step(w1, w2, z[pick], z_next[pick], cost[pick], gamma, self.rate)
         if not (np.all(np.isfinite(w1)) and np.all(np.isfinite(w2))):
-            raise CriticError("the two-layer critic diverged; lower its rate")
+            raise CriticError("the two-layer critic diverged; choose the critic lstdq")
         return TwoLayerCritic(standardise, critic.action_mean, action_scale, cost_scale, gamma, w1, w2)
 
 
