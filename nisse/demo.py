@@ -143,7 +143,7 @@ def _tune_and_evaluate(args: argparse.Namespace, console: Console) -> tuple[Tuni
             report=on_iteration,
         ).result
     with demo_parts.bar(console) as bar:
-        task = bar.add_task("evaluate: five policies on held-out weeks", total=args.weeks * DemoSize.seeds)
+        task = bar.add_task("evaluate: six policies on held-out weeks", total=args.weeks * DemoSize.seeds)
         evaluation = evaluate_battery(
             split,
             data_fitted=fitted,

@@ -13,10 +13,10 @@ from hil.errors import ScenarioError
 from hil.plants import Forecast, Panel, Register
 from hil.scenario import Scenario
 from runtime.toml_lines import did_you_mean
-from systems.house.files import PRICE
 from systems.house.plant import ForecastError, PhysicalHouse
 from systems.house.weather import DAY_S, HOUR_S, Conditions, generate_conditions
-from systems.series import TimeSeries, load_csv
+from systems.prices import PRICE, load_prices
+from systems.series import TimeSeries, held_at
 
 STEP_S = 300.0
 STEPS_PER_STAGE = 6
@@ -125,17 +125,17 @@ def _conditions(scenario: Scenario) -> tuple[Conditions, int]:
     conditions = generate_conditions(head.seed, start=begin, days=days)
     if tariff.prices is not None:
         path = scenario.path(tariff.prices)
-        series = load_csv(path, [PRICE])
+        series = load_prices(path)
         prices = _held(series, conditions, head.name)
         conditions = dataclasses.replace(conditions, price_eur_kwh=prices)
     return conditions, round((start_s - conditions.start_s) / STEP_S)
 
 
 def _held(series: TimeSeries, conditions: Conditions, name: str) -> np.ndarray:
-    index = np.floor((conditions.time_s - series.start.timestamp()) / series.dt_s).astype(int)
-    if index[0] < 0 or index[-1] >= len(series):
+    prices = held_at(series, PRICE, conditions.time_s)
+    if not np.isfinite(prices).all():
         raise ScenarioError(
             f"{name}: the prices ({series.source}, {series.start:%Y-%m-%d} to {series.end:%Y-%m-%d}) do not cover the "
             f"scenario with a day before and {AHEAD_DAYS} after it: change start, duration or prices"
         )
-    return series[PRICE][index]
+    return prices

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone, tzinfo
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,10 @@ from numpy.typing import NDArray
 
 from systems.battery.generator import Household, household_net_load, spot_prices
 from systems.battery.tariff import Tariff
-from systems.series import DEFAULT_MAX_GAP_S, Gap, describe_gaps, load_csv, resample
+from systems.clock import DAY_S, LocalClock, local_clock
+from systems.prices import PRICE, PriceOptions, load_prices
+from systems.series import Gap, describe_gaps, resample
 
-DAY_S = 86_400.0
-PRICE_COLUMN = "price_eur_per_kwh"
 GENERATED_START = datetime(2024, 1, 1, tzinfo=timezone(timedelta(hours=1)))
 """A Monday."""
 
@@ -23,7 +24,7 @@ GENERATED_START = datetime(2024, 1, 1, tzinfo=timezone(timedelta(hours=1)))
 class Exogenous:
     """Series of equal length n on one grid, step k from `start + k * dt_s`.
 
-    The local clock (tariff hours, publication of prices) is the UTC offset of `start`, fixed over the series.
+    The local clock (tariff hours, publication of prices, habits) is that of `zone`.
     """
 
     start: datetime
@@ -38,6 +39,8 @@ class Exogenous:
     source: str = ""
     gaps: tuple[Gap, ...] = ()
     """What was missing in the file and has been filled."""
+    zone: tzinfo | None = None
+    """None: the UTC offset of `start`, all along."""
 
     def __len__(self) -> int:
         return len(self.buy_price)
@@ -50,18 +53,28 @@ class Exogenous:
     def steps_per_week(self) -> int:
         return 7 * self.steps_per_day
 
-    @property
-    def first_step_of_day(self) -> int:
-        """How many steps after local midnight step 0 begins."""
-        return local_clock(self.start, self.dt_s, 1)[3]
+    @cached_property
+    def clock(self) -> LocalClock:
+        return local_clock(self.start, self.dt_s, len(self), self.zone)
+
+    def midnight(self, step: int) -> int:
+        """The step, possibly before the series, at which the local day of `step` begins."""
+        hour = local_clock(self.time(step), self.dt_s, 1, self.zone).hour[0]
+        # An hour may have been skipped or repeated since: look at the clock again.
+        first = step - round(hour * 3600.0 / self.dt_s)
+        wall = local_clock(self.time(first), self.dt_s, 1, self.zone).hour[0]
+        return first - round((wall if wall < 12.0 else wall - 24.0) * 3600.0 / self.dt_s)
 
     def describe_gaps(self) -> str:
         """One line on what was filled; empty when nothing was."""
         return describe_gaps(self.gaps, self.source)
 
     def time(self, step: int) -> datetime:
-        """Begin of a step, in the offset of `start`."""
-        return self.start + timedelta(seconds=step * self.dt_s)
+        """Begin of a step, in the offset that the local clock has then."""
+        moment = self.start + timedelta(seconds=step * self.dt_s)
+        if self.zone is None:
+            return moment
+        return moment.astimezone(timezone(moment.astimezone(self.zone).utcoffset() or timedelta()))
 
     def step_at(self, time: datetime) -> int:
         """The step that `time` falls in; may lie outside the series."""
@@ -78,20 +91,6 @@ class Exogenous:
         )
 
 
-def local_clock(
-    start: datetime, dt_s: float, n: int
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64], int]:
-    """Local hour of day (n,), weekday (n,) with Monday = 0, day of year (n,), and steps since midnight at the start."""
-    midnight = start.replace(hour=0, minute=0, second=0, microsecond=0)
-    first = round((start - midnight).total_seconds() / dt_s)
-    steps = first + np.arange(n)
-    seconds = steps * dt_s
-    days = np.floor(seconds / DAY_S).astype(np.int64)
-    date = np.datetime64(midnight.date(), "D") + days
-    day_of_year = (date - date.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.int64) + 1
-    return (seconds % DAY_S) / 3600.0, (start.weekday() + days) % 7, day_of_year, first
-
-
 def from_spot(
     spot: NDArray[np.float64],
     start: datetime,
@@ -102,19 +101,21 @@ def from_spot(
     seed: int = 0,
     source: str = "",
     gaps: tuple[Gap, ...] = (),
+    zone: tzinfo | None = None,
 ) -> Exogenous:
     """Tariff and generated household around a spot price (n,) in EUR/kWh that is already on the grid of dt_s."""
     tariff, house = tariff or Tariff(), house or Household()
-    hour, weekday, day_of_year, _ = local_clock(start, dt_s, len(spot))
-    buy = tariff.buy_price(spot, hour, weekday)
+    clock = local_clock(start, dt_s, len(spot), zone)
+    buy = tariff.buy_price(spot, clock.hour, clock.weekday)
     return Exogenous(
         start=start,
         dt_s=dt_s,
         buy_price=buy,
         sell_price=tariff.sell_price(spot),
-        net_load_forecast=household_net_load(house, hour, weekday, day_of_year, seed),
+        net_load_forecast=household_net_load(house, clock, seed),
         source=source,
         gaps=gaps,
+        zone=zone,
     )
 
 
@@ -125,15 +126,15 @@ def from_price_file(
     tariff: Tariff | None = None,
     house: Household | None = None,
     seed: int = 0,
-    max_gap_s: float = DEFAULT_MAX_GAP_S,
+    options: PriceOptions | None = None,
 ) -> Exogenous:
-    """Day-ahead prices from a CSV file (columns `time`, `price_eur_per_kwh`; see systems/series.py for the format).
+    """Day-ahead prices from a CSV file (columns `time`, `price_eur_per_kwh`; see systems/prices.py for the format).
 
     The household is generated. Raises SeriesError for a file that is not in the format.
     """
-    spot = resample(load_csv(path, [PRICE_COLUMN], max_gap_s=max_gap_s), dt_s)
+    spot = resample(load_prices(path, options), dt_s)
     return from_spot(
-        spot[PRICE_COLUMN],
+        spot[PRICE],
         spot.start,
         dt_s,
         tariff=tariff,
@@ -141,6 +142,7 @@ def from_price_file(
         seed=seed,
         source=Path(path).name,
         gaps=spot.gaps,
+        zone=spot.zone,
     )
 
 
@@ -148,8 +150,7 @@ def generated_spot(
     weeks: int, *, kind: str = "nordic", seed: int = 0, start: datetime = GENERATED_START, dt_s: float = 3600.0
 ) -> NDArray[np.float64]:
     """Generated spot prices in EUR/kWh, one per step from `start` on, constant within an hour."""
-    hour, weekday, day_of_year, _ = local_clock(start, dt_s, round(weeks * 7 * DAY_S / dt_s))
-    return spot_prices(kind, hour, weekday, day_of_year, seed)
+    return spot_prices(kind, local_clock(start, dt_s, round(weeks * 7 * DAY_S / dt_s)), seed)
 
 
 def generated(

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from systems.clock import LocalClock
+
 Floats = NDArray[np.float64]
 
 
@@ -76,18 +78,12 @@ def _ar1(rng: np.random.Generator, n: int, memory: float) -> Floats:
     return path
 
 
-def _day_index(hour: Floats) -> NDArray[np.int64]:
-    """Which day each step belongs to, from where the local hour wraps."""
-    return np.concatenate([[0], np.cumsum(np.diff(hour) < 0)])
-
-
-def spot_prices(
-    kind: str, hour: Floats, weekday: NDArray[np.int64], day_of_year: NDArray[np.int64], seed: int
-) -> Floats:
-    """EUR/kWh (n,), constant within an hour, for local clock arrays (n,). Raises KeyError for an unknown kind."""
+def spot_prices(kind: str, clock: LocalClock, seed: int) -> Floats:
+    """EUR/kWh (n,), constant within an hour, on the local clock. Raises KeyError for an unknown kind."""
     shape = PRICE_SHAPES[kind]
     rng = np.random.default_rng([seed, 1])
-    day = _day_index(hour)
+    hour, weekday, day_of_year = clock.hour, clock.weekday, clock.day_of_year
+    day = clock.day - clock.day[0]
     level = shape.mean * np.exp(shape.level_std * _ar1(rng, int(day[-1]) + 1, shape.level_memory))[day]
     hour_index = np.concatenate([[0], np.cumsum(np.diff(np.floor(hour)) != 0)])
     noise = rng.standard_normal(int(hour_index[-1]) + 1)[hour_index]
@@ -104,10 +100,9 @@ def spot_prices(
     return level * np.where(weekend, shape.weekend_factor, 1.0) * (profile + shape.noise_std * noise)
 
 
-def household_load(
-    house: Household, hour: Floats, weekday: NDArray[np.int64], day_of_year: NDArray[np.int64]
-) -> Floats:
+def household_load(house: Household, clock: LocalClock) -> Floats:
     """Typical consumption in kW (n,)."""
+    hour, weekday, day_of_year = clock.hour, clock.weekday, clock.day_of_year
     weekend = weekday >= 5
     morning = np.where(weekend, 0.5 * _bump(hour, 10.0, 2.0), 0.7 * _bump(hour, 7.5, 1.0))
     evening = _bump(hour, 19.0, 2.2)
@@ -116,10 +111,11 @@ def household_load(
     return winter * (house.base_load_kw + house.peak_load_kw * (morning + evening + midday))
 
 
-def pv_power(house: Household, hour: Floats, day_of_year: NDArray[np.int64], seed: int) -> Floats:
+def pv_power(house: Household, clock: LocalClock, seed: int) -> Floats:
     """Production in kW (n,), as a weather forecast of the day before would have it."""
     rng = np.random.default_rng([seed, 2])
-    day = _day_index(hour)
+    hour, day_of_year = clock.solar_hour, clock.day_of_year
+    day = clock.day - clock.day[0]
     clearness = 0.25 + 0.75 / (1 + np.exp(-1.2 * _ar1(rng, int(day[-1]) + 1, 0.5)))[day]
     declination = -np.radians(23.45) * np.cos(2 * np.pi * (day_of_year + 10) / 365.0)
     latitude = np.radians(house.latitude_deg)
@@ -130,8 +126,6 @@ def pv_power(house: Household, hour: Floats, day_of_year: NDArray[np.int64], see
     return house.pv_peak_kw * clearness * np.maximum(sine_of_height, 0.0)
 
 
-def household_net_load(
-    house: Household, hour: Floats, weekday: NDArray[np.int64], day_of_year: NDArray[np.int64], seed: int
-) -> Floats:
+def household_net_load(house: Household, clock: LocalClock, seed: int) -> Floats:
     """Forecast consumption minus production in kW (n,)."""
-    return household_load(house, hour, weekday, day_of_year) - pv_power(house, hour, day_of_year, seed)
+    return household_load(house, clock) - pv_power(house, clock, seed)

@@ -95,8 +95,7 @@ class BatteryPlant(gymnasium.Env[NDArray[np.float64], NDArray[np.float64]]):
         )
         self._dt_h = self.exogenous.dt_s / 3600.0
         self._day = self.exogenous.steps_per_day
-        self._offset = self.exogenous.first_step_of_day
-        self._publication = round(PUBLICATION_HOUR / self._dt_h)
+        self._clock = self.exogenous.clock
         self._step = self._start = start_step
         self._soc = initial_soc
         self._deviation: NDArray[np.float64] = np.zeros(0)
@@ -164,9 +163,9 @@ class BatteryPlant(gymnasium.Env[NDArray[np.float64], NDArray[np.float64]]):
         Prices are known until the end of today, after 13:00 until the end of tomorrow; beyond that, the same time of
         the last known day. Net load is the day-ahead forecast, beyond the series the same time of its last day.
         """
-        since_midnight = (self._step + self._offset) % self._day
-        days_known = 2 if since_midnight >= self._publication else 1
-        known_end = self._step - since_midnight + days_known * self._day
+        now = min(self._step, len(self._rows) - 1)
+        days_known = 2 if self._clock.hour[now] >= PUBLICATION_HOUR else 1
+        known_end = int(np.searchsorted(self._clock.day, self._clock.day[now] + days_known))
         rows = self._rows_ahead(horizon, len(self._rows))
         if known_end < self._step + horizon + 1:
             rows[:, :2] = self._rows_ahead(horizon, min(known_end, len(self._rows)))[:, :2]

@@ -12,6 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 DAY_HOURS = (6, 22)
+HIGHEST_FEE = 0.6
+"""EUR/kWh. Grid fees and taxes are below half of it everywhere; fees in ct/kWh, p/kWh or öre/kWh are above."""
+HIGHEST_VAT = 0.5
+"""A fraction; the highest in Europe is 0.27."""
 
 
 class TariffError(ValueError):
@@ -65,4 +69,10 @@ def load_tariff(path: Path | str) -> Tariff:
             raise TariffError(f"{path}: unknown key {key!r}; {remedy}")
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise TariffError(f"{path}: {key} = {value!r} is not a finite number; write EUR/kWh (vat as a fraction)")
+        if key == "vat" and not 0.0 <= value <= HIGHEST_VAT:
+            hint = f"is it in per cent? write {value / 100:g}" if value > HIGHEST_VAT else "write it as 0.25"
+            raise TariffError(f"{path}: vat = {value:g} is no fraction of the price; {hint}")
+        if key != "vat" and abs(value) > HIGHEST_FEE:
+            hint = f"are the fees in ct/kWh? write {key} = {value / 100:g}, and the others likewise"
+            raise TariffError(f"{path}: {key} = {value:g} EUR/kWh is no fee of a household; {hint}")
     return Tariff(**{key: float(value) for key, value in content.items()})

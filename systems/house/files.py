@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from systems.csv_rows import SeriesError
 from systems.house.weather import Conditions, on_grid
-from systems.series import DEFAULT_MAX_GAP_S, SeriesError, TimeSeries, load_csv
+from systems.prices import PRICE, PriceOptions, load_prices
+from systems.series import TimeSeries, held_at, load_csv
 
 WEATHER_MAX_GAP_S = 12 * 3600.0
 """Weather is smoother than prices: gaps of up to half a day are filled."""
-OUTDOOR, IRRADIANCE, PRICE = "outdoor_temperature_celsius", "global_irradiance_w_per_m2", "price_eur_per_kwh"
+OUTDOOR, IRRADIANCE = "outdoor_temperature_celsius", "global_irradiance_w_per_m2"
 
 
 def load_conditions(
@@ -20,14 +22,14 @@ def load_conditions(
     *,
     dt_s: float = 300.0,
     weather_max_gap_s: float = WEATHER_MAX_GAP_S,
-    price_max_gap_s: float = DEFAULT_MAX_GAP_S,
+    options: PriceOptions | None = None,
 ) -> tuple[Conditions, tuple[TimeSeries, ...]]:
     """The stretch that both files cover, and the two series with the gaps that were filled in them.
 
     Raises SeriesError for a bad file, or for files that have less than a day in common.
     """
     w = load_csv(weather, [OUTDOOR, IRRADIANCE], max_gap_s=weather_max_gap_s)
-    p = load_csv(prices, [PRICE], max_gap_s=price_max_gap_s)
+    p = load_prices(prices, options)
     w_times = w.start.timestamp() + w.dt_s * np.arange(len(w))
     p_times = p.start.timestamp() + p.dt_s * np.arange(len(p))
     begin, end = max(w_times[0], p_times[0]), min(w_times[-1], p_times[-1])
@@ -40,12 +42,11 @@ def load_conditions(
         )
     step = min(w.dt_s, p.dt_s)
     grid = np.arange(begin, end + 1e-6, step)
-    held = np.searchsorted(p_times, grid + 1e-6, side="right") - 1
     conditions = on_grid(
         grid,
         np.interp(grid, w_times, w[OUTDOOR]),
         np.maximum(np.interp(grid, w_times, w[IRRADIANCE]), 0.0),
-        p[PRICE][held],
+        held_at(p, PRICE, grid),
         dt_s=dt_s,
     )
     return conditions, (w, p)

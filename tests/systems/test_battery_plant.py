@@ -246,6 +246,6 @@ def test_prices_from_a_file_come_on_the_quarter_hour_in_their_own_clock(tmp_path
     rows = [f"{(start + timedelta(hours=k)).isoformat()},{0.01 * k:.2f}" for k in range(48)]
     path.write_text("time,price_eur_per_kwh\n" + "\n".join(rows) + "\n")
     series = from_price_file(path)
-    assert (len(series), series.start, series.dt_s, series.first_step_of_day) == (192, start, 900.0, 0)
+    assert (len(series), series.start, series.dt_s, series.midnight(0)) == (192, start, 900.0, 0)
     np.testing.assert_allclose(series.sell_price[4:8], 0.01 - 0.003)
     assert series.source == "prices.csv"

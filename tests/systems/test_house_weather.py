@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from systems.csv_rows import SeriesError
 from systems.house.files import load_conditions
 from systems.house.weather import DAY_S, clear_sky_w_m2, generate_conditions, sun_position
-from systems.series import SeriesError
 
 
 def test_years_look_like_trondheim() -> None:

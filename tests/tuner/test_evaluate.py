@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from datetime import datetime, timedelta, timezone
@@ -15,7 +16,7 @@ from systems.battery.exogenous import Exogenous, from_spot, generated
 from systems.battery.plant import BatteryPlant
 from systems.battery.problem import home_battery
 from systems.theta import write_theta
-from tuner.evaluate.battery import Evaluation, compare, evaluate_battery, fit_from_plant
+from tuner.evaluate.battery import LABELS, Evaluation, compare, evaluate_battery, fit_from_plant
 from tuner.evaluate.closed_loop import run_week, stored_value_eur
 from tuner.evaluate.periods import PeriodError, check_disjoint, check_theta_provenance, split_at
 from tuner.evaluate.policies import NoBattery, SelfConsumption
@@ -160,6 +161,34 @@ def test_policies_are_ranked_as_they_must_be_and_a_spoilt_theta_is_not_sold_as_a
         np.testing.assert_array_equal(trace.net_load_kw, evaluation.traces["no_battery"].net_load_kw)
 
 
+def test_the_gain_is_held_against_the_fit_without_its_bias(evaluation: Evaluation) -> None:
+    assert evaluation.thetas["data_fitted_without_bias"] == {**evaluation.thetas["data_fitted"], "net_load_bias": 0.0}
+    costs = evaluation.week_costs
+    saved = float((costs["data_fitted"] - costs["data_fitted_without_bias"]).mean())
+    assert evaluation.without_bias.eur_per_week.mean == pytest.approx(saved)
+    whole, rest = evaluation.improvement, evaluation.beyond_bias
+    assert whole is not None and rest is not None
+    assert whole.eur_per_week.mean == pytest.approx(saved + rest.eur_per_week.mean)
+    assert evaluation.made_of[1:] in html.unescape(render_report(evaluation))
+    assert "household (load and PV) generated" in evaluation.origin
+
+
+def test_what_tune_says_is_what_it_writes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], fitted: dict[str, float]
+) -> None:
+    start, theta, report = tmp_path / "fitted.json", tmp_path / "theta.json", tmp_path / "result.json"
+    write_theta(start, home_battery(), fitted)
+    command = ["tune", "--theta", str(start), "--iterations", "1", "--held-in-weeks", "1", "--output", str(theta)]
+    assert main([*command, "--held-out-weeks", "2", "--json", str(report)]) == 0
+    said, document, written = capsys.readouterr().out, json.loads(report.read_text()), json.loads(theta.read_text())
+    # Two weeks are too few to show a gain: the theta that came in is the one that goes out.
+    assert document["kept_old"] and ("old theta" in said or "data-fitted theta is kept" in said)
+    assert written["theta"] == document["written"] == document["data_fitted"]
+    assert document["data_fitted"] == pytest.approx({**document["data_fitted"], **fitted})
+    assert (written["provenance"]["theta"], written["provenance"]["started_from"]) == ("old", str(start))
+    assert f"written: {theta} (old theta)" in said.replace("\n", " ")
+
+
 def test_the_result_does_not_depend_on_the_number_of_workers(evaluation: Evaluation, fitted: dict[str, float]) -> None:
     spoilt = evaluation.thetas["tuned"]
     progress: list[tuple[int, int]] = []
@@ -174,7 +203,7 @@ def test_the_result_does_not_depend_on_the_number_of_workers(evaluation: Evaluat
 
 def test_the_json_has_the_promised_names(evaluation: Evaluation) -> None:
     document = json.loads(json.dumps(evaluation.to_json()))
-    assert set(document["policies"]) == {"no_battery", "rule", "data_fitted", "tuned", "perfect_forecast"}
+    assert set(document["policies"]) == set(LABELS)
     for policy in document["policies"].values():
         assert {"mean", "low", "high"} <= set(policy["cost_eur_per_week"])
     assert {"mean_percent", "low_percent", "high_percent"} <= set(document["improvement_of_tuned_over_data_fitted"])

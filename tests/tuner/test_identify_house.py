@@ -18,7 +18,8 @@ from systems.house.weather import generate_conditions
 from tuner.identify.arx_fit import ArxOptions, build_regression, choose_strength, fit_arx, ridge_path
 from tuner.identify.arx_fit import moments as sums
 from tuner.identify.house import Excitation, find_problems, identify_house
-from tuner.identify.house_log import HouseLog, HouseLogError, simulate_house_log, write_house_log
+from tuner.identify.house_log import HouseLog, simulate_house_log, write_house_log
+from tuner.identify.log_grid import LogError
 
 AUTUMN = generate_conditions(5, start=datetime(2017, 10, 15, tzinfo=UTC), days=40)
 
@@ -174,14 +175,14 @@ def test_too_little_is_refused_with_how_much_more_is_needed(exciting_log: HouseL
         n = round(288 * days)
         return HouseLog(0.0, exciting_log.outputs[:n].copy(), exciting_log.inputs[:n].copy(), exciting_log.row[:n])
 
-    with pytest.raises(HouseLogError, match=r"4\.0 days are usable, 7 are needed; log about 3\.1 more days"):
+    with pytest.raises(LogError, match=r"4\.0 days are usable, 7 are needed; log about 3\.1 more days"):
         identify_house(cut(4.0))
     holey = cut(10.0)
     holey.outputs[::20, 0] = np.nan  # every twentieth reading lost costs 13 of 20 rows
-    with pytest.raises(HouseLogError, match=r"3\.\d of 10\.0 days are usable.*log about 1\d\.\d more days \(35%"):
+    with pytest.raises(LogError, match=r"3\.\d of 10\.0 days are usable.*log about 1\d\.\d more days \(35%"):
         identify_house(holey)
     holey.outputs[::10, 0] = np.nan
-    with pytest.raises(HouseLogError, match="mend the log first"):
+    with pytest.raises(LogError, match="mend the log first"):
         identify_house(holey)
 
 

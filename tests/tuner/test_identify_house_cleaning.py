@@ -20,8 +20,9 @@ from systems.house.rules import Exciting
 from systems.house.weather import generate_conditions
 from systems.series import SeriesError
 from tuner.identify.arx_fit import build_regression
-from tuner.identify.cleaning import clean_house_log, runs, stuck_rows
-from tuner.identify.house_log import Fault, HouseLog, HouseLogError, load_house_log, log_columns, simulate_house_log
+from tuner.identify.cleaning import clean_house_log, stuck_rows
+from tuner.identify.house_log import HouseLog, load_house_log, log_columns, simulate_house_log
+from tuner.identify.log_grid import Fault, LogError, runs
 
 DAYS = 9
 
@@ -137,7 +138,7 @@ def test_a_heat_pump_that_is_off_for_a_week_is_not_stuck(good: HouseLog) -> None
 def test_a_whole_column_in_the_wrong_unit_is_refused(
     good: HouseLog, signal: str, change: Callable[[np.ndarray], np.ndarray], says: str
 ) -> None:
-    with pytest.raises(HouseLogError, match=says):
+    with pytest.raises(LogError, match=says):
         clean_house_log(changed(good, signal, slice(None), change))
 
 
@@ -271,7 +272,7 @@ def test_a_file_that_is_no_log_is_a_one_line_error(
     says: str,
 ) -> None:
     path = saved(tmp_path, damage(lines(good)))
-    with pytest.raises((SeriesError, HouseLogError), match=says):
+    with pytest.raises((SeriesError, LogError), match=says):
         load_house_log(path)
     assert main(["identify", "--system", "house", "--log", str(path)]) == 65
     error = capsys.readouterr().err

@@ -273,7 +273,12 @@ def test_the_command_writes_a_theta_that_evaluate_takes(tmp_path, capsys):
     assert "total" in said
     assert "written" in said
     document = json.loads(report.read_text())
-    assert document["theta"] == json.loads(theta.read_text())["theta"]
+    written = json.loads(theta.read_text())
+    # Two held-out weeks show nothing: what is said, kept and written is the theta it started from.
+    start = theta_values(reference_model(), bias=reference_model().innovation_mean)
+    assert document["kept_old"] and written["provenance"]["theta"] == "old" and "old theta is kept" in said
+    assert list(written["theta"].values()) == list(document["written"].values()) == start.tolist()
+    assert document["theta"] != document["written"] or "no change" in said
     assert {"price", "comfort", "total", "td_error", "failures", "at_bounds"} <= document["history"][0].keys()
     assert main(["evaluate", "--system", "house", "--theta", str(theta), "--weeks", "2"]) == 0
 

@@ -1,31 +1,56 @@
-"""The options by which battery commands choose prices, and the split into training and held-out weeks they mean."""
+"""The options by which commands choose prices, and the split into training and held-out weeks they mean."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from systems.battery.exogenous import Exogenous, from_price_file, generated
 from systems.battery.generator import PRICE_SHAPES
 from systems.battery.tariff import Tariff, load_tariff
+from systems.clock import zone_named
+from systems.prices import PriceOptions, price_unit
 from systems.series import DEFAULT_MAX_GAP_S, TimeSeries
+from tuner.commands.own_options import ForeignOptionError
 from tuner.evaluate.periods import Split, split_at
 
+T = TypeVar("T")
 GENERATED_WEEKS = 104
 """Two years: one to train on and one, with the same seasons, to hold out from."""
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """--prices, --generator, --tariff, --train-until, --max-gap-hours, --seed."""
+    """--prices and how to read them, --generator, --tariff, --train-until, --max-gap-hours, --seed."""
     group = parser.add_argument_group("prices and periods")
     source = group.add_mutually_exclusive_group()
     source.add_argument(
-        "--prices", type=Path, metavar="FILE.csv", help="day-ahead prices with columns time, price_eur_per_kwh"
+        "--prices",
+        type=Path,
+        metavar="FILE.csv",
+        help="day-ahead prices with columns time, price_eur_per_kwh (or price_eur_per_mwh, price_ct_per_kwh, ...)",
     )
     source.add_argument(
         "--generator", choices=sorted(PRICE_SHAPES), default="nordic", help="built-in prices (default: %(default)s)"
+    )
+    group.add_argument(
+        "--price-unit", type=usable(price_unit), metavar="UNIT", help="of --prices, as EUR/MWh, instead of its header"
+    )
+    group.add_argument(
+        "--exchange-rate",
+        type=_rate,
+        metavar="X",
+        help="what a EUR costs in the currency of --prices, if it is another",
+    )
+    group.add_argument(
+        "--timezone",
+        type=usable(zone_named),
+        metavar="ZONE",
+        help="of the house, as Europe/Oslo: fees and the day follow it (default: the UTC offsets of --prices)",
     )
     group.add_argument(
         "--tariff", type=Path, metavar="FILE.toml", help="vat, grid_fee_day, grid_fee_night, tax, ... in EUR/kWh"
@@ -54,16 +79,25 @@ def split_from(args: argparse.Namespace) -> Split:
     Raises SeriesError and TariffError for the files and PeriodError for the dates.
     """
     tariff = load_tariff(args.tariff) if args.tariff is not None else Tariff()
+    options = price_options(args)
     if args.prices is not None:
-        gap_s = args.max_gap_hours * 3600.0
-        exogenous = from_price_file(args.prices, tariff=tariff, seed=args.seed, max_gap_s=gap_s)
+        exogenous = from_price_file(args.prices, tariff=tariff, seed=args.seed, options=options)
         report_gaps(exogenous)
     else:
         exogenous = generated(GENERATED_WEEKS, kind=args.generator, seed=args.seed, tariff=tariff)
     until: datetime | None = args.train_until
     if until is not None and until.tzinfo is None:
-        until = until.replace(tzinfo=exogenous.start.tzinfo)
+        until = until.replace(tzinfo=exogenous.zone or exogenous.start.tzinfo)
     return split_at(exogenous, until)
+
+
+def price_options(args: argparse.Namespace) -> PriceOptions:
+    """How to read --prices. Raises ForeignOptionError for options about a file that is not given."""
+    given = [name for name in ("price_unit", "exchange_rate", "timezone") if getattr(args, name) is not None]
+    if given and args.prices is None and getattr(args, "weather", None) is None:
+        option = "--" + given[0].replace("_", "-")
+        raise ForeignOptionError(f"{option} says how --prices are to be read; name a file, or leave {option} out")
+    return PriceOptions(args.price_unit, args.exchange_rate, args.timezone, args.max_gap_hours * 3600.0)
 
 
 def report_gaps(series: Exogenous | TimeSeries) -> None:
@@ -78,6 +112,28 @@ def seed_number(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a seed; give a whole number from 0 up")
     return int(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0.0 < rate < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no exchange rate; write what one EUR costs, as 11.3")
+    return rate
+
+
+def usable(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """For `type=`: the parser's own words instead of argparse's."""
+
+    def checked(text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return checked
 
 
 def _date(text: str) -> datetime:

@@ -53,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
         )
     console.print(table_of(evaluation))
     console.print(evaluation.verdict, soft_wrap=True)
+    console.print(evaluation.made_of, soft_wrap=True)
     failed = sum(result.solves_failed for result in evaluation.policies.values())
     if failed:
         console.print(f"{failed} solves failed; the battery stayed idle in those steps", style="yellow")
@@ -69,7 +70,7 @@ def table_of(evaluation: Evaluation) -> Table:
     seeds = "1 seed" if evaluation.seeds == 1 else f"{evaluation.seeds} seeds"
     table = Table(
         title="EUR per week, final stored energy credited; intervals are 95 %",
-        caption=f"{evaluation.split.exogenous.source}\n{len(evaluation.weeks)} held-out weeks from "
+        caption=f"{evaluation.origin.replace('; ', chr(10))}\n{len(evaluation.weeks)} held-out weeks from "
         f"{evaluation.split.boundary_time:%Y-%m-%d}, {seeds} each\n"
         "savings: against no battery, paired by week; ms: per solve",
         box=box.SIMPLE_HEAD,

@@ -16,6 +16,7 @@ from systems.house.cost import HouseCost
 from systems.house.theta import HouseMpc, house_theta, theta_values
 from systems.house.weather import Conditions, generate_conditions
 from systems.theta import read_theta
+from tuner.commands.battery_data import price_options
 from tuner.commands.output import write_json
 from tuner.commands.progress import counted
 from tuner.evaluate.house import HouseEvaluation, evaluate_house, policies, spread_weeks
@@ -95,7 +96,9 @@ def _data(args: argparse.Namespace) -> tuple[ArxModel, Conditions, str]:
         model = reference_model() if args.model is None else ArxModel.load(args.model)
         conditions = generate_conditions(args.seed + 1_000_003, start=HELD_OUT_SEASON)
         return model, conditions, f"a generated season (from {HELD_OUT_SEASON:%Y-%m-%d}, seed {args.seed})"
-    data = data_from_files(args.prices, args.weather, evaluate_from=args.train_until, seed=args.seed)
+    data = data_from_files(
+        args.prices, args.weather, evaluate_from=args.train_until, seed=args.seed, options=price_options(args)
+    )
     model = fit_arx(data.log.outputs, data.log.inputs).model if args.model is None else ArxModel.load(args.model)
     first = datetime.fromtimestamp(data.evaluation.start_s, UTC)
     return model, data.evaluation, f"{data.source} from {first:%Y-%m-%d}"
@@ -103,7 +106,7 @@ def _data(args: argparse.Namespace) -> tuple[ArxModel, Conditions, str]:
 
 def table_of(evaluation: HouseEvaluation, source: str) -> Table:
     table = Table(
-        title=f"Per week in the physical house; {len(evaluation.starts)} weeks of {source}",
+        title=f"Per week in the simulated physical house; {len(evaluation.starts)} weeks of {source}",
         box=box.SIMPLE,
         padding=(0, 1, 0, 0),
         caption="EUR per week; K h: outside the comfort band, all rooms; in brackets 95 % intervals",

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
-from systems.battery.exogenous import GENERATED_START, PRICE_COLUMN, generated_spot
+from systems.battery.exogenous import GENERATED_START, generated_spot
 from systems.battery.generator import PRICE_SHAPES
+from systems.prices import PRICE
 from tuner.commands.battery_data import GENERATED_WEEKS, seed_number
 from tuner.commands.output import output_path, write_json
 
@@ -65,7 +66,7 @@ def _prices(path: Path, args: argparse.Namespace) -> None:
     spot = generated_spot(GENERATED_WEEKS, kind=args.generator, seed=args.seed)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["time", PRICE_COLUMN])
+        writer.writerow(["time", PRICE])
         writer.writerows(
             [(GENERATED_START + timedelta(hours=k)).isoformat(), f"{price:.5f}"]
             for k, price in enumerate(spot.tolist())

@@ -17,7 +17,7 @@ SYSTEMS: dict[str, str] = {
 }
 
 OWN_OPTIONS: dict[str, tuple[str, ...]] = {
-    "battery": ("capacity_kwh", "max_gap_hours"),
+    "battery": ("capacity_kwh", "counters", "timezone"),
     "house": ("days", "plot", "no_constant", "force"),
 }
 
@@ -25,7 +25,7 @@ OWN_OPTIONS: dict[str, tuple[str, ...]] = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "A battery log is a CSV file with the columns time, soc, charge_kw, discharge_kw, net_load_kw,\n"
-        "net_load_forecast_kw on a regular step.\n"
+        "net_load_forecast_kw: powers in kW, as means over the step, soc from 0 to 1.\n"
         "A house log has time, outdoor_c, room1_c..room4_c, power1_kw..power4_kw, at least every five minutes.\n"
         "`nisse example` writes either.\n\n"
         "examples:\n"
@@ -35,7 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--system", choices=sorted(SYSTEMS), default="battery", help="(default: %(default)s)")
     parser.add_argument("--log", type=Path, metavar="FILE.csv", help="the log; without it, one is simulated")
     parser.add_argument("--output", type=output_path, metavar="FILE", help="write the fitted parameters here")
-    parser.add_argument("--max-gap-hours", type=float, default=3.0, metavar="H", help="fill gaps up to this long")
     parser.add_argument("--seed", type=seed_number, default=0, help="of the simulated log (default: %(default)s)")
     parser.add_argument("--json", type=output_path, metavar="PATH", help="write the result for machines")
     for name, module in SYSTEMS.items():

@@ -12,11 +12,14 @@ from rich.table import Table
 from systems.battery.plant import BatteryPlant
 from systems.battery.problem import home_battery
 from systems.battery.spec import BatterySpec
+from systems.clock import zone_named
 from systems.series import TimeSeries
 from systems.theta import write_theta
-from tuner.commands.battery_data import report_gaps
+from tuner.commands.battery_data import usable
+from tuner.commands.faults_table import faults_table
 from tuner.commands.output import write_json
-from tuner.identify.battery import IDENTIFICATION_DAYS, BatteryFit, fit_battery, load_log, simulate_log
+from tuner.identify.battery import IDENTIFICATION_DAYS, BatteryFit, fit_battery, simulate_log
+from tuner.identify.battery_log import POWERS, BatteryLog, load_battery_log
 
 
 def add_arguments(group: argparse._ArgumentGroup) -> None:
@@ -24,18 +27,36 @@ def add_arguments(group: argparse._ArgumentGroup) -> None:
         "--capacity-kwh", type=float, default=BatterySpec().capacity_kwh, metavar="KWH", help="(default: %(default)g)"
     )
 
+    group.add_argument(
+        "--counters",
+        nargs="+",
+        default=(),
+        choices=POWERS,
+        metavar="COLUMN",
+        help="columns that count energy in kWh, for life or for the day: their differences are taken",
+    )
+    group.add_argument(
+        "--timezone", type=usable(zone_named), metavar="ZONE", help="of times without UTC offset, as Europe/Oslo"
+    )
+
 
 def run(args: argparse.Namespace) -> int:
     spec = BatterySpec(capacity_kwh=args.capacity_kwh)
     if args.log is not None:
-        log = load_log(args.log, max_gap_s=args.max_gap_hours * 3600.0)
-        report_gaps(log)
+        log = load_battery_log(args.log, spec, counters=args.counters, zone=args.timezone)
     else:
-        log = simulated_log(args.seed)
-    fit = fit_battery(log, spec)
-    Console().print(_table(fit, log))
+        series = simulated_log(args.seed)
+        log = BatteryLog(series, (), dict.fromkeys(("rows", *series.values), 0.0))
+    fit = fit_battery(log.series, spec)
+    console = Console()
+    if log.faults:
+        console.print(faults_table(log.faults, log.share_excluded))
+    console.print(_table(fit, log.series))
+    if fit.windows_left_out:
+        said = f"{fit.windows_left_out} windows are left out: their energies do not match the state of charge"
+        console.print(said, soft_wrap=True, highlight=False)
     if args.output is not None:
-        write_theta(args.output, home_battery(spec), fit.theta, {"method": "least squares", "log": log.source})
+        write_theta(args.output, home_battery(spec), fit.theta, {"method": "least squares", "log": log.series.source})
         Console(highlight=False).print(f"written: {args.output}", soft_wrap=True)
     if args.json is not None:
         write_json(args.json, _document(fit, log))
@@ -53,11 +74,18 @@ def _table(fit: BatteryFit, log: TimeSeries) -> Table:
     for heading in ("parameter", "unit", "estimate", "standard error", "95 % interval"):
         table.add_column(heading, justify="left" if heading in ("parameter", "unit") else "right")
     for e in fit.estimates:
-        interval = f"{e.value - 1.96 * e.standard_error:.4f} to {e.value + 1.96 * e.standard_error:.4f}"
+        interval = f"{e.low:.4f} to {e.high:.4f}"
         note = " (at its bound)" if e.name in fit.clipped else ""
         table.add_row(e.name + note, e.unit, f"{e.value:.4f}", f"{e.standard_error:.4f}", interval)
     return table
 
 
-def _document(fit: BatteryFit, log: TimeSeries) -> dict[str, Any]:
-    return {"system": "battery", "log": log.source, "theta": fit.theta, **asdict(fit)}
+def _document(fit: BatteryFit, log: BatteryLog) -> dict[str, Any]:
+    return {
+        "system": "battery",
+        "log": log.series.source,
+        "theta": fit.theta,
+        **asdict(fit),
+        "faults": [asdict(fault) for fault in log.faults],
+        "share_excluded": log.share_excluded,
+    }

@@ -15,12 +15,12 @@ from rich.table import Table
 from systems.house.plant import PhysicalHouse
 from systems.house.rules import Exciting
 from systems.house.weather import generate_conditions
+from tuner.commands.faults_table import faults_table
 from tuner.commands.output import output_path, write_json
 from tuner.identify.arx_fit import ArxOptions
 from tuner.identify.house import GAIN_HOURS, HouseIdentification, identify_house
 from tuner.identify.house_log import HouseLog, load_house_log, simulate_house_log
 
-SHOWN_FAULTS = 12
 PLOT_SUFFIXES = (".html", ".png", ".svg", ".pdf")
 
 
@@ -59,7 +59,11 @@ def run(args: argparse.Namespace) -> int:
     with waiting.status("fitting and judging the model"):
         result = identify_house(log, options=ArxOptions(constant=not args.no_constant))
     console = Console()
-    for table in (_faults_table(result), _errors_table(result), _gains_table(result)):
+    for table in (
+        faults_table(result.clean.log.faults, result.clean.share_excluded),
+        _errors_table(result),
+        _gains_table(result),
+    ):
         if table.row_count:
             console.print(table)
     console.print(_summary(result))
@@ -93,18 +97,6 @@ def simulated_log(seed: int, days: float, *, start: datetime = datetime(2017, 9,
         )
         progress.update(bar, completed=house.steps)
     return log
-
-
-def _faults_table(result: HouseIdentification) -> Table:
-    faults, share = result.clean.log.faults, result.clean.share_excluded
-    table = Table(title=f"Left out: {100 * share['rows']:.1f} % of the samples miss a value ({len(faults)} faults)")
-    for heading in ("rows", "signal", "kind", "what"):
-        table.add_column(heading)
-    for fault in faults[:SHOWN_FAULTS]:
-        table.add_row(f"{fault.first_row}-{fault.last_row}", fault.signal, fault.kind, fault.detail)
-    if len(faults) > SHOWN_FAULTS:
-        table.add_row("...", "", "", f"{len(faults) - SHOWN_FAULTS} more; all of them with --json")
-    return table
 
 
 def _errors_table(result: HouseIdentification) -> Table:

@@ -27,9 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "The learner sees the training part of the data only. Every step is tried on held-in weeks of that part and\n"
         "taken back when it makes them worse; the best theta of those weeks is the result, and the data\n"
-        "fit stays when nothing was better. Held-out weeks then give the verdict.\n\n"
+        "fit stays when nothing was better. Held-out weeks then give the verdict, and --output holds the theta that\n"
+        "it names: the tuned one where the gain is shown, otherwise the old one.\n\n"
         "examples:\n"
-        "  nisse tune --system battery --output theta.json\n"
+        "  nisse tune --system battery --theta fitted.json --output theta.json\n"
         "  nisse tune --system battery --prices prices.csv --train-until 2021-01-01 --output theta.json\n"
         "  nisse tune --system house --model arx.json --learn cost set_point --output theta.json\n"
         "  nisse tune --system house --model arx.json --world log --log nisse.db --output theta.json"
@@ -44,7 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="parameters, or groups of the house, that may move (default: its own)",
     )
-    parser.add_argument("--theta", type=Path, metavar="FILE", help="start here, not from a fit to a simulated log")
+    parser.add_argument(
+        "--theta",
+        type=Path,
+        metavar="FILE",
+        help="start here, say from what `nisse identify --output` wrote (default: a fit to a simulated log)",
+    )
     parser.add_argument(
         "--output", type=output_path, default=Path("theta.json"), metavar="FILE", help="(default: %(default)s)"
     )

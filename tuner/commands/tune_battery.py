@@ -19,6 +19,8 @@ from tuner.trainer import Progress
 from tuner.tune_battery import BATTERY_TRAINING, BatteryTuning, tune_battery
 
 HELD_IN_WEEKS, HELD_OUT_WEEKS = 4, 8
+OLD, TUNED = "old", "tuned"
+"""What --output holds, by its provenance."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,19 +72,27 @@ def run(args: argparse.Namespace) -> int:
                 workers=args.jobs,
                 progress=live.held_out,
             )
+    kept = not tuning.result.improved or (evaluation is not None and not _better(evaluation))
+    theta = tuning.data_fitted if kept else tuning.theta
     console.print(_theta_table(problem, tuning))
-    console.print(_summary(tuning, evaluation), highlight=False)
+    console.print(_summary(tuning, evaluation), highlight=False, soft_wrap=True)
     provenance = {
         "method": spec.method, "critic": spec.critic, "seed": spec.seed, "prices": split.exogenous.source,
-        "trained_until": split.boundary_time.isoformat(),
+        "trained_until": split.boundary_time.isoformat(), "theta": OLD if kept else TUNED,
+        "started_from": "a fit to a simulated log" if args.theta is None else str(args.theta),
     }  # fmt: skip
-    write_theta(args.output, problem, tuning.theta, provenance)
-    console.print(f"written: {args.output}", highlight=False)
+    write_theta(args.output, problem, theta, provenance)
+    console.print(f"written: {args.output} ({OLD if kept else TUNED} theta)", highlight=False, soft_wrap=True)
     if args.json is not None:
         document = tuning.result.as_json() | {"data_fitted": tuning.data_fitted, "output": str(args.output)}
+        document |= {"written": theta, "kept_old": kept}
         document["held_out"] = evaluation.to_json() if evaluation is not None else None
         write_json(args.json, document)
     return 0
+
+
+def _better(evaluation: Evaluation) -> bool:
+    return evaluation.improvement is not None and evaluation.improvement.better
 
 
 def _view(title: str) -> View[Progress]:
@@ -126,6 +136,9 @@ def _summary(tuning: BatteryTuning, evaluation: Evaluation | None) -> str:
         lines.append("no improvement on the held-in weeks: the data-fitted theta is kept")
     elif evaluation is not None:
         lines.append(f"held-out weeks: {evaluation.verdict}")
+        lines.append(f"({evaluation.made_of}; {evaluation.origin})")
+        if not _better(evaluation):
+            lines.append("so the old theta is what is written; --held-out-weeks 0 writes the tuned one unjudged")
     else:
         lines.append("run `nisse evaluate` on held-out weeks before using it")
     return "\n".join(lines)

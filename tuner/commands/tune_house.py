@@ -15,9 +15,12 @@ from systems.house.arx import ArxModel, reference_model
 from systems.house.cost import HouseCost
 from systems.house.theta import HouseMpc, house_theta, theta_values
 from systems.house.weather import Conditions
-from systems.series import load_csv
+from systems.prices import PRICE, PriceOptions, load_prices
+from systems.series import held_at
 from systems.theta import read_theta, write_theta
+from tuner.commands.battery_data import price_options
 from tuner.commands.output import write_json
+from tuner.commands.tune_battery import OLD, TUNED
 from tuner.commands.tune_display import LiveTable, View
 from tuner.evaluate.statistics import Interval, mean_interval
 from tuner.house.critic import StepOptions
@@ -92,16 +95,21 @@ def run(args: argparse.Namespace) -> int:
     if tuning.improved:
         console.print(_changes(tuning))
     console.print(_summary(tuning, verdict), soft_wrap=True)
+    kept = not tuning.improved or (verdict is not None and verdict.low <= 0.0)
+    theta = tuning.start if kept else tuning.theta
+    written = OLD if kept else TUNED
     provenance = {
         "method": spec.method, "world": world.name, "seed": spec.seed, "data": data.source,
         "beta_eur_per_k2_h": mpc.cost.beta, "iterations": tuning.course.iteration,
+        "theta": written, "started_from": "the data fit" if args.theta is None else str(args.theta),
     }  # fmt: skip
     names = [p.name for p in table]
-    write_theta(args.output, ThetaTable(table), dict(zip(names, tuning.theta.tolist(), strict=True)), provenance)
-    console.print(f"written: {args.output}")
+    write_theta(args.output, ThetaTable(table), dict(zip(names, theta.tolist(), strict=True)), provenance)
+    console.print(f"written: {args.output} ({written} theta)", soft_wrap=True)
     if args.json is not None:
         held_out = None if verdict is None else {"mean": verdict.mean, "low": verdict.low, "high": verdict.high}
-        write_json(args.json, tuning.as_json() | {"held_out_improvement_percent": held_out, "output": str(args.output)})
+        document = tuning.as_json() | {"held_out_improvement_percent": held_out, "output": str(args.output)}
+        write_json(args.json, document | {"written": dict(zip(names, theta.tolist(), strict=True)), "kept_old": kept})
     return 0
 
 
@@ -140,7 +148,9 @@ def _data(args: argparse.Namespace) -> _Data:
         learning, held_out = generated_seasons(args.seed)
         source = "generated weather and prices" if args.log is None else args.log.name
         return _Data(model or reference_model(), learning, held_out, f"{source}, seed {args.seed}")
-    files = data_from_files(args.prices, args.weather, evaluate_from=args.train_until, seed=args.seed)
+    files = data_from_files(
+        args.prices, args.weather, evaluate_from=args.train_until, seed=args.seed, options=price_options(args)
+    )
     model = model or fit_arx(files.log.outputs, files.log.inputs).model
     return _Data(model, files.learning, files.evaluation, files.source)
 
@@ -149,7 +159,7 @@ def _world(
     args: argparse.Namespace, kind: str, data: _Data, mpc: HouseMpc, start: Array, spec: HouseTuningSpec
 ) -> World:
     if kind == "log":
-        log, price = _log_and_prices(args.log, args.prices)
+        log, price = _log_and_prices(args.log, args.prices, price_options(args))
         return recorded_world(log, price, mpc, start)
     exploration = Exploration(args.episodes, 7, spec.exploration_kw)
     weeks = HELD_IN_WEEKS if args.held_in_weeks is None else args.held_in_weeks
@@ -159,20 +169,16 @@ def _world(
     return PhysicalWorld(season, mpc, exploration, spec.seed, args.jobs)
 
 
-def _log_and_prices(path: Path, prices: Path | None) -> tuple[HouseLog, Array]:
-    """The log, and the price at each of its samples, NaN where unknown. Raises SeriesError, HouseLogError."""
+def _log_and_prices(path: Path, prices: Path | None, options: PriceOptions) -> tuple[HouseLog, Array]:
+    """The log, and the price at each of its samples, NaN where unknown. Raises SeriesError, LogError."""
     if is_field_log(path):
         log, known = read_field_log(path)
         if prices is None:
             return log, known
     else:
         log = clean_house_log(load_house_log(path)).log
-    series = load_csv(prices, ["price_eur_per_kwh"])
-    index = np.floor((log.start_s + log.dt_s * np.arange(len(log)) - series.start.timestamp()) / series.dt_s).astype(
-        int
-    )
-    inside = (index >= 0) & (index < len(series))
-    return log, np.where(inside, series["price_eur_per_kwh"][np.clip(index, 0, len(series) - 1)], np.nan)
+    assert prices is not None  # `_check` wants prices for a CSV log
+    return log, held_at(load_prices(prices, options), PRICE, log.start_s + log.dt_s * np.arange(len(log)))
 
 
 def _held_out(args: argparse.Namespace, kind: str, data: _Data, mpc: HouseMpc, tuning: HouseTuning) -> Interval | None:
@@ -248,5 +254,8 @@ def _summary(tuning: HouseTuning, verdict: Interval | None) -> str:
         span = f"{verdict.mean:.2f} % (95 % interval {verdict.low:.2f} to {verdict.high:.2f}, {verdict.n} weeks)"
         lines.append(f"held-out weeks: improvement of the total cost {span}")
         if verdict.low <= 0.0:
-            lines.append("the interval holds zero: these weeks do not show that it helps; keep the old theta")
+            shown = "these weeks do not show that it helps" if verdict.high >= 0.0 else "it costs more"
+            lines.append(
+                f"{shown}; the old theta is kept and written (--held-out-weeks 0 writes the tuned one unjudged)"
+            )
     return "\n".join(lines)

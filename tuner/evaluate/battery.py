@@ -1,4 +1,4 @@
-"""The comparison: five policies on the same held-out weeks and the same disturbances, in money, with a verdict.
+"""The comparison: six policies on the same held-out weeks and the same disturbances, in money, with a verdict.
 
 Every policy meets week w with seed s in the same plant with the same net load, so differences are paired. Costs are
 averaged over the seeds of a week; the weeks are the independent samples of the intervals.
@@ -29,10 +29,15 @@ from tuner.evaluate.statistics import Interval, mean_interval
 from tuner.identify.battery import IDENTIFICATION_DAYS, BatteryFit, fit_battery, simulate_log
 
 NO_BATTERY, RULE, DATA_FITTED, TUNED, PERFECT = "no_battery", "rule", "data_fitted", "tuned", "perfect_forecast"
+UNBIASED = "data_fitted_without_bias"
+"""The data fit with 0 in the place of `net_load_bias`: what a person would try first. Few, large deviations lift the
+mean that the fit takes for the bias; the usual deviation is smaller."""
+BIAS = "net_load_bias"
 LABELS = {
     NO_BATTERY: "no battery",
     RULE: "self-consumption rule",
     DATA_FITTED: "data-fitted MPC",
+    UNBIASED: "data fit, bias 0",
     TUNED: "tuned MPC",
     PERFECT: "perfect forecast",
 }
@@ -62,23 +67,33 @@ class PolicyResult:
 
 @dataclass(frozen=True)
 class Improvement:
-    """Of the tuned MPC over the data-fitted one, paired by week; positive is better."""
+    """Of one MPC over another, paired by week; positive is better."""
 
     eur_per_week: Interval
     percent: Interval
-    """Of the mean cost of the data-fitted MPC."""
+    """Of the mean cost of the other."""
 
     @property
     def better(self) -> bool:
         return self.eur_per_week.low > 0.0
 
     @property
-    def verdict(self) -> str:
+    def numbers(self) -> str:
         e, p = self.eur_per_week, self.percent
+        return f"{e.mean:.3f} EUR per week ({p.mean:.2f} %, 95 % interval {p.low:.2f} to {p.high:.2f} %, {p.n} weeks)"
+
+    def to_json(self) -> dict[str, float]:
+        e, p = self.eur_per_week, self.percent
+        return {
+            "mean_percent": p.mean, "low_percent": p.low, "high_percent": p.high,
+            "mean_eur_per_week": e.mean, "low_eur_per_week": e.low, "high_eur_per_week": e.high,
+        }  # fmt: skip
+
+    @property
+    def verdict(self) -> str:
+        e, numbers = self.eur_per_week, self.numbers
         if e.low == e.high == 0.0:
             return "no improvement: the tuned theta decides as the data-fitted one; keep the old theta"
-        span = f"95 % interval {p.low:.2f} to {p.high:.2f} %, {p.n} weeks"
-        numbers = f"{e.mean:.3f} EUR per week ({p.mean:.2f} %, {span})"
         if self.better:
             return f"improvement: the tuned theta saves {numbers}; use it"
         if e.high < 0.0:
@@ -107,17 +122,37 @@ class Evaluation:
     def verdict(self) -> str:
         return self.improvement.verdict if self.improvement else "no tuned theta was given: run `nisse tune` first"
 
+    @property
+    def without_bias(self) -> Improvement:
+        """Of the data fit without its bias over the data fit."""
+        return compare(self.week_costs[UNBIASED], self.week_costs[DATA_FITTED])
+
+    @property
+    def beyond_bias(self) -> Improvement | None:
+        """Of the tuned theta over the data fit without its bias."""
+        return compare(self.week_costs[TUNED], self.week_costs[UNBIASED]) if TUNED in self.week_costs else None
+
+    @property
+    def made_of(self) -> str:
+        """What the gain is made of: the untuned change that a person would try first, and what tuning adds to it."""
+        text = f"untuned, 0 in place of the data fit's net_load_bias saves {self.without_bias.numbers}"
+        if self.beyond_bias is not None:
+            text += f"; the tuned theta saves {self.beyond_bias.numbers} more than that"
+        return text
+
+    @property
+    def origin(self) -> str:
+        """Whose numbers these are."""
+        return f"prices: {self.split.exogenous.source}; household (load and PV) generated, battery simulated"
+
     def to_json(self) -> dict[str, Any]:
-        improvement = None
-        if self.improvement:
-            e, p = self.improvement.eur_per_week, self.improvement.percent
-            improvement = {
-                "mean_percent": p.mean, "low_percent": p.low, "high_percent": p.high,
-                "mean_eur_per_week": e.mean, "low_eur_per_week": e.low, "high_eur_per_week": e.high,
-            }  # fmt: skip
+        improvement = self.improvement.to_json() if self.improvement else None
+        beyond = self.beyond_bias.to_json() if self.beyond_bias else None
         return {
             "policies": {name: asdict(result) for name, result in self.policies.items()},
             "improvement_of_tuned_over_data_fitted": improvement,
+            "improvement_of_data_fitted_without_bias": self.without_bias.to_json(),
+            "improvement_of_tuned_over_data_fitted_without_bias": beyond,
             "verdict": self.verdict,
             "weeks": len(self.weeks),
             "seeds": self.seeds,
@@ -125,6 +160,7 @@ class Evaluation:
             "week_costs_eur": {name: costs.tolist() for name, costs in self.week_costs.items()},
             "trained_until": self.split.boundary_time.isoformat(),
             "source": self.split.exogenous.source,
+            "origin": self.origin,
             "theta": self.thetas,
         }
 
@@ -161,10 +197,11 @@ def evaluate_battery(
     held_out = split.held_out_weeks(weeks)
     check_disjoint(split.training_weeks(), held_out, split.exogenous.steps_per_week)
     thetas = {DATA_FITTED: check_theta(data_fitted, problem)}
+    thetas[UNBIASED] = {**thetas[DATA_FITTED], BIAS: 0.0}
     if tuned is not None:
         thetas[TUNED] = check_theta(tuned, problem)
     # The perfect forecast has no bias to correct.
-    thetas[PERFECT] = {**thetas[DATA_FITTED], "net_load_bias": 0.0}
+    thetas[PERFECT] = thetas[UNBIASED]
     vectors = {name: np.array(list(theta.values())) for name, theta in thetas.items()}
     with compiled_controller(problem, cache_dir) as controller:
         library = controller.library_path

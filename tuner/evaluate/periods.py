@@ -12,6 +12,9 @@ import numpy as np
 
 from systems.battery.exogenous import Exogenous
 
+IN_THE_NEXT_DAY_S = 26 * 3600.0
+"""After a midnight, whether the day has 23, 24 or 25 hours."""
+
 
 class PeriodError(ValueError):
     """Weeks that cannot be had from the data, or that serve both learning and judging."""
@@ -51,9 +54,9 @@ def split_at(exogenous: Exogenous, train_until: datetime | None = None) -> Split
 
     Raises PeriodError when either side has less than one week.
     """
-    day, week = exogenous.steps_per_day, exogenous.steps_per_week
+    week = exogenous.steps_per_week
     step = len(exogenous) // 2 if train_until is None else exogenous.step_at(train_until)
-    boundary = step - (step + exogenous.first_step_of_day) % day
+    boundary = exogenous.midnight(step)
     if boundary < week or len(exogenous) - boundary < week:
         inside = min(max(boundary, 0), len(exogenous))
         learn, judge = inside // week, (len(exogenous) - inside) // week
@@ -82,7 +85,8 @@ def check_disjoint(training: Sequence[int], held_out: Sequence[int], steps_per_w
 
 
 def _midnight_after(exogenous: Exogenous, step: int) -> int:
-    return step + (-(step + exogenous.first_step_of_day)) % exogenous.steps_per_day
+    today = exogenous.midnight(step)
+    return today if today == step else exogenous.midnight(today + round(IN_THE_NEXT_DAY_S / exogenous.dt_s))
 
 
 def _spread(starts: range, count: int | None, kind: str) -> tuple[int, ...]:

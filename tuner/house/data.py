@@ -7,7 +7,7 @@ learn, what lies after it to judge. Periods lie within the heating months, Septe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from systems.house.plant import PhysicalHouse
 from systems.house.rules import Exciting
 from systems.house.weather import DAY_S, Conditions, generate_conditions, on_grid
-from systems.series import load_csv, resample
+from systems.prices import PRICE, PriceOptions, load_prices
+from systems.series import held_at, load_csv, resample
 from tuner.identify.house_log import HouseLog, simulate_house_log
 
 HEATING_MONTHS = (9, 10, 11, 12, 1, 2, 3, 4)
@@ -69,17 +70,24 @@ def exciting_log(conditions: Conditions) -> HouseLog:
 
 
 def data_from_files(
-    prices: Path | None, weather: Path | None, *, evaluate_from: datetime | None = None, seed: int = 0
+    prices: Path | None,
+    weather: Path | None,
+    *,
+    evaluate_from: datetime | None = None,
+    seed: int = 0,
+    options: PriceOptions | None = None,
 ) -> ExperimentData:
     """Data where the given files overlap; what is not given is generated for that time.
 
-    prices: columns time, price_eur_per_kwh. weather: time, outdoor_temperature_celsius, global_irradiance_w_per_m2.
+    prices: see `systems.prices`. weather: columns time, outdoor_temperature_celsius, global_irradiance_w_per_m2.
     Raises SeriesError for a file, PeriodError where too little is left on either side of `evaluate_from` (the middle).
     """
-    price = None if prices is None else load_csv(prices, ["price_eur_per_kwh"])
+    options = options or PriceOptions()
+    price = None if prices is None else load_prices(prices, options)
     air = None
     if weather is not None:
-        air = load_csv(weather, ["outdoor_temperature_celsius", "global_irradiance_w_per_m2"], max_gap_s=7 * DAY_S)
+        columns = ("outdoor_temperature_celsius", "global_irradiance_w_per_m2")
+        air = load_csv(weather, columns, max_gap_s=7 * DAY_S, zone=options.zone)
     given = [series for series in (price, air) if series is not None]
     if not given:
         raise PeriodError("neither a price nor a weather file is given; use the generated data or name one")
@@ -94,14 +102,17 @@ def data_from_files(
     hours = np.arange(int(len(whole) * DT_S // 3600) + 1)
     outdoor, irradiance, level = whole.outdoor_c[::12], whole.irradiance_w_m2[::12], whole.price_eur_kwh[::12]
     if air is not None:
-        first = round((start - air.start).total_seconds() / 3600.0)
         hourly = resample(air, 3600.0)
-        outdoor, irradiance = (hourly[c][first:] for c in ("outdoor_temperature_celsius", "global_irradiance_w_per_m2"))
+        first = round((start - hourly.start).total_seconds() / 3600.0)
+        outdoor, irradiance = (hourly[c][max(first, 0) :] for c in columns)
     if price is not None:
-        level = resample(price, 3600.0)["price_eur_per_kwh"][round((start - price.start).total_seconds() / 3600.0) :]
+        known = held_at(price, PRICE, start.timestamp() + 3600.0 * hours)
+        level = known[: int(np.isfinite(known).sum())]
     count = min(len(hours), len(outdoor), len(irradiance), len(level))
     times = start.timestamp() + 3600.0 * np.arange(count)
     joined = on_grid(times, outdoor[:count], irradiance[:count], level[:count], dt_s=DT_S)
+    if price is not None:
+        joined = replace(joined, price_eur_kwh=held_at(price, PRICE, joined.time_s))
     cut = len(joined) // 2
     if evaluate_from is not None:
         if evaluate_from.tzinfo is None:
@@ -111,7 +122,8 @@ def data_from_files(
     if not 15 * STEPS_PER_DAY <= cut <= len(joined) - 15 * STEPS_PER_DAY:
         raise PeriodError("fewer than 15 days are left on one side of the date to evaluate from; choose another date")
     learning, evaluation = joined.window(0, cut), joined.window(cut, len(joined) - cut)
-    names = ", ".join(path.name for path in (prices, weather) if path is not None)
+    made = {"prices": prices, "weather": weather}
+    names = ", ".join(f"generated {what}" if path is None else path.name for what, path in made.items())
     return ExperimentData(learning, evaluation, exciting_log(learning), names)
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.identify.house_log import DT_S, ROOMS, HouseLog, HouseLogError, from_table
+from tuner.identify.house_log import DT_S, ROOMS, HouseLog, from_table
+from tuner.identify.log_grid import LogError
 
 Array = NDArray[np.float64]
 SQLITE_MAGIC = b"SQLite format 3\x00"
@@ -32,16 +33,16 @@ def read_field_log(path: Path) -> tuple[HouseLog, Array]:
     """(log on the 5-min grid, prices (T,) EUR/kWh as the controller knew them), NaN where a cycle is missing.
 
     Rooms come from the estimated state, powers from what was actuated; a cycle at which the devices were left to
-    themselves has no powers. Raises HouseLogError.
+    themselves has no powers. Raises LogError.
     """
     rows = _rows(path)
     if not rows:
-        raise HouseLogError(f"{path}: the log holds no cycle yet; let the daemon run for some weeks")
+        raise LogError(f"{path}: the log holds no cycle yet; let the daemon run for some weeks")
     times = np.array([row[0] for row in rows])
     start = np.floor(times[0] / DT_S) * DT_S
     index = np.round((times - start) / DT_S).astype(int)
     if index.max() > 5_000_000 or index.min() < 0:
-        raise HouseLogError(f"{path}: its times leap by decades; a clock was wrong, cut that part out")
+        raise LogError(f"{path}: its times leap by decades; a clock was wrong, cut that part out")
     table = np.full((index.max() + 1, 1 + 2 * ROOMS), np.nan)
     price, row_number = np.full(len(table), np.nan), np.zeros(len(table), dtype=np.int64)
     for k, (number, (_, state, action, forecast)) in zip(index, enumerate(rows), strict=True):
@@ -63,7 +64,7 @@ def _rows(path: Path) -> list[tuple[float, dict[str, object], dict[str, object],
         with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
             found = db.execute("SELECT time_s, state, action, forecast FROM transition ORDER BY id").fetchall()
     except sqlite3.Error as error:
-        raise HouseLogError(f"{path}: not a log of the daemon ({error}); name its nisse.db or a CSV") from error
+        raise LogError(f"{path}: not a log of the daemon ({error}); name its nisse.db or a CSV") from error
     return [(time, json.loads(state), json.loads(action), _first_row(blob)) for time, state, action, blob in found]
 
 

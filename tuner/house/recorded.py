@@ -23,7 +23,8 @@ from codegen.condensed.solver import CondensedMpc, States, solve
 from systems.house.theta import LAGS, HouseMpc
 from tuner.house.transitions import Experience, mean_within_bounds
 from tuner.house.worlds import Tried
-from tuner.identify.house_log import HouseLog, HouseLogError
+from tuner.identify.house_log import HouseLog
+from tuner.identify.log_grid import LogError
 
 Array = NDArray[np.float64]
 LEAST_EXPLORATION_KW = 0.03
@@ -32,7 +33,7 @@ OUTDOOR_GAP_STEPS = 12
 """Holes in the outdoor temperature up to an hour are bridged: it only serves as its own forecast there."""
 
 
-class ExplorationError(HouseLogError):
+class ExplorationError(LogError):
     """The powers of a log follow from what the controller saw."""
 
 
@@ -63,7 +64,7 @@ def recorded_world(log: HouseLog, price_eur_kwh: Array, mpc: HouseMpc, theta: Ar
     price_eur_kwh (T,) at the log's samples, NaN where unknown; theta the one that decided, and that learning starts
     from. Costs are those of the recorded temperatures and powers; the outdoor temperature that came stands for its
     forecast.
-    Raises HouseLogError for too few decisions, ExplorationError where the powers explore too little.
+    Raises LogError for too few decisions, ExplorationError where the powers explore too little.
     """
     outdoor = _bridged(log.inputs[:, 0], OUTDOOR_GAP_STEPS)
     inputs = np.column_stack([outdoor, log.inputs[:, 1:]])
@@ -71,7 +72,7 @@ def recorded_world(log: HouseLog, price_eur_kwh: Array, mpc: HouseMpc, theta: Ar
     stretches = [part for part in np.split(starts, np.flatnonzero(np.diff(starts) != mpc.apply) + 1) if len(part) > 1]
     count = sum(len(part) - 1 for part in stretches)
     if count < 96:
-        raise HouseLogError(
+        raise LogError(
             f"{log.source or 'the log'} holds {count} usable decisions with the 12 hours after them; bring at least "
             "two unbroken days of temperatures, powers and prices, better some weeks"
         )

@@ -6,8 +6,8 @@ with the energies of a window of w steps. Windows make the signal large against 
 and being disjoint they share no reading but the one at their seam. Standard errors are those of ordinary least
 squares (delta method for 1 / eta_d); those of the bias come from daily means, since deviations last for hours.
 
-Log format: CSV as in systems/series.py with the columns of LOG_COLUMNS; powers are means over the step, soc is the
-reading at its begin.
+Windows lie within stretches in which nothing is missing: one that touches a gap does not count. Windows whose balance
+is beyond chance (six robust standard deviations) are left out and reported: what no rule of cleaning knows shows there.
 """
 
 from __future__ import annotations
@@ -16,25 +16,29 @@ import csv
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from systems.battery.exogenous import DAY_S
 from systems.battery.plant import BatteryPlant
 from systems.battery.problem import home_battery
 from systems.battery.spec import BatterySpec
-from systems.series import DEFAULT_MAX_GAP_S, TimeSeries, load_csv
+from systems.series import TimeSeries
+from tuner.evaluate.statistics import LEVEL, mean_interval
+from tuner.identify.battery_log import LOG_COLUMNS
+from tuner.identify.log_grid import runs
 
-LOG_COLUMNS = ("soc", "charge_kw", "discharge_kw", "net_load_kw", "net_load_forecast_kw")
 WINDOW_S = 2 * 3600.0
 MIN_WINDOWS = 24
 IDENTIFICATION_DAYS = 28
 """Length of a log that is simulated."""
 MIN_DAYS = 3
-MAX_POWER_KW = 100.0
-"""No home draws, charges or feeds in more; a log in watts does."""
+BIAS = "net_load_bias"
+LEAST_OF_DAY = 0.5
+"""Share of a day's samples from which its mean counts."""
+MAX_DEVIATIONS = 6.0
 MAX_ERRORS_OUTSIDE = 3.0
 """Standard errors by which an efficiency may lie outside its bounds by chance."""
 
@@ -53,6 +57,9 @@ class Estimate:
     unit: str
     value: float
     standard_error: float
+    low: float
+    """Of the 95 % interval."""
+    high: float
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,9 @@ class BatteryFit:
     """Of the energy balance over one window."""
     windows: int
     days: float
+    """Of log without what is missing."""
+    windows_left_out: int = 0
+    """Whose balance is beyond chance."""
     clipped: tuple[str, ...] = ()
     """Parameters whose estimate lay outside their bounds and was moved there."""
 
@@ -72,77 +82,81 @@ class BatteryFit:
         return {e.name: e.value for e in self.estimates}
 
 
-def load_log(path: Path | str, max_gap_s: float = DEFAULT_MAX_GAP_S) -> TimeSeries:
-    """A battery log. Raises SeriesError for the file's form and IdentificationError for impossible values."""
-    log = load_csv(path, LOG_COLUMNS, max_gap_s=max_gap_s)
-    soc = log["soc"]
-    if soc.min() < 0.0 or soc.max() > 1.0:
-        remedy = "is it in percent? divide by 100" if soc.max() > 1.5 else "correct the log"
-        _refuse(log, "soc", int(np.argmax(np.abs(soc - 0.5))), "is not within 0..1", remedy)
-    for column in ("charge_kw", "discharge_kw"):
-        if log[column].min() < 0.0:
-            remedy = "split signed power into a charge and a discharge column, both >= 0"
-            _refuse(log, column, int(np.argmin(log[column])), "is negative", remedy)
-    for column in LOG_COLUMNS[1:]:
-        largest = int(np.argmax(np.abs(log[column])))
-        if abs(log[column][largest]) > MAX_POWER_KW:
-            _refuse(log, column, largest, f"is above {MAX_POWER_KW:g} kW", "is it in watts? divide by 1000")
-    return log
-
-
-def _refuse(log: TimeSeries, column: str, step: int, problem: str, remedy: str) -> NoReturn:
-    row = f", row {log.rows[step]}" if log.rows is not None else ""
-    raise IdentificationError(f"{log.source}{row}, column {column!r}: {log[column][step]:g} {problem}; {remedy}")
-
-
 def fit_battery(log: TimeSeries, spec: BatterySpec | None = None, *, window_s: float = WINDOW_S) -> BatteryFit:
-    """Efficiencies and net-load bias. Raises IdentificationError where the log does not determine them."""
+    """Efficiencies and net-load bias from a log in which NaN is missing.
+
+    Raises IdentificationError where the log does not determine them.
+    """
     spec = spec or BatterySpec()
-    dt_h = log.dt_s / 3600.0
     w = max(1, round(window_s / log.dt_s))
-    count = (len(log) - 1) // w
-    days = len(log) * log.dt_s / DAY_S
-    if count < MIN_WINDOWS or days < MIN_DAYS:
+    stored_kwh, charged_kwh, discharged_kwh = windows(log, w, spec.capacity_kwh)
+    days = float(np.isfinite(np.array(list(log.values.values()))).all(0).sum()) * log.dt_s / DAY_S
+    if len(stored_kwh) < MIN_WINDOWS or days < MIN_DAYS:
         needed = max(MIN_WINDOWS * w * log.dt_s / DAY_S, MIN_DAYS)
-        raise IdentificationError(f"{log.source}: {days:.1f} days of log; at least {needed:g} days are needed")
-    stored_kwh = spec.capacity_kwh * np.diff(log["soc"][: count * w + 1 : w])
-    charged_kwh = dt_h * log["charge_kw"][: count * w].reshape(count, w).sum(1)
-    discharged_kwh = dt_h * log["discharge_kw"][: count * w].reshape(count, w).sum(1)
+        raise IdentificationError(
+            f"{log.source}: {days:.1f} days of log ({len(stored_kwh)} windows of {window_s / 3600:g} h without a gap); "
+            f"at least {needed:g} days are needed"
+        )
     for name, energy in (("charges", charged_kwh), ("discharges", discharged_kwh)):
         if energy.sum() < spec.capacity_kwh:
             raise IdentificationError(
                 f"{log.source}: the battery {name} only {energy.sum():.1f} kWh in the whole log; "
                 f"at least one full cycle ({spec.capacity_kwh:g} kWh) is needed"
             )
-    (eta_c, inverse_eta_d), covariance, residual_std = least_squares(
-        np.column_stack([charged_kwh, -discharged_kwh]), stored_kwh
-    )
+    regressors = np.column_stack([charged_kwh, -discharged_kwh])
+    kept = np.ones(len(stored_kwh), dtype=bool)
+    for _ in range(2):
+        (eta_c, inverse_eta_d), covariance, residual_std = least_squares(regressors[kept], stored_kwh[kept])
+        residuals = stored_kwh - regressors @ np.array([eta_c, inverse_eta_d])
+        # 1.4826 median absolute deviations are a standard deviation of normal residuals.
+        usual = 1.4826 * float(np.median(np.abs(residuals - np.median(residuals))))
+        kept = np.abs(residuals) <= max(MAX_DEVIATIONS * usual, 0.01 * spec.capacity_kwh)
+    (eta_c, inverse_eta_d), covariance, residual_std = least_squares(regressors[kept], stored_kwh[kept])
     if inverse_eta_d <= 0.0:
         raise IdentificationError(
             f"{log.source}: soc rises while discharging; exchange the columns charge_kw and discharge_kw"
         )
-    bias, bias_error = daily_mean(log["net_load_kw"] - log["net_load_forecast_kw"], round(DAY_S / log.dt_s))
+    daily = daily_means(log["net_load_kw"] - log["net_load_forecast_kw"], round(DAY_S / log.dt_s))
+    bias = mean_interval(daily)
+    quantile = float(stdtrit(int(kept.sum()) - 2, (1 + LEVEL) / 2))
     raw = {
         "charge_efficiency": (float(eta_c), float(np.sqrt(covariance[0, 0]))),
         "discharge_efficiency": (
             1.0 / float(inverse_eta_d),
             float(np.sqrt(covariance[1, 1])) / float(inverse_eta_d) ** 2,
         ),
-        "net_load_bias": (bias, bias_error),
+        BIAS: (bias.mean, float(daily.std(ddof=1) / np.sqrt(len(daily)))),
     }
     parameters = {p.name: p for p in home_battery(spec).theta}
     estimates, clipped = [], []
     for name, (value, error) in raw.items():
         p = parameters[name]
-        if name != "net_load_bias" and max(p.lower - value, value - p.upper) > max(MAX_ERRORS_OUTSIDE * error, 0.01):
+        if name != BIAS and max(p.lower - value, value - p.upper) > max(MAX_ERRORS_OUTSIDE * error, 0.01):
             raise IdentificationError(
                 f"{log.source}: {name} comes out as {value:.2f} ± {error:.2f}, outside {p.lower:g}..{p.upper:g}; "
                 f"check --capacity-kwh ({spec.capacity_kwh:g}) and that powers are in kW, at the battery's terminals"
             )
         inside = min(max(value, p.lower), p.upper)
         clipped += [name] if inside != value else []
-        estimates.append(Estimate(name, p.unit, inside, error))
-    return BatteryFit(tuple(estimates), residual_std, count, days, tuple(clipped))
+        low, high = (bias.low, bias.high) if name == BIAS else (value - quantile * error, value + quantile * error)
+        estimates.append(Estimate(name, p.unit, inside, error, low, high))
+    left_out = int((~kept).sum())
+    return BatteryFit(tuple(estimates), residual_std, int(kept.sum()), days, left_out, tuple(clipped))
+
+
+def windows(
+    log: TimeSeries, steps: int, capacity_kwh: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Energies (n,) stored, charged and discharged, kWh, in the disjoint windows of `steps` that miss nothing."""
+    soc, charge, discharge = (log[name] for name in LOG_COLUMNS[:3])
+    whole = np.isfinite(soc) & np.isfinite(charge) & np.isfinite(discharge)
+    # The last reading of a window needs no power of its own.
+    starts = [k for a, b in runs(whole) for k in range(a, b + 1 - steps, steps) if k + steps < len(soc)]
+    begin = np.array([k for k in starts if np.isfinite(soc[k + steps])], dtype=np.int64)
+    within = begin[:, None] + np.arange(steps)
+    dt_h = log.dt_s / 3600.0
+    stored = capacity_kwh * (soc[begin + steps] - soc[begin])
+    return stored, dt_h * charge[within].sum(1), dt_h * discharge[within].sum(1)
 
 
 def least_squares(
@@ -160,11 +174,17 @@ def least_squares(
     return coefficients, variance * np.linalg.inv(regressors.T @ regressors), float(np.sqrt(variance))
 
 
-def daily_mean(values: NDArray[np.float64], steps_per_day: int) -> tuple[float, float]:
-    """Mean over whole days, and its standard error from the spread between days."""
+def daily_means(values: NDArray[np.float64], steps_per_day: int) -> NDArray[np.float64]:
+    """Means (days,) over whole days of which at least half is there."""
     days = len(values) // steps_per_day
-    means = values[: days * steps_per_day].reshape(days, steps_per_day).mean(1)
-    return float(means.mean()), float(means.std(ddof=1) / np.sqrt(days))
+    table = values[: days * steps_per_day].reshape(days, steps_per_day)
+    there = np.isfinite(table)
+    table, there = (part[there.mean(1) >= LEAST_OF_DAY] for part in (table, there))
+    if len(table) < MIN_DAYS:
+        raise IdentificationError(
+            f"{len(table)} days with net load and its forecast; at least {MIN_DAYS} are needed for the bias"
+        )
+    return np.where(there, np.nan_to_num(table), 0.0).sum(1) / there.sum(1)
 
 
 # -- a log from the plant ----------------------------------------------------------------------------------------------
@@ -201,7 +221,7 @@ def simulate_log(plant: BatteryPlant, *, steps: int, seed: int) -> TimeSeries:
 
 
 def write_log(log: TimeSeries, path: Path | str) -> None:
-    """Write a log in the format that `load_log` reads."""
+    """Write a log in the format that `load_battery_log` reads."""
     with Path(path).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["time", *log.values])

@@ -1,21 +1,23 @@
-"""Finds what in a house log cannot be true, so that the fit never sees it: by signal, by row, and with the share lost.
+"""Finds what in a log cannot be true, so that no fit ever sees it: by signal, by row, and with the share lost.
 
-Detected: dropouts (empty cells, missing rows, sentinel values), stuck sensors, spikes, Fahrenheit among Celsius, watts
-among kilowatts. Nothing is repaired: a converted value would be a guess, and a log is long. Clock jumps and daylight
-saving are found where the times are read, in `tuner.identify.house_log`.
+Detected: dropouts (empty cells, missing rows, sentinel values), stuck sensors, spikes, values out of range, Fahrenheit
+among Celsius, watts among kilowatts. Nothing is repaired: a converted value would be a guess, and a log is long. Clock
+jumps and daylight saving are found where the times are read, in `tuner.identify.log_grid`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.identify.house_log import Fault, HouseLog, HouseLogError, from_table
+from tuner.identify.house_log import HouseLog, from_table
+from tuner.identify.log_grid import Array, Fault, LogError, Mask, faults_of, runs
 
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+Suspects = list[tuple[str, Mask, str]]
+"""(kind, mask, what to say) in the order in which they are to be taken out; masks refer to the values as logged."""
 
 
 @dataclass(frozen=True)
@@ -44,42 +46,48 @@ class CleanLog:
 
 
 def clean_house_log(log: HouseLog, limits: CleaningLimits | None = None) -> CleanLog:
-    """Raises HouseLogError where a whole signal is in the wrong unit: then the file is wrong, not a stretch of it."""
+    """Raises LogError where a whole signal is in the wrong unit: then the file is wrong, not a stretch of it."""
     limits = limits or CleaningLimits()
-    table, faults = log.table, list(log.faults)
-    for column, signal in enumerate(log.signals):
-        values = table[:, column]
-        for kind, bad, detail in _suspects(values, signal, limits, log.source):
-            fresh = bad & np.isfinite(values)
-            if kind == "dropout":
-                faults += _faults(kind, signal, bad, log.row, detail)
-            elif fresh.any():
-                faults += _faults(kind, signal, fresh, log.row, detail)
-            values[bad] = np.nan
+    table, faults = cleaned(
+        log.table, log.signals, log.row, lambda values, signal: _suspects(values, signal, limits, log.source)
+    )
     _refuse_warm_outside(table, log)
+    clean = from_table(table, log.start_s, log.row, by_row([*log.faults, *faults]), log.source)
+    return CleanLog(replace(clean, dt_s=log.dt_s), share_missing(table, log.signals))
+
+
+def cleaned(
+    table: Array, signals: Sequence[str], row: NDArray[np.int64], suspects: Callable[[Array, str], Suspects]
+) -> tuple[Array, list[Fault]]:
+    """The table (T, signals) with NaN for what `suspects` finds in each of its columns, and the faults."""
+    table, faults = table.copy(), list[Fault]()
+    for column, signal in enumerate(signals):
+        values = table[:, column]
+        for kind, bad, detail in [("dropout", ~np.isfinite(values), "no value"), *suspects(values, signal)]:
+            told = bad if kind == "dropout" else bad & np.isfinite(values)
+            faults += faults_of(kind, signal, told, row, detail)
+            values[bad] = np.nan
+    return table, faults
+
+
+def share_missing(table: Array, signals: Sequence[str]) -> dict[str, float]:
+    """Per signal, and `rows` of which any signal is missing."""
     missing = ~np.isfinite(table)
-    share = {signal: float(missing[:, i].mean()) for i, signal in enumerate(log.signals)}
-    share["rows"] = float(missing.any(1).mean())
-    faults.sort(key=lambda fault: (fault.first_row, fault.signal))
-    clean = from_table(table, log.start_s, log.row, tuple(faults), log.source)
-    return CleanLog(replace(clean, dt_s=log.dt_s), share)
+    return {s: float(missing[:, i].mean()) for i, s in enumerate(signals)} | {"rows": float(missing.any(1).mean())}
 
 
-def _suspects(values: Array, signal: str, limits: CleaningLimits, source: str) -> list[tuple[str, Mask, str]]:
-    """(kind, mask, what to say) in the order in which they are to be taken out; masks refer to the values as logged."""
-    found = [("dropout", ~np.isfinite(values), "no value")]
+def by_row(faults: Sequence[Fault]) -> tuple[Fault, ...]:
+    return tuple(sorted(faults, key=lambda fault: (fault.first_row, fault.signal)))
+
+
+def _suspects(values: Array, signal: str, limits: CleaningLimits, source: str) -> Suspects:
     if signal.endswith("_kw"):
-        watts = watt_rows(values, limits.max_power_kw)
-        _refuse_whole_signal(watts, values, source, signal, "watts", "divide the column by 1000")
-        found.append(("watt", watts, f"above {limits.max_power_kw:g} kW, so in watts"))
-        found.append(("range", values < -0.05, "a negative power"))
-        constant = stuck_rows(np.where(watts, np.nan, values), limits.stuck_power) & (np.abs(values) > 1e-9)
-        found.append(("stuck", constant, "the same value to the last digit for over a day"))
-        return found
+        return power_suspects(values, signal, source, limits.max_power_kw, stuck=limits.stuck_power)
+    found: Suspects = []
     indoor = signal.startswith("room")
     low, high = limits.room_c if indoor else limits.outdoor_c
     fahrenheit = fahrenheit_rows(values, high, limits.room_jump_k if indoor else limits.outdoor_jump_k)
-    _refuse_whole_signal(fahrenheit, values, source, signal, "degrees Fahrenheit", "convert the column to °C")
+    refuse_whole_signal(fahrenheit, values, source, signal, "degrees Fahrenheit", "convert the column to °C")
     found.append(("fahrenheit", fahrenheit, "reads as degrees Fahrenheit"))
     with np.errstate(invalid="ignore"):
         outside = ((values < low) | (values > high)) & ~fahrenheit
@@ -90,6 +98,18 @@ def _suspects(values: Array, signal: str, limits: CleaningLimits, source: str) -
     return found
 
 
+def power_suspects(values: Array, signal: str, source: str, max_power_kw: float, *, stuck: int) -> Suspects:
+    """Of a power that is never negative. Raises LogError for a column in watts."""
+    watts = watt_rows(values, max_power_kw)
+    refuse_whole_signal(watts, values, source, signal, "watts", "divide the column by 1000")
+    constant = stuck_rows(np.where(watts, np.nan, values), stuck) & (np.abs(values) > 1e-9)
+    return [
+        ("watt", watts, f"above {max_power_kw:g} kW, so in watts"),
+        ("range", values < -0.05, "a negative power"),
+        ("stuck", constant, "the same value to the last digit for over a day"),
+    ]
+
+
 def _refuse_warm_outside(table: Array, log: HouseLog) -> None:
     """Outdoor Fahrenheit in winter looks like a Celsius summer; but nobody heats a house that is warmer outside."""
     rooms = log.rooms
@@ -97,28 +117,16 @@ def _refuse_warm_outside(table: Array, log: HouseLog) -> None:
     with np.errstate(invalid="ignore"):
         warmer = table[:, 0] > table[:, 1 : 1 + rooms].min(1) + 2.0
     if heating.sum() > 288 and warmer[heating].mean() > 0.3:
-        raise HouseLogError(
+        raise LogError(
             f"{log.source}: column 'outdoor_c' is above the rooms in {warmer[heating].mean():.0%} of the heating "
             "hours; it looks like degrees Fahrenheit: convert the column to °C"
         )
 
 
-def _refuse_whole_signal(bad: Mask, values: Array, source: str, signal: str, unit: str, remedy: str) -> None:
+def refuse_whole_signal(bad: Mask, values: Array, source: str, signal: str, unit: str, remedy: str) -> None:
     present = np.isfinite(values) & (values != 0.0)
     if present.sum() > 10 and bad[present].mean() > 0.9:
-        raise HouseLogError(f"{source}: column {signal!r} is in {unit}; {remedy}")
-
-
-def runs(mask: Mask) -> list[tuple[int, int]]:
-    """(first, last + 1) of every stretch of true values."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
-    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
-
-
-def _faults(kind: str, signal: str, bad: Mask, row: NDArray[np.int64], detail: str) -> list[Fault]:
-    return [
-        Fault(kind, signal, int(row[a]), int(row[b - 1]), b - a, f"{detail} ({b - a} samples)") for a, b in runs(bad)
-    ]
+        raise LogError(f"{source}: column {signal!r} is in {unit}; {remedy}")
 
 
 def watt_rows(values: Array, max_power_kw: float) -> Mask:

@@ -23,7 +23,8 @@ from tuner.identify.arx_fit import (
     window_starts,
 )
 from tuner.identify.cleaning import CleaningLimits, CleanLog, clean_house_log
-from tuner.identify.house_log import HouseLog, HouseLogError
+from tuner.identify.house_log import HouseLog
+from tuner.identify.log_grid import LogError
 
 Array = NDArray[np.float64]
 MIN_DAYS = 7.0
@@ -133,7 +134,7 @@ class HouseIdentification:
 def identify_house(
     log: HouseLog, *, options: ArxOptions | None = None, limits: CleaningLimits | None = None
 ) -> HouseIdentification:
-    """Clean, fit and judge. Raises HouseLogError where there is too little to fit, and says how much more is needed."""
+    """Clean, fit and judge. Raises LogError where there is too little to fit, and says how much more is needed."""
     options = options or ArxOptions()
     clean = clean_house_log(log, limits)
     y, u = clean.log.outputs, clean.log.inputs
@@ -142,7 +143,7 @@ def identify_house(
     try:
         fit = fit_arx(y, u, dt_s=log.dt_s, options=options)
     except ValueError as error:
-        raise HouseLogError(f"{log.source}: {error}") from error
+        raise LogError(f"{log.source}: {error}") from error
     gain = fit.model.response_gain(GAIN_HOURS)
     gain_std = fit.jackknife_std([model.response_gain(GAIN_HOURS) for model in fit.leave_one_out])
     excitation = measure_excitation(y, u, options.lags)
@@ -160,7 +161,7 @@ def identify_house(
 
 
 def refuse_short_log(log: HouseLog, rows: int, min_days: float = MIN_DAYS) -> None:
-    """Raises HouseLogError below `min_days` of usable rows."""
+    """Raises LogError below `min_days` of usable rows."""
     needed = round(min_days * 86400.0 / log.dt_s)
     if rows >= needed:
         return
@@ -169,9 +170,9 @@ def refuse_short_log(log: HouseLog, rows: int, min_days: float = MIN_DAYS) -> No
     if share < 0.1:
         worst = max(log.faults, key=lambda fault: fault.values, default=None)
         cause = f" (most is lost to {worst})" if worst else ""
-        raise HouseLogError(f"{usable}; mend the log first{cause}")
+        raise LogError(f"{usable}; mend the log first{cause}")
     more = (needed - rows) / share * log.dt_s / 86400.0
-    raise HouseLogError(f"{usable}; log about {more:.1f} more days ({share:.0%} of the rows are usable so far)")
+    raise LogError(f"{usable}; log about {more:.1f} more days ({share:.0%} of the rows are usable so far)")
 
 
 def held_out_errors(fit: ArxFit, outputs: Array, inputs: Array, horizon: int) -> Errors:

@@ -16,9 +16,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tuner.evaluate.battery import DATA_FITTED, LABELS, NO_BATTERY, PERFECT, RULE, TUNED, Evaluation
+from tuner.evaluate.battery import DATA_FITTED, LABELS, NO_BATTERY, PERFECT, RULE, TUNED, UNBIASED, Evaluation
 
-COLOURS = {NO_BATTERY: "#8a8f98", RULE: "#c58b2a", DATA_FITTED: "#3b6fb6", TUNED: "#1d8a5b", PERFECT: "#a05195"}
+COLOURS = {
+    NO_BATTERY: "#8a8f98", RULE: "#c58b2a", DATA_FITTED: "#3b6fb6", UNBIASED: "#7fa6d6", TUNED: "#1d8a5b",
+    PERFECT: "#a05195",
+}  # fmt: skip
 WIDTH_IN = 5.0
 STYLE: dict[str, Any] = {
     "font.size": 9.0,
@@ -62,7 +65,7 @@ def to_svg(figure: Figure, name: str) -> str:
 def savings_figure(evaluation: Evaluation) -> Figure:
     """What each policy saves against no battery, paired by week: bills differ far more between weeks than policies."""
     with matplotlib.rc_context(STYLE):
-        figure, ax = plt.subplots(figsize=(WIDTH_IN, 2.1), layout="constrained")
+        figure, ax = plt.subplots(figsize=(WIDTH_IN, 2.4), layout="constrained")
         names = [name for name in evaluation.policies if name != NO_BATTERY]
         for row, name in enumerate(names):
             saved = evaluation.policies[name].saving_eur_per_week

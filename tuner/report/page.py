@@ -74,7 +74,7 @@ def explain(evaluation: Evaluation) -> list[str]:
     nothing, fitted, perfect = mean["no_battery"], mean[DATA_FITTED], mean[PERFECT]
     best = min(mean[TUNED], fitted) if TUNED in mean else fitted
     sentences = [
-        f"Without a battery the household pays {nothing:.2f} EUR per week; with the self-consumption rule "
+        f"Without a battery the generated household pays {nothing:.2f} EUR per week; with the self-consumption rule "
         f"{mean[RULE]:.2f} EUR, with the data-fitted MPC {fitted:.2f} EUR."
     ]
     if TUNED in mean:
@@ -85,6 +85,8 @@ def explain(evaluation: Evaluation) -> list[str]:
             f"An MPC that knew all coming prices and loads would pay {perfect:.2f} EUR; "
             f"of that possible saving the better MPC gets {share:.0f} %."
         )
+    made_of = evaluation.made_of
+    sentences.append(f"{made_of[0].upper()}{made_of[1:]}.")
     failed = sum(result.solves_failed for result in evaluation.policies.values())
     if failed:
         sentences.append(f"{failed} solves failed; the battery stayed idle in those steps.")

@@ -1,0 +1,220 @@
+"""A recorded log on a regular grid: clocks that jump, repeated rows and jittering seconds straightened and reported.
+
+Real logs have holes and clocks that jump, so unlike prices and weather a log is not refused for them: what cannot be
+trusted becomes NaN, with its row and signal reported.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from systems.clock import localised
+from systems.csv_rows import Rows, SeriesError, read_rows
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+BREAK_S = 3900.0
+"""Left empty where the clock jumped, so that no hour of history spans the jump."""
+ABSENT = frozenset({"", "nan", "inf", "-inf", "null", "none", "n/a", "unavailable", "unknown"})
+"""What loggers (Home Assistant among them) write when nothing was measured."""
+
+
+class LogError(ValueError):
+    """A log that cannot be used; the message says what is wrong and what to do."""
+
+    exit_code = 65
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Values that were found wrong and are left out of the fit."""
+
+    kind: str
+    """dropout, stuck, spike, range, jump, fahrenheit, watt, counter, balance, clock, daylight_saving or duplicate."""
+    signal: str
+    first_row: int
+    """File row (the header is row 1)."""
+    last_row: int
+    values: int
+    """How many values (or rows, for the clock) are affected."""
+    detail: str
+
+    def __str__(self) -> str:
+        rows = f"row {self.first_row}" if self.first_row == self.last_row else f"rows {self.first_row}-{self.last_row}"
+        return f"{rows}, {self.signal}: {self.detail}"
+
+
+@dataclass(frozen=True, eq=False)
+class LogTable:
+    """Samples on the grid; NaN is missing."""
+
+    start_s: float
+    """Unix time of sample 0 (of the written clock, where the file gives no UTC offset and no zone is named)."""
+    dt_s: float
+    table: Array
+    """(T, columns)"""
+    row: NDArray[np.int64]
+    """(T,) file row of each sample; where nothing was logged, that of the sample before."""
+    faults: tuple[Fault, ...]
+
+
+def read_log(
+    path: Path,
+    columns: Sequence[str],
+    states: Sequence[str],
+    *,
+    dt_s: float | None = None,
+    time_column: str = "time",
+    zone: tzinfo | None = None,
+) -> LogTable:
+    """`columns` of a CSV file, by default on its own usual step.
+
+    `states` are read at grid times, the others are means over the step that begins there. Raises SeriesError for a file
+    that is not the format and LogError for one that is coarser than dt_s or runs backwards.
+    """
+    rows = read_rows(path, columns, time_column=time_column, absent=ABSENT)
+    naive, time_s = rows.naive and zone is None, np.array(_seconds(path, rows, time_column, zone))
+    steps = np.diff(time_s)
+    if (steps < 0).mean() > 0.5:
+        raise LogError(f"{path}: most rows are earlier than the row before; sort them, the oldest first")
+    step_s = float(np.median(np.abs(steps[steps != 0]))) if (steps != 0).any() else 0.0
+    if step_s == 0.0:
+        raise LogError(f"{path}: all rows have the same time; write when each was measured")
+    own_step = dt_s is None
+    if dt_s is None:
+        # The seconds of a logger jitter: a step of 899 s means 900.
+        dt_s = 60.0 * round(step_s / 60.0) if abs(step_s - 60.0 * round(step_s / 60.0)) < 0.05 * step_s else step_s
+    if step_s > 1.2 * dt_s:
+        raise LogError(
+            f"{path}: one row per {step_s / 60:g} min; the model steps {dt_s / 60:g} min, so log at least that often"
+        )
+    values, numbers = np.array(rows.values), np.array(rows.numbers)
+    time_s, values, numbers, faults = _straighten(time_s, values, numbers, dt_s, naive=naive)
+    start_s = _phase(time_s, dt_s) if own_step else math.floor(time_s[0] / dt_s + 0.5) * dt_s
+    is_state = np.array([name in states for name in columns])
+    return _on_grid(time_s, values, numbers, faults, start_s, dt_s, step_s, is_state)
+
+
+def _phase(time_s: Array, dt_s: float) -> float:
+    """Where a grid begins that the rows jitter around, on the full minute if that is near."""
+    off = (time_s - time_s[0] + dt_s / 2) % dt_s - dt_s / 2
+    start_s = float(time_s[0] + np.median(off))
+    minute = 60.0 * round(start_s / 60.0)
+    return minute if abs(start_s - minute) < 0.02 * dt_s else start_s
+
+
+def _seconds(path: Path, rows: Rows, column: str, zone: tzinfo | None) -> list[float]:
+    """Unix times; of the written clock for times without an offset."""
+    if not rows.naive or zone is None:
+        return [(time.replace(tzinfo=UTC) if rows.naive else time).timestamp() for time in rows.times]
+    found: list[float] = []
+    for row, time, moment in zip(rows.numbers, rows.times, localised(rows.times, zone), strict=True):
+        if moment is None:
+            problem = f"{time.isoformat(sep=' ')} is skipped by the clock of {zone}, which goes to summer time"
+            raise SeriesError(path, problem, "leave --timezone out, or name the right one", row=row, column=column)
+        found.append(moment.timestamp())
+    return found
+
+
+def runs(mask: Mask) -> list[tuple[int, int]]:
+    """(first, last + 1) of every stretch of true values."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
+    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def faults_of(kind: str, signal: str, bad: Mask, row: NDArray[np.int64], detail: str) -> list[Fault]:
+    """One fault per stretch of bad samples."""
+    return [
+        Fault(kind, signal, int(row[a]), int(row[b - 1]), b - a, f"{detail} ({b - a} samples)") for a, b in runs(bad)
+    ]
+
+
+def _is_dst_change(local_s: float, jump_s: float) -> bool:
+    """Whether a one-hour jump of a local clock falls into the night of a European or North American change of time."""
+    if abs(abs(jump_s) - 3600.0) > 600.0:
+        return False
+    day = datetime.fromtimestamp(local_s, UTC)
+    if day.weekday() != 6 or day.hour > 4:
+        return False
+    last = (day + timedelta(days=7)).month != day.month
+    spring = (day.month == 3 and last) or (day.month == 3 and 8 <= day.day <= 14)
+    autumn = (day.month == 10 and last) or (day.month == 11 and day.day <= 7)
+    return spring if jump_s > 0 else autumn
+
+
+def _straighten(
+    time_s: Array, table: Array, row: NDArray[np.int64], dt_s: float, *, naive: bool
+) -> tuple[Array, Array, NDArray[np.int64], list[Fault]]:
+    """Ascending times: repeated rows dropped, and the rows after a backward jump set behind a break.
+
+    A jump forward leaves a gap, which is break enough; only daylight saving is named, as the gap is not one in time.
+    """
+    faults: list[Fault] = []
+    step = float(np.median(np.abs(np.diff(time_s))))
+    keep, shifted, shift, last = [0], [float(time_s[0])], 0.0, float(time_s[0])
+    for k in range(1, len(time_s)):
+        now, place = float(time_s[k]), int(row[k])
+        jump = now - last - step
+        if now == last:
+            faults.append(Fault("duplicate", "time", place, place, 1, "the time of the row before once more; left out"))
+            continue
+        if now < last:
+            dst = naive and _is_dst_change(now, jump)
+            kind = "daylight_saving" if dst else "clock"
+            what = "the clock was set back for winter time" if dst else f"the clock jumped back by {-jump / 3600:.2f} h"
+            faults.append(Fault(kind, "time", place, place, 1, f"{what}; the hour after it is left out"))
+            shift += last - now + _break_s(dt_s) + dt_s
+        elif naive and _is_dst_change(now, jump):
+            detail = "the clock was set forward for summer time; the hour after it is left out"
+            faults.append(Fault("daylight_saving", "time", place, place, 1, detail))
+            shift += _break_s(dt_s) - jump
+        last = now
+        keep.append(k)
+        shifted.append(now + shift)
+    return np.array(shifted), table[keep], row[keep], faults
+
+
+def _break_s(dt_s: float) -> float:
+    return dt_s * math.ceil(BREAK_S / dt_s)
+
+
+def _on_grid(
+    time_s: Array,
+    table: Array,
+    row: NDArray[np.int64],
+    faults: list[Fault],
+    start_s: float,
+    dt_s: float,
+    step_s: float,
+    is_state: Mask,
+) -> LogTable:
+    """States from the rows nearest to each grid time, means from the rows within the step that begins there."""
+    place = (time_s - start_s) / dt_s
+    nearest = np.floor(place + 0.5).astype(int)
+    # Rows that come once per step with a jittery second belong to the grid time they mean.
+    during = nearest if step_s > 0.8 * dt_s else np.floor(place).astype(int)
+    steps = int(nearest[-1]) + 1
+    on_grid = np.empty((steps, table.shape[1]))
+    on_grid[:, is_state] = _bin_means(nearest, table[:, is_state], steps)
+    on_grid[:, ~is_state] = _bin_means(during, table[:, ~is_state], steps)
+    file_row = np.zeros(steps, dtype=np.int64)
+    np.maximum.at(file_row, np.clip(nearest, 0, steps - 1), row)
+    return LogTable(start_s, dt_s, on_grid, np.maximum.accumulate(file_row), tuple(faults))
+
+
+def _bin_means(index: NDArray[np.int64], values: Array, steps: int) -> Array:
+    """(steps, n) mean of the finite values with each index; NaN where there is none."""
+    inside = (index >= 0) & (index < steps)
+    index, values = index[inside], values[inside]
+    finite = np.isfinite(values)
+    total, count = np.zeros((steps, values.shape[1])), np.zeros((steps, values.shape[1]))
+    np.add.at(total, index, np.where(finite, values, 0.0))
+    np.add.at(count, index, finite)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
