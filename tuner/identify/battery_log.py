@@ -132,8 +132,8 @@ def soc_suspects(
     leapt, anew = _leaps(rest, moved, through, round(LONGEST_LEAP_S / dt_s))
     if (leapt | anew).sum() > MANY_LEAPS * np.isfinite(rest).sum():
         raise LogError(
-            f"{source}: column 'soc' does not follow the powers (it leaps in {(leapt | anew).sum()} samples); check --capacity-kwh "
-            f"({spec.capacity_kwh:g}) and that powers are in kW, at the battery's terminals"
+            f"{source}: column 'soc' does not follow the powers (it leaps in {(leapt | anew).sum()} samples); "
+            f"check --capacity-kwh ({spec.capacity_kwh:g}) and that powers are in kW, at the battery's terminals"
         )
     stuck = _stuck_soc(np.where(leapt | anew, np.nan, rest), np.abs(moved))
     return [
