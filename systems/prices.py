@@ -94,7 +94,7 @@ def load_prices(path: Path | str, options: PriceOptions | None = None) -> TimeSe
             raise SeriesError(path, f"prices in {unit.name}, and bills are in EUR", remedy, row=1, column=name)
         rate = options.rate
     eur = series[name] * (unit.factor / rate)
-    _refuse_implausible(series, name, eur, unit, stated=options.unit is not None)
+    _refuse_implausible(series, name, eur, unit)
     return replace(series, values={PRICE: eur})
 
 
@@ -117,19 +117,17 @@ def _column(path: Path, header: list[str], unit: PriceUnit | None) -> tuple[str,
     return name, unit or said
 
 
-def _refuse_implausible(
-    series: TimeSeries, column: str, eur: NDArray[np.float64], unit: PriceUnit, *, stated: bool
-) -> None:
-    """Raises SeriesError for numbers that contradict their unit; what the user states by hand may be unusual."""
+def _refuse_implausible(series: TimeSeries, column: str, eur: NDArray[np.float64], unit: PriceUnit) -> None:
+    """Raises SeriesError for numbers that contradict their unit."""
     raw, place = series[column], Path(series.source)
     extreme = int(np.argmax(np.where((eur < LOWEST) | (eur > HIGHEST), np.abs(eur), 0.0)))
     row = None if series.rows is None else int(series.rows[extreme])
     usual = float(np.median(np.abs(eur)))
     if not LOWEST <= eur[extreme] <= HIGHEST:
         said = f"{raw[extreme]:g} {unit.name} is no price of a market ({LOWEST:g} to {HIGHEST:g} EUR/kWh)"
-    elif not stated and len(eur) >= DAY_OF_HOURS and usual > HIGHEST_USUAL:
+    elif len(eur) >= DAY_OF_HOURS and usual > HIGHEST_USUAL:
         said, row = f"half of the prices are above {np.median(np.abs(raw)):g} {unit.name}, as on no market", None
-    elif not stated and unit.factor < 1.0 and 0.0 < np.abs(eur).max() < HIGHEST_OF_TINY:
+    elif unit.factor < 1.0 and 0.0 < np.abs(eur).max() < HIGHEST_OF_TINY:
         said, row = f"no price is above {np.abs(raw).max():g} {unit.name}", None
     else:
         return
