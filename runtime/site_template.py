@@ -326,9 +326,16 @@ def _has_meter(answers: Answers, signals: Signals) -> bool:
 
 def _set_points(actions: Sequence[SignalSpec]) -> list[tuple[str, list[tuple[str, int]], str]]:
     """(output, [(action, sign)], unit): charge and discharge are one power with a sign in every inverter."""
-    if {a.name for a in actions} == {"charge", "discharge"}:
-        return [("power", [("charge", 1), ("discharge", -1)], actions[0].unit)]
-    return [(a.name, [(a.name, 1)], a.unit) for a in actions]
+    names = {a.name for a in actions}
+    found: list[tuple[str, list[tuple[str, int]], str]] = []
+    for action in actions:
+        battery = action.name.removesuffix("discharge").removesuffix("charge")
+        charge, discharge = f"{battery}charge", f"{battery}discharge"
+        if not {charge, discharge} <= names:
+            found.append((action.name, [(action.name, 1)], action.unit))
+        elif action.name == charge:
+            found.append((f"{battery}power", [(charge, 1), (discharge, -1)], action.unit))
+    return found
 
 
 def _topic(name: str) -> str:

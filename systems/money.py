@@ -13,8 +13,13 @@ from systems.block import Forecast, Symbols
 if TYPE_CHECKING:
     from systems.house_file import House
 
-MAX_PRICE = 100.0
-"""Of a kWh, either sign, in any currency: a price beyond it is one in another unit."""
+MAX_PRICE_EUR = 5.0
+"""Of a kWh, either sign: a price beyond it is one in another unit. Coupled markets end at 4 EUR/kWh."""
+UNITS_PER_EUR = {
+    "EUR": 1.0, "GBP": 1.0, "CHF": 1.0, "USD": 1.2, "PLN": 4.5, "DKK": 7.5, "NOK": 12.0, "SEK": 12.0, "CZK": 25.0,
+}  # fmt: skip
+"""Rounded up; what is not here may be worth as little as a forint."""
+SMALLEST_MONEY = 400.0
 CURVATURE_PER_KW2 = 5e-4
 """Of the cost in power, over the mean price: it keeps the problem from being a linear program, whose solutions jump and
 have no derivative."""
@@ -36,11 +41,16 @@ PRICE_SCALES = 3
 
 def buy_forecast(house: House) -> Forecast:
     """Either price may have either sign, and either may be above the other."""
-    return Forecast("buy", f"{house.currency}/kWh", -MAX_PRICE, MAX_PRICE, "what a kWh costs, all included")
+    return _price(house, "buy", "what a kWh costs, all included")
 
 
 def sell_forecast(house: House) -> Forecast:
-    return Forecast("sell", f"{house.currency}/kWh", -MAX_PRICE, MAX_PRICE, "what a kWh to the grid earns")
+    return _price(house, "sell", "what a kWh to the grid earns")
+
+
+def _price(house: House, name: str, description: str) -> Forecast:
+    most = MAX_PRICE_EUR * UNITS_PER_EUR.get(house.currency, SMALLEST_MONEY)
+    return Forecast(name, f"{house.currency}/kWh", -most, most, description)
 
 
 def price_scales(forecasts: Mapping[str, Symbols], x: Symbols) -> Symbols:

@@ -42,7 +42,7 @@ class InitError(NisseError):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "example:\n  nisse init                                   # asks\n"
-        "  nisse init --system house --bundle house.nisse --yes\n"
+        "  nisse init --bundle cabin.nisse --yes        # the bundle says what is controlled\n"
         "  nisse init /etc/nisse/site.toml --system battery --mqtt-host 192.168.1.5 --yes"
     )
     parser.add_argument("path", type=Path, nargs="?", default=Path("site.toml"), help="where to write it (site.toml)")
@@ -74,13 +74,19 @@ def run(args: argparse.Namespace) -> int:
         raise InitError("no terminal to ask at; say what you know and add --yes")
     if args.path.exists() and not args.force:
         raise InitError(f"{args.path}: exists and is not replaced; name another file, or add --force")
-    system = args.system or _ask(args, "What is controlled (battery or house)?", "battery")
-    if system not in USUAL:
-        raise InitError(f"no system is called {system!r}; known here: {', '.join(sorted(USUAL))}")
+    bundle = None if args.bundle is None else _open(args.bundle, args.path, given=True)
+    known = "" if bundle is None else bundle.manifest.system
+    system = args.system or known or _ask(args, "What is controlled (battery or house)?", "battery")
+    if bundle is None and system not in USUAL:
+        raise InitError(
+            f"without its bundle the signals of {system!r} are not known; build it first and add --bundle "
+            f"{system}.nisse (known without one: {', '.join(sorted(USUAL))})"
+        )
     bundle_path = args.bundle or Path(
         _ask(args, "Which controller (the .nisse file that nisse build has written, or will)?", f"{system}.nisse")
     )
-    bundle = _open(bundle_path, args.path, given=args.bundle is not None)
+    if bundle is None:
+        bundle = _open(bundle_path, args.path, given=False)
     signals = USUAL[system] if bundle is None else signals_of(bundle.manifest)
     if signals.system != system:
         raise InitError(f"{bundle_path}: is a controller for {signals.system}, not for {system}; name another one")
