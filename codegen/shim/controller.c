@@ -126,13 +126,16 @@ static void set_bound(nisse_controller *c, int k, const char *field, const doubl
     ACADOS_SET_BOUND(c->capsule, k, field, (void *)values);
 }
 
+/* What is off may move this share of its range: less than counts as on, and enough for a barrier to be kept. */
+#define OFF_SHARE 3e-8
+
 /* u_k between its bounds, but what is off at the lower one, and the actuated part of u_0 at `action` unless NULL. */
 static void set_action_bounds(nisse_controller *c, int k, const double *action) {
     double lower[NISSE_NU], upper[NISSE_NU];
     memcpy(lower, nisse_u_lower, sizeof lower);
     memcpy(upper, nisse_u_upper, sizeof upper);
     for (int i = 0; i < NISSE_NU; i++)
-        if (c->modes.pinned[k][i]) upper[i] = lower[i];
+        if (c->modes.pinned[k][i]) upper[i] = lower[i] + OFF_SHARE * (upper[i] - lower[i]);
     if (action) {
         memcpy(lower, action, sizeof(double) * NISSE_NA);
         memcpy(upper, action, sizeof(double) * NISSE_NA);

@@ -34,18 +34,13 @@ static struct d_ocp_qp_ipm_arg *hpipm_arguments(const nisse_controller *c) {
     return ((ocp_qp_hpipm_opts *)qp_opts->qp_solver_opts)->hpipm_opts;
 }
 
-static bool anything_pinned(const nisse_controller *c) {
-    for (int k = 0; k < NISSE_N; k++)
-        for (int i = 0; i < NISSE_NU; i++)
-            if (c->modes.pinned[k][i]) return true;
-    return false;
-}
-
 static void set_attempt(const nisse_controller *c, const attempt *how, int iterations) {
     struct d_ocp_qp_ipm_arg *arg = hpipm_arguments(c);
     /* Between bounds that meet no barrier can be kept. */
-    const bool meet = c->fixed || anything_pinned(c);
-    double barrier = meet ? how->smallest : NISSE_BARRIER, off = meet ? NISSE_BARRIER : NISSE_CENTRED * NISSE_BARRIER;
+    double barrier = c->fixed ? how->smallest : NISSE_BARRIER;
+    /* By the time that all products are this close they converge quadratically; asked for more, rounding keeps HPIPM
+     * going for all of its iterations. */
+    double off = NISSE_BARRIER;
     double tolerance = NISSE_QP_TOLERANCE, mu0 = how->mu0, smallest = how->smallest;
     d_ocp_qp_ipm_arg_set_default(how->mode, arg);
     d_ocp_qp_ipm_arg_set_mu0(&mu0, arg);
