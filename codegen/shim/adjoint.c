@@ -14,9 +14,10 @@
 #include "blasfeo/include/blasfeo_d_aux.h"
 #include "solver.h"
 
-#define REFINEMENTS 16
+#define REFINEMENTS 40
 #define STANDS 1e-8      /* a step this small over the solution */
-#define CONTRACTION 0.3  /* of one step over the last; slower, and the next weight is tried */
+#define CONTRACTION 0.7  /* of one step over the last; slower, and the next weight is tried */
+#define STILL 1e-8       /* what an action at a bound moves per unit of its gradient */
 /* Of a row in the factor; residuals are taken without it. The larger, the fewer refinements where the factor holds, and
  * the fewer digits for the actions' small curvature: tried in this order. */
 static const double most_weights[] = {1e14, 1e13, 1e12, 1e11, 1e10};
@@ -244,6 +245,13 @@ static double refine(nisse_controller *c, int a) {
     return MAX(all.change[0] / all.size[0], all.change[1] / all.size[1]);
 }
 
+/* An action this near to a bound does not move: by distance^2 / barrier per unit of its gradient. */
+static bool is_still(const nisse_controller *c, int a) {
+    const double *t = ACADOS_DISTANCES(c)[0].pa;
+    const double nearer = MIN(t[a], t[box_rows(0) + general_rows(0) + a]);
+    return is_pinned(c, 0, a) || nearer * nearer <= STILL * NISSE_BARRIER;
+}
+
 /* The solution for action a; false when the refinements do not come to a rest. */
 static bool solve_for(nisse_controller *c, int a) {
     for (int k = 0; k <= NISSE_N; k++) {
@@ -253,6 +261,7 @@ static bool solve_for(nisse_controller *c, int a) {
         memset(s->pi[a], 0, sizeof s->pi[a]);
         memset(s->multipliers[a], 0, sizeof s->multipliers[a]);
     }
+    if (is_still(c, a)) return true;
     double change = refine(c, a);
     for (int i = 0; i < REFINEMENTS && change > STANDS; i++) {
         const double next = refine(c, a);
