@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import codegen.solver
+import codegen.making
 from codegen.compilers import find_compiler
 from codegen.condensed.solver import CondensedMpc, States, solve
-from codegen.solver import build_solver, compile_controller, compiled_controller
+from codegen.making import compile_controller
+from codegen.solver import build_solver, compiled_controller
 from codegen.toolchain import acados_tree, cache_directory, host_arch
 from codegen.verify import Case, sample_cases
 from runtime.abi.controller import Controller
@@ -140,10 +141,10 @@ def weakly_active(controller: Controller, problem: Problem, walks: int) -> list[
 def test_they_do_on_a_processor_without_fused_multiplication(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     problem = home_battery(horizon=24)
     shutil.copytree(build_solver(problem, host_arch()).sources, tmp_path / "src")
-    monkeypatch.setattr(codegen.solver, "extra_flags", lambda source, arch: ["-ffp-contract=off"])
+    monkeypatch.setattr(codegen.making, "extra_flags", lambda source, arch: ["-ffp-contract=off"])
     tree = acados_tree(host_arch(), cache_directory())
     compile_controller(tmp_path, tree, find_compiler(host_arch(), cache_directory()))
-    with Controller(tmp_path / "lib" / codegen.solver.LIBRARY) as controller:
+    with Controller(tmp_path / "lib" / codegen.making.LIBRARY) as controller:
         check(controller, problem, [*random_cases(problem, 40), *weakly_active(controller, problem, 3)], 140)
 
 
