@@ -178,10 +178,10 @@ class _Modes:
             for i, j in problem.exclusive_pairs:
                 off[k, i], off[k, j] = (action[q] <= max(AT_ITS_BOUND, action[[i, j]].min()) for q in (i, j))
             x, settled, hard = self.functions.stage(x, action, self.forecast[k], self.z, self.p)
-            at_bound = np.ravel(hard) <= AT_ITS_BOUND
+            at_bound = np.asarray(hard).ravel() <= AT_ITS_BOUND
             closed.append(at_bound if self.bent[k] else np.zeros_like(at_bound))
             if self.bent[k]:
-                off[k, problem.na :] = np.ravel(settled)[problem.na :] <= AT_ITS_BOUND
+                off[k, problem.na :] = np.asarray(settled).ravel()[problem.na :] <= AT_ITS_BOUND
         return off, closed if problem.hard is not None else []
 
 
@@ -203,7 +203,7 @@ class _ModeFunctions:
         relaxed = forecast[: problem.horizon].copy()
         if problem.relaxed is not None:
             u = np.zeros(problem.nu)
-            relaxed = np.array([np.ravel(problem.relaxed(x, u, row, z, p)) for row in relaxed])
+            relaxed = np.array([np.asarray(problem.relaxed(x, u, row, z, p)).ravel() for row in relaxed])
         bent = (relaxed != forecast[: problem.horizon]).any(axis=1)
         return _Modes(self, x, forecast, z, p, relaxed, bent)
 
