@@ -15,9 +15,10 @@ from tiny_site import tiny_manifest
 
 from nisse.exits import run_command
 from runtime.errors import NisseError
+from runtime.literals import PayloadError
 from runtime.metrics import Snapshot, metrics
+from runtime.payload import parse_payload
 from runtime.remote import Wishes, parse_order, wished
-from runtime.signals import PayloadError, parse_payload
 from runtime.status_file import Status
 from runtime.status_view import view
 from runtime.systemd import Notifier
