@@ -120,7 +120,7 @@ def test_a_new_log_knows_what_the_damaged_one_did(tank: Tank, tmp_path: Path) ->
     row = Transition(0.0, "mpc", "", "b", {}, {}, {}, None, {})
     journal.append(row, None, (0.0, 0.0, 0.0))
     assert journal.kept("wishes") == "rule" and list(tmp_path.glob("nisse.db.damaged-*"))
-    journal.close()
+    journal.close(safe=True)
 
 
 def test_a_full_file_system(start_bench: Start, tank: Tank, ears: Ears, small_disk: Path) -> None:
