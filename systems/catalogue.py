@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -105,13 +106,16 @@ def system_named(name: str) -> System:
 
 
 def full_spec(shape: Shape) -> dict[str, float]:
-    """The nameplate with the given values replaced. Raises UnknownSystemError for a field it does not have."""
+    """The nameplate with the given values replaced. Raises UnknownSystemError for a field or a value it cannot have."""
     known = system_named(shape.system).spec
     for name in shape.spec:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             remedy = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known) or 'none'}"
             raise UnknownSystemError(f"{shape.system} has no nameplate value {name!r}; {remedy}")
+    for name, value in shape.spec.items():
+        if not 0.0 <= value < math.inf:
+            raise UnknownSystemError(f"{shape.system}: {name}={value:g}: give a number from 0 up")
     return {**known, **shape.spec}
 
 

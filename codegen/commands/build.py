@@ -17,6 +17,7 @@ from codegen.verify import DEFAULT_PROBLEMS
 from runtime.keys import load_key
 from runtime.manifest import new_serial, serial_number
 from systems.catalogue import SYSTEMS, Shape
+from systems.commands.numbers import number, seed_number, whole
 from systems.design import HouseDesign
 from systems.house_file import read_house
 from systems.theta import read_theta
@@ -52,20 +53,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--spec", action="append", default=[], metavar="NAME=VALUE", help="nameplate value, e.g. capacity_kwh=13.5"
     )
-    parser.add_argument("--horizon", type=int, metavar="STEPS", help="number of steps (default: the system's)")
-    parser.add_argument("--step", type=float, metavar="SECONDS", help="length of a step (default: the system's)")
+    parser.add_argument("--horizon", type=whole(1, 10_000), metavar="STEPS", help="of steps (default: the system's)")
     parser.add_argument(
-        "--problems", type=int, default=DEFAULT_PROBLEMS, help=f"programs to verify (default: {DEFAULT_PROBLEMS})"
+        "--step",
+        type=number(0.0, 86_400.0, "seconds", above=True),
+        metavar="SECONDS",
+        help="length of a step (default: the system's)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the verification problems (default: 0)")
+    parser.add_argument(
+        "--problems", type=whole(1), default=DEFAULT_PROBLEMS, help=f"programs to verify (default: {DEFAULT_PROBLEMS})"
+    )
+    parser.add_argument("--seed", type=seed_number, default=0, help="of the verification problems (default: 0)")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the result as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    for name in ("problems", "horizon", "step"):
-        value = getattr(args, name)
-        if value is not None and value <= 0:
-            raise UsageError(f"--{name} {value:g}: give a number above 0")
     targets = tuple(target_arch(name) for name in args.target or [host_arch()])
     shape = shape_of_arguments(args)
     problem = problem_of(shape)

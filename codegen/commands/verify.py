@@ -14,13 +14,14 @@ from codegen.commands.common import print_certificate, progress_bar
 from codegen.targets import TARGETS
 from codegen.verify import DEFAULT_PROBLEMS, certify, failures
 from runtime.bundle import LIBRARY, open_bundle
+from systems.commands.numbers import seed_number, whole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "example:\n  nisse verify battery.nisse --problems 500 --seed 1"
     parser.add_argument("bundle", type=Path, help="a bundle, packed or as a directory")
-    parser.add_argument("--problems", type=int, default=DEFAULT_PROBLEMS, help=f"default: {DEFAULT_PROBLEMS}")
-    parser.add_argument("--seed", type=int, default=0, help="of the problems (default: 0)")
+    parser.add_argument("--problems", type=whole(1), default=DEFAULT_PROBLEMS, help=f"default: {DEFAULT_PROBLEMS}")
+    parser.add_argument("--seed", type=seed_number, default=0, help="of the problems (default: 0)")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the certificate as JSON")
 
 

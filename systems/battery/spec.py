@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
+
+
+class BatterySpecError(ValueError):
+    """A nameplate that no battery has."""
+
+    exit_code = 2
 
 
 @dataclass(frozen=True)
 class BatterySpec:
-    """Nameplate of a battery and its inverter, AC side."""
+    """Nameplate of a battery and its inverter, AC side. Raises BatterySpecError."""
 
     capacity_kwh: float = 10.0
     max_charge_kw: float = 5.0
@@ -22,6 +29,15 @@ class BatterySpec:
     """Of a kWh, either sign, in the house's currency: a price beyond it is taken for one in another unit."""
     soc_min: float = 0.05
     soc_max: float = 0.95
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not name.startswith("soc_") and not 0.0 < value < math.inf:
+                raise BatterySpecError(f"{name}={value:g}: give a number above 0")
+        if not 0.0 <= self.soc_min < self.soc_max <= 1.0:
+            raise BatterySpecError(
+                f"soc_min={self.soc_min:g}, soc_max={self.soc_max:g}: give 0 <= soc_min < soc_max <= 1"
+            )
 
     @property
     def most_import_kw(self) -> float:

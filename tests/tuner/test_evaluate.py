@@ -228,7 +228,6 @@ def test_the_report_is_one_page_that_loads_nothing(evaluation: Evaluation) -> No
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--weeks", "1"], 2, "at least 2 weeks"),
         (["--weeks", "99"], 65, "ask for 1 to 52"),
         (["--train-until", "2030-01-01"], 65, "--train-until"),
         (["--theta", "absent.json"], 65, "absent.json"),

@@ -186,9 +186,6 @@ def test_groups_select_their_entries_and_unknown_ones_are_refused(data):
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        (("--models", "0"), 2, "--models 0: at least 1"),
-        (("--periods", "1"), 2, "--periods 1: at least 2"),
-        (("--confirm-periods", "1"), 2, "--confirm-periods 1: at least 2"),
         (("--learning-days", "3", "--model-reading", "sampled"), 2, "--learning-days 3"),
         (("--groups", "biass"), 78, "'biass' to learn"),
     ],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Callable
 from datetime import datetime
@@ -14,6 +13,7 @@ from systems.battery.exogenous import Exogenous, from_price_file, generated
 from systems.battery.generator import PRICE_SHAPES
 from systems.battery.tariff import Tariff, load_tariff
 from systems.clock import zone_named
+from systems.commands.numbers import number, seed_number
 from systems.prices import PriceOptions, price_unit
 from systems.series import DEFAULT_MAX_GAP_S, TimeSeries
 from tuner.commands.own_options import ForeignOptionError
@@ -42,7 +42,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--exchange-rate",
-        type=_rate,
+        type=number(0.0, 1e6, "of its currency per EUR, as 11.3", above=True),
         metavar="X",
         help="what a EUR costs in the currency of --prices, if it is another",
     )
@@ -63,7 +63,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--max-gap-hours",
-        type=float,
+        type=number(0.0, 8784.0, "hours"),
         default=DEFAULT_MAX_GAP_S / 3600.0,
         metavar="H",
         help="fill gaps up to this long (default: %(default)g)",
@@ -105,23 +105,6 @@ def report_gaps(series: Exogenous | TimeSeries) -> None:
     line = series.describe_gaps()
     if line:
         print(line, file=sys.stderr)
-
-
-def seed_number(text: str) -> int:
-    """For `type=` of --seed; 0 is a seed like any other."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a seed; give a whole number from 0 up")
-    return int(text)
-
-
-def _rate(text: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = 0.0
-    if not 0.0 < rate < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no exchange rate; write what one EUR costs, as 11.3")
-    return rate
 
 
 def usable(parse: Callable[[str], T]) -> Callable[[str], T]:

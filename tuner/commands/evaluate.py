@@ -6,6 +6,7 @@ import argparse
 import importlib
 from pathlib import Path
 
+from systems.commands.numbers import MOST_PROCESSES, whole
 from tuner.commands.battery_data import add_data_arguments
 from tuner.commands.output import output_path
 from tuner.commands.own_options import declare_own, refuse_foreign
@@ -39,12 +40,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="battery: the data-fitted parameters (default: fitted on training weeks)",
     )
-    parser.add_argument("--weeks", type=int, default=12, help="held-out weeks, evenly spread (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, default=2, help="battery: disturbances per week (default: %(default)s)")
+    parser.add_argument("--weeks", type=whole(2), default=12, help="held out, evenly spread (default: %(default)s)")
+    parser.add_argument("--seeds", type=whole(1), default=2, help="battery: disturbances a week (default: %(default)s)")
     parser.add_argument(
-        "--horizon", type=int, default=96, metavar="N", help="battery: MPC steps of 15 min (default: %(default)s)"
+        "--horizon", type=whole(2, 672), default=96, metavar="N", help="battery: steps of 15 min (default: %(default)s)"
     )
-    parser.add_argument("--workers", type=int, default=-1, help="battery: processes (default: one per core)")
+    parser.add_argument(
+        "--workers",
+        type=whole(1, MOST_PROCESSES, also=-1),
+        default=-1,
+        help="battery: processes (default: one per core)",
+    )
     parser.add_argument("--json", type=output_path, metavar="PATH", help="write the result for machines")
     parser.add_argument("--html", type=output_path, metavar="PATH", help="write a page with table and plots")
     add_data_arguments(parser)

@@ -18,16 +18,7 @@ from tuner.evaluate.periods import check_theta_provenance
 from tuner.report.page import write_report
 
 
-class EvaluateUsageError(ValueError):
-    """Options that ask for something impossible."""
-
-    exit_code = 2
-
-
 def run(args: argparse.Namespace) -> int:
-    if args.weeks < 2 or args.seeds < 1 or args.horizon < 2:
-        asked = f"--weeks {args.weeks} --seeds {args.seeds} --horizon {args.horizon}"
-        raise EvaluateUsageError(f"{asked}: at least 2 weeks, 1 seed and 2 steps are needed")
     split = split_from(args)
     problem = home_battery(horizon=args.horizon)
     tuned = None

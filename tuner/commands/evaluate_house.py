@@ -11,6 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from systems.commands.numbers import number
 from systems.house.arx import ArxModel, reference_model
 from systems.house.cost import HouseCost
 from systems.house.theta import HouseMpc, house_theta, theta_values
@@ -29,6 +30,10 @@ HELD_OUT_SEASON = datetime(2018, 9, 1, tzinfo=UTC)
 """The season after the one from which the reference model was identified."""
 
 
+BETA = number(0.0, 1e3, "EUR/(K^2 h), as 0.002", above=True)
+"""For `type=` of --beta: comfort must be worth something."""
+
+
 class HouseEvaluateUsageError(ValueError):
     """Options that ask for something impossible."""
 
@@ -39,11 +44,12 @@ def add_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--weather", type=Path, metavar="FILE.csv", help="outdoor temperature and irradiance")
     group.add_argument("--model", type=Path, metavar="ARX.json", help="written by `nisse identify --system house`")
     group.add_argument(
-        "--beta", type=float, default=HouseCost().beta, help="EUR/(K^2 h) of discomfort (default: %(default)g)"
+        "--beta", type=BETA, default=HouseCost().beta, help="EUR/(K^2 h) of discomfort (default: %(default)g)"
     )
     group.add_argument(
         "--decide-every",
         type=int,
+        choices=range(5, 31, 5),
         default=30,
         metavar="MIN",
         help="5 to 30, as `[controller] decide_every_s` of the site (default: %(default)s)",
@@ -51,10 +57,6 @@ def add_arguments(group: argparse._ArgumentGroup) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.weeks < 2 or not args.beta > 0.0:
-        raise HouseEvaluateUsageError(f"--weeks {args.weeks} --beta {args.beta:g}: at least 2 weeks, and beta above 0")
-    if args.decide_every not in range(5, 31, 5):
-        raise HouseEvaluateUsageError(f"--decide-every {args.decide_every}: choose 5, 10, 15, 20, 25 or 30 minutes")
     model, conditions, source = _data(args)
     spec = HouseMpc(cost=HouseCost(beta=args.beta))
     tuned = None

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from systems.battery.exogenous import GENERATED_START, generated_spot
 from systems.battery.generator import PRICE_SHAPES
+from systems.commands.numbers import seed_number
 from systems.prices import PRICE
-from tuner.commands.battery_data import GENERATED_WEEKS, seed_number
+from tuner.commands.battery_data import GENERATED_WEEKS
 from tuner.commands.output import output_path, write_json
 
 HOUSE_DAYS = 60.0

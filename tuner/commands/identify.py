@@ -6,7 +6,7 @@ import argparse
 import importlib
 from pathlib import Path
 
-from tuner.commands.battery_data import seed_number
+from systems.commands.numbers import seed_number
 from tuner.commands.output import output_path
 from tuner.commands.own_options import declare_own, refuse_foreign
 

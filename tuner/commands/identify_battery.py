@@ -13,6 +13,7 @@ from systems.battery.plant import BatteryPlant
 from systems.battery.problem import home_battery
 from systems.battery.spec import BatterySpec
 from systems.clock import zone_named
+from systems.commands.numbers import number
 from systems.series import TimeSeries
 from systems.theta import write_theta
 from tuner.commands.battery_data import usable
@@ -21,12 +22,18 @@ from tuner.commands.output import write_json
 from tuner.identify.battery import IDENTIFICATION_DAYS, BatteryFit, fit_battery, simulate_log
 from tuner.identify.battery_log import POWERS, BatteryLog, load_battery_log
 
+MAX_CAPACITY_KWH = 2000.0
+"""Above, the number is in Wh."""
+
 
 def add_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--capacity-kwh", type=float, default=BatterySpec().capacity_kwh, metavar="KWH", help="(default: %(default)g)"
+        "--capacity-kwh",
+        type=number(0.0, MAX_CAPACITY_KWH, "kWh", above=True),
+        default=BatterySpec().capacity_kwh,
+        metavar="KWH",
+        help="(default: %(default)g)",
     )
-
     group.add_argument(
         "--counters",
         nargs="+",

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from systems.commands.numbers import number
 from systems.house.plant import PhysicalHouse
 from systems.house.rules import Exciting
 from systems.house.weather import generate_conditions
@@ -25,20 +26,17 @@ PLOT_SUFFIXES = (".html", ".png", ".svg", ".pdf")
 
 
 def add_arguments(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--days", type=days, default=60.0, help="length of the simulated log (default: %(default)g)")
+    group.add_argument(
+        "--days",
+        type=number(1.0, 3660.0, "days"),
+        default=60.0,
+        help="length of the simulated log (default: %(default)g)",
+    )
     group.add_argument("--plot", type=plot_path, metavar="FILE.html|.png", help="draw errors, gains and residuals")
     group.add_argument(
         "--no-constant", action="store_true", help="no constant term: eq. 37 of the source to the letter"
     )
     group.add_argument("--force", action="store_true", help="write --output in spite of the problems found")
-
-
-def days(text: str) -> float:
-    """For `type=` of --days."""
-    value = float(text)
-    if not 1.0 <= value <= 3660.0:
-        raise argparse.ArgumentTypeError(f"{text} is not between 1 and 3660 days")
-    return value
 
 
 def plot_path(text: str) -> Path:

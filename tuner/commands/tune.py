@@ -6,6 +6,7 @@ import argparse
 import importlib
 from pathlib import Path
 
+from systems.commands.numbers import MOST_PROCESSES, number, whole
 from tuner.commands.output import output_path
 from tuner.commands.own_options import declare_own, refuse_foreign
 from tuner.critics import CRITICS
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--system", choices=sorted(SYSTEMS), default="battery", help="(default: %(default)s)")
     parser.add_argument("--method", choices=sorted(METHODS), default="dpg", help="(default: %(default)s)")
     parser.add_argument("--critic", choices=sorted(CRITICS), default="lstdq", help="(default: %(default)s)")
-    parser.add_argument("--iterations", type=_positive, metavar="N", help="(default: the system's own)")
+    parser.add_argument("--iterations", type=whole(1), metavar="N", help="(default: the system's own)")
     parser.add_argument(
         "--learn",
         nargs="+",
@@ -56,8 +57,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--checkpoint", type=output_path, metavar="FILE.npz", help="(default: OUTPUT.checkpoint.npz)")
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint, bit for bit")
-    parser.add_argument("--jobs", type=_positive, default=2, metavar="N", help="processes (default: %(default)s)")
-    parser.add_argument("--time-limit", type=float, metavar="S", help="stop after the iteration that passes this")
+    parser.add_argument(
+        "--jobs", type=whole(1, MOST_PROCESSES), default=2, metavar="N", help="processes (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--time-limit",
+        type=number(0.0, 1e8, "seconds", above=True),
+        metavar="S",
+        help="stop after the iteration that passes this",
+    )
     parser.add_argument("--json", type=output_path, metavar="PATH", help="write the result for machines")
     for module in SYSTEMS.values():
         extra = getattr(importlib.import_module(module), "add_arguments", None)
@@ -71,10 +79,3 @@ def run(args: argparse.Namespace) -> int:
     if args.checkpoint is None:
         args.checkpoint = args.output.with_suffix(".checkpoint.npz")
     return int(importlib.import_module(SYSTEMS[args.system]).run(args))
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return value

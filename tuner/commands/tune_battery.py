@@ -9,12 +9,15 @@ from rich.console import Console
 from rich.table import Table
 
 from systems.battery.problem import home_battery
+from systems.commands.numbers import whole
 from systems.problem import Problem
 from systems.theta import read_theta, write_theta
 from tuner.commands.battery_data import add_data_arguments, split_from
 from tuner.commands.output import write_json
 from tuner.commands.tune_display import LiveTable, View
 from tuner.evaluate.battery import Evaluation, evaluate_battery
+from tuner.evaluate.periods import PeriodError, Split
+from tuner.evaluate.statistics import LEAST
 from tuner.trainer import Progress
 from tuner.tune_battery import BATTERY_TRAINING, BatteryTuning, tune_battery
 
@@ -26,10 +29,10 @@ OLD, TUNED = "old", "tuned"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_arguments(parser)
     group = parser.add_argument_group("judging")
-    group.add_argument("--held-in-weeks", type=int, metavar="N", help="(default: battery 4, house 8)")
+    group.add_argument("--held-in-weeks", type=whole(1), metavar="N", help="(default: battery 4, house 8)")
     group.add_argument(
         "--held-out-weeks",
-        type=int,
+        type=whole(2, also=0),
         metavar="N",
         help="for the verdict; 0 leaves it to `nisse evaluate` (default: battery 8, house 12)",
     )
@@ -38,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     problem = home_battery()
     split = split_from(args)
+    held_out_weeks = _held_out_weeks(args.held_out_weeks, split)
     spec = replace(BATTERY_TRAINING, method=args.method, critic=args.critic, seed=args.seed)
     if args.iterations is not None:
         spec = replace(spec, iterations=args.iterations)
@@ -59,14 +63,13 @@ def run(args: argparse.Namespace) -> int:
             report=live.update,
         )
         evaluation = None
-        held_out_weeks = HELD_OUT_WEEKS if args.held_out_weeks is None else args.held_out_weeks
         if held_out_weeks > 0 and tuning.result.improved:
             evaluation = evaluate_battery(
                 split,
                 data_fitted=tuning.data_fitted,
                 tuned=tuning.theta,
                 problem=problem,
-                weeks=min(held_out_weeks, len(split.held_out_weeks())),
+                weeks=held_out_weeks,
                 seeds=1,
                 seed=args.seed,
                 workers=args.jobs,
@@ -89,6 +92,20 @@ def run(args: argparse.Namespace) -> int:
         document["held_out"] = evaluation.to_json() if evaluation is not None else None
         write_json(args.json, document)
     return 0
+
+
+def _held_out_weeks(asked: int | None, split: Split) -> int:
+    """How many weeks judge, known before the work. Raises PeriodError where the data have too few."""
+    if asked == 0:
+        return 0
+    there = len(split.held_out_weeks())
+    if there < LEAST or there < (asked or LEAST):
+        raise PeriodError(
+            f"{split.exogenous.source}: {there} weeks from {split.boundary_time:%Y-%m-%d} on, and a verdict needs "
+            f"{asked or LEAST}; choose an earlier --train-until, bring more data, or leave the verdict to "
+            "`nisse evaluate` (--held-out-weeks 0)"
+        )
+    return min(HELD_OUT_WEEKS, there) if asked is None else asked
 
 
 def _better(evaluation: Evaluation) -> bool:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from systems.commands.numbers import number, whole
 from systems.house.arx import ArxModel, reference_model
 from systems.house.cost import HouseCost
 from systems.house.theta import HouseMpc, house_theta, theta_values
@@ -19,6 +20,7 @@ from systems.prices import PRICE, PriceOptions, load_prices
 from systems.series import held_at
 from systems.theta import read_theta, write_theta
 from tuner.commands.battery_data import price_options
+from tuner.commands.evaluate_house import BETA
 from tuner.commands.output import write_json
 from tuner.commands.tune_battery import OLD, TUNED
 from tuner.commands.tune_display import LiveTable, View
@@ -52,10 +54,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--log", type=Path, metavar="FILE", help="closed-loop log: CSV with --prices, or the nisse.db")
     group.add_argument("--model", type=Path, metavar="ARX.json", help="written by `nisse identify --system house`")
     group.add_argument("--weather", type=Path, metavar="FILE.csv", help="outdoor temperature and irradiance")
-    group.add_argument("--beta", type=float, metavar="X", help="weight of comfort, EUR/(K^2 h) (default: 0.002)")
-    group.add_argument("--exploration-kw", type=float, default=0.15, metavar="X", help="(default: %(default)g)")
+    group.add_argument("--beta", type=BETA, metavar="X", help="weight of comfort, EUR/(K^2 h) (default: 0.002)")
     group.add_argument(
-        "--episodes", type=int, default=16, metavar="N", help="weeks an iteration explores (default: %(default)s)"
+        "--exploration-kw",
+        type=number(0.0, 4.0, "kW", above=True),
+        default=0.15,
+        metavar="X",
+        help="(default: %(default)g)",
+    )
+    group.add_argument(
+        "--episodes", type=whole(1), default=16, metavar="N", help="weeks an iteration explores (default: %(default)s)"
     )
 
 
@@ -82,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
         start = np.array(list(read_theta(args.theta, ThetaTable(table)).values()))
     spec = _spec(args, kind)
     world = _world(args, kind, data, mpc, start, spec)
+    judge = _judge(args, kind, data, mpc)
     if isinstance(world, RecordedWorld):
         rooms = ", ".join(f"{kw:.2f}" for kw in world.exploration_kw)
         console.print(f"{world.decisions} decisions; exploration in the rooms {rooms} kW", soft_wrap=True)
@@ -91,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
             threads=args.jobs, checkpoint=args.checkpoint, resume=args.resume, report=live.update,
             time_limit_s=args.time_limit,
         )  # fmt: skip
-        verdict = _held_out(args, kind, data, mpc, tuning) if tuning.improved and kind != "log" else None
+        verdict = _held_out(judge, tuning) if tuning.improved and judge is not None else None
     if tuning.improved:
         console.print(_changes(tuning))
     console.print(_summary(tuning, verdict), soft_wrap=True)
@@ -125,10 +134,6 @@ def _check(args: argparse.Namespace, kind: str) -> None:
         raise TrainingError("a CSV log holds no prices; add --prices FILE.csv, or name the daemon's nisse.db")
     if args.critic != "lstdq":
         raise TrainingError("the house has the compatible least-squares critic only; leave --critic out")
-    if args.beta is not None and not args.beta > 0.0:
-        raise TrainingError(f"--beta {args.beta:g}: comfort must be worth something, say 0.002")
-    if args.episodes < 1:
-        raise TrainingError(f"--episodes {args.episodes}: at least one week per iteration")
 
 
 def _spec(args: argparse.Namespace, kind: str) -> HouseTuningSpec:
@@ -181,23 +186,30 @@ def _log_and_prices(path: Path, prices: Path | None, options: PriceOptions) -> t
     return log, held_at(load_prices(prices, options), PRICE, log.start_s + log.dt_s * np.arange(len(log)))
 
 
-def _held_out(args: argparse.Namespace, kind: str, data: _Data, mpc: HouseMpc, tuning: HouseTuning) -> Interval | None:
-    """Paired improvement of the total cost on weeks that learning has not seen, %."""
+def _judge(args: argparse.Namespace, kind: str, data: _Data, mpc: HouseMpc) -> World | None:
+    """The weeks that learning does not see, chosen before the work; None where nothing is to be judged.
+
+    Raises PeriodError when the data have too few.
+    """
     weeks = HELD_OUT_WEEKS if args.held_out_weeks is None else args.held_out_weeks
-    if weeks < 2:
+    if kind == "log" or weeks == 0:
         return None
     season = split_season(data.held_out, 1, weeks, mpc.horizon)
-    world: World = PhysicalWorld(season, mpc, Exploration(), args.seed + 1, args.jobs)
     if kind == "arx":
-        world = ArxWorld(season, data.model, mpc, Exploration(), args.seed + 1, args.jobs)
-    before, after = world.try_out(tuning.start), world.try_out(tuning.theta)
+        return ArxWorld(season, data.model, mpc, Exploration(), args.seed + 1, args.jobs)
+    return PhysicalWorld(season, mpc, Exploration(), args.seed + 1, args.jobs)
+
+
+def _held_out(judge: World, tuning: HouseTuning) -> Interval | None:
+    """Paired improvement of the total cost on the judge's weeks, %."""
+    before, after = judge.try_out(tuning.start), judge.try_out(tuning.theta)
     if before is None or after is None:
         return None
     return mean_interval(100.0 * (before.total - after.total) / before.total.mean())
 
 
 def _view(title: str) -> View[HouseProgress]:
-    def number(value: float | None) -> str:
+    def shown(value: float | None) -> str:
         return "-" if value is None else f"{value:.3f}"
 
     def change(p: HouseProgress) -> str:
@@ -209,14 +221,14 @@ def _view(title: str) -> View[HouseProgress]:
     def row(p: HouseProgress) -> list[str]:
         r = p.record
         return [
-            str(r.iteration), number(r.price), number(r.comfort), number(r.total), change(p), f"{r.td_error:.4f}",
+            str(r.iteration), shown(r.price), shown(r.comfort), shown(r.total), change(p), f"{r.td_error:.4f}",
             f"{p.ms_per_solve:.2f}", str(r.failures), str(r.at_bounds), f"{p.remaining_s:.0f} s",
         ]  # fmt: skip
 
     def line(p: HouseProgress) -> str:
         r = p.record
         return (
-            f"iteration {r.iteration}: price {number(r.price)}, comfort {number(r.comfort)}, total {number(r.total)} "
+            f"iteration {r.iteration}: price {shown(r.price)}, comfort {shown(r.comfort)}, total {shown(r.total)} "
             f"EUR/week, change {change(p)}, {r.failures} failures, {p.remaining_s:.0f} s left"
         )
 

@@ -17,8 +17,9 @@ import numpy as np
 from joblib import Parallel, delayed
 from scipy.optimize import minimize
 
+from systems.commands.numbers import MOST_PROCESSES, number, seed_number, whole
 from tuner.experiments.battery_tuning_page import CaseStudy, Learned, as_json, make_page, summary
-from tuner.experiments.output import add_output_arguments, seed, write_outputs
+from tuner.experiments.output import add_output_arguments, write_outputs
 from tuner.experiments.progress import steps
 from tuner.methods import METHODS
 from tuner.policy import Array
@@ -75,17 +76,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "Example: nisse experiment battery-tuning --case 2 --methods dpg --seeds 1 2 --output out/tuning"
     parser.add_argument("--case", type=int, choices=(1, 2), action="append", help="(default: both)")
     parser.add_argument("--methods", nargs="+", choices=sorted(METHODS), default=["dpg", "q", "spg"])
-    parser.add_argument("--penalty", type=float, default=PENALTY, help="for leaving [0, 1] (default: %(default)g)")
-    parser.add_argument("--iterations", type=int, help="of each method (default: 45 in case 1, 20 in case 2)")
+    parser.add_argument(
+        "--penalty",
+        type=number(0.0, 1e9, above=True),
+        default=PENALTY,
+        help="for leaving [0, 1] (default: %(default)g)",
+    )
+    parser.add_argument("--iterations", type=whole(1), help="of each method (default: 45 in case 1, 20 in case 2)")
     parser.add_argument(
         "--seeds",
-        type=seed,
+        type=seed_number,
         nargs="+",
         default=SEEDS,
         metavar="N",
         help=f"one tuning each (default: {' '.join(map(str, SEEDS))}; settings were chosen with seed 0)",
     )
-    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes (default: %(default)s)")
+    parser.add_argument(
+        "--jobs", type=whole(1, MOST_PROCESSES), default=2, metavar="N", help="processes (default: %(default)s)"
+    )
     add_output_arguments(parser)
 
 

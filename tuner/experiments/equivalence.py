@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from systems.battery.scalar import CASES, DISCOUNT
+from systems.commands.numbers import number, seed_number, whole
 from tuner.experiments.output import (
     MODEL,
     PAPER,
@@ -24,13 +25,12 @@ from tuner.experiments.output import (
     Statement,
     add_output_arguments,
     new_figure,
-    seed,
     write_outputs,
 )
 from tuner.experiments.progress import steps
 from tuner.experiments.scalar_options import parse_leaving
 from tuner.optimality import Equivalence, compare, disadvantage
-from tuner.tabular.errors import BadOption, BadProblem
+from tuner.tabular.errors import BadProblem
 from tuner.tabular.mdp import Mdp, make_mdp, policy_iteration
 from tuner.tabular.scalar import expected_value_model, scalar_world
 from tuner.tabular.tabulate import fitted_model, random_mdp, sufficient_model, tabulate
@@ -56,17 +56,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--problem", type=Path, metavar="FILE.npz", help="compare these arrays instead")
     parser.add_argument("--leaving", default="hard", metavar="hard|penalty=X", help="of the batteries")
-    parser.add_argument("--mdps", type=int, default=20, metavar="N", help="number of random problems")
-    parser.add_argument("--states", type=int, default=12)
-    parser.add_argument("--actions", type=int, default=4)
-    parser.add_argument("--discount", type=float, default=0.9, metavar="GAMMA", help="of the random problems")
-    parser.add_argument("--seed", type=seed, default=0)
+    parser.add_argument("--mdps", type=whole(1), default=20, metavar="N", help="number of random problems")
+    parser.add_argument("--states", type=whole(1, 1000), default=12)
+    parser.add_argument("--actions", type=whole(1, 1000), default=4)
+    parser.add_argument(
+        "--discount", type=number(0.0, 1.0), default=0.9, metavar="GAMMA", help="of the random problems"
+    )
+    parser.add_argument("--seed", type=seed_number, default=0)
     add_output_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    if min(args.mdps, args.states, args.actions) < 1:
-        raise BadOption("--mdps, --states and --actions must each be at least 1")
     if args.problem is not None:
         cases, randoms = [Compared(args.problem.name, compare(*read_problem(args.problem)))], []
     else:

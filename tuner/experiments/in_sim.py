@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from systems.battery.scalar import CASE_2
+from systems.commands.numbers import seed_number, whole
 from tuner.experiments.output import (
     ACCENT,
     MODEL,
@@ -26,7 +27,6 @@ from tuner.experiments.output import (
     Statement,
     add_output_arguments,
     new_figure,
-    seed,
     write_outputs,
 )
 from tuner.experiments.progress import steps
@@ -39,7 +39,6 @@ from tuner.in_sim import (
     policy_mean,
     real_rollouts,
 )
-from tuner.tabular.errors import BadOption
 from tuner.tabular.noise import TruncatedGaussian
 from tuner.tabular.scalar import ScalarProblem, scalar_world
 
@@ -65,17 +64,15 @@ class Iterate:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "Example: nisse experiment in-sim --iterations 20 --json in-sim.json"
-    parser.add_argument("--iterations", type=int, default=20, metavar="N")
+    parser.add_argument("--iterations", type=whole(1), default=20, metavar="N")
     parser.add_argument(
-        "--rollouts", type=int, default=400, metavar="N", help="real episodes of 40 steps per iteration"
+        "--rollouts", type=whole(2), default=400, metavar="N", help="real episodes of 40 steps per iteration"
     )
-    parser.add_argument("--seed", type=seed, default=0)
+    parser.add_argument("--seed", type=seed_number, default=0)
     add_output_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.iterations < 1 or args.rollouts < 2:
-        raise BadOption(f"needs --iterations >= 1 and --rollouts >= 2, got {args.iterations} and {args.rollouts}")
     simulator = Simulator(seed=args.seed, discount=DISCOUNT)
     world = scalar_world(CASE_2, penalty=PENALTY, intervals=160, discount=DISCOUNT)
     with steps("in-sim", args.iterations + 2) as step:

@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from systems.commands.numbers import seed_number, whole
 from tuner.experiments.output import (
     ACCENT,
     MODEL,
@@ -22,7 +23,6 @@ from tuner.experiments.output import (
     Statement,
     add_output_arguments,
     new_figure,
-    seed,
     write_outputs,
 )
 from tuner.experiments.progress import steps
@@ -33,7 +33,6 @@ from tuner.lqr import (
     finite_difference_gradient_descent,
     lstd_policy_iteration,
 )
-from tuner.tabular.errors import BadOption
 
 Array = NDArray[np.float64]
 SYSTEM = LinearQuadratic(
@@ -54,15 +53,15 @@ SOURCE = "Safety and data-driven control (Dean, lecture)"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "Example: nisse experiment lqr --transitions 30000 --seeds 10 --json lqr.json"
-    parser.add_argument("--transitions", type=int, default=30_000, metavar="N", help="largest data budget")
-    parser.add_argument("--seeds", type=int, default=10, metavar="N")
-    parser.add_argument("--seed", type=seed, default=0, help="of the first repetition")
+    parser.add_argument(
+        "--transitions", type=whole(300, 10_000_000), default=30_000, metavar="N", help="largest data budget"
+    )
+    parser.add_argument("--seeds", type=whole(1), default=10, metavar="N")
+    parser.add_argument("--seed", type=seed_number, default=0, help="of the first repetition")
     add_output_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.transitions < 300 or args.seeds < 1:
-        raise BadOption(f"needs --transitions >= 300 and --seeds >= 1, got {args.transitions} and {args.seeds}")
     budgets = budgets_up_to(args.transitions)
     gain_errors = {route: np.empty((args.seeds, len(budgets))) for route in ROUTES}
     cost_gaps = {route: np.empty((args.seeds, len(budgets))) for route in ROUTES}

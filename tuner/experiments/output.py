@@ -57,17 +57,6 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write the result as JSON")
 
 
-def seed(text: str) -> int:
-    """An argparse type: any whole number from 0 on, 0 included."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = -1
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text}: a seed is a whole number >= 0")
-    return value
-
-
 def write_outputs(
     name: str, page: Page, result: Mapping[str, Any], output: Path | None, json_path: Path | None
 ) -> Path:

@@ -6,6 +6,7 @@ import argparse
 from dataclasses import dataclass, replace
 
 from systems.battery.scalar import CASES, DISCOUNT, ScalarCase
+from systems.commands.numbers import number, whole
 from tuner.tabular.errors import BadOption
 from tuner.tabular.noise import Noise, QuadratureNoise, TruncatedGaussian
 from tuner.tabular.scalar import ScalarProblem, expected_value_model, scalar_world
@@ -70,13 +71,17 @@ def add_scalar_arguments(parser: argparse.ArgumentParser, *, grid: int = DEFAULT
     )
     parser.add_argument(
         "--noise-nodes",
-        type=int,
+        type=whole(1, 10_000),
         metavar="N",
         help="Gauss-Legendre nodes for the noise (default: exact integral)",
     )
-    parser.add_argument("--noise-std", type=float, metavar="X", help="standard deviation of w before truncation")
-    parser.add_argument("--noise-limit", type=float, metavar="X", help="largest |w|")
-    parser.add_argument("--discount", type=float, default=DISCOUNT, metavar="GAMMA", help=f"default {DISCOUNT}")
+    parser.add_argument(
+        "--noise-std", type=number(0.0, 10.0), metavar="X", help="standard deviation of w before truncation"
+    )
+    parser.add_argument("--noise-limit", type=number(0.0, 10.0), metavar="X", help="largest |w|")
+    parser.add_argument(
+        "--discount", type=number(0.0, 1.0), default=DISCOUNT, metavar="GAMMA", help=f"default {DISCOUNT}"
+    )
 
 
 def scalar_options(args: argparse.Namespace, case_number: int) -> ScalarOptions:

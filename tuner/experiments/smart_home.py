@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from codegen.versions import versions_of
+from systems.commands.numbers import MOST_PROCESSES, number, seed_number, whole
 from systems.house.arx import reference_model
 from systems.house.theta import house_theta
+from tuner.commands.evaluate_house import BETA
 from tuner.evaluate.statistics import LEAST
 from tuner.house.critic import StepOptions
 from tuner.house.data import ExperimentData, data_from_files, generated_data
@@ -43,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--protocol", choices=sorted(PROTOCOLS), default="quick", help="default: %(default)s")
     parser.add_argument("--output", type=Path, default=Path("smart-home"), metavar="DIR", help="default: %(default)s")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write all results there")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="default: %(default)s")
+    parser.add_argument(
+        "--threads", type=whole(1, MOST_PROCESSES), default=os.cpu_count() or 1, help="default: %(default)s"
+    )
     parser.add_argument("--fresh", action="store_true", help="begin anew instead of resuming the run in --output")
     parser.add_argument(
         "--sweep", action="store_true", help="map the improvement over comfort weight and model mismatch"
@@ -59,21 +63,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--evaluate-from", type=datetime.fromisoformat, metavar="DATE", help="what is before, teaches")
     readings = parser.add_argument_group("readings", "where the paper leaves room, and sizes; defaults: the protocol's")
     readings.add_argument("--model-reading", choices=["exact", "sampled"], help="what the data-fitted model is")
-    readings.add_argument("--days-per-iteration", type=int, metavar="N", help="learning days per iteration")
-    readings.add_argument("--learning-days", type=int, metavar="N", help="length of each seed's learning period")
-    readings.add_argument("--interval-days", type=int, metavar="N", help="days between updates of theta")
-    readings.add_argument("--comfort-share", type=float, metavar="X", help="of the data-fitted cost; sets beta")
-    readings.add_argument("--beta", type=float, metavar="X", help="weight of comfort, EUR/(K^2 h)")
+    readings.add_argument("--days-per-iteration", type=whole(1), metavar="N", help="learning days per iteration")
+    readings.add_argument("--learning-days", type=whole(1), metavar="N", help="length of each seed's learning period")
+    readings.add_argument("--interval-days", type=whole(1), metavar="N", help="days between updates of theta")
+    readings.add_argument(
+        "--comfort-share", type=number(0.0, 1.0), metavar="X", help="of the data-fitted cost; sets beta"
+    )
+    readings.add_argument("--beta", type=BETA, metavar="X", help="weight of comfort, EUR/(K^2 h)")
     readings.add_argument("--moves", choices=sorted(MOVES), help="held half an hour, free (144), or coarsening")
     readings.add_argument(
         "--groups", metavar="NAMES", help="of theta that learn: arx,bias,set_point,backoff,cost,terminal"
     )
-    readings.add_argument("--trace", type=float, metavar="X", help="lambda of the critic: 0 trusts the MPC's own value")
-    readings.add_argument("--support", type=float, metavar="X", help="weight of the distance from the data fit, eq. 30")
-    readings.add_argument("--rate", type=float, metavar="X", help="share of the Gauss-Newton step per iteration")
-    for name in ("models", "iterations", "periods", "period-days", "seed"):
-        readings.add_argument(f"--{name}", type=int, metavar="N")
-    readings.add_argument("--confirm-periods", type=int, metavar="N", help="fresh periods that judge the end result")
+    readings.add_argument(
+        "--trace", type=number(0.0, 1.0), metavar="X", help="lambda of the critic: 0 trusts the MPC's own value"
+    )
+    readings.add_argument(
+        "--support", type=number(0.0, 1e6), metavar="X", help="weight of the distance from the data fit, eq. 30"
+    )
+    readings.add_argument(
+        "--rate", type=number(0.0, 1.0, above=True), metavar="X", help="share of the Gauss-Newton step per iteration"
+    )
+    for name in ("models", "iterations", "period-days"):
+        readings.add_argument(f"--{name}", type=whole(1), metavar="N")
+    readings.add_argument("--periods", type=whole(LEAST), metavar="N")
+    readings.add_argument("--seed", type=seed_number, metavar="N")
+    readings.add_argument(
+        "--confirm-periods", type=whole(LEAST, also=0), metavar="N", help="fresh periods that judge the end result"
+    )
 
 
 def spec_from(args: argparse.Namespace) -> SmartHomeSpec:
@@ -92,10 +108,6 @@ def spec_from(args: argparse.Namespace) -> SmartHomeSpec:
 
 def checked(spec: SmartHomeSpec) -> SmartHomeSpec:
     """The same, told before the work if it cannot be. Raises SmartHomeUsageError and, for `groups`, HouseMpcError."""
-    for name in ("models", "iterations", "days_per_iteration", "interval_days", "periods", "period_days"):
-        least = LEAST if name == "periods" else 1
-        if getattr(spec, name) < least:
-            raise SmartHomeUsageError(f"--{name.replace('_', '-')} {getattr(spec, name)}: at least {least} is needed")
     if spec.learning_days < LEAST_FIT_DAYS and spec.model_reading == "sampled":
         raise SmartHomeUsageError(
             f"--learning-days {spec.learning_days}: a model sampled from its learning period needs at least "
@@ -142,8 +154,6 @@ def run(args: argparse.Namespace) -> int:
     if args.fresh:
         checkpoint.unlink(missing_ok=True)
     confirm = CONFIRM_PERIODS[args.protocol] if args.confirm_periods is None else args.confirm_periods
-    if 0 < confirm < LEAST:
-        raise SmartHomeUsageError(f"--confirm-periods {confirm}: at least {LEAST} are needed, or 0 for none")
     with _progress() as tell:
         outcome = run_experiment(
             spec, data_from(args, spec), checkpoint, threads=args.threads, confirm_periods=confirm, tell=tell
