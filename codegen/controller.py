@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from runtime.abi.controller import Controller, ControllerError, Solution, Status, ThetaError
+from runtime.abi.controller import Controller, ControllerError, DerivativeError, Solution, Status, ThetaError
 
-__all__ = ["Controller", "ControllerError", "Solution", "Status", "ThetaError"]
+__all__ = ["Controller", "ControllerError", "DerivativeError", "Solution", "Status", "ThetaError"]

@@ -15,6 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from codegen.controller import DerivativeError
+
 Array = NDArray[np.float64]
 
 
@@ -146,7 +148,12 @@ class MpcPolicy:
             return Decision(rest, np.nan, np.zeros((m, n)), np.zeros(n), False)
         if not gradients:
             return Decision(self._matrix @ solution.action, solution.value, np.zeros((m, n)), np.zeros(n), True)
-        value_gradient, moves_jacobian = self.controller.differentiate()
+        try:
+            value_gradient, moves_jacobian = self.controller.differentiate()
+        except DerivativeError:
+            # A transition that teaches nothing; what it decides is good, and is applied.
+            self.failures += 1
+            return Decision(self._matrix @ solution.action, solution.value, np.zeros((m, n)), np.zeros(n), False)
         return Decision(
             self._matrix @ solution.action, solution.value, self._matrix @ moves_jacobian, value_gradient, True
         )
@@ -157,8 +164,13 @@ class MpcPolicy:
         self._count(solution)
         if not solution.ok:
             return ActionValue(np.nan, np.zeros(len(self.theta)), False)
-        gradient = self.controller.differentiate()[0] if gradients else np.zeros(len(self.theta))
-        return ActionValue(solution.value, gradient, True)
+        if not gradients:
+            return ActionValue(solution.value, np.zeros(len(self.theta)), True)
+        try:
+            return ActionValue(solution.value, self.controller.differentiate()[0], True)
+        except DerivativeError:
+            self.failures += 1
+            return ActionValue(np.nan, np.zeros(len(self.theta)), False)
 
     def _count(self, solution: Any) -> None:
         self.solves += 1

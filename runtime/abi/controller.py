@@ -26,6 +26,10 @@ class ThetaError(ControllerError):
     """Theta was refused: outside its bounds or not finite. The old theta stays in force."""
 
 
+class DerivativeError(ControllerError):
+    """The derivative at a solved point could not be had to its tolerance; the solution itself is good."""
+
+
 class Status(IntEnum):
     """Outcome of a solve; only OK may be actuated unchecked by the solver side."""
 
@@ -195,13 +199,16 @@ class Controller:
     def differentiate(self, *, value: bool = True, action: bool = True) -> tuple[Array, Array]:
         """At the last solve: dvalue_dtheta (ntheta) and daction_dtheta (na, ntheta); zeros for what was not asked.
 
-        Raises ControllerError when there is no solved point to differentiate at.
+        Raises ControllerError when there is no solved point to differentiate at, DerivativeError when there is one and
+        the linear system of its derivatives could not be solved sharply.
         """
         n = self.dimensions
         dvalue, daction = np.zeros(n.ntheta), np.zeros((n.na, n.ntheta))
         status = self._differentiate(
             self._open(), dvalue.ctypes.data if value else None, daction.ctypes.data if action else None
         )
+        if status == Status.SOLVER_FAILED:
+            raise DerivativeError("no derivative at the last solve: its linear system could not be solved sharply")
         if status != Status.OK:
             raise ControllerError(
                 f"no derivative at the last solve ({Status(status).name}): differentiate only after a solve that is OK"

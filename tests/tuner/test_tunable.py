@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from codegen.controller import DerivativeError
 from codegen.solver import compiled_controller
 from systems.battery.exogenous import generated
 from systems.battery.problem import home_battery
@@ -143,3 +144,26 @@ def test_the_tune_command_writes_theta_and_says_what_it_found(tmp_path, capsys):
     assert len(result["history"]) == 1
     assert "held-in weeks" in capsys.readouterr().out
     assert main([*arguments, "--resume", "--learn", "wings"]) == 2
+
+
+def test_a_derivative_that_cannot_be_had_is_a_transition_lost_and_not_the_run(home, monkeypatch):
+    """Every third: the action is applied all the same, the transition teaches nothing, and is counted."""
+    world = home.training_world(np.random.default_rng(0))
+    policy = MpcPolicy(home.controller(), home.actions, defaults(home))
+    differentiate, asked = policy.controller.differentiate, []
+
+    def now_and_then(**what):
+        asked.append(what)
+        if len(asked) % 3 == 0:
+            raise DerivativeError("no derivative at the last solve")
+        return differentiate(**what)
+
+    monkeypatch.setattr(policy.controller, "differentiate", now_and_then)
+    decisions = []
+    for _ in range(9):
+        decisions.append(policy.decide(world.observe()))
+        world.step(decisions[-1].action)
+    assert [d.ok for d in decisions] == [True, True, False] * 3
+    assert policy.failures == 3
+    plain = policy.decide(world.observe(), gradients=False)
+    assert plain.ok and all(np.isfinite(d.action).all() for d in decisions)
