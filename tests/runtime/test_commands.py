@@ -244,7 +244,7 @@ def test_rows_of_the_log_are_bounded_and_the_last_one_is_true(tmp_path: Path) ->
         row = Transition(clock.wall(), "mpc", "", "b", {}, {"inflow": float(second)}, {}, None, {})
         journal.append(row, None, (0.0, 0.0, 0.0))
     last_s = clock.wall()
-    journal.close()
+    journal.close(safe=True)
     with contextlib.closing(sqlite3.connect(tmp_path / "nisse.db")) as db:
         times = [t for (t,) in db.execute("SELECT time_s FROM transition ORDER BY id")]
         timings = db.execute("SELECT count(*) FROM timing").fetchone()[0]
