@@ -21,6 +21,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)
 _EPOCH = re.compile(r"\d{9,17}(\.\d+)?", re.ASCII)
+_SPAN = re.compile(r"PT(?:(\d{1,4})H)?(?:(\d{1,5})M)?(?:(\d{1,6})S)?", re.ASCII)
 
 
 class PayloadError(ValueError):
@@ -87,6 +88,17 @@ def moment(value: Any, zone: tzinfo | None, taken: set[float] | None = None) -> 
     if abs(seconds) > MOST_SECONDS:
         raise PayloadError(f"{seconds:g} is no time")
     return seconds
+
+
+def span(value: Any) -> float:
+    """Seconds of an ISO 8601 duration of hours, minutes and seconds, such as PT30M; a bare number is of minutes.
+
+    Raises PayloadError.
+    """
+    found = _SPAN.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        return 60.0 * number(value)
+    return sum(factor * int(part or 0) for factor, part in zip((3600.0, 60.0, 1.0), found.groups(), strict=True))
 
 
 def is_moment(text: str) -> bool:

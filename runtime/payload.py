@@ -10,7 +10,7 @@ from runtime.errors import ConfigError
 from runtime.literals import PayloadError, finite, moment, number
 from runtime.profile import Profile, Value
 from runtime.shapes import Context, value_of
-from runtime.units import IDENTITY, Conversion, conversion, is_known
+from runtime.units import IDENTITY, Conversion, conversion, is_known, is_price, kind_of
 
 MAX_PAYLOAD_BYTES = 256 << 10
 HOME_ASSISTANT_UNIT = "unit_of_measurement"
@@ -42,7 +42,7 @@ def parse_payload(
         return _converted(value, _named_unit(named if isinstance(named, str) else "no unit", unit, str(named)))
     said = found.get("attributes", {}) if isinstance(found, dict) else {}
     said = said.get(HOME_ASSISTANT_UNIT) if isinstance(said, dict) else None
-    if unit and isinstance(said, str) and is_known(said):
+    if unit and isinstance(said, str) and is_known(said) and not _of_something_else(value, said, unit):
         return _converted(value, _named_unit(said, unit, said))
     return value
 
@@ -84,6 +84,12 @@ def resolve(document: Any, pointer: str) -> tuple[list[Any], Any]:
         else:
             raise PayloadError(f"nothing at {pointer!r}")
     return parents, found
+
+
+def _of_something_else(value: Value, said: str, unit: str) -> bool:
+    """A state of the energy of a day may carry the forecast of its power: what it names is the unit of the state."""
+    prices = is_price(said) and is_price(unit)
+    return isinstance(value, Profile) and kind_of(said) != kind_of(unit) and not prices
 
 
 def _named_unit(named: str, unit: str, shown: str) -> Conversion:

@@ -13,7 +13,7 @@ from datetime import UTC, tzinfo
 from itertools import pairwise
 from typing import Any
 
-from runtime.literals import WEEK_S, NoValueError, PayloadError, is_moment, moment, number, zone_of
+from runtime.literals import WEEK_S, NoValueError, PayloadError, is_moment, moment, number, span, zone_of
 from runtime.profile import Entry, Profile, Value, profile_of
 from runtime.units import kind_of
 
@@ -27,13 +27,16 @@ EARLIEST_S = 1e9
 # Names are compared without case, "_", "-" and blanks. In the order of preference.
 STARTS = (
     "start", "starts", "startsat", "starttime", "timestart", "starttimestamp", "validfrom", "from", "fromtime",
-    "periodstart", "datetime", "time", "timestamp", "date", "hour", "unixseconds",
+    "periodstart", "datetime", "time", "timestamp", "date", "hour", "unixseconds", "ts",
 )  # fmt: skip
-MOMENTS = frozenset({"datetime", "time", "timestamp", "date", "hour", "unixseconds"})
+MOMENTS = frozenset({"datetime", "time", "timestamp", "date", "hour", "unixseconds", "ts"})
 """Starts that say when a value was, not from when on it holds."""
 ENDS = (
     "end", "ends", "endsat", "endtime", "timeend", "endtimestamp", "validto", "to", "totime", "till", "until",
+    "periodend",
 )  # fmt: skip
+LENGTHS = ("period", "duration")
+"""How long an entry holds, where it says its end only."""
 VALUES = {
     "price": ("value", "total", "price", "valueincvat", "marketprice"),
     "temperature": ("value", "temperature", "temperature2m"),
@@ -42,6 +45,11 @@ VALUES = {
 }
 DAYS = (("raw_today", "raw_tomorrow"), ("prices_today", "prices_tomorrow"), ("today", "tomorrow"))
 NUMBERS = ("value", "state")
+OF_THE_TIME_BEFORE = (
+    "shortwaveradiation", "directradiation", "directnormalirradiance", "diffuseradiation", "globaltiltedirradiance",
+    "terrestrialradiation",
+)  # fmt: skip
+"""How columns begin whose values are means over the time up to their own, as Open-Meteo says of its radiation."""
 WRAPPERS = (
     "rates", "forecast", "forecasts", "detailedForecast", "prices", "priceInfo", "data", "results", "result",
     "hourly", "minutely_15", "watts", "attributes",
@@ -78,6 +86,8 @@ class _Lines:
 
     entries: list[Entry]
     instants: bool = False
+    named: bool = True
+    """The field of the values bears a name of the quantity that is wanted, or needs none."""
 
 
 def value_of(parent: Any, found: Any, context: Context) -> Value:
@@ -85,6 +95,8 @@ def value_of(parent: Any, found: Any, context: Context) -> Value:
 
     Raises PayloadError.
     """
+    if (sole := _sole(found)) is not None:
+        found = sole
     if isinstance(found, list):
         return _profile(_in_list(found, parent, context))
     if isinstance(found, dict):
@@ -123,27 +135,55 @@ def _in_object(found: Mapping[str, Any], context: Context, depth: int) -> _Lines
         return _in_table({key: found[key] for key in moments}, context)
     times = _named(found, STARTS)
     if times is not None and isinstance(found[times], list):
-        return _in_columns(found[times], found[_field(found, context)], times, context)
+        return _in_columns(found, _field(found, context), times, context)
     days = next((pair for pair in DAYS if any(_has_entries(found.get(name)) for name in pair)), None)
     if days is not None:
-        return _in_list([entry for name in days for entry in found.get(name) or ()], None, context)
-    if any(name in found for name in DAYS[0]):
+        return _in_list([entry for day in days if _has_entries(found.get(day)) for entry in found[day]], None, context)
+    if any(name in found for name in DAYS[0]) or any(all(found.get(n, 0) in ([], None) for n in pair) for pair in DAYS):
         raise NoValueError("neither today nor tomorrow has prices")
-    known = [lines for name in WRAPPERS if (lines := _in_child(found.get(name), found, context, depth)) is not None]
-    if known:
-        return known[0]
+    known = _in_wrappers(found, context, depth)
+    if known is not None:
+        return known
     if len(found) > MOST_PARTS or any(name in found for name in (*NUMBERS, *WRAPPERS)):
         return None
-    others = [lines for child in found.values() if (lines := _in_child(child, found, context, depth)) is not None]
+    others = [(name, lines) for name in found if (lines := _in_child(name, found, context, depth)) is not None]
     if len(others) > 1:
         raise PayloadError(f"several forecasts, in {_some(found)}; say which: pointer")
-    return others[0] if others else None
+    for name, _ in others:
+        _refuse_energy(name, context, "pointer")
+    return others[0][1] if others else None
 
 
-def _in_child(child: Any, found: Mapping[str, Any], context: Context, depth: int) -> _Lines | None:
+def _in_wrappers(found: Mapping[str, Any], context: Context, depth: int) -> _Lines | None:
+    """The forecast where programs are known to put one: of several the first that bears a name of what is wanted."""
+    known: list[_Lines] = []
+    trouble: PayloadError | None = None
+    for name in WRAPPERS:
+        try:
+            lines = _in_child(name, found, context, depth)
+        except PayloadError as error:
+            trouble = trouble or error
+            continue
+        if lines is not None and lines.named:
+            return lines
+        known += [] if lines is None else [lines]
+    if trouble is not None:
+        raise trouble
+    return known[0] if known else None
+
+
+def _in_child(name: str, found: Mapping[str, Any], context: Context, depth: int) -> _Lines | None:
+    child: Any = found.get(name)
     if _has_entries(child):
         return _in_list(child, found, context)
+    child = _sole(child) or child
     return _in_object(child, context, depth + 1) if isinstance(child, dict) else None
+
+
+def _sole(found: Any) -> dict[str, Any] | None:
+    """The only thing in a list, as the one home of an account, where it has no time of its own."""
+    alone = isinstance(found, list) and len(found) == 1 and isinstance(found[0], dict)
+    return found[0] if alone and _named(found[0], (*STARTS, *ENDS)) is None else None
 
 
 def _has_entries(found: Any) -> bool:
@@ -152,7 +192,7 @@ def _has_entries(found: Any) -> bool:
         return False
     first = found[0]
     if isinstance(first, dict):
-        return _named(first, STARTS) is not None
+        return _named(first, STARTS) is not None or _says_length(first)
     return _is_row(first) and (is_moment(first[0]) if isinstance(first[0], str) else _is_late(first[0]))
 
 
@@ -174,7 +214,7 @@ def _in_list(found: list[Any], parent: Any, context: Context) -> _Lines:
         context = context.inside(parent)
         times_key = _named(parent, STARTS)
         if times_key is not None and isinstance(parent[times_key], list):
-            return _in_columns(parent[times_key], found, times_key, context)
+            return _in_columns({**parent, "values": found}, "values", times_key, context)
         if "start" in parent and "step_s" in parent:
             return _regular(moment(parent["start"], context.zone), number(parent["step_s"]), found)
     raise PayloadError("a list of values needs 'start' and 'step_s' beside it, or a time with each value")
@@ -182,9 +222,12 @@ def _in_list(found: list[Any], parent: Any, context: Context) -> _Lines:
 
 def _in_entries(found: Sequence[Mapping[str, Any]], context: Context, taken: set[float]) -> _Lines:
     start, end = _named(found[0], STARTS), _named(found[0], ENDS)
+    value = _field(found[0], context)
+    named = _plain(value) in context.preferred
+    if start is None and _says_length(found[0]):
+        return _Lines([_that_ends(line, str(end), value, context) for line in found], named=named)
     if start is None:
         raise PayloadError(f"entries without a time; known are start, time and others, found {_some(found[0])}")
-    value = _field(found[0], context)
     entries = []
     for line in found:
         if start not in line:
@@ -192,7 +235,20 @@ def _in_entries(found: Sequence[Mapping[str, Any]], context: Context, taken: set
         begin = _taken(line[start], context, taken)
         until = line.get(end) if end is not None else None
         entries.append(Entry(begin, None if until is None else _end(until, begin, context), _known(line.get(value))))
-    return _Lines(entries, end is None and _plain(start) in MOMENTS)
+    return _Lines(entries, end is None and _plain(start) in MOMENTS, named)
+
+
+def _says_length(line: Mapping[str, Any]) -> bool:
+    return _named(line, ENDS) is not None and _named(line, LENGTHS) is not None
+
+
+def _that_ends(line: Mapping[str, Any], end: str, value: str, context: Context) -> Entry:
+    """An entry that says its end and how long it has held then."""
+    length = _named(line, LENGTHS)
+    if length is None or end not in line:
+        raise PayloadError(f"an entry without {end!r} or its length")
+    end_s = moment(line[end], context.zone)
+    return Entry(end_s - span(line[length]), end_s, _known(line.get(value)))
 
 
 def _in_table(found: Mapping[str, Any], context: Context) -> _Lines:
@@ -205,13 +261,21 @@ def _in_table(found: Mapping[str, Any], context: Context) -> _Lines:
     return _Lines(entries, True)
 
 
-def _in_columns(times: list[Any], values: Any, name: str, context: Context) -> _Lines:
+def _in_columns(found: Mapping[str, Any], field: str, name: str, context: Context) -> _Lines:
+    times, values = found[name], found[field]
     if not isinstance(values, list) or len(values) != len(times):
         raise PayloadError("columns of times and values that are not of one length")
     taken: set[float] = set()
-    starts = [_taken(time, context, taken) for time in times]
-    entries = [Entry(start, None, _known(value)) for start, value in zip(starts, values, strict=True)]
-    return _Lines(entries, _plain(name) in MOMENTS)
+    moments = [_taken(time, context, taken) for time in times]
+    named = _plain(field) in (*context.preferred, "values")
+    if _plain(field).startswith(OF_THE_TIME_BEFORE) and len(moments) > 1 and not _plain(field).endswith("instant"):
+        edges = pairwise([2 * moments[0] - moments[1], *moments])
+        return _Lines(
+            [Entry(*edge, _known(value)) for edge, value in zip(edges, values, strict=True) if edge[0] < edge[1]],
+            named=named,
+        )
+    entries = [Entry(start, None, _known(value)) for start, value in zip(moments, values, strict=True)]
+    return _Lines(entries, _plain(name) in MOMENTS, named)
 
 
 def _regular(start_s: float, step_s: float, values: Sequence[Any]) -> _Lines:
@@ -229,16 +293,34 @@ def _field(found: Mapping[str, Any], context: Context) -> str:
                 return name
     if context.value_key:
         raise PayloadError(f"nothing is called {context.value_key!r}; found {_some(found)}")
-    others = [
-        name
-        for name, value in found.items()
-        if _plain(name) not in (*STARTS, *ENDS)
-        and isinstance(value, int | float | list)
-        and not isinstance(value, bool)
-    ]
-    if len(others) != 1:
-        raise PayloadError(f"which of {_some(found)} is the value? say it: value_key")
-    return others[0]
+    rest = {name: value for name, value in found.items() if _plain(name) not in (*STARTS, *ENDS, *LENGTHS)}
+    # As numbers, as text, or not there yet: the first of these in which it is clear.
+    for kind in (_is_value, _is_text_of_number, lambda value: value is None):
+        others = [name for name, value in rest.items() if kind(value)]
+        if len(others) == 1:
+            _refuse_energy(others[0], context, "value_key")
+            return others[0]
+        if others:
+            break
+    raise PayloadError(f"which of {_some(found)} is the value? say it: value_key")
+
+
+def _refuse_energy(name: str, context: Context, option: str) -> None:
+    """An energy is no power, least of all one that is counted up over the day. Raises PayloadError."""
+    plain = _plain(name)
+    if kind_of(context.unit) == "power" and plain.startswith(("watthours", "energy")):
+        raise PayloadError(f"{name[:20]!r} is an energy, and a power is wanted; say where that is: {option}")
+
+
+def _is_value(value: Any) -> bool:
+    return isinstance(value, int | float | list) and not isinstance(value, bool)
+
+
+def _is_text_of_number(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and math.isfinite(number(value))
+    except PayloadError:
+        return False
 
 
 def _named(found: Mapping[str, Any], names: Iterable[str]) -> str | None:

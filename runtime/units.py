@@ -44,17 +44,35 @@ _UNITS: dict[str, tuple[str, float, float]] = {
     "W/m2": ("irradiance", 1.0, 0.0),
     "kW/m2": ("irradiance", 1e3, 0.0),
 }
-_PER_ENERGY = ("Wh", "kWh", "MWh")
-# Hundredths of a currency, as prices are often quoted.
-_HUNDREDTHS = {"ct": "EUR", "cent": "EUR", "øre": "NOK"}
+_PER_ENERGY = {"wh": "Wh", "kwh": "kWh", "mwh": "MWh"}
+# Other names of money: the currencies that are called so, the most likely first, and how many of it.
+_MONEY: dict[str, tuple[tuple[str, ...], float]] = {
+    "€": (("EUR",), 1.0),
+    "euro": (("EUR",), 1.0),
+    "£": (("GBP",), 1.0),
+    "$": (("USD", "AUD", "CAD", "NZD"), 1.0),
+    "kr": (("SEK", "NOK", "DKK", "ISK"), 1.0),
+    "ct": (("EUR",), 0.01),
+    "c€": (("EUR",), 0.01),
+    "c": (("EUR", "USD", "AUD", "CAD", "NZD"), 0.01),
+    "cent": (("EUR", "USD", "AUD", "CAD", "NZD"), 0.01),
+    "cents": (("EUR", "USD", "AUD", "CAD", "NZD"), 0.01),
+    "øre": (("NOK", "DKK"), 0.01),
+    "öre": (("SEK",), 0.01),
+    "ore": (("SEK", "NOK", "DKK"), 0.01),
+    "p": (("GBP",), 0.01),
+    "pence": (("GBP",), 0.01),
+    "rp": (("CHF",), 0.01),
+}
+_PENCE = "GBp"
 
 
 def conversion(source: str, target: str) -> Conversion:
     """How to turn a value in unit `source` into unit `target`. Raises ConfigError when they do not measure the same."""
     if source == target:
         return IDENTITY
-    kind_from, factor_from, offset_from = _base(source)
-    kind_to, factor_to, offset_to = _base(target)
+    kind_from, factor_from, offset_from = _base(source, target)
+    kind_to, factor_to, offset_to = _base(target, source)
     if kind_from != kind_to:
         raise ConfigError(
             f"unit {source!r} cannot be converted to {target!r}; give the unit in which the value arrives"
@@ -75,13 +93,24 @@ def is_price(unit: str) -> bool:
     return kind_of(unit).startswith("price in ")
 
 
-def _base(unit: str) -> tuple[str, float, float]:
+def _base(unit: str, beside: str = "") -> tuple[str, float, float]:
+    """beside: the unit on the other side, which says whose `kr` or `cent` is meant."""
     if unit in _UNITS:
         return _UNITS[unit]
-    currency, _, energy = unit.partition("/")
-    if energy in _PER_ENERGY and currency:
-        factor = 1.0 / _UNITS[energy][1]
-        if currency in _HUNDREDTHS:
-            return f"price in {_HUNDREDTHS[currency]}", 0.01 * factor, 0.0
-        return f"price in {currency}", factor, 0.0
+    money, _, energy = unit.partition("/")
+    if money and energy.lower() in _PER_ENERGY:
+        currencies, share = _money(money)
+        others, _ = _money(beside.partition("/")[0])
+        currency = next((one for one in currencies if one in others), currencies[0])
+        return f"price in {currency}", share / _UNITS[_PER_ENERGY[energy.lower()]][1], 0.0
     return f"unit {unit}", 1.0, 0.0
+
+
+def _money(name: str) -> tuple[tuple[str, ...], float]:
+    """The currencies that may be meant, and how much of one: `EUR`, `eur` and `€` are the same."""
+    if name == _PENCE:
+        return _MONEY["pence"]
+    if name.lower() in _MONEY:
+        return _MONEY[name.lower()]
+    code = name.upper() if len(name) == 3 and name.isascii() and name.isalpha() else name
+    return (code,), 1.0

@@ -120,4 +120,7 @@ def test_commands_refuse_a_bad_bundle_with_65(tmp_path: Path, text: str, bundle_
     for verb in ("check", "run"):
         done = subprocess.run(command(verb, site), capture_output=True, text=True)
         assert done.returncode == 65
-        assert len(done.stderr.splitlines()) == 1 and "theta.json is not what was signed" in done.stderr
+        *before, reason = done.stderr.splitlines()
+        assert "theta.json is not what was signed" in reason
+        # The device is left safe all the same, and told of where it is not to be had.
+        assert before == [] if verb == "check" else "OUTPUT inflow WAS NOT SET" in before[-1]

@@ -58,6 +58,7 @@ def test_the_daemon_explores_within_its_limits_and_only_with_the_mpc(
     level, nominal, action = rows[-1]
     assert level == "shifted_plan"
     assert json.loads(nominal) == json.loads(action)
+    tank.device.answer = "normal"
     assert bench.stop() == 0
 
 

@@ -71,6 +71,16 @@ SHAPES: dict[str, Callable[[Cells], Any]] = {
         "attributes": {"today": [1.0, 2.0], "unit_of_measurement": UNIT, **halves(c, "raw_today", "raw_tomorrow")}},
     "Tibber": lambda c: {"priceInfo": {"current": {"total": 7.7}, "today": [
         {"total": v, "energy": v / 2, "tax": v / 2, "startsAt": iso(a)} for a, _, v in c], "tomorrow": []}},
+    "Tibber's interface": lambda c: {"data": {"viewer": {"homes": [{"currentSubscription": {"priceInfo": {
+        "current": {"total": 7.7}, "today": [{"total": v, "startsAt": iso(a)} for a, _, v in c], "tomorrow": []}}}]}}},
+    "tomorrow in words": lambda c: {"attributes": {
+        "prices_today": lines(c, "time", "till", "price"), "prices_tomorrow": "unavailable", "prices": "unknown"}},
+    "EMHASS": lambda c: {"state": "7.7", "attributes": {"unit_of_measurement": "€/kWh", "unit_load_cost_forecasts": [
+        {"date": iso(a), "unit_load_cost": str(v)} for a, _, v in c]}},
+    "ends and lengths": lambda c: {"forecasts": [
+        {"period_end": iso(b), "period": f"PT{int(b - a) // 60}M", "price": v, "price10": v / 2} for a, b, v in c]},
+    "evcc's state": lambda c: {"scale": 1, "today": {"energy": 7.7}, "timeseries": [
+        {"ts": iso(a), "val": v} for a, _, v in c]},
     "a table": lambda c: {iso(a): v for a, _, v in c},
     "a table of text in UTC": lambda c: {
         datetime.fromtimestamp(a, UTC).isoformat().replace("+00:00", "Z"): str(v) for a, _, v in c},
@@ -146,6 +156,73 @@ def test_temperatures_of_moments_are_joined_and_prices_are_held() -> None:
     assert column is not None and column.values == pytest.approx((1.0, 3.0, 5.0, 7.0, 8.0))
     held = on_horizon("price", profile, UNIT, 0.0, 1800.0, 5, Memory(1800.0))
     assert held is not None and held.values == (0.0, 0.0, 4.0, 4.0, 8.0)
+
+
+def test_of_several_forecasts_the_one_that_is_named_as_the_quantity_counts() -> None:
+    times = [naive(900.0 * k) for k in range(4)]
+    others: list[dict[str, Any]] = [{"relative_humidity_2m": [50.0]}, {"cloud_cover": [1.0], "rain": [0.0]}]
+    for hourly in others:
+        document = {
+            "current": {"time": times[0], "temperature_2m": 7.7},
+            "hourly": {"time": times[:1], **hourly},
+            "minutely_15": {"time": times, "temperature_2m": [0.0, 1.0, 2.0, 3.0]},
+        }
+        profile = parse_payload(json.dumps(document).encode(), unit="degC", zone=OSLO)
+        assert isinstance(profile, Profile) and profile.values == (0.0, 1.0, 2.0, 3.0)
+
+
+def test_radiation_is_the_mean_of_the_time_before_it() -> None:
+    """As Open-Meteo says of its columns: held from its time on, the sun would be late by one of them."""
+    times = [naive(3600.0 * k) for k in range(4)]
+    for name, start_s in (("shortwave_radiation", 0.0), ("shortwave_radiation_instant", 3600.0)):
+        document = {"hourly": {"time": times[1:], name: [0.0, 100.0, 300.0]}}
+        profile = parse_payload(json.dumps(document).encode(), unit="W/m2", zone=OSLO)
+        assert isinstance(profile, Profile) and profile.values == (0.0, 100.0, 300.0)
+        assert profile.starts_s == (start_s, start_s + 3600.0, start_s + 7200.0)
+
+
+def test_a_state_of_energy_with_a_forecast_of_power() -> None:
+    """Solcast in Home Assistant: the unit is that of the state. Of a number, and among prices, it counts."""
+    attributes = {
+        "unit_of_measurement": "kWh",
+        "detailedForecast": [
+            {"period_start": iso(1800.0 * k), "pv_estimate": 0.5, "pv_estimate10": 0.1} for k in (0, 1)
+        ],
+    }
+    document = json.dumps({"state": "12.5", "attributes": attributes}).encode()
+    profile = parse_payload(document, unit="kW")
+    assert isinstance(profile, Profile) and profile.values == (0.5, 0.5) and profile.end_s == 3600.0
+    rates = {"unit_of_measurement": "SEK/kWh", "rates": [{"start": iso(0.0), "value": 1.0}]}
+    for state, unit in (({"unit_of_measurement": "kWh"}, "kW"), (rates, UNIT)):
+        with pytest.raises(PayloadError, match="which is no"):
+            parse_payload(json.dumps({"state": "1", "attributes": state}).encode(), unit=unit)
+
+
+def test_an_energy_is_not_taken_for_a_power() -> None:
+    """Forecast.Solar: of its four tables one is a power."""
+    table = {naive(3600.0 * k): 100.0 * k for k in range(3)}
+    document = {"result": {"watt_hours": table, "watt_hours_period": table, "watts": dict.fromkeys(table, 1.0)}}
+    profile = parse_payload(json.dumps(document).encode(), unit="W", zone=OSLO)
+    assert isinstance(profile, Profile) and set(profile.values) == {1.0}
+    for alone in ({"result": {"watt_hours": table}}, [{"start": naive(0.0), "energy": 3.0}]):
+        with pytest.raises(PayloadError, match="is an energy"):
+            parse_payload(json.dumps(alone).encode(), unit="W", zone=OSLO)
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted", "factor"),
+    [
+        ("€/kWh", "EUR/kWh", 1.0), ("Eur/MWh", "EUR/kWh", 1e-3), ("c€/kWh", "EUR/kWh", 0.01),
+        ("Cents/kWh", "AUD/kWh", 0.01), ("Öre/kWh", "SEK/kWh", 0.01), ("øre/kWh", "DKK/kWh", 0.01),
+        ("øre/kWh", "NOK/kWh", 0.01), ("kr/kWh", "NOK/kWh", 1.0), ("p/kWh", "GBP/kWh", 0.01),
+        ("GBp/kWh", "GBP/kWh", 0.01), ("GBP/kWh", "GBP/kWh", 1.0), ("£/MWh", "GBP/kWh", 1e-3),
+    ],
+)  # fmt: skip
+def test_money_has_several_names(said: str, wanted: str, factor: float) -> None:
+    document = {"state": "5", "attributes": {"unit_of_measurement": said}}
+    assert parse_payload(json.dumps(document).encode(), unit=wanted) == pytest.approx(5 * factor)
+    with pytest.raises(PayloadError, match="which is no"):
+        parse_payload(json.dumps(document).encode(), unit="CZK/kWh")
 
 
 def test_a_hole_in_a_list_is_not_the_value_before() -> None:
@@ -241,6 +318,7 @@ def test_a_damaged_forecast_says_what_is_wrong(document: Any, reason: str) -> No
     [
         {"raw_today": [], "raw_tomorrow": None},
         {"state": "3", "attributes": {"raw_today": None}},
+        {"priceInfo": {"today": [], "tomorrow": None}},
         {"start": 0, "step_s": 60, "values": [None, "unknown"]},
     ],
 )
