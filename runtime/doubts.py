@@ -97,12 +97,19 @@ class Doubts:
     def _among_rooms(
         self, spec: SignalSpec, value: float, rooms: list[SignalSpec], readings: Mapping[str, float]
     ) -> str:
-        """Of two that disagree the one is believed with whom more agree, else the one nearer to what is wished."""
+        """Of two that disagree the one is believed with whom more agree, else the one nearer to what is wished.
+
+        What is too warm for any room has no say.
+        """
         kelvin, wished = _kelvin(spec), self._wished(spec.name)
-        read = [(room.name, readings[room.name]) for room in rooms if room.name in readings]
-        if len(read) == 1:
-            alone = (value - wished) * kelvin > ABOVE_WISH_K
-            return self._said("no room is as warm as that", spec, value, wished) if alone else ""
+
+        def too_warm(name: str, own: float) -> bool:
+            return (own - self._wished(name)) * kelvin > ABOVE_WISH_K
+
+        if too_warm(spec.name, value):  # however many say so: all of them may be in another unit
+            return self._said("no room is as warm as that", spec, value, wished)
+        everybody = [(room.name, readings[room.name]) for room in rooms if room.name in readings]
+        read = [(name, own) for name, own in everybody if not too_warm(name, own)]
 
         def apart(a: float, b: float) -> bool:
             return abs(a - b) * kelvin > BETWEEN_ROOMS_K

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import UTC, tzinfo
 from typing import Any
 
@@ -47,12 +48,17 @@ def parse_payload(
     return value
 
 
-def parse_time(payload: bytes, pointer: str, zone: tzinfo | None = UTC) -> float:
-    """Unix seconds of the time that a message names at `pointer`. Raises PayloadError."""
+def parse_time(payload: bytes, pointer: str, zone: tzinfo | None = UTC, latest_s: float = math.inf) -> float:
+    """Unix seconds of the time that a message names at `pointer`. Raises PayloadError.
+
+    latest_s: of the two moments that one time of the clock may mean, in autumn, the later one is meant up to this.
+    """
     parents, found = resolve(_document(payload), pointer)
     for parent in parents:
         zone = Context(zone=zone).inside(parent).zone if isinstance(parent, dict) else zone
-    return moment(found, zone)
+    first_s = moment(found, zone)
+    second_s = moment(found, zone, {first_s})
+    return second_s if second_s <= latest_s else first_s
 
 
 def _document(payload: bytes) -> Any:

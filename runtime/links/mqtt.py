@@ -271,7 +271,7 @@ class MqttLink:
         )
         if s.timestamp_pointer:
             then_s = self._clock.wall() - (self._clock.monotonic() - stamp)
-            age_s = then_s - parse_time(message.payload, s.timestamp_pointer, s.zone)
+            age_s = then_s - parse_time(message.payload, s.timestamp_pointer, s.zone, then_s + CLOCK_SKEW_S)
             if age_s < -CLOCK_SKEW_S:
                 raise PayloadError(f"its time is {-age_s:.0f} s ahead of this clock; one of the two is wrong")
             return Arrival(value, stamp - max(0.0, age_s))

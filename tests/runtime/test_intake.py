@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from test_input_policies import change, seen
@@ -21,6 +22,7 @@ from runtime.clock import LockstepClock
 from runtime.config import MqttSection
 from runtime.keys import SigningKey
 from runtime.links.mqtt import CLOCK_SKEW_S, MqttLink, Subscription
+from runtime.payload import parse_time
 from runtime.signals import Arrival
 
 StartBench = Callable[..., Bench]
@@ -267,3 +269,11 @@ def test_a_time_in_the_message_is_its_age(link: Callable[..., Heard], ears: Ears
         sent(at, 0.6)
         kept = heard.at(1_767_222_030.0)
         assert kept is not None and (kept.value, kept.monotonic_s) == (0.5, 20.0) and why in kept.problem
+
+
+def test_a_time_that_a_clock_shows_twice_is_the_later_one_once_that_has_come() -> None:
+    """In autumn 02:30 is at 00:30 and at 01:30 UTC: a reading of now is not an hour old, nor one of before of now."""
+    first_s = datetime(2026, 10, 25, 0, 30, tzinfo=UTC).timestamp()
+    payload, oslo = b'{"at": "2026-10-25T02:30:00"}', ZoneInfo("Europe/Oslo")
+    for now_s, meant_s in ((first_s + 5.0, first_s), (first_s + 3605.0, first_s + 3600.0)):
+        assert parse_time(payload, "/at", oslo, now_s + CLOCK_SKEW_S) == meant_s
