@@ -199,11 +199,10 @@ def _has_entries(found: Any) -> bool:
 def _in_list(found: list[Any], parent: Any, context: Context) -> _Lines:
     if not 0 < len(found) <= MAX_VALUES:
         raise PayloadError(f"a forecast has 1 to {MAX_VALUES} values")
-    taken: set[float] = set()
     if all(isinstance(line, dict) for line in found):
-        return _in_entries(found, context, taken)
+        return _in_entries(found, context)
     if all(_is_row(line) for line in found):
-        times = [_taken(line[0], context, taken) for line in found]
+        times = _times([line[0] for line in found], context)
         return _Lines(
             [Entry(start, moment(line[1], context.zone) if len(line) == 3 else None, _known(line[-1]))
              for start, line in zip(times, found, strict=True)]
@@ -220,7 +219,7 @@ def _in_list(found: list[Any], parent: Any, context: Context) -> _Lines:
     raise PayloadError("a list of values needs 'start' and 'step_s' beside it, or a time with each value")
 
 
-def _in_entries(found: Sequence[Mapping[str, Any]], context: Context, taken: set[float]) -> _Lines:
+def _in_entries(found: Sequence[Mapping[str, Any]], context: Context) -> _Lines:
     start, end = _named(found[0], STARTS), _named(found[0], ENDS)
     value = _field(found[0], context)
     named = _plain(value) in context.preferred
@@ -228,11 +227,10 @@ def _in_entries(found: Sequence[Mapping[str, Any]], context: Context, taken: set
         return _Lines([_that_ends(line, str(end), value, context) for line in found], named=named)
     if start is None:
         raise PayloadError(f"entries without a time; known are start, time and others, found {_some(found[0])}")
+    if any(start not in line for line in found):
+        raise PayloadError(f"an entry without {start!r}")
     entries = []
-    for line in found:
-        if start not in line:
-            raise PayloadError(f"an entry without {start!r}")
-        begin = _taken(line[start], context, taken)
+    for line, begin in zip(found, _times([line[start] for line in found], context), strict=True):
         until = line.get(end) if end is not None else None
         entries.append(Entry(begin, None if until is None else _end(until, begin, context), _known(line.get(value))))
     return _Lines(entries, end is None and _plain(start) in MOMENTS, named)
@@ -265,8 +263,7 @@ def _in_columns(found: Mapping[str, Any], field: str, name: str, context: Contex
     times, values = found[name], found[field]
     if not isinstance(values, list) or len(values) != len(times):
         raise PayloadError("columns of times and values that are not of one length")
-    taken: set[float] = set()
-    moments = [_taken(time, context, taken) for time in times]
+    moments = _times(times, context)
     named = _plain(field) in (*context.preferred, "values")
     if _plain(field).startswith(OF_THE_TIME_BEFORE) and len(moments) > 1 and not _plain(field).endswith("instant"):
         edges = pairwise([2 * moments[0] - moments[1], *moments])
@@ -347,10 +344,15 @@ def _is_row(line: Any) -> bool:
     return isinstance(line, list) and len(line) in (2, 3) and not any(isinstance(part, dict | list) for part in line)
 
 
-def _taken(value: Any, context: Context, taken: set[float]) -> float:
-    time_s = moment(value, context.zone, taken)
-    taken.add(time_s)
-    return time_s
+def _times(values: Sequence[Any], context: Context) -> list[float]:
+    """Of a list: what comes again of the hour that a clock shows twice is meant later, in the order of time."""
+    backwards = moment(values[0], context.zone) > moment(values[-1], context.zone) if values else False
+    taken: set[float] = set()
+    times = []
+    for value in reversed(values) if backwards else values:
+        times.append(moment(value, context.zone, taken))
+        taken.add(times[-1])
+    return times[::-1] if backwards else times
 
 
 def _end(value: Any, begin_s: float, context: Context) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 from runtime.actuator import ranges
@@ -34,6 +35,12 @@ def bundle_folder(site: SiteFile) -> Path:
     """Where the daemon keeps its own copies of bundles: beside the log."""
     store = site.relative(site.store.path)
     return store.parent / f"{store.stem}.bundles"
+
+
+def lock_file(site: SiteFile) -> Path:
+    """What the one daemon that works with this log holds: beside the log itself, by whatever link it is named."""
+    store = Path(os.path.realpath(site.relative(site.store.path)))
+    return store.parent / f"{store.stem}.lock"
 
 
 def check_against(site: SiteFile, manifest: Manifest) -> None:

@@ -15,12 +15,11 @@ log = logging.getLogger("nisse.state")
 
 
 @contextlib.contextmanager
-def state_lock(bundles: Path) -> Iterator[None]:
-    """Hold the lock of the state that belongs to the folder `bundles`. Raises BusyError while another daemon does.
+def state_lock(path: Path) -> Iterator[None]:
+    """Hold the lock `path` of a state. Raises BusyError while another daemon does.
 
     Where no file can be written the folder around it is locked, and where there is none there is nothing to share.
     """
-    path = bundles.with_suffix(".lock")
     descriptor = _opened(path)
     if descriptor is None:
         yield

@@ -19,6 +19,7 @@ AT_HAND = 10.0
 """Writes that nobody waits for; never more than a quarter of the budget."""
 REFILL = 1.5
 """How fast they come back, in shares of what is left over what remains of the day."""
+DAY_S = 86400.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class WriteBudget:
         """budgets: output -> writes a day, None for any number. keep, kept: where counts outlive the process."""
         self._budgets, self._where, self._clock, self._keep = dict(budgets), where, clock, keep
         self._day, self._counts = _recalled(kept, self._budgets)
+        self._behind_since_s: float | None = None
+        """Since when the clock has shown a day before the one that is counted."""
 
     def usage(self, name: str) -> Usage:
         self._turn()
@@ -108,14 +111,22 @@ class WriteBudget:
             self._keep(json.dumps({"day": self._day, "outputs": counts}))
 
     def _turn(self) -> None:
-        """Begin to count anew at midnight. A clock that was set back does not give writes back."""
+        """Begin to count anew at midnight. A clock that was set back does not give writes back.
+
+        Where nobody vouches for the clock it is believed after a day: it may have been ahead by years before.
+        """
         day = datetime.fromtimestamp(self._clock.wall(), self._where).date().isoformat()
-        if day > self._day:
-            self._day = day
+        if day >= self._day:
+            self._behind_since_s = None
+        elif self._behind_since_s is None:
+            self._behind_since_s = self._clock.monotonic()
+        a_day_behind = self._behind_since_s is not None and self._clock.monotonic() - self._behind_since_s >= DAY_S
+        if day > self._day or a_day_behind:
+            self._day, self._behind_since_s = day, None
             for count in self._counts.values():
                 count.today, count.kept_alive, count.at_hand = 0, 0, math.inf
         elif day < self._day and self._clock.synchronised():
-            self._day = day
+            self._day, self._behind_since_s = day, None
 
     def _remaining_s(self) -> float:
         now = datetime.fromtimestamp(self._clock.wall(), self._where)

@@ -18,7 +18,7 @@ from runtime.daemon import Daemon
 from runtime.descriptors import require
 from runtime.errors import EXIT_UNSAFE, StoppedError
 from runtime.interrupts import Signals
-from runtime.site_check import bundle_folder
+from runtime.site_check import lock_file
 from runtime.state_lock import state_lock
 from runtime.status_file import Status
 from runtime.status_view import Style, view
@@ -58,7 +58,7 @@ def _run(args: argparse.Namespace, signals: Signals) -> int:
     require(site)
     surroundings = Surroundings.of(os.environ)
     # A dry run may stand beside the daemon.
-    with contextlib.nullcontext() if args.dry_run else state_lock(bundle_folder(site)):
+    with contextlib.nullcontext() if args.dry_run else state_lock(lock_file(site)):
         clock = SystemClock() if args.lockstep is None else LockstepClock()
         daemon = Daemon(
             site,

@@ -289,6 +289,8 @@ def test_the_local_day_in_autumn_has_25_hours() -> None:
     start_s = midnight(2026, 10, 25)
     profile = read([{"start": naive(start_s + 3600.0 * k), "value": float(k)} for k in range(25)])
     assert [b - a for a, b in pairwise(profile.starts_s)] == [3600.0] * 24 and profile.start_s == start_s
+    newest_first = [{"start": naive(start_s + 3600.0 * k), "value": float(k)} for k in reversed(range(25))]
+    assert read(newest_first).values == profile.values
 
 
 REFUSED = [

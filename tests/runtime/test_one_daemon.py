@@ -24,6 +24,11 @@ def test_a_second_daemon_refuses_before_it_touches_anything(
     written = list(tank.registers.writes)
     second = subprocess.run(command("run", tank.site), capture_output=True, text=True)
     assert second.returncode == EXIT_BUSY and f"(process {first.process.pid})" in second.stderr
+    other = tank.site.with_name("other.toml")  # the same log by the name of a link
+    other.write_text(tank.site.read_text().replace("[mqtt]", '[store]\npath = "link.db"\n\n[mqtt]', 1))
+    other.with_name("link.db").symlink_to("nisse.db")
+    third = subprocess.run(command("run", other), capture_output=True, text=True)
+    assert third.returncode == EXIT_BUSY, third.stderr
     assert tank.registers.writes == written and b"offline" not in ears.heard["nisse/tank/availability"]
     first.process.kill()
     first.process.wait()

@@ -409,3 +409,23 @@ def test_a_board_that_holds_outputs_in_memory_has_no_budget_unless_it_is_given_o
     board = output(register=None, channel=Channel(number=0))
     assert board.write_budget is None and board.kept_alive and board.refresh_due_s == 20.0
     assert output(register=None, channel=Channel(number=0), writes_per_day=50).write_budget == 50
+
+
+@pytest.mark.parametrize("vouched", [True, False])
+def test_a_clock_that_was_years_ahead_does_not_spend_those_years(
+    vouched: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Set back, it gives no write back, and yet midnight comes again: after a day where nobody vouches for it."""
+    monkeypatch.setattr(LockstepClock, "synchronised", lambda self: vouched)
+    site = Site(output(writes_per_day=4), MIDNIGHT_S + 3000 * DAY_S)
+    for _ in range(4):
+        site.budget.spend("power")
+    site.clock.set(MIDNIGHT_S + 60.0, elapsed_s=1.0)
+    assert site.budget.usage("power").left == 0
+    site.start()
+    site.clock.set(MIDNIGHT_S + DAY_S - 60.0, elapsed_s=DAY_S - 120.0)
+    assert site.budget.usage("power").left == 0
+    site.clock.set(MIDNIGHT_S + DAY_S + 60.0, elapsed_s=120.0)
+    assert site.budget.usage("power").left == (4 if vouched else 0)
+    site.clock.set(MIDNIGHT_S + 2 * DAY_S, elapsed_s=DAY_S)
+    assert site.budget.usage("power").left == 4
