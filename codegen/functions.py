@@ -27,6 +27,7 @@ from codegen.ocp import (
     has_constant_matrices,
     has_modes,
     is_quadratic_program,
+    search_iterations,
     slope_of,
 )
 from systems.problem import Problem
@@ -172,6 +173,7 @@ def write_config(problem: Problem, e: StageExpressions, directory: Path) -> None
         "CENTRED": _number(CENTRED),
         "QP_ITERATIONS": QP_ITERATIONS,
         "SQP_ITERATIONS": SQP_ITERATIONS,
+        "SEARCH_ITERATIONS": search_iterations(problem),
     }
     signals = (*problem.actions, *problem.auxiliaries)
     arrays = {

@@ -10,6 +10,9 @@
  *    of Pontryagin). Stages that would gain most change their mode, the program descends again, and the change stays if
  *    the true cost fell.
  *
+ * The iterations of all passes together are bounded: after NISSE_SEARCH_ITERATIONS nothing new begins. At most three
+ * passes come after that: the one under way, one that parts the pairs it left on, and that of the best plan.
+ *
  * The solution left behind is that of the last QP, with its multipliers; the value is the true cost of the plan. */
 #include "solver.h"
 
@@ -100,6 +103,9 @@ static void survey(search *s) {
     }
 }
 
+/* The search has taken its time: what it has begun becomes a plan that keeps everything, and that is all. */
+static bool is_spent(const search *s) { return s->c->iterations >= NISSE_SEARCH_ITERATIONS; }
+
 static void run_pass(search *s) {
     apply_modes(s->c, s->first_action);
     solve_quadratic_program(s->c, s->x0, s->first_action);
@@ -179,12 +185,14 @@ static void repair(search *s, bool everywhere) {
     }
 }
 
-/* Passes from the controller's modes until nothing changes; leaves the last one's solution. Number of passes. */
+/* Passes from the controller's modes until nothing changes; leaves the last one's solution. Number of passes. A plan that
+ * keeps all pairs is one already where costs are loose: its value is the true cost. */
 static int descend(search *s, int most) {
     for (int pass = 1;; pass++) {
         run_pass(s);
-        if (!s->solved || (!s->violations && !s->loosenesses) || pass == most) return pass;
-        repair(s, s->violations && pass >= most / 2);
+        if (!s->solved || pass == most) return pass;
+        if (!s->violations && (!s->loosenesses || is_spent(s))) return pass;
+        repair(s, s->violations && (pass >= most / 2 || is_spent(s)));
     }
 }
 
@@ -226,7 +234,7 @@ static void improve(search *s) {
     double value = s->value, share = 1.0;
     bool at_best = true;
     survey_flips(s, flips);
-    for (int passes = 0; passes < PASSES;) {
+    for (int passes = 0; passes < PASSES && !is_spent(s);) {
         int last = 0;
         s->c->modes = best;
         const int flipped = flip_share(s, flips, share, &last);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -209,6 +210,25 @@ def test_plans_are_nearly_the_best_there_are(battery: Controller) -> None:
     assert np.median(gaps) <= 1e-3 and np.quantile(gaps, 0.9) <= 0.01 and gaps.max() <= 0.05, np.sort(gaps)[-5:]
 
 
+def test_a_search_ends_after_so_many_iterations_with_a_plan(
+    battery: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted, not timed. A pass takes 50 iterations at most, and three may come after the bound."""
+    most = 60
+    monkeypatch.setattr("codegen.ocp.MOST_SEARCHED", most)
+    monkeypatch.setattr("codegen.ocp.FEWEST_SEARCHED", most)
+    hurried = replace(PROBLEM, name="hurried_battery")  # a name of its own: what was built without the bound is kept
+    with compiled_controller(hurried) as controller:
+        taken = []
+        for seed in range(40):
+            forecast, soc = odd_instance(seed)
+            plan = solve(controller, soc, forecast)
+            assert plan.iterations <= most + 3 * 50
+            assert plan.value <= COST(USUAL, [soc], forecast, np.zeros((HORIZON, 2))) + 1e-6
+            taken.append(solve(battery, soc, forecast).iterations)
+    assert max(taken) > most + 3 * 50, taken
+
+
 def test_derivatives_are_those_of_the_last_program(battery: Controller) -> None:
     """Of the value, in every parameter, where actions are off and costs are bent."""
     checked = 0
@@ -243,8 +263,6 @@ def test_q_of_the_first_move_is_the_value_and_of_another_no_less(battery: Contro
 
 
 def test_exclusive_pairs_that_cannot_be_kept_are_refused() -> None:
-    from dataclasses import replace
-
     for pairs in ((("charge", "grid_import"),), (("charge", "discharge"), ("charge", "discharge"))):
         with pytest.raises(ProblemError, match="must be an action from 0 up, named there once"):
             check_modes(replace(PROBLEM, exclusive=pairs))
