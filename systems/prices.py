@@ -28,15 +28,15 @@ HIGHEST_OF_TINY = 0.002
 DAY_OF_HOURS = 24
 ENERGY = {"kwh": 1.0, "mwh": 1000.0}
 MINOR = {
-    "ct": "EUR", "cent": "EUR", "cents": "EUR", "c": "EUR", "p": "GBP", "pence": "GBP", "rp": "CHF", "hal": "CZK",
-    "ore": "SEK", "öre": "SEK", "øre": "NOK", "gr": "PLN",
+    "ct": "EUR", "snt": "EUR", "cent": "EUR", "cents": "EUR", "c": "EUR", "p": "GBP", "pence": "GBP", "rp": "CHF",
+    "hal": "CZK", "ore": "SEK", "öre": "SEK", "øre": "NOK", "gr": "PLN",
 }  # fmt: skip
 """Hundredths, and of which currency; öre and øre are whatever the rate is given for."""
 SYMBOLS = {"€": "EUR", "£": "GBP", "euro": "EUR", "kr": "SEK"}
 _UNIT = re.compile(r"^\s*([^\W\d_]+|€|£)\s*(?:/|_?per_?)\s*([kKmM][wW][hH])\s*$")
 _HEADERS = (
     re.compile(r"^(?:\w*_)?price_([^\W\d_]+)_(?:per_)?([km]wh)$", re.IGNORECASE),
-    re.compile(r"(?:^|[\W_])([^\W\d_]+|€|£)\s*/\s*([km]wh)\b", re.IGNORECASE),
+    re.compile(r"(?:^|[\W_])([^\W\d_]+|€|£)\.?\s*(?:/|\s+per\s+)\s*([km]wh)\b", re.IGNORECASE),
 )
 """`price_eur_per_mwh`, and any name that holds a unit: `Day-ahead price [EUR/MWh]`."""
 
@@ -147,4 +147,7 @@ def _likely(raw: NDArray[np.float64], unit: PriceUnit) -> str:
     if not fits:
         return "correct it, or say the unit of the file (--price-unit, with --exchange-rate for another currency)"
     columns = " or ".join(f"price_{name.lower().replace('/', '_per_')}" for name in fits)
-    return f"are they in {' or '.join(fits)}? then name the column {columns}, or give --price-unit"
+    return (
+        f"are they in {' or '.join(fits)}? then name the column {columns}, or give --price-unit "
+        "(with --exchange-rate for another currency)"
+    )

@@ -1,15 +1,12 @@
-"""The generated season has the statistics it claims; files become the same kind of season."""
+"""The generated season has the statistics it claims."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
-from systems.csv_rows import SeriesError
-from systems.house.files import load_conditions
 from systems.house.weather import DAY_S, clear_sky_w_m2, generate_conditions, sun_position
 
 
@@ -76,26 +73,3 @@ def test_a_season_needs_a_time_zone_and_a_step_that_divides_the_hour() -> None:
         generate_conditions(0, days=1, dt_s=700.0)
     with pytest.raises(IndexError, match="make the season longer"):
         generate_conditions(0, days=1).window(280, 20)
-
-
-def write(path: Path, start: datetime, hours: int, header: str, row: str) -> Path:
-    lines = [f"time,{header}"]
-    lines += [f"{(start + timedelta(hours=h)).isoformat()},{row.format(h=h)}" for h in range(hours)]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
-
-
-def test_files_become_a_season_where_they_overlap(tmp_path: Path) -> None:
-    start = datetime(2018, 1, 1, tzinfo=UTC)
-    weather = write(
-        tmp_path / "w.csv", start, 72, "outdoor_temperature_celsius,global_irradiance_w_per_m2", "{h}.0,10.0"
-    )
-    prices = write(tmp_path / "p.csv", start + timedelta(hours=24), 72, "price_eur_per_kwh", "0.{h:02d}")
-    season, series = load_conditions(weather, prices)
-    assert len(series) == 2
-    assert season.start_s == (start + timedelta(hours=24)).timestamp()
-    assert season.outdoor_c[:13] == pytest.approx(24.0 + np.arange(13) / 12.0)
-    assert season.price_eur_kwh[[0, 11, 12]] == pytest.approx([0.0, 0.0, 0.01])
-    late = write(tmp_path / "late.csv", start + timedelta(days=300), 48, "price_eur_per_kwh", "0.1")
-    with pytest.raises(SeriesError, match="less than a day in common"):
-        load_conditions(weather, late)

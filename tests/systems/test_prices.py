@@ -108,6 +108,10 @@ DAY = 0.09 + 0.05 * np.sin(np.arange(48) / 4)
         ("price_ct_per_kwh", 100.0, PriceOptions()),
         ("price_eur_mwh", 1000.0, PriceOptions()),
         ("Day-ahead Price [EUR/MWh]", 1000.0, PriceOptions()),
+        ("Spot EUR per MWh", 1000.0, PriceOptions()),
+        ("Preis (€/MWh)", 1000.0, PriceOptions()),
+        ("snt/kWh", 100.0, PriceOptions()),
+        ("Rp./kWh", 100.0 * 0.95, PriceOptions(rate=0.95)),
         (PRICE, 1000.0, PriceOptions(price_unit("EUR/MWh"))),
         ("price", 1.0, PriceOptions(price_unit("EUR/kWh"))),
         ("price", 1000.0 * 11.3, PriceOptions(price_unit("SEK/MWh"), 11.3)),
@@ -129,6 +133,7 @@ def test_header_or_option_decide_what_a_number_is_worth(
         (PRICE, 1000.0, "EUR/MWh? then name the column price_eur_per_mwh"),
         (PRICE, 100.0, "ct/kWh"),
         (PRICE, 25.0, "no market"),  # 2.3 at the median: CZK, or ct of a cheap region
+        (PRICE, 11.5, "--exchange-rate"),
         ("price_ct_per_kwh", 1e5, "no price of a market"),
         ("price_ct_per_kwh", 1.0, "price_eur_per_kwh"),
         ("price_eur_per_mwh", 1.0, "are they in EUR/kWh"),

@@ -15,7 +15,7 @@ from systems.battery.exogenous import generated
 from systems.battery.plant import BatteryPlant
 from systems.csv_rows import SeriesError
 from systems.series import TimeSeries
-from tuner.identify.battery import fit_battery, simulate_log, write_log
+from tuner.identify.battery import IdentificationError, fit_battery, simulate_log, write_log
 from tuner.identify.battery_log import LOG_COLUMNS, load_battery_log
 from tuner.identify.log_grid import LogError
 
@@ -149,6 +149,7 @@ def whole(column: str, change: Callable[[float], float]) -> Callable[[Lines], Li
     ("change", "words"),
     [
         (whole("soc", lambda v: 100 * v), "'soc' is in per cent; divide the column by 100"),
+        (cell(range(200, 1300), "soc", "55"), "'soc' lacks 82%"),
         (whole("charge_kw", lambda v: 1000 * v), "'charge_kw' is in watts; divide the column by 1000"),
         (whole("net_load_kw", lambda v: 1000 * v), "'net_load_kw' is in watts"),
         (whole("charge_kw", lambda v: v - 1.0), "split signed power"),
@@ -162,8 +163,8 @@ def test_what_is_wrong_as_a_whole_is_refused_with_its_remedy(
     change: Callable[[Lines], Lines], words: str, lines: Lines, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = saved(tmp_path, change(list(lines)))
-    with pytest.raises((LogError, SeriesError)) as caught:
-        load_battery_log(path)
+    with pytest.raises((LogError, SeriesError, IdentificationError)) as caught:
+        fit_battery(load_battery_log(path).series)
     assert words in str(caught.value)
     assert main(["identify", "--log", str(path)]) == 65
     error = capsys.readouterr().err
@@ -187,7 +188,8 @@ def test_energy_counters_are_recognised_and_their_differences_are_taken(
             fields[place] = f"{value:.9g}"
             written[k] = ",".join(fields)
     path = saved(tmp_path, written)
-    with pytest.raises(LogError, match="counted up for " + ("the day" if daily else "life") + ".*--counters charge_kw"):
+    kind = "the day" if daily else "life"
+    with pytest.raises(LogError, match=f"counted up for {kind}.*--counters charge_kw discharge_kw"):
         load_battery_log(path)
     result = tmp_path / "result.json"
     command = ["identify", "--log", str(path), "--counters", "charge_kw", "discharge_kw", "--json", str(result)]

@@ -21,8 +21,9 @@ from systems.house.plant import PhysicalHouse
 from systems.house.theta import HouseMpc, house_theta, theta_values
 from systems.house.weather import generate_conditions
 from tuner.evaluate.house import MpcPolicy
+from tuner.evaluate.periods import PeriodError
 from tuner.house.critic import StepOptions, propose, sums_of
-from tuner.house.data import STEPS_PER_DAY, PeriodError
+from tuner.house.data import STEPS_PER_DAY
 from tuner.house.field_log import is_field_log, read_field_log
 from tuner.house.parameters import learning_entries
 from tuner.house.recorded import ExplorationError, clipped_regression, recorded_world

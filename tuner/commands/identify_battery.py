@@ -54,10 +54,10 @@ def run(args: argparse.Namespace) -> int:
     else:
         series = simulated_log(args.seed)
         log = BatteryLog(series, (), dict.fromkeys(("rows", *series.values), 0.0))
-    fit = fit_battery(log.series, spec)
     console = Console()
     if log.faults:
         console.print(faults_table(log.faults, log.share_excluded))
+    fit = fit_battery(log.series, spec)
     console.print(_table(fit, log.series))
     if fit.windows_left_out:
         said = f"{fit.windows_left_out} windows are left out: their energies do not match the state of charge"

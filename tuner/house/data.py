@@ -19,18 +19,13 @@ from systems.house.rules import Exciting
 from systems.house.weather import DAY_S, Conditions, generate_conditions, on_grid
 from systems.prices import PRICE, PriceOptions, load_prices
 from systems.series import held_at, load_csv, resample
+from tuner.evaluate.periods import PeriodError
 from tuner.identify.house_log import HouseLog, simulate_house_log
 
 HEATING_MONTHS = (9, 10, 11, 12, 1, 2, 3, 4)
 DT_S = 300.0
 STEPS_PER_DAY = 288
 LOG_SEED = 1
-
-
-class PeriodError(ValueError):
-    """Periods that the data cannot give, or that serve both learning and judging."""
-
-    exit_code = 65
 
 
 @dataclass(frozen=True, eq=False)

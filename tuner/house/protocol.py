@@ -20,8 +20,9 @@ from systems.house.cost import HouseCost
 from systems.house.plant import rest_power
 from systems.house.theta import INPUTS, LAGS, ROOMS, HouseMpc, coarsening_moves, held_moves, house_theta, theta_values
 from systems.house.weather import Conditions
+from tuner.evaluate.periods import PeriodError
 from tuner.house.critic import StepOptions, Sums, propose, sums_of
-from tuner.house.data import STEPS_PER_DAY, ExperimentData, PeriodError, draw_windows, window_starts
+from tuner.house.data import STEPS_PER_DAY, ExperimentData, draw_windows, window_starts
 from tuner.house.parameters import learning_entries
 from tuner.house.transitions import Transitions, of_rollout
 from tuner.identify.arx_fit import fit_arx

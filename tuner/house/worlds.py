@@ -20,7 +20,8 @@ from systems.house.plant import PhysicalHouse
 from systems.house.theta import INPUTS, LAGS, ROOMS, HouseMpc
 from systems.house.weather import Conditions
 from tuner.evaluate.house import WARM_UP_DAYS, MpcPolicy, run_week, spread_weeks
-from tuner.house.data import STEPS_PER_DAY, PeriodError, window_starts
+from tuner.evaluate.periods import PeriodError
+from tuner.house.data import STEPS_PER_DAY, window_starts
 from tuner.house.protocol import closed_loop, rest_history
 from tuner.house.transitions import Experience, mean_within_bounds, states_at
 

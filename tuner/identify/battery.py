@@ -93,9 +93,12 @@ def fit_battery(log: TimeSeries, spec: BatterySpec | None = None, *, window_s: f
     days = float(np.isfinite(np.array(list(log.values.values()))).all(0).sum()) * log.dt_s / DAY_S
     if len(stored_kwh) < MIN_WINDOWS or days < MIN_DAYS:
         needed = max(MIN_WINDOWS * w * log.dt_s / DAY_S, MIN_DAYS)
+        lost = {name: float(np.mean(~np.isfinite(values))) for name, values in log.values.items()}
+        worst = max(lost, key=lambda name: lost[name])
+        mend = f", of which {worst!r} lacks {lost[worst]:.0%}: mend that column first" if lost[worst] > 0.1 else ""
         raise IdentificationError(
             f"{log.source}: {days:.1f} days of log ({len(stored_kwh)} windows of {window_s / 3600:g} h without a gap); "
-            f"at least {needed:g} days are needed"
+            f"at least {needed:g} days are needed{mend}"
         )
     for name, energy in (("charges", charged_kwh), ("discharges", discharged_kwh)):
         if energy.sum() < spec.capacity_kwh:

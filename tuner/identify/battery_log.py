@@ -75,12 +75,11 @@ def load_battery_log(
         raise LogError(f"{path}: {unknown[0]!r} is no power of a battery log; counters may be {', '.join(POWERS)}")
     log = read_log(path, LOG_COLUMNS, ("soc", *counters), zone=zone)
     table, faults = log.table.copy(), list(log.faults)
+    _refuse_counters(log, [name for name in POWERS if name not in counters], str(path))
     for column, name in enumerate(LOG_COLUMNS):
         if name in counters:
             table[:, column], reset = _differences(table[:, column], log.dt_s)
             faults += faults_of("counter", name, reset, log.row, "the counter went back, or was not read")
-        elif name in POWERS:
-            _refuse_counter(table[:, column], log, str(path), name)
     table, found = cleaned(
         table, LOG_COLUMNS, log.row, lambda values, signal: _suspects(values, signal, table, log, spec, str(path))
     )
@@ -182,20 +181,29 @@ def _stuck_soc(soc: Array, throughput: Array) -> Mask:
     return bad
 
 
-def _refuse_counter(values: Array, log: LogTable, source: str, name: str) -> None:
-    """A column that hardly ever falls, over days, is an energy: for life, or for the day if it falls once a day."""
+def _refuse_counters(log: LogTable, powers: Sequence[str], source: str) -> None:
+    """All powers that are energies at once, so that one answer mends them all. Raises LogError."""
+    found = {name: _counted(log.table[:, LOG_COLUMNS.index(name)], log.dt_s) for name in powers}
+    counted = {name: up for name, up in found.items() if up is not None}
+    if not counted:
+        return
+    names = ", ".join(f"{name!r} (counted up for {up})" for name, up in counted.items())
+    raise LogError(
+        f"{source}: hardly ever falling, so an energy and not a power: column {names}; "
+        f"take the differences with --counters {' '.join(counted)} (in kWh), or log powers"
+    )
+
+
+def _counted(values: Array, dt_s: float) -> str | None:
+    """`life` or `the day` of a column that hardly ever falls, over days: it falls once a day, or not at all."""
     present = values[np.isfinite(values)]
     changes = np.diff(present)
-    days = len(present) * log.dt_s / DAY_S
+    days = len(present) * dt_s / DAY_S
     rises, falls = int((changes > 0).sum()), int((changes < 0).sum())
-    if days < 1.0 or rises < 10 * max(falls, 1) or falls > FALLS_PER_DAY * days:
-        return
     # Many small steps up make the whole height: a counter. A power that rises to a peak and falls at once is none.
-    kind = "counted up for life" if falls == 0 else "counted up for the day"
-    raise LogError(
-        f"{source}: column {name!r} hardly ever falls: it is an energy, {kind}, not a power; "
-        f"take its differences with --counters {name} (in kWh), or log the power"
-    )
+    if days < 1.0 or rises < 10 * max(falls, 1) or falls > FALLS_PER_DAY * days:
+        return None
+    return "life" if falls == 0 else "the day"
 
 
 def _differences(energy: Array, dt_s: float) -> tuple[Array, Mask]:
