@@ -44,8 +44,8 @@ MANY_STATES = 10
 """From here on the state is a history in other words, and the reference eliminates it."""
 
 EMULATED_SHARE = 5
-"""Of programs with many states every architecture but this machine's own solves the first fifth: emulated, a program of
-the house takes seconds."""
+"""Of slow programs every architecture but this machine's own solves the first fifth: emulated, a program of many states,
+or one whose modes are searched, takes seconds."""
 
 Array = NDArray[np.float64]
 Reference = ReferenceSolver | CondensedReference
@@ -315,7 +315,8 @@ def certify(
             entries[arch] = {"verified": False, "skipped": reason}
             continue
         progress(arch, 0, 1)
-        share = EMULATED_SHARE if emulator and problem.nx > MANY_STATES else 1
+        slow = problem.nx > MANY_STATES or problem.exclusive or problem.relaxed is not None
+        share = EMULATED_SHARE if emulator and slow else 1
         tried = cases[: -(-count // share)]
         answers = solve_emulated(library, tried, arch, emulator, cache) if emulator else solve_here(library, tried)
         relaxed = expected[: len(tried)]
