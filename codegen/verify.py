@@ -44,8 +44,8 @@ MANY_STATES = 10
 """From here on the state is a history in other words, and the reference eliminates it."""
 
 EMULATED_SHARE = 5
-"""Of slow programs every architecture but this machine's own solves the first fifth: emulated, a program of many states,
-or one whose modes are searched, takes seconds."""
+"""Of slow programs every architecture but this machine's own solves the first fifth: emulated, one of many states, or
+one whose modes are searched, takes seconds."""
 
 Array = NDArray[np.float64]
 Reference = ReferenceSolver | CondensedReference

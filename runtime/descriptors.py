@@ -8,7 +8,7 @@ import resource
 from runtime.config import SiteFile
 from runtime.errors import MachineError
 
-# Measured with one serial device and a broker: 20 at work, 12 more while a bundle is unpacked and a solver started.
+# With a serial device and a broker about 20 are open at work, a dozen more while a bundle is looked at; some to spare.
 WITHOUT_DEVICES = 40
 PER_DEVICE = 4
 PER_VISITOR = 16
