@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from runtime.actuator import Actuator, ranges
@@ -20,7 +21,7 @@ from runtime.errors import NisseError
 from runtime.gate import LastAction
 from runtime.journal import Journal
 from runtime.ladder import Level
-from runtime.leaving import leave_safe
+from runtime.leaving import close_all, leave_safe
 from runtime.plan import Plan
 from runtime.policy import Policy
 from runtime.reloading import Reloading
@@ -282,16 +283,12 @@ class Daemon:
             return self.leave_safe()
         self._stopping = self._closed = True
         safe = self.leave_safe()
-        self.links.close()
-        self.surface.close()
-        if self._loop is not None:
-            self._loop.close()
-        elif self._policy is not None:
-            self._policy.solver.close()
-        if self._succession is not None:
-            self._succession.close()
+        solver = self._loop if self._loop is not None or self._policy is None else self._policy.solver
+        used = (self.links, self.surface, solver, self._succession)
+        closing = [one.close for one in used if one is not None]
         if self._journal is not None:
-            self._journal.close(safe=safe)
+            closing.append(partial(self._journal.close, safe=safe))
+        close_all(closing)
         return safe
 
     def _control_loop(self) -> ControlLoop:

@@ -150,6 +150,12 @@ def sync_folder(folder: Path) -> None:
 
 def replace_durably(path: Path, content: bytes, mode: int | None = None) -> None:
     """Put `content` at `path`: a reader, and a power cut, leave the old file or the new one. Raises OSError."""
+    replace_at_once(path, content, mode, sync=True)
+    sync_folder(path.parent)
+
+
+def replace_at_once(path: Path, content: bytes, mode: int | None = None, *, sync: bool = False) -> None:
+    """Put `content` at `path`, for readers as a whole; whatever stands in the way is not written to. Raises OSError."""
     partial = path.with_name(f".{path.name}.partial")
     partial.unlink(missing_ok=True)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
@@ -157,10 +163,10 @@ def replace_durably(path: Path, content: bytes, mode: int | None = None) -> None
         if mode is not None:
             os.fchmod(descriptor, mode)
         stream.write(content)
-        stream.flush()
-        os.fsync(descriptor)
+        if sync:
+            stream.flush()
+            os.fsync(descriptor)
     partial.replace(path)
-    sync_folder(path.parent)
 
 
 def replace_folder(new: Path, final: Path) -> None:

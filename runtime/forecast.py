@@ -8,6 +8,7 @@ is known; where none is, the last value before.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 
@@ -53,8 +54,16 @@ class Memory:
     def __post_init__(self) -> None:
         self.dt_s = max(self.dt_s, LEAST_STRETCH_S)
 
-    def learn(self, name: str, profile: Profile, now_s: float, *, smooth: bool) -> None:
-        """All that a profile says, once per profile."""
+    def learn(
+        self,
+        name: str,
+        profile: Profile,
+        now_s: float,
+        *,
+        smooth: bool,
+        believed: Callable[[float], bool] = math.isfinite,
+    ) -> None:
+        """All that a profile says and is believed, once per profile: one in a wrong unit is not to be remembered."""
         if self._seen.get(name) == profile:
             return
         self._seen[name] = profile
@@ -62,7 +71,7 @@ class Memory:
         first = max(self._index(profile.start_s), self._index(now_s) - self._days)
         for index in range(first, min(self._index(profile.end_s), self._index(now_s) + self._days) + 1):
             mean, share = profile.mean(index * self.dt_s, (index + 1) * self.dt_s, smooth=smooth)
-            if share > 0.5:
+            if share > 0.5 and believed(mean):
                 known[index] = mean
         for old in [index for index in known if index < self._index(now_s) - self._days]:
             del known[old]
@@ -93,11 +102,18 @@ class Memory:
 
 
 def on_horizon(
-    name: str, value: Value, unit: str, now_s: float, dt_s: float, rows: int, memory: Memory
+    name: str,
+    value: Value,
+    unit: str,
+    now_s: float,
+    dt_s: float,
+    rows: int,
+    memory: Memory,
+    believed: Callable[[float], bool] = math.isfinite,
 ) -> Column | None:
     """The mean over [now + k dt, now + (k + 1) dt) for k < rows; None when a profile does not cover `now_s`.
 
-    A number holds throughout.
+    A number holds throughout. believed: which values may be remembered.
     """
     if isinstance(value, float):
         return Column((value,) * rows)
@@ -105,7 +121,7 @@ def on_horizon(
     if not value.start_s - lead_s <= now_s < value.end_s:
         return None
     smooth = kind_of(unit) == "temperature"
-    memory.learn(name, value, now_s, smooth=smooth)
+    memory.learn(name, value, now_s, smooth=smooth, believed=believed)
     values: list[float] = []
     known = recalled = 0.0
     ends_s = None

@@ -1,8 +1,12 @@
-"""The end of control: every device is told its safe value, within a bound, and one that never took it is told of."""
+"""The end of control: every device is told its safe value, within a bound, and one that never took it is told of.
+
+Then everything is closed, whatever becomes of one part of it.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable
 
 from runtime.actuator import Actuator
 from runtime.config import SiteFile
@@ -24,3 +28,12 @@ def leave_safe(site: SiteFile, actuator: Actuator) -> bool:
                 name, written.value, site.outputs[name].unit, SAFE_PATIENCE_S, written.problem,
             )  # fmt: skip
     return not any(written.problem for written in left.values())
+
+
+def close_all(closing: Iterable[Callable[[], None]]) -> None:
+    """Call each of them. One that fails, a defect of ours, is logged and keeps none of the others from its turn."""
+    for close in closing:
+        try:
+            close()
+        except Exception:
+            log.exception("not closed in order")

@@ -71,7 +71,9 @@ def take_image(
         if not found.ok or found.value is None:
             return found, None
         step_s, rows = manifest.dt_s / spec.steps, (manifest.horizon + 1) * spec.steps
-        column = on_horizon(spec.name, found.value, spec.unit, time_s, step_s, rows, memory)
+        column = on_horizon(
+            spec.name, found.value, spec.unit, time_s, step_s, rows, memory, lambda v: not judge(v, spec).refused
+        )
         return _judged(found, column, spec, flat=site.inputs[spec.name].flat)
 
     first = {spec.name: ahead(spec, samples[spec.name]) for spec in heard}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -74,8 +75,12 @@ def sample(spec: SignalSpec, arrival: Arrival | None, convert: Conversion, max_a
     age = now_s - arrival.monotonic_s
     if isinstance(arrival.value, Profile):
         profile = arrival.value if convert == IDENTITY else arrival.value.converted(convert)
+        if not all(map(math.isfinite, profile.values)):
+            return Sample(spec.name, None, age, Validity.MALFORMED, "a number too large")
         return Sample(spec.name, profile, age, Validity.OK, arrival.problem)
     value = convert(arrival.value)
+    if not math.isfinite(value):
+        return Sample(spec.name, None, age, Validity.MALFORMED, "a number too large")
     if age > max_age_s:
         return Sample(spec.name, value, age, Validity.STALE, arrival.problem or f"older than {max_age_s:g} s")
     judged = judge(value, spec)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runtime.config import SiteFile
 from runtime.errors import NisseError
-from runtime.files import UnfitFileError, read_text
+from runtime.files import UnfitFileError, read_text, replace_at_once
 
 DEFAULT_DIRECTORY = Path("/run/nisse")
 MAX_BYTES = 8 << 20
@@ -40,15 +39,9 @@ def status_path(site: SiteFile) -> Path:
 def write_status(path: Path, status: Status) -> None:
     """Replace the file as a whole: a reader sees the old one or the new one. Raises OSError."""
     document = {"site": status.site, "written_s": status.written_s, "state": status.state, "plan": status.plan}
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_text(json.dumps(document, separators=(",", ":"), allow_nan=False) + "\n", encoding="utf-8")
-        # It holds no secret, and whoever asks is not the service's user.
-        partial.chmod(0o644)
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
+    text = json.dumps(document, separators=(",", ":"), allow_nan=False) + "\n"
+    # It holds no secret, and whoever asks is not the service's user.
+    replace_at_once(path, text.encode(), mode=0o644)
 
 
 def read_status(path: Path) -> Status:

@@ -122,7 +122,10 @@ class Surface:
         if self._server is not None:
             self._server.stop()
         if self.places.status_file is not None:
-            self.places.status_file.unlink(missing_ok=True)
+            try:
+                self.places.status_file.unlink(missing_ok=True)
+            except OSError as error:
+                log.warning("%s: %s; it stays", self.places.status_file, error.strerror)
 
     def _introduce(self, mqtt: MqttLink, bundle: Bundle) -> None:
         """To Home Assistant, once per bundle: another one may have other signals."""

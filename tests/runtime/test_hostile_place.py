@@ -70,6 +70,24 @@ def test_control_goes_on_with_the_bundle_that_it_had(
     assert bench.stop() == 0
 
 
+def test_what_stands_where_the_status_file_belongs_stops_nothing(
+    start: Callable[..., Running], tank: Tank, ears: Ears, tmp_path: Path
+) -> None:
+    """A folder that cannot be replaced, a FIFO where it is prepared: cycles go on, and the end is one in order."""
+    place = tmp_path / "run" / "tank.json"
+    place.parent.mkdir()
+    forecast(ears)
+    daemon = start(0.5, "--status-file", str(place))
+    ears.wait_for("nisse/tank/state", level_is("mpc"))
+    for there, kind in ((place.with_name(".tank.json.partial"), "fifo"), (place, "folder with a fifo")):
+        put(there, kind, b"")
+        heard = len(ears.heard["nisse/tank/state"])
+        ears.wait_for("nisse/tank/state", lambda _, heard=heard: len(ears.heard["nisse/tank/state"]) > heard + 2)  # type: ignore[misc]
+    code, errors = daemon.end()
+    assert code == 0 and "Traceback" not in errors and "it stays" in errors
+    assert ears.wait_for("nisse/tank/availability", lambda m: m == b"offline")
+
+
 def test_a_first_bundle_that_is_spoilt_before_its_trial_ends_is_still_there(
     start_bench: Callable[..., Bench], tank: Tank, bundle_directory: Path, tmp_path: Path, key: SigningKey
 ) -> None:

@@ -93,6 +93,30 @@ def test_an_odd_price_is_a_price(odd: float, start_bench: StartBench, priced: Ta
     assert bench.stop() == 0
 
 
+def test_a_forecast_that_was_not_believed_is_not_remembered(start_bench: StartBench, priced: Tank, ears: Ears) -> None:
+    """A day in a wrong unit is no yesterday: the forecast after it would be refused for that."""
+    bench = start_bench()
+    ears.say("plant/demand", minutes(bench, [310.0] * 1440))
+    assert seen(bench.cycle(), "demand")[0] == "out_of_range"
+    bench.time_s += 86400.0 - 10 * CYCLE_S
+    ears.say("plant/demand", minutes(bench, [0.3] * 3))
+    event = bench.cycle()
+    assert seen(event, "demand") == ("ok", 0.3) and event["level"] == "mpc"
+    assert bench.stop() == 0
+
+
+@pytest.mark.parametrize("payload", ["1e308", '{"start": 1700000040, "step_s": 600, "values": [1e308, 1, -1e308, 1]}'])
+def test_a_number_that_is_too_large_in_another_unit(
+    start_bench: StartBench, tank: Tank, ears: Ears, payload: str
+) -> None:
+    change(tank, 'pointer = "/values"\nunit = "W"', 'unit = "MW"')
+    bench = start_bench()
+    ears.say("plant/demand", payload)
+    event = bench.cycle()
+    assert seen(event, "demand") == ("malformed", None) and event["level"] == "rule"
+    assert bench.stop() == 0
+
+
 def test_a_forecast_lasts_as_long_as_it_covers_and_its_end_is_said(
     start_bench: StartBench, priced: Tank, ears: Ears
 ) -> None:
