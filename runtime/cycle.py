@@ -128,6 +128,7 @@ class ControlLoop:
 
         One that skips the shadow must solve what has arrived by now. Returns why it is refused, or an empty string.
         """
+        newcomer.follow(self.policy)
         if shadow_cycles == 0 and trial_cycles > 0:
             seen = newcomer.observe(self._read(), self._clock.wall(), self._clock.monotonic(), self._last_action)
             decision = newcomer.decide(seen)

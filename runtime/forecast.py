@@ -8,7 +8,7 @@ is known; where none is, the last value before.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 
@@ -79,6 +79,14 @@ class Memory:
     def recall(self, name: str, time_s: float, value: float) -> None:
         """What held at a time, from a log."""
         self._known.setdefault(name, {})[self._index(time_s)] = value
+
+    def inherit(self, other: Memory, names: Iterable[str]) -> None:
+        """What another memory knows of these, which are in the same unit there."""
+        for name in names:
+            for index, value in other._known.get(name, {}).items():
+                first = math.ceil(index * other.dt_s / self.dt_s - 1e-9)
+                for own in range(first, max(first + 1, math.ceil((index + 1) * other.dt_s / self.dt_s - 1e-9))):
+                    self._known.setdefault(name, {})[own] = value
 
     def day_before(self, name: str, time_s: float) -> float | None:
         """What held at the same time by the clock on the last day of which that is known."""

@@ -76,6 +76,12 @@ class Policy:
         """How often it decides, under the site file of now."""
         return self.site.rhythm(self.bundle.manifest.decide_every_s)
 
+    def follow(self, other: Policy) -> None:
+        """Know of the forecasts what another policy knows: they are those of the site, whichever bundle is in force."""
+        units = {spec.name: spec.unit for spec in other.bundle.manifest.forecasts}
+        same = [spec.name for spec in self.bundle.manifest.forecasts if units.get(spec.name) == spec.unit]
+        self.memory.inherit(other.memory, same)
+
     def observe(
         self, arrivals: Mapping[str, Arrival], time_s: float, monotonic_s: float, last_action: Vector | None
     ) -> Observation:

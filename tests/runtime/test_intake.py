@@ -17,13 +17,14 @@ from test_input_policies import change, seen
 from tiny_site import CYCLE_S, LEVEL_REGISTER, START_S, Bench, Ears, Tank, tiny_manifest
 
 from hil.broker import Broker
-from runtime.bundle import LIBRARY, SignalSpec, write_bundle
+from runtime.bundle import LIBRARY, SignalSpec, open_bundle, write_bundle
 from runtime.clock import LockstepClock
 from runtime.config import MqttSection
 from runtime.keys import SigningKey
 from runtime.links.mqtt import CLOCK_SKEW_S, MqttLink, Subscription
 from runtime.payload import parse_time
 from runtime.signals import Arrival
+from runtime.theta_update import write_update
 
 StartBench = Callable[..., Bench]
 LEVEL_BY_MQTT = 'source = "mqtt"\ntopic = "plant/level"\npointer = "/level"\n'
@@ -102,6 +103,28 @@ def test_a_forecast_that_was_not_believed_is_not_remembered(start_bench: StartBe
     ears.say("plant/demand", minutes(bench, [0.3] * 3))
     event = bench.cycle()
     assert seen(event, "demand") == ("ok", 0.3) and event["level"] == "mpc"
+    assert bench.stop() == 0
+
+
+def test_a_new_theta_knows_the_forecasts_of_yesterday(
+    start_bench: StartBench, priced: Tank, ears: Ears, tmp_path: Path, key: SigningKey
+) -> None:
+    """Late in the day a fifth of the horizon is said; the rest is yesterday's, whichever theta is in force."""
+    bundle = open_bundle(tmp_path / "priced", [key.public])
+    bench = start_bench()
+    ears.say("plant/demand", minutes(bench, [0.3] * 1440))
+    assert bench.cycle()["level"] == "mpc"
+    bench.time_s += 86400.0 - CYCLE_S
+
+    def late() -> str:
+        ears.say("plant/demand", minutes(bench, [0.2]))
+        return str(bench.cycle()["level"])
+
+    assert late() == "mpc"
+    write_update(tmp_path / "priced.theta", bundle, {"gain": 1.5}, key)
+    ears.say("nisse/tank/request/reload", "")
+    assert [late() for _ in range(4)] == ["mpc"] * 4
+    assert json.loads(ears.wait_for("nisse/tank/response/reload"))["status"] == "ok"
     assert bench.stop() == 0
 
 
