@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -194,6 +195,31 @@ def test_a_clock_that_jumps_back_breaks_the_history_and_no_more(good: HouseLog, 
     assert [(f.first_row, "jumped back by 2.0" in str(f)) for f in clock] == [(1002, True)]
     assert usable_rows(log) == usable_rows(good) - 12
     assert np.isfinite(log.table).all(1).sum() == len(good)
+
+
+def test_a_late_row_is_left_out_and_nothing_else(good: HouseLog, tmp_path: Path) -> None:
+    text = lines(good)
+    text.insert(1500, text[300])
+    late = load_house_log(saved(tmp_path, text))
+    assert [(f.kind, f.first_row) for f in late.faults] == [("late", 1501)]
+    np.testing.assert_allclose(late.table, good.table, atol=1e-3)
+
+
+@pytest.mark.parametrize("daily", [False, True])
+def test_energies_in_the_place_of_powers_are_recognised(good: HouseLog, tmp_path: Path, daily: bool) -> None:
+    energy = np.vstack([np.zeros(4), np.cumsum(good.inputs[:, 1:] / 12.0, axis=0)[:-1]])
+    energy = energy - np.repeat(energy[::288], 288, axis=0) if daily else energy + 812.0
+    counted = replace(good, inputs=np.column_stack([good.inputs[:, 0], energy]))
+    path, powers = saved(tmp_path, lines(counted)), log_columns()[5:]
+    with pytest.raises(LogError, match=r"counted up for .*--counters power1_kw power2_kw power3_kw power4_kw"):
+        load_house_log(path, counters=())
+    with pytest.raises(LogError, match="log powers in kW"):
+        load_house_log(path)
+    log = load_house_log(path, counters=powers)
+    there = np.isfinite(log.table).all(1)
+    assert there.sum() >= len(good) - (DAYS if daily else 1)
+    # Energies are written to a Wh: 12 W over five minutes.
+    np.testing.assert_allclose(log.table[there], good.table[there], atol=0.013)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ SYSTEMS: dict[str, str] = {
 }
 
 OWN_OPTIONS: dict[str, tuple[str, ...]] = {
-    "battery": ("capacity_kwh", "counters", "timezone"),
+    "battery": ("capacity_kwh", "timezone"),
     "house": ("days", "plot", "no_constant", "force"),
 }
 
@@ -34,6 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--system", choices=sorted(SYSTEMS), default="battery", help="(default: %(default)s)")
     parser.add_argument("--log", type=Path, metavar="FILE.csv", help="the log; without it, one is simulated")
+    parser.add_argument(
+        "--counters",
+        nargs="+",
+        default=(),
+        metavar="COLUMN",
+        help="columns of powers that count energy in kWh, for life or for the day: their differences are taken",
+    )
     parser.add_argument("--output", type=output_path, metavar="FILE", help="write the fitted parameters here")
     parser.add_argument("--seed", type=seed_number, default=0, help="of the simulated log (default: %(default)s)")
     parser.add_argument("--json", type=output_path, metavar="PATH", help="write the result for machines")

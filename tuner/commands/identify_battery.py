@@ -20,7 +20,7 @@ from tuner.commands.battery_data import usable
 from tuner.commands.faults_table import faults_table
 from tuner.commands.output import write_json
 from tuner.identify.battery import IDENTIFICATION_DAYS, BatteryFit, fit_battery, simulate_log
-from tuner.identify.battery_log import POWERS, BatteryLog, load_battery_log
+from tuner.identify.battery_log import BatteryLog, load_battery_log
 
 MAX_CAPACITY_KWH = 2000.0
 """Above, the number is in Wh."""
@@ -33,14 +33,6 @@ def add_arguments(group: argparse._ArgumentGroup) -> None:
         default=BatterySpec().capacity_kwh,
         metavar="KWH",
         help="(default: %(default)g)",
-    )
-    group.add_argument(
-        "--counters",
-        nargs="+",
-        default=(),
-        choices=POWERS,
-        metavar="COLUMN",
-        help="columns that count energy in kWh, for life or for the day: their differences are taken",
     )
     group.add_argument(
         "--timezone", type=usable(zone_named), metavar="ZONE", help="of times without UTC offset, as Europe/Oslo"

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     waiting = Console(stderr=True)
     if args.log is not None:
         with waiting.status(f"reading {args.log}"):
-            log = load_house_log(args.log)
+            log = load_house_log(args.log, counters=args.counters)
     else:
         log = simulated_log(args.seed, args.days)
     with waiting.status("fitting and judging the model"):

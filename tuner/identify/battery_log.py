@@ -27,7 +27,8 @@ from tuner.identify.cleaning import (
     stuck_rows,
     watt_rows,
 )
-from tuner.identify.log_grid import Array, Fault, LogError, LogTable, Mask, faults_of, read_log, runs
+from tuner.identify.counters import powers_of
+from tuner.identify.log_grid import Array, Fault, LogError, LogTable, Mask, read_log, runs
 
 LOG_COLUMNS = ("soc", "charge_kw", "discharge_kw", "net_load_kw", "net_load_forecast_kw")
 POWERS = LOG_COLUMNS[1:]
@@ -44,8 +45,6 @@ MANY_LEAPS = 0.2
 """Of the samples."""
 STUCK_ENERGY = 0.15
 """Of the capacity, through the battery while its state of charge stands still."""
-FALLS_PER_DAY = 2.0
-"""As often a daily counter is reset at most; a power falls at every other step."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,23 +69,15 @@ def load_battery_log(
     `counters` are columns that hold energies in kWh, counted up for life or for the day.
     """
     path, spec = Path(path), spec or BatterySpec()
-    unknown = [name for name in counters if name not in POWERS]
-    if unknown:
-        raise LogError(f"{path}: {unknown[0]!r} is no power of a battery log; counters may be {', '.join(POWERS)}")
     log = read_log(path, LOG_COLUMNS, ("soc", *counters), zone=zone)
-    table, faults = log.table.copy(), list(log.faults)
-    _refuse_counters(log, [name for name in POWERS if name not in counters], str(path))
-    for column, name in enumerate(LOG_COLUMNS):
-        if name in counters:
-            table[:, column], reset = _differences(table[:, column], log.dt_s)
-            faults += faults_of("counter", name, reset, log.row, "the counter went back, or was not read")
+    table, counted = powers_of(log, LOG_COLUMNS, POWERS, counters, str(path))
     table, found = cleaned(
         table, LOG_COLUMNS, log.row, lambda values, signal: _suspects(values, signal, table, log, spec, str(path))
     )
     start = datetime.fromtimestamp(log.start_s, zone or _written_offset(path))
     start = start.astimezone(timezone(start.utcoffset() or timedelta()))
     series = TimeSeries(start, log.dt_s, dict(zip(LOG_COLUMNS, table.T, strict=True)), (), str(path), log.row)
-    return BatteryLog(series, by_row([*faults, *found]), share_missing(table, LOG_COLUMNS))
+    return BatteryLog(series, by_row([*log.faults, *counted, *found]), share_missing(table, LOG_COLUMNS))
 
 
 def _written_offset(path: Path) -> tzinfo:
@@ -179,36 +170,3 @@ def _stuck_soc(soc: Array, throughput: Array) -> Mask:
         if throughput[a - 1 : b - 1].sum() > STUCK_ENERGY:
             bad[a:b] = True
     return bad
-
-
-def _refuse_counters(log: LogTable, powers: Sequence[str], source: str) -> None:
-    """All powers that are energies at once, so that one answer mends them all. Raises LogError."""
-    found = {name: _counted(log.table[:, LOG_COLUMNS.index(name)], log.dt_s) for name in powers}
-    counted = {name: up for name, up in found.items() if up is not None}
-    if not counted:
-        return
-    names = ", ".join(f"{name!r} (counted up for {up})" for name, up in counted.items())
-    raise LogError(
-        f"{source}: hardly ever falling, so an energy and not a power: column {names}; "
-        f"take the differences with --counters {' '.join(counted)} (in kWh), or log powers"
-    )
-
-
-def _counted(values: Array, dt_s: float) -> str | None:
-    """`life` or `the day` of a column that hardly ever falls, over days: it falls once a day, or not at all."""
-    present = values[np.isfinite(values)]
-    changes = np.diff(present)
-    days = len(present) * dt_s / DAY_S
-    rises, falls = int((changes > 0).sum()), int((changes < 0).sum())
-    # Many small steps up make the whole height: a counter. A power that rises to a peak and falls at once is none.
-    if days < 1.0 or rises < 10 * max(falls, 1) or falls > FALLS_PER_DAY * days:
-        return None
-    return "life" if falls == 0 else "the day"
-
-
-def _differences(energy: Array, dt_s: float) -> tuple[Array, Mask]:
-    """Mean powers (T,) in kW over the steps between readings in kWh (T,), and where the counter went back."""
-    change = np.append(np.diff(energy), np.nan)
-    with np.errstate(invalid="ignore"):
-        reset = change < 0.0
-    return np.where(reset, np.nan, change) * 3600.0 / dt_s, reset

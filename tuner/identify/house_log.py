@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from systems.house.plant import PhysicalHouse
 from systems.house.rules import Rule
+from tuner.identify.counters import powers_of
 from tuner.identify.log_grid import Fault, read_log
 
 Array = NDArray[np.float64]
@@ -80,11 +81,18 @@ def from_table(
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 
-def load_house_log(path: Path, *, rooms: int = ROOMS, time_column: str = "time") -> HouseLog:
-    """Raises SeriesError for a file that is not the format, LogError for one too coarse to grid."""
+def load_house_log(
+    path: Path, *, rooms: int = ROOMS, time_column: str = "time", counters: Sequence[str] | None = None
+) -> HouseLog:
+    """Raises SeriesError for a file that is not the format, LogError for one too coarse to grid, or with energies.
+
+    `counters` are columns of powers that hold energies in kWh; None where the user has no way to name them.
+    """
     columns = log_columns(rooms)
-    log = read_log(path, columns, columns[: 1 + rooms], dt_s=DT_S, time_column=time_column)
-    return from_table(log.table, log.start_s, log.row, log.faults, str(path))
+    readings, powers = columns[: 1 + rooms], columns[1 + rooms :]
+    log = read_log(path, columns, (*readings, *(counters or ())), dt_s=DT_S, time_column=time_column)
+    table, counted = powers_of(log, columns, powers, counters, str(path))
+    return from_table(table, log.start_s, log.row, (*log.faults, *counted), str(path))
 
 
 # -- writing and simulating --------------------------------------------------------------------------------------------

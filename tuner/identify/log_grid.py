@@ -152,7 +152,7 @@ def _is_dst_change(local_s: float, jump_s: float) -> bool:
 def _straighten(
     time_s: Array, table: Array, row: NDArray[np.int64], dt_s: float, *, naive: bool
 ) -> tuple[Array, Array, NDArray[np.int64], list[Fault]]:
-    """Ascending times: repeated rows dropped, and the rows after a backward jump set behind a break.
+    """Ascending times: repeated rows and late ones dropped, and the rows after a backward jump set behind a break.
 
     A jump forward leaves a gap, which is break enough; only daylight saving is named, as the gap is not one in time.
     """
@@ -164,6 +164,9 @@ def _straighten(
         jump = now - last - step
         if now == last:
             faults.append(Fault("duplicate", "time", place, place, 1, "the time of the row before once more; left out"))
+            continue
+        if now < last and k + 1 < len(time_s) and time_s[k + 1] > last:
+            faults.append(Fault("late", "time", place, place, 1, "a row that comes after a later one; left out"))
             continue
         if now < last:
             dst = naive and _is_dst_change(now, jump)
