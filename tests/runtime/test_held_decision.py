@@ -375,10 +375,13 @@ def test_on_the_wall_clock_decisions_are_on_the_grid(
     _, errors = start(1.0, "--cycles", str(cycles)).process.communicate(timeout=60.0)
     with contextlib.closing(sqlite3.connect(tmp_path / "nisse.db")) as db:
         rows = db.execute("SELECT time_s, level, details FROM transition ORDER BY id").fetchall()
-    assert [level for _, level, _ in rows] == ["mpc"] * cycles, errors
-    decisions = [json.loads(details)["decision"] for _, _, details in rows]
-    # A cycle comes a moment after its point, or, on a clock that is slewed, before it.
-    cells = [(time_s + 0.25) // every_s for time_s, _, _ in rows]
-    assert [not d["held"] for d in decisions] == [True, *(a != b for a, b in pairwise(cells))]
-    assert all((d["made_s"] + 0.25) // every_s == cell for d, cell in zip(decisions, cells, strict=True))
-    assert len(set(cells)) >= 3
+    assert len(rows) == cycles, errors
+    # A cycle comes a moment after its point, or, on a clock that is slewed, before it. One that a busy computer made
+    # late at something has a lower level, holds nothing, and is followed by a decision.
+    seen = [((time_s + 0.25) // every_s, level, json.loads(details)["decision"]) for time_s, level, details in rows]
+    first, *_ = decided_on = [one for one in seen if one[1] == "mpc"]
+    assert not first[2]["held"]
+    pairs = [(before, after) for before, after in pairwise(seen) if after[1] == "mpc"]
+    assert all(after[2]["held"] == (before[1] == "mpc" and before[0] == after[0]) for before, after in pairs), seen
+    assert all((decision["made_s"] + 0.25) // every_s == cell for cell, _, decision in decided_on)
+    assert len({cell for cell, _, _ in seen}) >= 3
