@@ -133,14 +133,16 @@ def workplace(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Shell:
 
 @pytest.mark.slow
 def test_installing_and_the_first_steps_run_as_written(workplace: Shell) -> None:
-    """What takes seconds; that the options of the rest exist is held by tests/nisse/test_commands_named.py."""
+    """All but what compiles for another architecture; the options of the rest: tests/nisse/test_commands_named.py."""
     (_, commands) = blocks("Your own battery")
-    quick = [command for command in commands if command.split()[1] in {"example", "identify", "key"}]
-    assert len(quick) == 3
-    for command in quick:
-        workplace.run(command)
-    for file in ("log.csv", "prices.csv", "fitted.json", "signing.pem"):
+    first = [c for c in commands if c.split()[1] in {"example", "identify", "tune", "evaluate", "key"}]
+    assert len(first) == 5
+    said = {command.split()[1]: workplace.run(command) for command in first}
+    for file in ("log.csv", "prices.csv", "fitted.json", "theta.json", "verdict.html", "signing.pem"):
         assert (workplace.folder / file).stat().st_size > 0
+    provenance = json.loads((workplace.folder / "theta.json").read_text())["provenance"]
+    assert provenance["started_from"] == "fitted.json"
+    assert "data-fitted MPC" in said["evaluate"]
 
 
 @pytest.fixture
