@@ -76,7 +76,7 @@ def measure(problems: int, seed: int = 0) -> dict[str, float]:
                 times.setdefault(name, []).append(seconds)
             iterations.append(solution.iterations)
             direct_iterations.append(plain.iterations)
-            distances.append(float(np.abs(plain.u0[: problem.na] - solution.action).max()) if plain.solved else np.inf)
+            distances.append(float(np.abs(plain.u0[: problem.na] - solution.action).max()) if plain.solved else np.nan)
     result = {f"{name}_ms": 1e3 * float(np.median(seconds)) for name, seconds in times.items()}
     result["iterations_mean"] = float(np.mean(iterations))
     result["hpipm_iterations_mean"] = float(np.mean(direct_iterations))
@@ -84,7 +84,8 @@ def measure(problems: int, seed: int = 0) -> dict[str, float]:
     result["solve_over_hpipm"] = result["solve_ms"] / result["hpipm_ms"]
     result["solve_over_hpipm_condensed"] = result["solve_ms"] / result["hpipm_condensed_ms"]
     result["differentiate_over_solve"] = result["differentiate_ms"] / result["solve_ms"]
-    result["first_move_from_hpipm_kw"] = max(distances)
+    result["first_move_from_hpipm_kw"] = float(np.nanmax(distances))
+    result["not_solved_by_hpipm"] = float(np.isnan(distances).sum())
     return result
 
 
