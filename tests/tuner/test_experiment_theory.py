@@ -82,7 +82,11 @@ def test_equivalence_is_reproducible_with_seed_0(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "option", "value"),
-    [("equivalence", "--seed", "-1"), ("battery-case1", "--grid", "0"), ("battery-case1", "--noise-nodes", "0")],
+    [
+        ("equivalence", "--seed", "-1"),
+        ("equivalence", "--discount", "1.2"),
+        ("battery-case1", "--noise-nodes", "0"),
+    ],
 )
 def test_a_number_that_cannot_be_is_a_mistake_in_usage(
     capsys: pytest.CaptureFixture[str], name: str, option: str, value: str
@@ -117,7 +121,7 @@ def test_equivalence_of_ones_own_arrays(tmp_path: Path) -> None:
         (["optimal-model", "--delta", "-9", "--grid", "80"], 65, "Delta = -9"),
         (["battery-case1", "--leaving", "softly"], 2, "--leaving softly"),
         (["battery-case1", "--leaving", "penalty=-1"], 2, "penalty=-1"),
-        (["equivalence", "--discount", "1.2"], 65, "got 1.2"),
+        (["battery-case1", "--grid", "0"], 2, "--grid 0"),
         (["equivalence", "--problem", "absent.npz"], 65, "absent.npz"),
     ],
 )
