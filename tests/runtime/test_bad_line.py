@@ -33,9 +33,9 @@ def test_no_cycle_is_blocked_and_control_comes_back(start: Callable[..., Running
         while (passed_s := time.monotonic() - begun) < TROUBLE_S or len(ears.heard.get(STATE, [])) < CYCLES:
             assert passed_s < HANG_S, kind
             time.sleep(0.02)
-        ears.wait_for(STATE, lambda said: json.loads(said)["level"] != "mpc", HANG_S)
-        said = json.loads(ears.heard[STATE][-1])
-        assert said["level"] != "mpc" and said["inputs"]["level"]["problem"], kind
+        # A device that is only slow is believed now and then: what came late counts when it comes.
+        said = json.loads(ears.wait_for(STATE, lambda message: json.loads(message)["level"] != "mpc", HANG_S))
+        assert said["inputs"]["level"]["problem"], kind
         tank.device.answer = "normal"
         ears.wait_for(STATE, level_is("mpc"), 60.0)
     code, errors = daemon.end()
