@@ -34,6 +34,13 @@ class Battery(Nameplate):
     """Cost of a kWh in plus a kWh out, in the currency of the house."""
 
 
+def soc_limit(signal: str, soc_min: float, soc_max: float, largest_step: float) -> dict[str, Any]:
+    """What the safety filter keeps of a battery, as plain data; largest_step: of the soc, in one decision."""
+    error = largest_step * EFFICIENCY_ERROR + MEASUREMENT_ERROR
+    lowest, highest = soc_min * (1 - RESERVE), soc_max + (1.0 - soc_max) * RESERVE
+    return {"name": signal, "lower": lowest, "upper": highest, "disturbance": [-error, error]}
+
+
 def battery_block(house: House, battery: Battery) -> Block:
     """soc+ = soc + h / capacity (eta_c charge - discharge / eta_d) over a stage of h hours.
 
@@ -94,10 +101,8 @@ def battery_block(house: House, battery: Battery) -> Block:
         return ca.vertcat(price_scales(forecasts, soc), soc)
 
     def limits(theta: Mapping[str, float]) -> tuple[dict[str, Any], ...]:
-        step = hours / battery.capacity_kwh * max(battery.max_charge_kw, battery.max_discharge_kw)
-        error = step * EFFICIENCY_ERROR + MEASUREMENT_ERROR
-        lowest, highest = battery.soc_min * (1 - RESERVE), battery.soc_max + (1.0 - battery.soc_max) * RESERVE
-        return ({"name": f"{name}_soc", "lower": lowest, "upper": highest, "disturbance": [-error, error]},)
+        largest = hours / battery.capacity_kwh * max(battery.max_charge_kw, battery.max_discharge_kw)
+        return (soc_limit(f"{name}_soc", battery.soc_min, battery.soc_max, largest),)
 
     return Block(
         asset=name,
