@@ -130,7 +130,7 @@ def _entries(file: PlainFile, shown: Path) -> Iterator[tuple[str, int, Iterator[
     Raises BundleMalformedError and BundleTamperedError, the latter also at the very end, where the CRC is.
     """
     take = _unzipped(file, shown)
-    total = count = 0
+    total = count = at = 0
     while (header := take(_BLOCK)) != bytes(_BLOCK):
         name, size = _parsed(header, shown)
         total, count = total + size, count + 1
@@ -152,8 +152,10 @@ def _entries(file: PlainFile, shown: Path) -> Iterator[tuple[str, int, Iterator[
             pass
         if any(take(-size % _BLOCK)):
             raise BundleTamperedError(f"{shown}: damaged (padding of {name}); copy the bundle again from its builder")
-    # The end of a tar: zeros up to a full record.
-    if any(take(-1)):
+        at += _BLOCK + size + -size % _BLOCK
+    # The end of a tar: two blocks of zeros, the first of which is taken, and zeros up to a full record.
+    at += 2 * _BLOCK
+    if any(take(_BLOCK + -at % tarfile.RECORDSIZE)) or take(-1):
         raise BundleTamperedError(f"{shown}: damaged (more after its end); copy the bundle again from its builder")
 
 
@@ -172,9 +174,9 @@ def _parsed(header: bytes, shown: Path) -> tuple[str, int]:
 
 
 def _unzipped(file: PlainFile, shown: Path) -> Callable[[int], bytes]:
-    """take(n): exactly n bytes of the unpacked stream; take(-1): up to one record to its end, CRC and all.
+    """take(n): exactly n bytes of the unpacked stream; take(-1): nothing, for here it ends, CRC and all.
 
-    Raises BundleTamperedError when there is less, or when the file does not end with the stream.
+    Raises BundleTamperedError when there is less, or when the file or the stream goes on where it should end.
     """
     file.rewind()
     if file.read(len(GZIP_HEADER)) != GZIP_HEADER:
@@ -197,16 +199,16 @@ def _unzipped(file: PlainFile, shown: Path) -> Callable[[int], bytes]:
 
     def take(count: int) -> bytes:
         try:
-            wanted = tarfile.RECORDSIZE if count < 0 else count
+            wanted = abs(count)
             while len(buffer) < wanted and more(max(_BLOCK, wanted - len(buffer))):
                 pass
-            if count < 0 and (len(buffer) >= wanted or not inflate.eof or inflate.unused_data or file.read(1)):
+            if count < 0 and (buffer or not inflate.eof or inflate.unused_data or file.read(1)):
                 raise EOFError("more after its end")
         except (EOFError, OSError, zlib.error) as error:
             raise BundleTamperedError(f"{shown}: damaged ({error}); copy the bundle again from its builder") from error
         if count >= 0 and len(buffer) < count:
             raise BundleTamperedError(f"{shown}: damaged (it ends too early); copy the bundle again from its builder")
-        taken = bytes(buffer) if count < 0 else bytes(buffer[:count])
+        taken = bytes(buffer[: max(count, 0)])
         del buffer[: len(taken)]
         return taken
 

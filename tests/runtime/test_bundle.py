@@ -57,6 +57,15 @@ def test_round_trip_as_directory_and_as_packed_file(tmp_path: Path, directory: P
     assert pack(directory, tmp_path / "again.nisse").read_bytes() == packed.read_bytes()
 
 
+def test_a_packed_bundle_may_end_anywhere_in_a_record(tmp_path: Path, key: SigningKey) -> None:
+    """A tar ends with zeros up to a full record: from 512 to 10,240 bytes of them follow the first block."""
+    for blocks in range(21):
+        files = {f"lib/{ARCH}/{LIBRARY}": b"\x7fELF not really", "src/more": bytes(512 * blocks)}
+        directory = write_bundle(tmp_path / f"{blocks}", MANIFEST, files, {"gain": 0.5}, {"passed": True}, key)
+        packed = pack(directory, tmp_path / f"{blocks}.nisse")
+        check(open_bundle(packed, [key.public], unpack_dir=tmp_path / "cache"), key)
+
+
 def test_every_file_is_covered_by_the_signature(directory: Path, key: SigningKey) -> None:
     for file in sorted(path for path in directory.rglob("*") if path.is_file()):
         good = file.read_bytes()
