@@ -17,8 +17,11 @@ from pydantic import BaseModel, ConfigDict
 from systems.names import AssetName
 
 if TYPE_CHECKING:
+    from systems.asset_plant import AssetPlant
     from systems.block import Block
     from systems.house_file import House
+    from systems.world import Column
+    from systems.world.generate import Surroundings
 
 Location = tuple[str | int, ...]
 
@@ -55,6 +58,8 @@ class AssetKind:
 
     blocks(house, fits) -> what these assets give to the problem, in the order of the house; `fits` holds what a log has
     taught, by table. rank: blocks of a lower rank come first. mistakes(house): what one table alone cannot know.
+    plants(house, fits) -> what really happens to these assets, in the order of their blocks. world(house, surroundings)
+    -> the columns that they need of the world, by name.
     """
 
     table: str
@@ -63,6 +68,8 @@ class AssetKind:
     blocks: Callable[[House, Mapping[str, Any]], tuple[Block, ...]] = lambda house, fits: ()
     portrait: Callable[[House, Any], Portrait] | None = None
     mistakes: Callable[[House], Iterable[Mistake]] = lambda house: ()
+    plants: Callable[[House, Mapping[str, Any]], tuple[AssetPlant, ...]] = lambda house, fits: ()
+    world: Callable[[House, Surroundings], Mapping[str, Column]] = lambda house, surroundings: {}
     many: bool = True
     """An array of tables, [[battery]]; else a single one, [meter], that may be left out."""
 

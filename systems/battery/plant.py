@@ -125,7 +125,7 @@ class BatteryPlant(gymnasium.Env[NDArray[np.float64], NDArray[np.float64]]):
         k = self._step - self._start
         if k >= len(self._net):
             raise RuntimeError("the episode is over: call reset()")
-        power = self._limited_power(float(action[0]) - float(action[1]))
+        power = limited_power(self.physics, self._soc, float(action[0]) - float(action[1]), self._dt_h)
         cell_kw = cell_power(self.physics, power)
         self._soc = min(1.0, max(0.0, self._soc + self._dt_h * cell_kw / self.physics.battery.capacity_kwh))
         net = self._net[k]
@@ -190,21 +190,7 @@ class BatteryPlant(gymnasium.Env[NDArray[np.float64], NDArray[np.float64]]):
         return self._rows[steps]
 
     def _measured_soc(self) -> float:
-        resolution = self.physics.soc_resolution
-        return min(1.0, max(0.0, round(self._soc / resolution) * resolution)) if resolution > 0 else self._soc
-
-    def _limited_power(self, power_kw: float) -> float:
-        """AC power after nameplate, taper and what the cells can take or give within one step."""
-        spec, battery = self.physics, self.physics.battery
-        if abs(power_kw) < spec.active_above_kw:
-            return 0.0
-        if power_kw > 0.0:
-            limit = battery.max_charge_kw * _taper(spec, 1.0 - self._soc)
-            room_kw = (1.0 - self._soc) * battery.capacity_kwh / self._dt_h
-            return min(power_kw, limit, room_kw)
-        limit = battery.max_discharge_kw * _taper(spec, self._soc)
-        stored_kw = self._soc * battery.capacity_kwh / self._dt_h
-        return -min(-power_kw, limit, max(0.0, stored_kw - inverter_loss(spec, min(-power_kw, stored_kw))))
+        return reported_soc(self.physics, self._soc)
 
     def _observation(self) -> NDArray[np.float64]:
         k = min(self._step, len(self._buy) - 1)
@@ -225,6 +211,25 @@ def _taper(spec: PlantSpec, distance: float) -> float:
     if distance >= spec.taper_soc:
         return 1.0
     return spec.taper_floor + (1.0 - spec.taper_floor) * max(0.0, distance) / spec.taper_soc
+
+
+def reported_soc(spec: PlantSpec, soc: float) -> float:
+    """As the battery's own display rounds it."""
+    resolution = spec.soc_resolution
+    return min(1.0, max(0.0, round(soc / resolution) * resolution)) if resolution > 0 else soc
+
+
+def limited_power(spec: PlantSpec, soc: float, power_kw: float, hours: float) -> float:
+    """AC power after nameplate, taper and what the cells can take or give within a step of so many hours."""
+    battery = spec.battery
+    if abs(power_kw) < spec.active_above_kw:
+        return 0.0
+    if power_kw > 0.0:
+        limit = battery.max_charge_kw * _taper(spec, 1.0 - soc)
+        return min(power_kw, limit, (1.0 - soc) * battery.capacity_kwh / hours)
+    limit = battery.max_discharge_kw * _taper(spec, soc)
+    stored_kw = soc * battery.capacity_kwh / hours
+    return -min(-power_kw, limit, max(0.0, stored_kw - inverter_loss(spec, min(-power_kw, stored_kw))))
 
 
 def inverter_loss(spec: PlantSpec, ac_kw: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
+from datetime import UTC, datetime
 from pathlib import Path
 
 import casadi as ca
@@ -19,7 +20,9 @@ from systems.compose import compose
 from systems.house.arx import ArxModel, reference_model
 from systems.house.problem import house_problem
 from systems.house_file import SHIPPED, HouseFileError, load_house, parse_house
+from systems.plant import HousePlant
 from systems.problem import Problem
+from systems.world.generate import generated_world
 
 HOUSES = sorted(file.stem for file in SHIPPED.glob("*.toml"))
 Array = NDArray[np.float64]
@@ -180,6 +183,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from systems.asset_plant import AssetPlant, Flow
 from systems.assets import AssetKind, Nameplate, Portrait
 from systems.block import Block, Forecast, Inflow, Ports, Scope, Soft, Terms
 from systems.problem import Signal
@@ -204,10 +208,23 @@ def block(house: Any, pool: Pool) -> Block:
     )
 
 
+class PoolPlant(AssetPlant):
+    def __init__(self, house: Any, pool: Pool) -> None:
+        self.asset, self.actions, self.pool, self.run_h = pool.name, block(house, pool).actions, pool, 0.0
+
+    def draw(self, action: Any, now: Any) -> Flow:
+        self.run_h += action[0] / self.pool.power_kw * now.hours
+        return Flow(action[0])
+
+    def measured(self) -> dict[str, float]:
+        return {f"{self.asset}_run": self.run_h}
+
+
 KINDS = (
     AssetKind(
         "pool", Pool, 70, lambda house, fits: tuple(block(house, pool) for pool in house.of("pool")),
         lambda house, pool: Portrait(f"{pool.power_kw:g} kW", moved=(f"{pool.name}_power",)),
+        plants=lambda house, fits: tuple(PoolPlant(house, pool) for pool in house.of("pool")),
     ),
 )
 '''
@@ -219,9 +236,16 @@ def test_a_new_kind_of_asset_is_one_folder_and_nothing_else(tmp_path: Path, monk
     monkeypatch.setattr(systems.assets, "__path__", [*systems.assets.__path__, str(tmp_path)])
     text = (SHIPPED / "battery.toml").read_text() + '\n[[pool]]\nname = "pool"\npower_kw = 1.1\n'
     try:
-        problem = compose(parse_house(text))
+        house = parse_house(text)
+        problem = compose(house)
+        plant = HousePlant(house, generated_world(house, datetime(2024, 1, 1, tzinfo=UTC), 1.0))
     finally:
         sys.modules.pop("systems.assets.pool", None)
+    assert plant.actions == problem.actions
+    plant.reset(seed=0)
+    *_, info = plant.step([1.1 if action.name == "pool_power" else 0.0 for action in plant.actions])
+    assert info["grid_kw"] == pytest.approx(info["load_kw"] - info["roof_kw"] + 1.1)
+    assert plant.measured()["pool_run"] == house.grid.step_h
     assert "pool_power" in [a.name for a in problem.actions]
     assert_convex(problem)
     with pytest.raises(HouseFileError, match="unknown key 'pool'"):

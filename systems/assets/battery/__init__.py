@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from systems.asset_plant import AssetPlant
 from systems.assets import AssetKind, Mistake, Nameplate, Portrait
 from systems.block import Block, Inflow, Ports, Scope, Soft, Symbols, Terms
 from systems.house_file import House
@@ -153,4 +154,10 @@ def _blocks(house: House, fits: Mapping[str, Any]) -> tuple[Block, ...]:
     return tuple(battery_block(house, battery) for battery in house.of("battery"))
 
 
-KINDS = (AssetKind("battery", Battery, 30, _blocks, _portrait, _mistakes),)
+def _plants(house: House, fits: Mapping[str, Any]) -> tuple[AssetPlant, ...]:
+    from systems.assets.battery.plant import BatteryPlant
+
+    return tuple(BatteryPlant(battery, battery_block(house, battery)) for battery in house.of("battery"))
+
+
+KINDS = (AssetKind("battery", Battery, 30, _blocks, _portrait, _mistakes, _plants),)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from systems.asset_plant import AssetPlant
 from systems.assets import AssetKind, Mistake, Nameplate, Portrait
 from systems.block import Block, Inflow, Ports, Scope, Symbols, Terms
 from systems.house_file import Duration, House
@@ -167,4 +168,10 @@ def _blocks(house: House, fits: Mapping[str, Any]) -> tuple[Block, ...]:
     return tuple(heat_pump_block(house, pump) for pump in house.of("heat_pump"))
 
 
-KINDS = (AssetKind("heat_pump", HeatPump, 40, _blocks, _portrait, _mistakes),)
+def _plants(house: House, fits: Mapping[str, Any]) -> tuple[AssetPlant, ...]:
+    from systems.assets.heat_pump.plant import HeatPumpPlant
+
+    return tuple(HeatPumpPlant(house, pump, heat_pump_block(house, pump)) for pump in house.of("heat_pump"))
+
+
+KINDS = (AssetKind("heat_pump", HeatPump, 40, _blocks, _portrait, _mistakes, _plants),)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from systems.asset_plant import AssetPlant
 from systems.assets import AssetKind, Mistake, Nameplate, Portrait
 from systems.block import Block, Forecast, Ports
 from systems.house_file import House
 from systems.problem import Parameter
+
+if TYPE_CHECKING:
+    from systems.world import Column
+    from systems.world.generate import Surroundings
 
 
 class Load(Nameplate):
@@ -52,4 +57,16 @@ def _blocks(house: House, fits: Mapping[str, Any]) -> tuple[Block, ...]:
     return tuple(load_block(house, load) for load in house.of("load"))
 
 
-KINDS = (AssetKind("load", Load, 10, _blocks, _portrait, _mistakes, many=False),)
+def _plants(house: House, fits: Mapping[str, Any]) -> tuple[AssetPlant, ...]:
+    from systems.assets.load.plant import LoadPlant
+
+    return tuple(LoadPlant(load) for load in house.of("load"))
+
+
+def _world(house: House, around: Surroundings) -> Mapping[str, Column]:
+    from systems.assets.load.plant import load_columns
+
+    return {name: column for load in house.of("load") for name, column in load_columns(load, around).items()}
+
+
+KINDS = (AssetKind("load", Load, 10, _blocks, _portrait, _mistakes, _plants, _world, many=False),)

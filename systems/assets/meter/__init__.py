@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from systems.asset_plant import AssetPlant
 from systems.assets import AssetKind, Mistake, Nameplate, Portrait
 from systems.block import Block, Concave, Inflow, Scope, Soft, Symbols, Terms
 from systems.house_file import House
@@ -174,4 +175,11 @@ def _blocks(house: House, fits: Mapping[str, Any]) -> tuple[Block, ...]:
     return (bought_only(house) if meter is None else meter_block(house, meter),)
 
 
-KINDS = (AssetKind("meter", Meter, 90, _blocks, _portrait, _mistakes, many=False),)
+def _plants(house: House, fits: Mapping[str, Any]) -> tuple[AssetPlant, ...]:
+    from systems.assets.meter.plant import MeterPlant
+
+    meter = house.only("meter")
+    return (MeterPlant(meter is not None, None if meter is None else meter.capacity),)
+
+
+KINDS = (AssetKind("meter", Meter, 90, _blocks, _portrait, _mistakes, _plants, many=False),)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from systems.asset_plant import AssetPlant
 from systems.assets import AssetKind, Nameplate, Portrait
 from systems.block import Block, Forecast, Inflow, Ports, Scope, Terms
 from systems.house_file import House
 from systems.problem import Parameter, Signal
+
+if TYPE_CHECKING:
+    from systems.world import Column
+    from systems.world.generate import Surroundings
 
 CURTAILMENT_COST, CURTAILMENT_CURVATURE = 1e-4, 1e-4
 """Money per hour at full curtailment, and its curvature: nothing is given up where it makes no difference."""
@@ -74,4 +79,17 @@ def _blocks(house: House, fits: Mapping[str, Any]) -> tuple[Block, ...]:
     return tuple(pv_block(house, pv, forecast_name(house, pv)) for pv in house.of("pv"))
 
 
-KINDS = (AssetKind("pv", Pv, 20, _blocks, _portrait),)
+def _plants(house: House, fits: Mapping[str, Any]) -> tuple[AssetPlant, ...]:
+    from systems.assets.pv.plant import PvPlant
+
+    names = {pv.name: forecast_name(house, pv) for pv in house.of("pv")}
+    return tuple(PvPlant(pv, pv_block(house, pv, names[pv.name]), names[pv.name]) for pv in house.of("pv"))
+
+
+def _world(house: House, around: Surroundings) -> Mapping[str, Column]:
+    from systems.assets.pv.plant import pv_column
+
+    return {forecast_name(house, pv): pv_column(pv, around) for pv in house.of("pv")}
+
+
+KINDS = (AssetKind("pv", Pv, 20, _blocks, _portrait, plants=_plants, world=_world),)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from runtime.weekly import Weekly, WeeklyValue
+from systems.asset_plant import AssetPlant
 from systems.assets import AssetKind, Mistake, Nameplate, Portrait
 from systems.assets.heat_pump import tank_feeders
 from systems.block import Block, Forecast, Inflow, Scope, Soft, Terms
 from systems.house_file import House
 from systems.money import buy_forecast, price_scales
 from systems.problem import Parameter, Signal
+
+if TYPE_CHECKING:
+    from systems.world import Column
+    from systems.world.generate import Surroundings
 
 KWH_PER_LITRE_K = 4.186 / 3600.0
 TEMPERATURE_RANGE_C = (0.0, 95.0)
@@ -121,4 +126,17 @@ def _blocks(house: House, fits: Mapping[str, Any]) -> tuple[Block, ...]:
     return tuple(tank_block(house, tank) for tank in house.of("tank"))
 
 
-KINDS = (AssetKind("tank", Tank, 60, _blocks, _portrait, _mistakes),)
+def _plants(house: House, fits: Mapping[str, Any]) -> tuple[AssetPlant, ...]:
+    from systems.assets.tank.plant import TankPlant
+
+    return tuple(TankPlant(tank) for tank in house.of("tank"))
+
+
+def _world(house: House, around: Surroundings) -> Mapping[str, Column]:
+    from systems.assets.tank.plant import draw_columns
+
+    every = [draw_columns(tank, house.grid.hold_h, around, i) for i, tank in enumerate(house.of("tank"))]
+    return {name: column for columns in every for name, column in columns.items()}
+
+
+KINDS = (AssetKind("tank", Tank, 60, _blocks, _portrait, _mistakes, _plants, _world),)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from runtime.weekly import WEEKDAYS
+from systems.asset_plant import AssetPlant
 from systems.assets import AssetKind, Mistake, Portrait
 from systems.assets.heat_pump import heating_feeders
 from systems.assets.zone.nameplate import Building, Zone
@@ -51,7 +52,15 @@ def _blocks(house: House, fits: Mapping[str, Any]) -> tuple[Block, ...]:
     return (zones_block(house, fits.get("zone")),) if house.of("zone") else ()
 
 
+def _plants(house: House, fits: Mapping[str, Any]) -> tuple[AssetPlant, ...]:
+    from systems.assets.zone.plant import ArxZones, PhysicalZones
+
+    if not house.of("zone"):
+        return ()
+    return (ArxZones(house, fits["zone"]) if "zone" in fits else PhysicalZones(house),)
+
+
 KINDS = (
     AssetKind("building", Building, 49, many=False),
-    AssetKind("zone", Zone, 50, _blocks, _portrait, _mistakes),
+    AssetKind("zone", Zone, 50, _blocks, _portrait, _mistakes, _plants),
 )

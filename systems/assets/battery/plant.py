@@ -1,0 +1,60 @@
+"""A battery as it is: losses that depend on power, limits that taper, cells that drain, a state of charge in steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from systems.asset_plant import Around, AssetPlant, Flow, Now
+from systems.battery.plant import PlantSpec, cell_power, limited_power, reported_soc
+from systems.battery.spec import BatterySpec
+from systems.block import Block
+from systems.world import Exogenous
+
+if TYPE_CHECKING:
+    from systems.assets.battery import Battery
+
+USUAL_SOC = 0.5
+
+
+class BatteryPlant(AssetPlant):
+    """The inverter follows charge less discharge. Powers count positive into the battery, on the AC side."""
+
+    def __init__(self, battery: Battery, block: Block) -> None:
+        self.asset, self.actions = battery.name, block.actions
+        nameplate = BatterySpec(
+            capacity_kwh=battery.capacity_kwh,
+            max_charge_kw=battery.max_charge_kw,
+            max_discharge_kw=battery.max_discharge_kw,
+            soc_min=battery.soc_min,
+            soc_max=battery.soc_max,
+        )
+        self.physics = PlantSpec(battery=nameplate)
+        self._soc, self._power_kw = USUAL_SOC, 0.0
+
+    def initial_names(self) -> tuple[str, ...]:
+        return (f"{self.asset}_soc",)
+
+    def begin(
+        self, rng: np.random.Generator, world: Exogenous, first: int, steps: int, initial: Mapping[str, float]
+    ) -> None:
+        self._soc, self._power_kw = initial.get(f"{self.asset}_soc", USUAL_SOC), 0.0
+
+    def draw(self, action: Sequence[float], now: Now) -> Flow:
+        self._power_kw = limited_power(self.physics, self._soc, action[0] - action[1], now.hours)
+        return Flow(self._power_kw)
+
+    def advance(self, now: Now, around: Around) -> None:
+        stored = now.hours * cell_power(self.physics, self._power_kw) / self.physics.battery.capacity_kwh
+        self._soc = min(1.0, max(0.0, self._soc + stored))
+
+    def measured(self) -> Mapping[str, float]:
+        return {f"{self.asset}_soc": reported_soc(self.physics, self._soc)}
+
+    def states(self) -> Mapping[str, float]:
+        return {f"{self.asset}_soc": self._soc}
+
+    def flows(self) -> Mapping[str, float]:
+        return {f"{self.asset}_kw": self._power_kw}
