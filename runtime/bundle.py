@@ -36,9 +36,7 @@ from runtime.manifest import (
     DirectEstimator,
     Manifest,
     ParameterSpec,
-    SafetySet,
     SignalSpec,
-    StateLimit,
     check_theta,
 )
 from runtime.packing import (
@@ -54,6 +52,7 @@ from runtime.packing import (
     read_head,
     unpack,
 )
+from runtime.safety_set import SafetySet, StateLimit
 from runtime.seal import checked_signature, seal
 from runtime.serials import Stamp, stamp
 

@@ -25,7 +25,7 @@ from runtime.policy import Decision, Observation, Policy
 from runtime.process_image import ProcessImage, forecast_now
 from runtime.remote import Wishes, still_valid
 from runtime.rules import RuleUnavailableError, rule_action
-from runtime.safety import Filtered, safety_filter
+from runtime.safety import Filtered, Surroundings, safety_filter
 from runtime.signals import Arrival
 from runtime.solver_process import Solved
 from runtime.trial import Outcome, Phase, Trial, after_probation, after_shadow
@@ -200,7 +200,13 @@ class ControlLoop:
         if isinstance(chosen, Candidate):
             wanted = self._explored(chosen.action, image.time_s)
             limited = limit(wanted, self._last, manifest, image.monotonic_s, self.wishes.caps)
-            filtered = safety_filter(limited.action, chosen.state, forecast_now(image, manifest), manifest)
+            filtered = safety_filter(
+                limited.action,
+                chosen.state,
+                forecast_now(image, manifest),
+                manifest,
+                Surroundings(image.values(), last_action),
+            )
         write_begun = time.perf_counter()
         outputs = self._actuate(filtered)
         write_s = time.perf_counter() - write_begun

@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from runtime.records import Finite, Name, Positive, Record, Row
+from runtime.safety_set import SafetySet, check_safety
 from runtime.weekly import Weekly
 
 FORMAT_VERSION: Final = 2
 """The newest that is read and written; what needs nothing of it is written as 1, which older daemons read too."""
 ABI_VERSION: Final = 1
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Row = tuple[Finite, ...]
 Serial = Annotated[int, Field(ge=0, le=2**53, strict=True)]
-
-
-class Record(BaseModel):
-    """Strict about its fields and immutable."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def new_serial(now_s: float) -> int:
@@ -116,35 +101,6 @@ class ActionLimit(Record):
     """Largest change per second, in the action's unit."""
     dwell_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     """Shortest time between two changes."""
-
-
-class StateLimit(Record):
-    """A limit on y = row . s that the safety filter keeps: lower <= y <= upper.
-
-    `disturbance` is the set W of that output: y+ = row . F(s, a, d) + w with w in [disturbance[0], disturbance[1]].
-    """
-
-    name: Name
-    lower: Finite | None = None
-    upper: Finite | None = None
-    row: Row = ()
-    """Coefficients over the states; empty: the state called `name`."""
-    disturbance: tuple[Finite, Finite] = (0.0, 0.0)
-
-
-class SafetySet(Record):
-    """The one-step model of the filter, s+ = A s + B a + E d + c over one dt, and the limits it must keep.
-
-    Shapes: state_matrix A (nx, nx), action_matrix B (nx, na), forecast_matrix E (nx, nd), offset c (nx).
-    """
-
-    gamma: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the distance to a limit that must be left after one step; 0 allows going up to the limit at once."""
-    limits: tuple[StateLimit, ...]
-    state_matrix: tuple[Row, ...]
-    action_matrix: tuple[Row, ...]
-    forecast_matrix: tuple[Row, ...] = ()
-    offset: Row = ()
 
 
 class DirectEstimator(Record):
@@ -271,7 +227,8 @@ class Manifest(Record):
             if limit.name not in actions:
                 raise ValueError(f"limits name {limit.name!r}, which is no action")
         if self.safety is not None:
-            _check_safety(self.safety, [s.name for s in self.states], len(self.actions), self.forecast_columns)
+            states, forecasts = [s.name for s in self.states], [f.name for f in self.forecasts]
+            check_safety(self.safety, states, actions, forecasts, self.forecast_columns)
         if tuple(name for group in self.groups for name in group.states) != tuple(s.name for s in self.states):
             raise ValueError("the groups of the estimator are not the states in their order")
         for group in self.groups:
@@ -294,7 +251,8 @@ class Manifest(Record):
         """The format that says all of this; the older one is read by more daemons."""
         gained = any(isinstance(g.estimator, ArxObserver) and g.estimator.input_gains for g in self.groups)
         stepped = any(f.steps > 1 or f.schedule is not None for f in self.forecasts)
-        return 2 if gained or stepped or isinstance(self.estimator, GroupedEstimator) else 1
+        kept = self.safety is not None and bool(self.safety.action_gains or self.safety.power)
+        return 2 if gained or stepped or kept or isinstance(self.estimator, GroupedEstimator) else 1
 
     @property
     def groups(self) -> tuple[StateGroup, ...]:
@@ -323,6 +281,15 @@ class Manifest(Record):
     def forecast_columns(self) -> int:
         """Columns of the forecast row, nd."""
         return sum(forecast.steps for forecast in self.forecasts)
+
+    def action_gains(self, forecast: Sequence[float]) -> Row:
+        """(na) factors on the columns of the safety set's action matrix under a forecast row (nd)."""
+        if self.safety is None or not self.safety.action_gains:
+            return (1.0,) * len(self.actions)
+        first = accumulate((f.steps for f in self.forecasts), initial=0)
+        present = {f.name: forecast[column] for f, column in zip(self.forecasts, first, strict=False)}
+        gains = {gain.action: gain.at(present[gain.by]) for gain in self.safety.action_gains}
+        return tuple(gains.get(action.name, 1.0) for action in self.actions)
 
     def limit(self, action: str) -> ActionLimit:
         """The limit of an action; a limit without effect where the manifest has none."""
@@ -363,25 +330,3 @@ def _check_observer(observer: ArxObserver, nx: int, known: set[str]) -> None:
     wrong = [name for name, right in shapes.items() if not right]
     if wrong:
         raise ValueError(f"estimator.{wrong[0]} does not fit {lags} lags, {ny} outputs and {nu} inputs")
-
-
-def _check_safety(safety: SafetySet, states: list[str], na: int, nd: int) -> None:
-    nx = len(states)
-    for title, matrix, columns in (
-        ("state_matrix", safety.state_matrix, nx),
-        ("action_matrix", safety.action_matrix, na),
-        ("forecast_matrix", safety.forecast_matrix, nd),
-    ):
-        if title == "forecast_matrix" and not matrix:
-            continue
-        if len(matrix) != nx or any(len(row) != columns for row in matrix):
-            raise ValueError(f"safety.{title} is not of shape ({nx}, {columns})")
-    if safety.offset and len(safety.offset) != nx:
-        raise ValueError(f"safety.offset is not of length {nx}")
-    for limit in safety.limits:
-        if not limit.row and limit.name not in states:
-            raise ValueError(f"safety limit {limit.name!r} is no state and has no row")
-        if limit.row and len(limit.row) != nx:
-            raise ValueError(f"row of safety limit {limit.name!r} is not of length {nx}")
-        if limit.disturbance[0] > limit.disturbance[1]:
-            raise ValueError(f"disturbance of safety limit {limit.name!r} is empty")

@@ -129,11 +129,11 @@ def forecast_rows(image: ProcessImage, manifest: Manifest) -> tuple[tuple[float,
 
 
 def forecast_now(image: ProcessImage, manifest: Manifest) -> tuple[float, ...]:
-    """The present row (nd) for the safety filter: a forecast that is not valid counts as the middle of its range."""
+    """The present row (nd) for the safety filter: a forecast that is not valid counts as 0, or what is next to it."""
     return tuple(
         value
         for f in manifest.forecasts
-        for value in image.columns.get(f.name, ((f.lower + f.upper) / 2,) * f.steps)[: f.steps]
+        for value in image.columns.get(f.name, (min(max(0.0, f.lower), f.upper),) * f.steps)[: f.steps]
     )
 
 

@@ -5,37 +5,31 @@ Discrete-time control barrier function filter, robust to the disturbance set ("S
     argmin_a |a - a_nominal|^2   s.t.   C(F(s, a, w)) <= gamma C(s)  for all w in W,   a_lower <= a <= a_upper
 
 with C(y) = y - upper or lower - y for each limited output y = row . s, and F(s, a, w) = A s + B a + E d + c + w. C and
-F are affine and W an interval, so the worst w is an end of it and each limit is one half-space g . a <= h.
+F are affine and W an interval, so the worst w is an end of it and each limit is one half-space g . a <= h. Limits on
+power are half-spaces as they are. Where not all can be kept, power goes first: a fuse that blows keeps nothing warm.
 
 What rests is left to rest: where y stays as it is without an action (a store), a limit forbids going further beyond it
 and asks for no action that leads back. When that happens, and at what price, is a decision and not a matter of safety.
-Where all that is limited rests, the filter takes less of what was asked for and starts nothing else: it does not charge
-against a discharge.
+An action that moves only what rests is made smaller and never started: nothing is charged against a discharge. Nor is
+anything started to keep a limit on power.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from runtime.manifest import Manifest, SafetySet, StateLimit
+from runtime.manifest import Manifest
+from runtime.projection import HalfSpace, nearest
+from runtime.safety_set import PowerLimit, SafetySet, StateLimit
 
 TOLERANCE = 1e-9
-SWEEPS = 2000
-# Weight of a violated limit against a moved action, where both cannot be had.
-VIOLATION_WEIGHT = 1e8
+# Of a violated limit against a moved action, where both cannot be had.
+VIOLATION_PRICE = 1e8
+NO_EFFECT = 1e-12
 
 Vector = tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class HalfSpace:
-    """g . a <= h with |g| = 1; `name` is the limit it keeps."""
-
-    name: str
-    g: Vector
-    h: float
 
 
 @dataclass(frozen=True)
@@ -48,97 +42,205 @@ class Filtered:
     feasible: bool = True
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """What the limits on power go by: valid values of now by name, and the action in force until now, if known."""
+
+    values: Mapping[str, float]
+    last: Vector | None = None
+
+
+UNKNOWN = Surroundings({})
+
+
 def safety_filter(
-    nominal: Sequence[float], state: Sequence[float], forecast: Sequence[float], manifest: Manifest
+    nominal: Sequence[float],
+    state: Sequence[float],
+    forecast: Sequence[float],
+    manifest: Manifest,
+    around: Surroundings = UNKNOWN,
 ) -> Filtered:
-    """Filter `nominal` (na) at `state` (nx) under the forecast row (nd) of now; without a safety set: bounds only."""
+    """Filter `nominal` (na) at `state` (nx) under the forecast row (nd) of now; without a safety set: bounds only.
+
+    A state that is not known is NaN: limits that need it are not kept, see `unchecked`.
+    """
     lower = tuple(a.lower for a in manifest.actions)
     upper = tuple(a.upper for a in manifest.actions)
     action = tuple(min(max(v, lo), up) for v, lo, up in zip(nominal, lower, upper, strict=True))
-    if manifest.safety is None:
+    safety = manifest.safety
+    if safety is None:
         return Filtered(action, action != tuple(nominal))
-    names = [s.name for s in manifest.states]
-    rows, hopeless = _half_spaces(manifest.safety, names, state, forecast)
-    broken = tuple(row.name for row in rows if _dot(row.g, action) > row.h + TOLERANCE)
+    rows, hopeless = _state_rows(manifest, safety, state, forecast)
+    power = power_rows(manifest, safety, around)
+    broken = tuple(row.name for row in (*rows, *power) if _dot(row.g, action) > row.h + TOLERANCE)
     if not broken:
         return Filtered(action, action != tuple(nominal), hopeless, not hopeless)
-    if all(_rests(manifest.safety, _row(limit, names)) for limit in manifest.safety.limits):
-        lower, upper = tuple(min(a, 0.0) for a in action), tuple(max(a, 0.0) for a in action)
-    moved = project(action, rows, lower, upper, 0.0)
-    feasible = all(_dot(row.g, moved) <= row.h + 1e-7 for row in rows)
-    if not feasible:
-        moved = project(action, rows, lower, upper, 1.0 / VIOLATION_WEIGHT)
-    return Filtered(moved, True, broken + hopeless, feasible and not hopeless)
+    sources = [any(row.g[j] < 0.0 for row in power if row.name in broken) for j in range(len(action))]
+    for j in _resting(manifest, safety):
+        lower = _with(lower, j, max(lower[j], min(action[j], 0.0)))
+        upper = _with(upper, j, min(upper[j], max(action[j], 0.0)))
+    upper = tuple(action[j] if source else up for j, (up, source) in enumerate(zip(upper, sources, strict=True)))
+    kept = [_reachable(row, lower, upper) for row in power]
+    moved = nearest(action, [*rows, *kept, *_box(lower, upper)])
+    feasible = moved is not None and kept == power
+    if moved is None:
+        priced = [replace(row, price=VIOLATION_PRICE) for row in rows]
+        moved = nearest(action, [*priced, *kept, *_box(lower, upper)])
+    found = action if moved is None else moved
+    found = tuple(min(max(v, lo), up) for v, lo, up in zip(found, lower, upper, strict=True))
+    return Filtered(found, True, broken + hopeless, feasible and not hopeless)
 
 
-def project(nominal: Vector, rows: Sequence[HalfSpace], lower: Vector, upper: Vector, softness: float) -> Vector:
-    """argmin |a - nominal|^2 s.t. g . a <= h (+ slack, of price 1 / softness) and the box.
-
-    Hildreth's method: coordinate ascent on the multipliers of the half-spaces, the box included as rows. softness > 0
-    adds it to the diagonal of the dual, which is the quadratic price of a slack, and makes every problem feasible.
-    """
-    na = len(nominal)
-    axes = [tuple(float(i == j) for j in range(na)) for i in range(na)]
-    hard = [HalfSpace("", axis, up) for axis, up in zip(axes, upper, strict=True)]
-    hard += [HalfSpace("", tuple(-v for v in axis), -lo) for axis, lo in zip(axes, lower, strict=True)]
-    constraints = [(row, softness) for row in rows] + [(row, 0.0) for row in hard]
-    multipliers = [0.0] * len(constraints)
-    action = list(nominal)
-    for _ in range(SWEEPS):
-        largest_step = 0.0
-        for i, (row, soft) in enumerate(constraints):
-            violation = _dot(row.g, action) - row.h - soft * multipliers[i]
-            multiplier = max(0.0, multipliers[i] + violation / (1.0 + soft))
-            change = multiplier - multipliers[i]
-            if change:
-                multipliers[i] = multiplier
-                action = [a - change * g for a, g in zip(action, row.g, strict=True)]
-                largest_step = max(largest_step, abs(change))
-        if largest_step < TOLERANCE * 1e-2:
-            break
-    return tuple(min(max(v, lo), up) for v, lo, up in zip(action, lower, upper, strict=True))
+def shed(action: Vector, fixed: Sequence[bool], manifest: Manifest, around: Surroundings) -> Filtered:
+    """The same action with less of what is not `fixed`, so that the limits on power hold as far as that is enough."""
+    safety = manifest.safety
+    rows = [] if safety is None else power_rows(manifest, safety, around)
+    broken = tuple(row.name for row in rows if _dot(row.g, action) > row.h + TOLERANCE)
+    if not broken:
+        return Filtered(action)
+    least = (a.lower for a in manifest.actions)
+    lower = tuple(a if held else min(a, max(0.0, lo)) for a, held, lo in zip(action, fixed, least, strict=True))
+    kept = [_reachable(row, lower, action) for row in rows]
+    moved = nearest(action, [*kept, *_box(lower, action)])
+    if moved is None:
+        return Filtered(action, False, broken, False)
+    found = tuple(min(max(m, lo), a) for m, lo, a in zip(moved, lower, action, strict=True))
+    return Filtered(found, found != action, broken, kept == rows)
 
 
-def _half_spaces(
-    safety: SafetySet, names: Sequence[str], state: Sequence[float], forecast: Sequence[float]
+def power_rows(manifest: Manifest, safety: SafetySet, around: Surroundings) -> list[HalfSpace]:
+    """The limits on power as half-spaces; those of which too little is known are left out."""
+    found = []
+    for limit in safety.power:
+        g = [0.0] * len(manifest.actions)
+        names = [action.name for action in manifest.actions]
+        known = True
+        for term in limit.actions:
+            factor = term.factor if term.by is None else term.factor * around.values.get(term.by, math.nan)
+            if math.isnan(factor):
+                known = False
+            else:
+                g[names.index(term.signal)] += factor
+        rest = _drawn_besides(limit, g, around)
+        length = math.sqrt(_dot(g, g))
+        if known and rest is not None and length > NO_EFFECT:
+            found.append(HalfSpace(limit.name, tuple(v / length for v in g), (limit.upper - rest) / length))
+    return found
+
+
+def unchecked(manifest: Manifest, state: Sequence[float]) -> frozenset[str]:
+    """The actions that move a limited output which is not known at this state, NaN for unknown."""
+    safety, names = manifest.safety, [s.name for s in manifest.states]
+    if safety is None or not any(map(math.isnan, state)):
+        return frozenset()
+    found = set()
+    for limit in safety.limits:
+        row = _row(limit, names)
+        needed = [_dot(row, column) for column in zip(*safety.state_matrix, strict=True)]
+        if any(math.isnan(s) and (a or r) for s, a, r in zip(state, needed, row, strict=True)):
+            found |= {manifest.actions[j].name for j in _moving(safety, row)}
+    return frozenset(found)
+
+
+def _drawn_besides(limit: PowerLimit, g: Sequence[float], around: Surroundings) -> float | None:
+    """What is drawn besides the actions, kW; None where nobody knows."""
+    values = around.values
+    if limit.meter is not None and limit.meter in values and around.last is not None:
+        return values[limit.meter] - _dot(g, around.last)
+    total = limit.offset
+    for term in limit.forecasts:
+        for name in (term.signal, term.by):
+            if name is not None and name not in values:
+                return None
+        total += term.factor * values[term.signal] * (1.0 if term.by is None else values[term.by])
+    return total
+
+
+def _reachable(row: HalfSpace, lower: Vector, upper: Vector) -> HalfSpace:
+    """The same limit, or the nearest to it that this box allows."""
+    least = sum(g * (lo if g > 0.0 else up) for g, lo, up in zip(row.g, lower, upper, strict=True))
+    return row if least <= row.h else replace(row, h=least + TOLERANCE)
+
+
+def _state_rows(
+    manifest: Manifest, safety: SafetySet, state: Sequence[float], forecast: Sequence[float]
 ) -> tuple[list[HalfSpace], tuple[str, ...]]:
     """The limits as half-spaces in a, and the names of those that no action can influence and that are not kept."""
-    free = [_dot(row, state) for row in safety.state_matrix]
-    if safety.forecast_matrix:
-        free = [f + _dot(row, forecast) for f, row in zip(free, safety.forecast_matrix, strict=True)]
-    if safety.offset:
-        free = [f + c for f, c in zip(free, safety.offset, strict=True)]
+    names = [s.name for s in manifest.states]
+    free = free_motion(safety, state, forecast)
+    gains = manifest.action_gains(forecast)
     rows: list[HalfSpace] = []
     hopeless: list[str] = []
     for limit in safety.limits:
-        for half in _sides(limit, safety, names, state, free):
+        for half in _sides(limit, safety, names, state, free, gains):
             length = math.sqrt(_dot(half.g, half.g))
-            if length > 1e-12:
+            if math.isnan(half.h):
+                continue
+            if length > NO_EFFECT:
                 rows.append(HalfSpace(half.name, tuple(v / length for v in half.g), half.h / length))
             elif half.h < -TOLERANCE:
                 hopeless.append(half.name)
     return rows, tuple(hopeless)
 
 
+def free_motion(safety: SafetySet, state: Sequence[float], forecast: Sequence[float]) -> list[float]:
+    """A s + E d + c: the state one step ahead with no action; NaN where it depends on a state that is NaN."""
+    free = [sum(a * s for a, s in zip(row, state, strict=True) if a) for row in safety.state_matrix]
+    if safety.forecast_matrix:
+        free = [f + _dot(row, forecast) for f, row in zip(free, safety.forecast_matrix, strict=True)]
+    if safety.offset:
+        free = [f + c for f, c in zip(free, safety.offset, strict=True)]
+    return free
+
+
 def _sides(
-    limit: StateLimit, safety: SafetySet, names: Sequence[str], state: Sequence[float], free: Sequence[float]
+    limit: StateLimit,
+    safety: SafetySet,
+    names: Sequence[str],
+    state: Sequence[float],
+    free: Sequence[float],
+    gains: Sequence[float],
 ) -> list[HalfSpace]:
     """C(F(s, a, w)) <= gamma C(s) for the worst w, not yet normalised."""
     row = _row(limit, names)
-    y, y_free = _dot(row, state), _dot(row, free)
-    g = tuple(_dot(row, [b[j] for b in safety.action_matrix]) for j in range(len(safety.action_matrix[0])))
+    y, y_free = (sum(r * v for r, v in zip(row, values, strict=True) if r) for values in (state, free))
+    g = tuple(gain * _dot(row, column) for gain, column in zip(gains, _columns(safety), strict=True))
     w_low, w_high = limit.disturbance
-    least = 0.0 if _rests(safety, row) else -math.inf
+    rests = _rests(safety, row)
     sides = []
     if limit.upper is not None:
         # y_free + g a + w_high - upper <= gamma (y - upper)
         h = limit.upper + safety.gamma * (y - limit.upper) - y_free - w_high
-        sides.append(HalfSpace(f"{limit.name} upper", g, max(h, least)))
+        sides.append(HalfSpace(f"{limit.name} upper", g, max(h, 0.0) if rests else h))
     if limit.lower is not None:
         # lower - (y_free + g a + w_low) <= gamma (lower - y)
         h = y_free + w_low - limit.lower + safety.gamma * (limit.lower - y)
-        sides.append(HalfSpace(f"{limit.name} lower", tuple(-v for v in g), max(h, least)))
+        sides.append(HalfSpace(f"{limit.name} lower", tuple(-v for v in g), max(h, 0.0) if rests else h))
     return sides
+
+
+def _resting(manifest: Manifest, safety: SafetySet) -> list[int]:
+    """The actions that move limited outputs of stores alone."""
+    names = [s.name for s in manifest.states]
+    limited = [_row(limit, names) for limit in safety.limits]
+    stores = {j for row in limited if _rests(safety, row) for j in _moving(safety, row)}
+    return sorted(stores - {j for row in limited if not _rests(safety, row) for j in _moving(safety, row)})
+
+
+def _moving(safety: SafetySet, row: Sequence[float]) -> set[int]:
+    """The actions that move y = row . s."""
+    return {j for j, column in enumerate(_columns(safety)) if abs(_dot(row, column)) > NO_EFFECT}
+
+
+def _columns(safety: SafetySet) -> list[Vector]:
+    return list(zip(*safety.action_matrix, strict=True))
+
+
+def _box(lower: Vector, upper: Vector) -> list[HalfSpace]:
+    na = len(lower)
+    axes = [tuple(float(i == j) for j in range(na)) for i in range(na)]
+    most = [HalfSpace("", axis, up) for axis, up in zip(axes, upper, strict=True)]
+    return most + [HalfSpace("", tuple(-v for v in axis), -lo) for axis, lo in zip(axes, lower, strict=True)]
 
 
 def _row(limit: StateLimit, names: Sequence[str]) -> Vector:
@@ -150,6 +252,10 @@ def _rests(safety: SafetySet, row: Sequence[float]) -> bool:
     kept = [_dot(row, column) for column in zip(*safety.state_matrix, strict=True)]
     moved = [_dot(row, column) for column in zip(*safety.forecast_matrix, strict=True)]
     return kept == list(row) and not any(moved) and not (safety.offset and _dot(row, safety.offset))
+
+
+def _with(vector: Vector, index: int, value: float) -> Vector:
+    return (*vector[:index], value, *vector[index + 1 :])
 
 
 def _dot(a: Sequence[float], b: Sequence[float]) -> float:

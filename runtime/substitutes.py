@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from runtime.config_signals import InputSection
-from runtime.manifest import Manifest, SafetySet
+from runtime.manifest import Manifest
 from runtime.process_image import ProcessImage, forecast_now
 from runtime.profile import Value
+from runtime.safety import free_motion
+from runtime.safety_set import SafetySet
 from runtime.signals import Sample, Validity
 
 Vector = tuple[float, ...]
@@ -106,7 +108,8 @@ class Substitutes:
         share = (now_s - before.monotonic_s) / m.dt_s
         if not 0.0 <= share <= 1.5:
             return {}  # cycles were left out: what was in force meanwhile is not known
-        ahead = one_step(m.safety, before.state, last_action, before.forecast)
+        actions = [gain * a for gain, a in zip(m.action_gains(before.forecast), last_action, strict=True)]
+        ahead = one_step(m.safety, before.state, actions, before.forecast)
         return {
             spec.name: min(max(s + share * (s_next - s), spec.lower), spec.upper)
             for spec, s, s_next in zip(m.states, before.state, ahead, strict=True)
@@ -115,12 +118,8 @@ class Substitutes:
 
 def one_step(model: SafetySet, state: Sequence[float], action: Sequence[float], forecast: Sequence[float]) -> Vector:
     """s+ = A s + B a + E d + c, the state one dt later."""
-    ahead = [_dot(row, state) + _dot(b, action) for row, b in zip(model.state_matrix, model.action_matrix, strict=True)]
-    if model.forecast_matrix:
-        ahead = [s + _dot(row, forecast) for s, row in zip(ahead, model.forecast_matrix, strict=True)]
-    if model.offset:
-        ahead = [s + c for s, c in zip(ahead, model.offset, strict=True)]
-    return tuple(ahead)
+    free = free_motion(model, state, forecast)
+    return tuple(f + _dot(b, action) for f, b in zip(free, model.action_matrix, strict=True))
 
 
 def _dot(a: Sequence[float], b: Sequence[float]) -> float:

@@ -27,7 +27,8 @@ from runtime.errors import (
     ThetaMisfitError,
 )
 from runtime.files import UnfitFileError, read_plain, replace_durably
-from runtime.manifest import Finite, Name, Record, Serial, check_theta, lowered_serial, raised_serial
+from runtime.manifest import Serial, check_theta, lowered_serial, raised_serial
+from runtime.records import Finite, Name, Record
 from runtime.seal import checked_signature, seal
 from runtime.serials import stamp
 

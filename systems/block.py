@@ -151,5 +151,10 @@ class Block:
     """theta by name -> the state estimator as plain data; without one every state is measured."""
     limits: Callable[[Mapping[str, float]], tuple[dict[str, Any], ...]] = lambda theta: ()
     """theta by name -> what the safety filter keeps, as plain data: limits on states, with their disturbance sets."""
+    power_limits: tuple[dict[str, Any], ...] = ()
+    """What the safety filter keeps of powers, as plain data: `name`, `upper` in kW, the `actions` that count, all that
+    the house draws where none are named, and a `meter` that measures it."""
+    gains: tuple[dict[str, Any], ...] = ()
+    """Of its actions, what their effect on states is in proportion to: `action`, the forecast `by`, `points`."""
     in_matrices: bool = False
     """Written in matrix operations: with thousands of numbers, scalar code would take minutes to compile."""

@@ -99,6 +99,19 @@ def compose_blocks(house: House, blocks: Sequence[Block]) -> Problem:
     )
 
 
+def house_power(house: House, blocks: Sequence[Block]) -> ca.Function:
+    """(actions, forecast row, p) -> what all assets draw together, kW; affine in the actions, and in the forecasts."""
+    layout = layout_of(house, blocks)
+    nd = sum(forecast.steps for forecast in layout.forecasts)
+    sizes = (layout.x[-1].stop, layout.actions[-1].stop, layout.auxiliaries[-1].stop, layout.z[-1].stop)
+    a, d, p = (ca.MX.sym(name, size) for name, size in zip("adp", (sizes[1], nd, layout.p[-1].stop), strict=True))
+    x, u, z = ca.MX.zeros(sizes[0]), ca.vertcat(a, ca.MX.zeros(sizes[2])), ca.MX.zeros(sizes[3])
+    drawn = sum(
+        block.ports(scope).electric_kw for block, scope in zip(blocks, _scopes(layout, x, u, d, z, p), strict=True)
+    )
+    return ca.Function("power", [a, d, p], [ca.densify(ca.MX(drawn))], ["a", "d", "p"], ["kw"])
+
+
 def layout_of(house: House, blocks: Sequence[Block]) -> Layout:
     forecasts: dict[str, Forecast] = {}
     for block in blocks:

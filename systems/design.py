@@ -13,9 +13,10 @@ from typing import Any
 
 import casadi as ca
 import numpy as np
+from numpy.typing import NDArray
 
 from systems.block import Block, Forecast
-from systems.compose import compose_blocks, house_blocks, layout_of
+from systems.compose import ComposeError, compose_blocks, house_blocks, house_power, layout_of
 from systems.house.arx import ArxModel
 from systems.house_file import House, parse_house
 from systems.problem import Problem
@@ -72,7 +73,8 @@ class HouseDesign:
         state that only auxiliaries move stays where it is.
         """
         limits = [limit for block in self.blocks for limit in block.limits(theta)]
-        if not limits:
+        power = [limit for block in self.blocks for limit in block.power_limits]
+        if not limits and not power:
             return None
         p = self.problem
         values = np.array([theta[parameter.name] for parameter in p.theta])
@@ -85,6 +87,7 @@ class HouseDesign:
         offset, state, action, forecast = (np.array(ca.densify(value)) for value in slopes(*at))
         idle = ~np.any(np.hstack([state, action, forecast]), axis=1)
         state[idle, idle] = 1.0
+        whole = self._house_power(np.array(ca.densify(ca.DM(prepared))).ravel()) if power else {}
         return {
             "gamma": 0.0,
             "limits": limits,
@@ -92,4 +95,34 @@ class HouseDesign:
             "action_matrix": action.tolist(),
             "forecast_matrix": forecast.tolist(),
             "offset": offset.ravel().tolist(),
+            "action_gains": [_per_unit(gain) for block in self.blocks for gain in block.gains],
+            "power": [limit if "actions" in limit else {**whole, **limit} for limit in power],
         }
+
+    def _house_power(self, prepared: NDArray[np.float64]) -> dict[str, Any]:
+        """What all assets draw, as the terms of a limit on power: it is affine in actions and in forecasts."""
+        p, power = self.problem, house_power(self.house, self.blocks)
+        a, d = ca.MX.sym("a", p.na), ca.MX.sym("d", p.nd)
+        drawn = power(a, d, prepared)
+        by_action = ca.jacobian(drawn, a)
+        slopes = ca.Function("slopes", [a, d], [drawn, by_action, ca.jacobian(drawn, d), ca.jacobian(by_action, d)])
+        offset, action, forecast, both = (np.array(ca.densify(v)) for v in slopes(np.zeros(p.na), np.zeros(p.nd)))
+        actions, columns = [a.name for a in p.actions], [f.name for f in self.forecasts for _ in range(f.steps)]
+        terms = [{"signal": name, "factor": v} for name, v in zip(actions, action.ravel().tolist(), strict=True) if v]
+        terms += [
+            {"signal": name, "factor": v, "by": column}
+            for name, row in zip(actions, both.reshape(p.na, p.nd).tolist(), strict=True)
+            for column, v in zip(columns, row, strict=True)
+            if v
+        ]
+        given = [{"signal": name, "factor": v} for name, v in zip(columns, forecast.ravel().tolist(), strict=True) if v]
+        if any(columns.count(term["signal"]) > 1 for term in given):
+            raise ComposeError("an asset draws by a forecast with steps of its own, which no limit on power can say")
+        return {"actions": terms, "forecasts": given, "offset": float(offset.item())}
+
+
+def _per_unit(gain: Mapping[str, Any]) -> dict[str, Any]:
+    """The gain over what it is at 0, where the one-step model is linear about."""
+    x, factors = np.transpose(gain["points"])
+    at_zero = float(np.interp(0.0, x, factors))
+    return {**gain, "points": [[float(a), float(b) / at_zero] for a, b in zip(x, factors, strict=True)]}

@@ -74,7 +74,9 @@ def test_the_bundle_carries_its_house(folder: Path) -> None:
     assert [s.name for s in manifest.measured] == ["home_soc", "living_temperature"]
     again = shape_of(manifest)
     assert isinstance(again, HouseDesign) and again.problem.theta == HouseDesign(SMALL).problem.theta
-    assert manifest.safety is not None and [limit.name for limit in manifest.safety.limits] == ["home_soc"]
+    assert manifest.safety is not None
+    assert [limit.name for limit in manifest.safety.limits] == ["home_soc", "living_temperature"]
+    assert [limit.name for limit in manifest.safety.power] == ["meter_import"]
 
 
 def test_the_daemon_decides_for_it(folder: Path) -> None:

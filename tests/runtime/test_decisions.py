@@ -15,10 +15,11 @@ from tiny_site import tiny_manifest
 from runtime.config import HoldRule, SelfConsumptionRule, ThermostatRule, ThermostatsRule
 from runtime.gate import LastAction, limit, refusal, remember
 from runtime.ladder import Ladder, Level, step
-from runtime.manifest import ActionLimit, SafetySet, SignalSpec, StateLimit
+from runtime.manifest import ActionLimit, SignalSpec
 from runtime.plan import Plan, PlanStep, shifted
 from runtime.rules import RuleUnavailableError, rule_action
 from runtime.safety import Filtered, safety_filter
+from runtime.safety_set import SafetySet, StateLimit
 from runtime.solver_process import Solved
 
 PROBLEMS = st.dictionaries(st.sampled_from([Level.MPC, Level.SHIFTED_PLAN, Level.RULE]), st.just("broken"))

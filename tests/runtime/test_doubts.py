@@ -10,9 +10,10 @@ from tiny_site import tiny_manifest
 
 from runtime.doubts import BETWEEN_ROOMS_K, Doubts
 from runtime.estimator import make_estimator
-from runtime.manifest import SafetySet, SignalSpec, StateLimit
+from runtime.manifest import SignalSpec
 from runtime.plausibility import judge, likely_unit, price_range, tolerance
 from runtime.process_image import ProcessImage
+from runtime.safety_set import SafetySet, StateLimit
 from runtime.signals import Sample, Validity
 
 ROOMS = tuple(f"room_{k}" for k in range(1, 5))

@@ -15,9 +15,9 @@ from runtime.config import load_site
 from runtime.config_signals import InputSection
 from runtime.errors import ConfigError
 from runtime.literals import PayloadError
-from runtime.manifest import SafetySet, StateLimit
 from runtime.payload import parse_payload
 from runtime.process_image import ProcessImage
+from runtime.safety_set import SafetySet, StateLimit
 from runtime.signals import Sample, Validity
 from runtime.site_check import check_against
 from runtime.substitutes import Substitutes, one_step

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
@@ -136,7 +136,28 @@ def heat_pump_block(house: House, pump: HeatPump) -> Block:
         ),
         ports=ports,
         stage=stage,
+        power_limits=compressor_limit(pump, [action.name for action in actions]),
+        gains=heat_gains(house, pump),
     )  # fmt: skip
+
+
+def compressor_limit(pump: HeatPump, actions: Sequence[str]) -> tuple[dict[str, Any], ...]:
+    """What all purposes of the one compressor may draw together; a single one has its own bounds."""
+    if len(actions) < 2:
+        return ()
+    terms = [{"signal": name, "factor": 1.0} for name in actions]
+    return ({"name": pump.name, "upper": pump.max_power_kw, "actions": terms},)
+
+
+def heat_gains(house: House, pump: HeatPump) -> tuple[dict[str, Any], ...]:
+    """Heat from power, by the COP at the outdoor temperature."""
+    maps = [(f"{pump.name}_power", pump.zone_cop())] if pump.zones(house) else []
+    maps += [(f"{pump.name}_{tank}_power", pump.tank_cop_map()) for tank in pump.tanks(house)]
+    return tuple(
+        {"action": action, "by": "outdoor", "points": [list(point) for point in cop]}
+        for action, cop in maps
+        if cop is not None and len(cop) > 1
+    )
 
 
 def _mistakes(house: House) -> Iterable[Mistake]:

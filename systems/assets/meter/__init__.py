@@ -129,6 +129,7 @@ def meter_block(house: House, meter: Meter) -> Block:
         terminal=terminal,
         features=price_scales,
         concave=Concave(relaxed, tangent, settled),
+        power_limits=({"name": f"{meter.name}_import", "upper": meter.import_limit_kw, "meter": "grid_power"},),
     )
 
 

@@ -11,6 +11,7 @@ from runtime.weekly import Weekly, WeeklyValue
 from systems.asset_plant import AssetPlant
 from systems.assets import AssetKind, Mistake, Nameplate, Portrait
 from systems.assets.heat_pump import tank_feeders
+from systems.assets.tank.limits import limit_mistakes, tank_limits
 from systems.block import Block, Forecast, Inflow, Scope, Soft, Terms
 from systems.house_file import House
 from systems.money import buy_forecast, price_scales
@@ -39,6 +40,10 @@ class Tank(Nameplate):
     """Price of a kelvin below the lower bound for an hour."""
     draw_peak_kw: Annotated[float, Field(gt=0)] = 15.0
     """The most heat that is ever drawn, as a mean over a decision."""
+    never_below_c: float | None = None
+    """Heated to stay above it as far as there is power, whatever the plan says; see `coldest_c`."""
+    never_above_c: Annotated[float, Field(le=TEMPERATURE_RANGE_C[1])] = 90.0
+    """Not heated beyond it, whatever the plan says."""
 
     @property
     def capacity_kwh_per_k(self) -> float:
@@ -99,6 +104,7 @@ def tank_block(house: House, tank: Tank) -> Block:
         stage=stage,
         terminal=terminal,
         features=price_scales,
+        limits=lambda theta: tank_limits(house, tank),
     )
 
 
@@ -109,6 +115,7 @@ def _mistakes(house: House) -> Iterable[Mistake]:
         minutes = sorted({minute for value in (tank.lower, tank.upper) for minute, _ in value.values()})
         if any(tank.lower.at(minute) >= tank.upper.at(minute) for minute in minutes):
             yield Mistake(("tank", i, "lower"), "the lower bound reaches the upper one; move one of them")
+        yield from limit_mistakes(i, tank)
 
 
 def _portrait(house: House, tank: Tank) -> Portrait:

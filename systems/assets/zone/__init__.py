@@ -9,6 +9,7 @@ from runtime.weekly import WEEKDAYS
 from systems.asset_plant import AssetPlant
 from systems.assets import AssetKind, Mistake, Portrait
 from systems.assets.heat_pump import heating_feeders
+from systems.assets.zone.limits import limit_mistakes
 from systems.assets.zone.nameplate import Building, Zone
 from systems.block import Block
 from systems.house_file import House
@@ -29,6 +30,7 @@ def _mistakes(house: House) -> Iterable[Mistake]:
                     f"{low:g} to {high:g}; widen the band or move the set-point",
                 )
                 break
+        yield from limit_mistakes(i, zone)
     if house.only("building") is not None and not house.of("zone"):
         yield Mistake(("building",), "[building] describes zones, and there is none; add a [[zone]]")
 

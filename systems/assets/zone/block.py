@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from systems.assets.heat_pump import heating_feeders
+from systems.assets.zone.limits import zone_limits
 from systems.assets.zone.model import check_fit, inputs_of, nameplate_model
 from systems.assets.zone.observer import coefficient_names, zones_observer
 from systems.block import Block, Forecast, Inflow, Scope, Soft, Symbols, Terms
@@ -153,6 +154,7 @@ def zones_block(house: House, fit: ArxModel | None = None) -> Block:
         terminal=terminal,
         prepare=lambda theta: _prepare(theta, model, layout, comfort),
         observer=lambda theta: zones_observer(house, model, theta),
+        limits=lambda theta: zone_limits(house, None if fit is None else model),
         in_matrices=True,
     )
 

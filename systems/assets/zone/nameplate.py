@@ -30,6 +30,10 @@ class Zone(Nameplate):
     """On the squared distance from the set-point."""
     band_weight_per_k2h: Annotated[float, Field(ge=0)] = 0.5
     """On half the squared distance to the band."""
+    never_below_c: float = 8.0
+    """Frost: heated to stay above it as far as there is power, whatever the plan says."""
+    never_above_c: float = 30.0
+    """Not heated beyond it, whatever the plan says."""
     heat_capacity_kwh_per_k: Annotated[float, Field(gt=0)] = 3.0
     heat_loss_kw_per_k: Annotated[float, Field(gt=0)] = 0.08
     sun_m2: Annotated[float, Field(ge=0)] = 1.5
