@@ -45,12 +45,14 @@ def build(
     *,
     chosen: str,
     seed: int,
-    problems: int | None = None,
+    problems: int = 40,
 ) -> tuple[BuildResult, str]:
-    """A verified bundle for this machine, `output`/SYSTEM.nisse, and the public key that signed it."""
+    """A bundle for this machine, `output`/SYSTEM.nisse, and the public key that signed it.
+
+    Verified with fewer problems than `nisse build` takes: the same solver of reference, in a fifth of the time.
+    """
     from codegen.build import BuildRequest, build_bundle
     from codegen.targets import host_arch
-    from codegen.verify import DEFAULT_PROBLEMS
     from runtime.keys import load_key, new_key
     from runtime.manifest import new_serial
 
@@ -64,7 +66,7 @@ def build(
         created=now.isoformat(timespec="seconds"),
         serial=new_serial(now.timestamp()),
         provenance={"theta": {"from": f"nisse demo, {chosen}"}},
-        problems=DEFAULT_PROBLEMS if problems is None else problems,
+        problems=problems,
         seed=seed,
     )
     with bar(console) as shown:

@@ -132,17 +132,17 @@ def workplace(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Shell:
 
 
 @pytest.mark.slow
-def test_installing_and_the_first_steps_run_as_written(workplace: Shell) -> None:
-    """All but what compiles for another architecture; the options of the rest: tests/nisse/test_commands_named.py."""
+def test_from_a_log_to_a_proven_bundle_as_written(workplace: Shell) -> None:
+    """The options of the other sections' commands: tests/nisse/test_commands_named.py."""
     (_, commands) = blocks("Your own battery")
-    first = [c for c in commands if c.split()[1] in {"example", "identify", "tune", "evaluate", "key"}]
-    assert len(first) == 5
-    said = {command.split()[1]: workplace.run(command) for command in first}
-    for file in ("log.csv", "prices.csv", "fitted.json", "theta.json", "verdict.html", "signing.pem"):
+    said = {command.split()[1]: workplace.run(command) for command in commands}
+    assert list(said) == ["example", "identify", "tune", "evaluate", "key", "build", "verify", "hil"]
+    for file in ("log.csv", "prices.csv", "fitted.json", "theta.json", "verdict.html", "signing.pem", "battery.nisse"):
         assert (workplace.folder / file).stat().st_size > 0
     provenance = json.loads((workplace.folder / "theta.json").read_text())["provenance"]
     assert provenance["started_from"] == "fitted.json"
     assert "data-fitted MPC" in said["evaluate"]
+    assert "20 of 20" in said["verify"] and "aarch" in said["verify"]
 
 
 @pytest.fixture
