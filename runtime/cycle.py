@@ -130,7 +130,8 @@ class ControlLoop:
         """
         newcomer.follow(self.policy)
         if shadow_cycles == 0 and trial_cycles > 0:
-            seen = newcomer.observe(self._read(), self._clock.wall(), self._clock.monotonic(), self._last_action)
+            now = (self._clock.wall(), self._clock.monotonic())
+            seen = newcomer.observe(self._read(), *now, self._last_action, self.wishes.overrides)
             decision = newcomer.decide(seen)
             if decision.at_fault:
                 return decision.problem
@@ -173,7 +174,7 @@ class ControlLoop:
         time_s, monotonic_s, last_action = self._clock.wall(), self._clock.monotonic(), self._last_action
 
         def observed(policy: Policy) -> Observation:
-            seen = policy.observe(arrivals, time_s, monotonic_s, last_action)
+            seen = policy.observe(arrivals, time_s, monotonic_s, last_action, self.wishes.overrides)
             doubt = "" if self._clock.simulated else clock_doubt(policy.bundle.manifest.created, time_s)
             return replace(seen, problem=doubt) if doubt else seen
 

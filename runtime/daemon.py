@@ -22,6 +22,7 @@ from runtime.gate import LastAction
 from runtime.journal import Journal
 from runtime.ladder import Level
 from runtime.leaving import close_all, leave_safe
+from runtime.overrides import RefusedError
 from runtime.plan import Plan
 from runtime.policy import Policy
 from runtime.reloading import Reloading
@@ -32,7 +33,6 @@ from runtime.remote import (
     VERBS,
     Order,
     RateLimit,
-    RefusedError,
     Wishes,
     answer,
     kept,
@@ -357,7 +357,8 @@ class Daemon:
         match order.kind, order.name:
             case "set", _:
                 try:
-                    wishes = wished(loop.wishes, order, self.bundle.manifest)
+                    now_s, zone = self.clock.wall(), self.site.zone
+                    wishes = wished(loop.wishes, order, self.bundle.manifest, now_s, zone)
                 except RefusedError as error:
                     return str(error)
                 if wishes == loop.wishes:

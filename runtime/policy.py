@@ -18,6 +18,7 @@ from runtime.errors import SolverProcessError, SolverStartingError
 from runtime.estimator import Estimate, make_estimator
 from runtime.forecast import Memory
 from runtime.gate import refusal
+from runtime.overrides import Overrides
 from runtime.process_image import ProcessImage, forecast_rows, take_image
 from runtime.rules import wishes
 from runtime.signals import Arrival
@@ -83,7 +84,12 @@ class Policy:
         self.memory.inherit(other.memory, same)
 
     def observe(
-        self, arrivals: Mapping[str, Arrival], time_s: float, monotonic_s: float, last_action: Vector | None
+        self,
+        arrivals: Mapping[str, Arrival],
+        time_s: float,
+        monotonic_s: float,
+        last_action: Vector | None,
+        overrides: Overrides,
     ) -> Observation:
         """Once per cycle, whether or not a decision is wanted: the estimator needs every step."""
         manifest = self.bundle.manifest
@@ -96,6 +102,7 @@ class Policy:
             monotonic_s,
             self.memory,
             lambda samples: settle(self.doubts.judge(samples, monotonic_s)),
+            overrides,
         )
         self._substitutes.remember(image)
         estimate = self._estimator.update(image, last_action)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from runtime.config import SiteFile
 from runtime.forecast import BRIEFLY, Column, Memory, doubt, on_horizon, remark
 from runtime.manifest import ForecastSpec, Manifest, SignalSpec
+from runtime.overrides import Overrides, overridden
 from runtime.plausibility import judge
 from runtime.profile import Profile
 from runtime.rules import meters
@@ -52,8 +53,12 @@ def take_image(
     monotonic_s: float,
     memory: Memory,
     settle: Callable[[Mapping[str, Sample]], Mapping[str, Sample]] = dict,
+    overrides: Overrides | None = None,
 ) -> ProcessImage:
-    """Convert, date and judge all inputs, and put the forecasts on the horizon. `settle` may replace bad samples."""
+    """Convert, date and judge all inputs, and put the forecasts on the horizon. `settle` may replace bad samples.
+
+    What people want otherwise than scheduled stands in the columns of set-points and bands.
+    """
     samples: dict[str, Sample] = {}
     numbers = (*manifest.measured, *meters(site.rule, manifest))
     scheduled = {s.name: s.schedule for s in manifest.forecasts if s.schedule is not None and s.name not in site.inputs}
@@ -96,6 +101,9 @@ def take_image(
         steps = next(spec.steps for spec in manifest.forecasts if spec.name == name)
         rows = (manifest.horizon + 1) * steps
         columns[name] = schedule.column(site.zone, time_s, manifest.dt_s / steps, rows)
+    if overrides is not None:
+        columns = overridden(columns, manifest, overrides, time_s)
+    for name in scheduled:
         settled[name] = Sample(name, columns[name][0], 0.0, Validity.OK)
     return ProcessImage(time_s, monotonic_s, settled, columns, makeshift)
 

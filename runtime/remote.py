@@ -7,10 +7,12 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, tzinfo
 from typing import Any
 
 from runtime.ladder import Level
 from runtime.manifest import Manifest
+from runtime.overrides import Overrides, RefusedError, as_data, changed, fitting, from_data, settable
 
 MODES = {"auto": Level.MPC, "rule": Level.RULE, "safe": Level.SAFE}
 VERBS = ("cycle", "reload")
@@ -36,6 +38,8 @@ class Order:
     name: str
     value: str
     transaction: str = ""
+    until: str = ""
+    """How long it holds, where that is said."""
     problem: str = ""
     """Why it cannot be understood; empty otherwise."""
 
@@ -47,6 +51,8 @@ class Wishes:
     mode: str = "auto"
     caps: Mapping[str, float] = field(default_factory=dict)
     """Action -> largest value allowed, in the action's unit; actions not named have their own bound."""
+    overrides: Overrides = field(default_factory=Overrides)
+    """What is wanted otherwise than scheduled."""
 
     @property
     def ceiling(self) -> Level:
@@ -54,12 +60,8 @@ class Wishes:
         return MODES[self.mode]
 
 
-class RefusedError(ValueError):
-    """A command that must not be obeyed; the text says why and what would be accepted."""
-
-
 def parse_order(topic: str, payload: bytes) -> Order:
-    """The payload is plain text, a number, or JSON {"value": ..., "transaction": "..."}; never raises."""
+    """The payload is plain text, a number, or JSON with "value", "until" and "transaction"; never raises."""
     match = _TOPIC.fullmatch(topic)
     kind, name = match.groups() if match else ("", "unknown")
     if len(payload) > MAX_BYTES:
@@ -73,19 +75,23 @@ def parse_order(topic: str, payload: bytes) -> Order:
     except (ValueError, RecursionError):
         return Order(kind, name, _bounded(text))
     if isinstance(document, dict):
-        return Order(kind, name, _bounded(document.get("value", "")), _bounded(document.get("transaction", "")))
+        value, transaction, until = (_bounded(document.get(key, "")) for key in ("value", "transaction", "until"))
+        return Order(kind, name, value, transaction, until)
     return Order(kind, name, _bounded(document))
 
 
-def wished(wishes: Wishes, order: Order, manifest: Manifest) -> Wishes:
-    """The wishes after a `set/...`. Raises RefusedError."""
+def wished(wishes: Wishes, order: Order, manifest: Manifest, now_s: float = 0.0, zone: tzinfo = UTC) -> Wishes:
+    """The wishes after a `set/...` at a Unix time, by the clock of a time zone. Raises RefusedError."""
+    if order.name in settable(manifest):
+        overrides = changed(wishes.overrides, order.name, order.value, order.until, manifest, now_s, zone)
+        return replace(wishes, overrides=overrides)
     if order.name == "mode":
         if order.value not in MODES:
             raise RefusedError(f"mode is one of {', '.join(MODES)}")
         return replace(wishes, mode=order.value)
     spec = next((a for a in manifest.actions if CAP_PREFIX + a.name == order.name), None)
     if spec is None:
-        known = ("mode", *(CAP_PREFIX + a.name for a in manifest.actions))
+        known = ("mode", *settable(manifest), *(CAP_PREFIX + a.name for a in manifest.actions))
         raise RefusedError(f"nothing of that name can be set; known here: {', '.join(known)}")
     try:
         value = float(order.value)
@@ -99,24 +105,27 @@ def wished(wishes: Wishes, order: Order, manifest: Manifest) -> Wishes:
 
 def kept(wishes: Wishes) -> str:
     """As text to keep; `recalled` reads it."""
-    return json.dumps({"mode": wishes.mode, "caps": dict(wishes.caps)}, allow_nan=False)
+    document = {"mode": wishes.mode, "caps": dict(wishes.caps), "overrides": as_data(wishes.overrides)}
+    return json.dumps(document, allow_nan=False)
 
 
 def recalled(text: str | None, manifest: Manifest) -> Wishes:
     """The wishes from before a restart; none where nothing, or nothing that can be read, was kept."""
     try:
         document = json.loads(text or "{}")
-        wishes = Wishes(str(document.get("mode", "auto")), {str(n): float(c) for n, c in document["caps"].items()})
+        overrides = from_data(document["overrides"]) if "overrides" in document else Overrides()
+        caps = {str(n): float(c) for n, c in document["caps"].items()}
+        wishes = Wishes(str(document.get("mode", "auto")), caps, overrides)
     except (ValueError, KeyError, TypeError, AttributeError):
         return Wishes()
     return still_valid(wishes, manifest) if wishes.mode in MODES else Wishes()
 
 
 def still_valid(wishes: Wishes, manifest: Manifest) -> Wishes:
-    """The wishes as they apply to another bundle: caps on actions that it has, inside their bounds."""
+    """The wishes as they apply to another bundle: of actions and forecasts that it has, inside their bounds."""
     bounds = {a.name: a for a in manifest.actions}
     caps = {n: c for n, c in wishes.caps.items() if n in bounds and bounds[n].lower <= c <= bounds[n].upper}
-    return replace(wishes, caps=caps)
+    return replace(wishes, caps=caps, overrides=fitting(wishes.overrides, manifest))
 
 
 def answer(order: Order, error: str = "") -> str:
@@ -127,7 +136,7 @@ def answer(order: Order, error: str = "") -> str:
 
 def relaxes(wishes: Wishes, before: Wishes) -> bool:
     """Whether the controller may do anything that it might not before: a stricter mode alone is no such thing."""
-    return wishes.caps != before.caps or wishes.ceiling <= before.ceiling
+    return replace(wishes, mode=before.mode) != before or wishes.ceiling <= before.ceiling
 
 
 class RateLimit:

@@ -55,6 +55,7 @@ def view(status: Status, now_s: float, width: int = 80, style: Style = PLAIN, wr
     lines = [_headline(status, age, style), *_notices(state, style), "", style.strong("inputs")]
     lines += [_input(name, entry, age or 0.0, style) for name, entry in state.get("inputs", {}).items()]
     lines += ["", style.strong("set-points"), *_outputs(state, style, written)]
+    lines += _comfort(state.get("control", {}), style)
     if status.plan is not None:
         lines += ["", *_plan(status.plan, width, style)]
     return [*lines, "", *_footer(state, style)]
@@ -117,6 +118,26 @@ def _writes(output: Mapping[str, Any]) -> str:
     alive = f", {usage['kept_alive']} more to keep alive" if usage.get("kept_alive") else ""
     waits = f"; {output['wanted']:.4g} waits" if output.get("wanted") is not None else ""
     return f"{usage['today']}{budget} writes today{alive}{waits}"
+
+
+def _comfort(control: Mapping[str, Any], style: Style) -> list[str]:
+    """What is wanted of each zone and tank now, and why where that is not the schedule."""
+    if not control.get("comfort"):
+        return []
+    lines = ["", style.strong("comfort")]
+    for name, wanted in control["comfort"].items():
+        target = wanted.get("set_point", wanted.get("lower"))
+        band = f"{wanted.get('lower', 0):g} .. {wanted.get('upper', 0):g} {wanted['unit']}"
+        shown = "-" if target is None else f"{target:.4g}"
+        by = "" if wanted["by"] == "schedule" else style.fair(f"{wanted['by'].replace('_', ' ')}{_until(wanted)}")
+        lines.append(f"  {name:<{LABEL_WIDTH}} {shown:>9} {_unit(wanted['unit']):<8} {band:<18} {by}".rstrip())
+    return lines
+
+
+def _until(wanted: Mapping[str, Any]) -> str:
+    if not wanted.get("until"):
+        return ", until something else is said"
+    return f" until {datetime.fromisoformat(wanted['until']):%a %d %b %H:%M}"
 
 
 def _plan(plan: Mapping[str, Any], width: int, style: Style) -> list[str]:

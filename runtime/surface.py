@@ -19,6 +19,7 @@ from runtime.errors import BundleError, LinkError
 from runtime.files import open_plain, read_inside
 from runtime.homeassistant import discovery, discovery_topic
 from runtime.metrics import Snapshot
+from runtime.overrides import comfort_document
 from runtime.packing import MANIFEST, MAX_MANIFEST_BYTES, MAX_PACKED_BYTES, read_manifest
 from runtime.remote import Wishes
 from runtime.status_file import Status, write_status
@@ -82,11 +83,13 @@ class Surface:
         self, cycle: Cycle, bundle: Bundle, notices: dict[str, str], wishes: Wishes, cycles: Mapping[str, int]
     ) -> None:
         """One complete cycle."""
+        image = cycle.image
         state = {
             **state_document(cycle, bundle, self.site, notices),
             "control": {
                 "mode": wishes.mode,
                 "caps": {a.name: wishes.caps.get(a.name, a.upper) for a in bundle.manifest.actions},
+                **comfort_document(wishes.overrides, bundle.manifest, image.columns, image.time_s, self.site.zone),
             },
             "timing": {
                 "solve_s": cycle.timing.solve_s,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -72,11 +72,8 @@ class Weekly(BaseModel):
     def column(self, zone: tzinfo, time_s: float, step_s: float, rows: int) -> tuple[float, ...]:
         """The value in the middle of each of `rows` steps from a Unix time on, by the clock of the zone."""
 
-        def minute(k: int) -> int:
-            local = datetime.fromtimestamp(time_s + (k + 0.5) * step_s, zone)
-            return local.weekday() * DAY_MIN + local.hour * 60 + local.minute
-
-        return tuple(self.at(minute(k)) for k in range(rows))
+        moments = (datetime.fromtimestamp(time_s + (k + 0.5) * step_s, zone) for k in range(rows))
+        return tuple(self.at(_minute(local)) for local in moments)
 
     def values(self) -> Iterator[tuple[int, float]]:
         """(minute of the week, value from then on) wherever it may change."""
@@ -88,6 +85,19 @@ class Weekly(BaseModel):
         }
         return ((minute, self.at(minute)) for minute in sorted(edges))
 
+    def next_switch(self, zone: tzinfo, time_s: float) -> float | None:
+        """The Unix time after this one from which it is another value; None where the week has only one."""
+        now = datetime.fromtimestamp(time_s, zone)
+        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+        value, edges = self.at(_minute(now)), sorted({minute % DAY_MIN for minute, _ in self.values()})
+        for day in range(8):
+            for edge in edges:
+                # By the wall clock: a day in which it is set has its switches at the same times.
+                local = (midnight.replace(tzinfo=None) + timedelta(days=day, minutes=edge)).replace(tzinfo=zone)
+                if local.timestamp() > time_s and self.at(_minute(local)) != value:
+                    return local.timestamp()
+        return None
+
     @property
     def lowest(self) -> float:
         return min([self.default, *(e.value for e in self.schedule)])
@@ -95,6 +105,11 @@ class Weekly(BaseModel):
     @property
     def highest(self) -> float:
         return max([self.default, *(e.value for e in self.schedule)])
+
+
+def _minute(local: datetime) -> int:
+    """Of the week."""
+    return local.weekday() * DAY_MIN + local.hour * 60 + local.minute
 
 
 def weekly(value: Any) -> Any:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +54,7 @@ name = "hp"
 feeds = ["living"]
 max_power_kw = 1.6
 """
-EVENING_S = 1767902400.0 + 20 * 3600  # 2026-01-08 21:00 in Oslo
+EVENING_S = 1767902400.0  # 2026-01-08 21:00 in Oslo
 CYCLE_S = 300.0
 
 
@@ -79,34 +82,88 @@ def test_the_bundle_carries_its_house(folder: Path) -> None:
     assert [limit.name for limit in manifest.safety.power] == ["meter_import"]
 
 
-def test_the_daemon_decides_for_it(folder: Path) -> None:
-    """In the evening before a cheap night; the set-point comes from the house file, by nobody's message."""
-    (folder / "broker").mkdir()
-    broker = Broker(folder / "broker")
+@contextlib.contextmanager
+def running(folder: Path, name: str) -> Iterator[tuple[LockstepDaemon, mqtt.Client, Callable[..., Any]]]:
+    """The daemon on the site file that `nisse init` writes, a client, and heard(topic, accept) -> what is said there.
+
+    Killed in the end, as by a power cut.
+    """
+    (folder / name).mkdir()
+    broker = Broker(folder / name)
     broker.start()
-    command = [sys.executable, "-m", "nisse.cli", "init", "site.toml", "--bundle", "small.nisse", "--link", "mqtt"]
-    command += ["--mqtt-port", str(broker.port), "--name", "small", "--timezone", "Europe/Oslo", "--yes"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    arguments = ["--bundle", "small.nisse", "--link", "mqtt", "--mqtt-port", str(broker.port), "--name", "small"]
+    command = [sys.executable, "-m", "nisse.cli", "init", "site.toml", *arguments, "--timezone", "Europe/Oslo"]
+    done = subprocess.run([*command, "--yes", "--force"], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    text = (folder / "site.toml").read_text()
-    assert "living_set_point" not in text and "[outputs.home_power]" in text
+    said: dict[str, bytes] = {}
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+    client.on_message = lambda _client, _data, message: said.__setitem__(message.topic, message.payload)
+    client.on_connect = lambda c, *_: c.subscribe([("nisse/small/#", 1), ("homeassistant/#", 1)])
     client.connect("127.0.0.1", broker.port)
     client.loop_start()
-    daemon = LockstepDaemon(folder / "site.toml", folder / "daemon.log")
+
+    def heard(topic: str, accept: Callable[[Any], bool] = bool) -> Any:
+        deadline = time.monotonic() + 60.0
+        while topic not in said or not accept(json.loads(said[topic])):
+            assert time.monotonic() < deadline, f"no such message on {topic}: {said.get(topic)!r}"
+            time.sleep(0.02)
+        return json.loads(said[topic])
+
+    daemon = LockstepDaemon(folder / "site.toml", folder / f"{name}.log")
     try:
         daemon.start()
-        events = [cycle(daemon, client, k) for k in range(2)]
+        yield daemon, client, heard
     finally:
+        daemon.shoot()
         daemon.close()
         client.loop_stop()
         broker.stop()
+
+
+def test_the_daemon_decides_for_it(folder: Path) -> None:
+    """In the evening before a cheap night; the set-point comes from the house file, by nobody's message."""
+    with running(folder, "first") as (daemon, client, _):
+        events = [cycle(daemon, client, k) for k in range(2)]
+    text = (folder / "site.toml").read_text()
+    assert "living_set_point" not in text and "[outputs.home_power]" in text
     assert [event["level"] for event in events] == ["mpc", "mpc"], events
     first = events[0]
     assert set(first["action"]) == {"home_charge", "home_discharge", "hp_power"}
     assert first["inputs"]["living_set_point"]["value"] == 21.0
     # The hour is dear and the battery is full enough: it serves the house, and does not charge meanwhile.
     assert first["action"]["home_discharge"] > 0.3 and first["action"]["home_charge"] < 1e-6
+
+
+def test_what_people_want_changes_the_plan_and_outlives_a_kill(folder: Path) -> None:
+    """A warmer room, then nobody at home until the middle of the horizon: what the plan sees is what was said."""
+    with running(folder, "wanted") as (daemon, client, heard):
+
+        def after(name: str, value: str, k: int) -> tuple[dict[str, Any], dict[str, Any]]:
+            """The cycle's event, and its plan."""
+            client.publish(f"nisse/small/set/{name}", value, qos=1).wait_for_publish(60.0)
+            event = cycle(daemon, client, k)
+            return event, heard("nisse/small/plan", lambda plan: f"T21:{5 * k:02d}" in plan["start"])
+
+        _, scheduled = after("mode", "auto", 0)
+        event, warmer = after("living_set_point", '{"value": 23, "until": 3}', 1)
+        assert event["inputs"]["living_set_point"]["value"] == 23.0
+        assert sum(warmer["signals"]["hp_power"]["values"]) > sum(scheduled["signals"]["hp_power"]["values"]) + 1.0
+        state = heard("nisse/small/state", lambda state: state["inputs"]["living_set_point"]["value"] == 23.0)
+        assert state["control"]["comfort"]["living"] == {
+            "set_point": 23.0, "lower": 20.0, "upper": 25.0, "unit": "degC",
+            "by": "command", "until": "2026-01-09T00:05+01:00",
+        }  # fmt: skip
+        # Back at 23:00 by the clock of the house: in the night, so to 19 degC, which is warmer than 16.
+        event, gone = after("away", '{"value": "23:00", "transaction": "7"}', 2)
+        assert heard("nisse/small/response/away") == {"status": "ok", "error": "", "transaction": "7"}
+        assert event["inputs"]["living_set_point"]["value"] == 16.0
+        ahead = gone["forecasts"]["living_set_point"]["values"]
+        assert ahead[:4] == [16.0] * 4 and set(ahead[4:]) == {19.0}
+    with running(folder, "again") as (daemon, client, _):
+        again = cycle(daemon, client, 3)
+        assert again["inputs"]["living_set_point"]["value"] == 16.0
+        client.publish("nisse/small/set/away", "off", qos=1).wait_for_publish(60.0)
+        assert cycle(daemon, client, 4)["inputs"]["living_set_point"]["value"] == 21.0
 
 
 def cycle(daemon: LockstepDaemon, client: mqtt.Client, k: int) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from runtime.journal import EXTRA_ROWS_BURST, EXTRA_ROWS_PER_HOUR, Journal
 from runtime.keys import new_key
 from runtime.ladder import Level
 from runtime.manifest import ActionLimit
+from runtime.overrides import RefusedError
 from runtime.remote import (
     COMMANDS_BURST,
     COMMANDS_PER_HOUR,
@@ -32,7 +33,6 @@ from runtime.remote import (
     MODES,
     TOO_MANY,
     RateLimit,
-    RefusedError,
     Wishes,
     answer,
     kept,
