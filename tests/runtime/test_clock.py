@@ -137,6 +137,7 @@ def test_daylight_saving_is_for_people_only(
     # Demand is met as it comes, so that the action is the demand of the hour.
     assert [e["action"]["inflow"] for e in events] == pytest.approx([before, before, before + 0.1, before + 0.1])
     assert [e["inputs"]["demand"]["age_s"] for e in events] == [0.0, 60.0, 120.0, 180.0]
+    bench.state()
     said = [json.loads(m)["time"] for m in ears.heard["nisse/tank/state"]]
     assert [t[-6:] for t in said] == [offsets[0]] * 2 + [offsets[1]] * 2
     assert bench.stop() == 0

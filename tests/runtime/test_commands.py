@@ -165,6 +165,7 @@ def test_a_flood_is_bounded_and_answered_and_control_goes_on(
     event = bench.cycle()
     assert event["level"] == "mpc"
     ears.wait_for("nisse/tank/response/max_inflow", lambda m: TOO_MANY.encode() in m)
+    bench.state()
     answers = [json.loads(m) for m in ears.heard["nisse/tank/response/max_inflow"]]
     assert [a["transaction"] for a in answers if a["status"] == "ok"] == [str(k) for k in range(COMMANDS_BURST)]
     assert len(answers) == COMMANDS_BURST + 1
@@ -209,12 +210,14 @@ def test_twenty_requests_a_second_for_hours_are_bounded(
         for _ in range(20):
             ears.client.publish("nisse/tank/request/cycle", "", qos=1)
         bench.cycle()
+    bench.state()
     answers = [json.loads(m) for m in ears.heard["nisse/tank/response/cycle"]]
     assert COMMANDS_PER_HOUR <= sum(a["status"] == "ok" for a in answers) <= COMMANDS_PER_HOUR + 21
     assert any("hour" in a["error"] for a in answers)
     for k in range(2 * COMMANDS_BURST):
         ears.say("nisse/tank/set/mode", "auto" if k % 2 else "safe")
     assert bench.cycle()["level"] == "safe"
+    bench.state()
     said = [json.loads(m) for m in ears.heard["nisse/tank/response/mode"]]
     assert {a["status"] for a in said} == {"ok", "error"}
     bench.demand()

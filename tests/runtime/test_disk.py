@@ -134,7 +134,7 @@ def test_a_full_file_system(start_bench: Start, tank: Tank, ears: Ears, small_di
     lost = 0
     while lost < 3:  # what is left in the blocks of the log may take a few rows
         assert bench.cycle()["level"] == "mpc" and tank.inflow == 0.3
-        lost += "log" in json.loads(ears.heard["nisse/tank/state"][-1])["notices"]
+        lost += "log" in bench.state()["notices"]
         assert bench.sequence < 200
     assert "full" in notice(ears, bool)
     assert bench.stop() == 0

@@ -50,12 +50,7 @@ def put(place: Path, library: Path, key: SigningKey, tmp_path: Path) -> Put:
 def one(bench: Bench) -> dict[str, Any]:
     bench.demand(0.0)
     bench.cycle()
-    return state(bench)
-
-
-def state(bench: Bench) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(bench.ears.heard["nisse/tank/state"][-1])
-    return found
+    return bench.state()
 
 
 def reloaded(bench: Bench) -> dict[str, Any]:
@@ -91,7 +86,7 @@ def test_an_older_bundle_is_refused_also_by_a_daemon_that_was_killed_and_whose_m
     put("old", **older)
     answer = reloaded(bench)
     assert answer["status"] == "error" and "is older" in answer["error"]
-    assert one(bench)["bundle"]["digest"] == new.digest[:16] and "is older" in state(bench)["notices"]["reload"]
+    assert one(bench)["bundle"]["digest"] == new.digest[:16] and "is older" in bench.state()["notices"]["reload"]
     shelf = place.parent / "nisse.bundles"
     for damage in (["record.json"], ["record.copy.json"], ["record.json", "record.copy.json"]):
         for name in damage:
@@ -109,7 +104,7 @@ def test_an_older_bundle_is_refused_also_by_a_daemon_that_was_killed_and_whose_m
     assert reloaded(bench)["status"] == "ok"
     for _ in range(7):
         one(bench)
-    assert state(bench)["bundle"]["name"] == "old" and not (shelf / "allow-older.json").exists()
+    assert bench.state()["bundle"]["name"] == "old" and not (shelf / "allow-older.json").exists()
     bench = killed(bench, start_bench)
     assert one(bench)["bundle"]["name"] == "old" and bench.stop() == 0
 
@@ -143,14 +138,14 @@ def test_an_older_theta_is_refused_by_command_and_daemon(
     for _ in range(4):
         one(bench)
     second_digest = with_update(bundle, second, [key.public]).theta_digest[:16]
-    assert state(bench)["bundle"]["theta"] == second_digest
+    assert bench.state()["bundle"]["theta"] == second_digest
     shutil.copyfile(first, update)
     refused = subprocess.run(install, capture_output=True, text=True)
     assert refused.returncode == 65 and "is older" in refused.stderr
     shutil.copyfile(first, beside)
     assert "is older" in reloaded(bench)["error"]
     bench = killed(bench, start_bench)
-    assert one(bench)["bundle"]["theta"] == second_digest and "is older" in state(bench)["notices"]["theta"]
+    assert one(bench)["bundle"]["theta"] == second_digest and "is older" in bench.state()["notices"]["theta"]
     # One from before there were numbers is older than any that has one.
     write_update(beside, bundle, {"gain": 1.25}, key, created="2099-01-01T00:00:00Z")
     assert "serial number missing" in reloaded(bench)["error"]

@@ -101,7 +101,7 @@ def test_a_device_that_is_silent_while_it_stops_is_told_again(
     tank.device.answer = "normal"
     code, said = ended(process)
     assert (code, tank.inflow) == (0, 0.0), said
-    assert ears.wait_for("nisse/tank/availability") == b"offline"
+    ears.wait_for("nisse/tank/availability", lambda m: m == b"offline")
 
 
 def test_a_device_that_never_takes_its_safe_value_is_told_of_aloud(

@@ -30,7 +30,7 @@ def test_sigterm_leaves_the_device_safe_and_exits_0(start: Callable[..., Running
     code, errors = daemon.end()
     assert code == 0 and "Traceback" not in errors
     assert tank.inflow == 0.0
-    assert ears.wait_for("nisse/tank/availability") == b"offline"
+    ears.wait_for("nisse/tank/availability", lambda m: m == b"offline")
     assert "STOPPING=1" in daemon.notified(0.2)
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,7 @@ class Bench:
     def __init__(self, tank: Tank, ears: Ears, socket_path: Path, environment: dict[str, str]) -> None:
         self.tank, self.ears = tank, ears
         self.time_s, self.sequence = START_S, 0
+        self.cycle_time_s = START_S
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
             listener.bind(str(socket_path))
             listener.listen(1)
@@ -201,8 +203,16 @@ class Bench:
         self.lines.flush()
         event: dict[str, Any] = json.loads(self.lines.readline())
         assert event["event"] == "cycle", event
+        self.cycle_time_s = self.time_s
         self.time_s += advance_s + jump_s
         return event
+
+    def state(self) -> dict[str, Any]:
+        """What the last cycle published, when it has arrived here: what was said before it is here as well."""
+        return dict(json.loads(self.ears.wait_for("nisse/tank/state", self._of_last_cycle)))
+
+    def _of_last_cycle(self, message: bytes) -> bool:
+        return bool(message) and datetime.fromisoformat(json.loads(message)["time"]).timestamp() == self.cycle_time_s
 
     def stop(self) -> int:
         self.lines.write('{"do": "stop"}\n')
