@@ -14,6 +14,7 @@ from typing import Any
 
 from runtime.config import SiteFile
 from runtime.config_signals import OutputSection
+from runtime.homeassistant_comfort import comfort_components
 from runtime.ladder import Level
 from runtime.manifest import Manifest, SignalSpec
 from runtime.remote import CAP_PREFIX, MODES
@@ -66,6 +67,7 @@ def discovery(site: SiteFile, manifest: Manifest, version: str) -> dict[str, Any
         **{f"writes_{_key(name)}": _writes(name) for name in site.outputs},
         "mode": _mode(prefix),
         **{CAP_PREFIX + a.name: _cap(a, prefix) for a in manifest.actions if a.lower < a.upper},
+        **comfort_components(manifest, prefix),
         "decide_now": _button(prefix),
         "bundle": _update(prefix),
         **_diagnostics(),
@@ -273,7 +275,7 @@ def _available(prefix: str, template: str | None = None) -> Component:
 
 
 def _shown(spec: SignalSpec) -> _Shown:
-    if spec.unit == "1" and spec.name.startswith("soc"):
+    if spec.unit == "1" and (spec.name == "soc" or spec.name.endswith("_soc")):
         return _STATE_OF_CHARGE
     return _SHOWN.get(spec.unit, _Shown(spec.unit))
 

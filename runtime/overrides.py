@@ -17,8 +17,8 @@ from runtime.manifest import ForecastSpec, Manifest
 
 SET_POINT, LOWER, UPPER = "_set_point", "_lower", "_upper"
 AWAY, AWAY_TEMPERATURE, HOT_WATER = "away", "away_temperature", "hot_water_now"
-AUTO = "auto"
-"""As a value: what the schedule says."""
+AUTO, HOLD = "auto", "hold"
+"""As values: what the schedule says, and what is in force now."""
 USUAL_AWAY_C = 16.0
 AWAY_RANGE_C = (5.0, 25.0)
 HOT_WATER_S = 2 * 3600.0
@@ -152,7 +152,10 @@ def changed(
     others = {held: hold for held, hold in now.holds.items() if held != name}
     if value == AUTO:
         return replace(now, holds=others)
-    number = _number(name, value, spec.lower, spec.upper, spec.unit, f", or {AUTO}")
+    in_force = _now(comfort, now, zone, now_s)
+    if value == HOLD:
+        value = str(in_force[name])
+    number = _number(name, value, spec.lower, spec.upper, spec.unit, f", {HOLD}, or {AUTO}")
     if until:
         until_s: float | None = moment(until, now_s, zone)
     elif now.away is not None:
@@ -160,7 +163,7 @@ def changed(
     else:
         until_s = None if spec.schedule is None else spec.schedule.next_switch(zone, now_s)
     wanted = replace(now, holds={**others, name: Hold(number, until_s)})
-    _check_band(comfort, spec, number, _now(comfort, now, zone, now_s))
+    _check_band(comfort, spec, number, in_force)
     return wanted
 
 

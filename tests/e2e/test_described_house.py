@@ -138,14 +138,16 @@ def test_what_people_want_changes_the_plan_and_outlives_a_kill(folder: Path) -> 
     """A warmer room, then nobody at home until the middle of the horizon: what the plan sees is what was said."""
     with running(folder, "wanted") as (daemon, client, heard):
 
-        def after(name: str, value: str, k: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        def after(topic: str, value: str, k: int) -> tuple[dict[str, Any], dict[str, Any]]:
             """The cycle's event, and its plan."""
-            client.publish(f"nisse/small/set/{name}", value, qos=1).wait_for_publish(60.0)
+            client.publish(topic, value, qos=1).wait_for_publish(60.0)
             event = cycle(daemon, client, k)
             return event, heard("nisse/small/plan", lambda plan: f"T21:{5 * k:02d}" in plan["start"])
 
-        _, scheduled = after("mode", "auto", 0)
-        event, warmer = after("living_set_point", '{"value": 23, "until": 3}', 1)
+        _, scheduled = after("nisse/small/set/mode", "auto", 0)
+        entities = heard("homeassistant/device/nisse_small/config")["cmps"]
+        thermostat, back = entities["climate_living"], entities["back"]
+        event, warmer = after(thermostat["temperature_command_topic"], '{"value": 23, "until": 3}', 1)
         assert event["inputs"]["living_set_point"]["value"] == 23.0
         assert sum(warmer["signals"]["hp_power"]["values"]) > sum(scheduled["signals"]["hp_power"]["values"]) + 1.0
         state = heard("nisse/small/state", lambda state: state["inputs"]["living_set_point"]["value"] == 23.0)
@@ -154,7 +156,7 @@ def test_what_people_want_changes_the_plan_and_outlives_a_kill(folder: Path) -> 
             "by": "command", "until": "2026-01-09T00:05+01:00",
         }  # fmt: skip
         # Back at 23:00 by the clock of the house: in the night, so to 19 degC, which is warmer than 16.
-        event, gone = after("away", '{"value": "23:00", "transaction": "7"}', 2)
+        event, gone = after(back["command_topic"], '{"value": "23:00", "transaction": "7"}', 2)
         assert heard("nisse/small/response/away") == {"status": "ok", "error": "", "transaction": "7"}
         assert event["inputs"]["living_set_point"]["value"] == 16.0
         ahead = gone["forecasts"]["living_set_point"]["values"]

@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 import jsonschema
 import pytest
-from tiny_site import CYCLE_S, Bench, Ears, Running, Tank, forecast, level_is, tiny_manifest
+from tiny_site import CYCLE_S, Bench, Ears, Running, Tank, comfort_manifest, forecast, level_is, tiny_manifest
 
 from hil.broker import Broker
 from runtime.bundle import open_bundle, pack, write_bundle
@@ -21,8 +21,10 @@ from runtime.config import load_site
 from runtime.homeassistant import discovery
 from runtime.keys import SigningKey
 from runtime.manifest import SignalSpec
+from runtime.overrides import comfort_document, overridden
+from runtime.remote import Wishes, parse_order, wished
 from runtime.signals import USABLE, Validity
-from runtime.site_template import USUAL, Answers, site_text
+from runtime.site_template import USUAL, Answers, signals_of, site_text
 from runtime.surface import peek_digest
 
 SCHEMA = json.loads(Path(__file__).with_name("discovery_schema.json").read_text(encoding="utf-8"))
@@ -100,9 +102,62 @@ def test_an_action_that_cannot_be_moved_has_no_number(tmp_path: Path) -> None:
     assert "max_charge" not in discovery(load_site(path), manifest, "1")["cmps"]
 
 
-def rendered(template: str, state: dict[str, Any]) -> str:
+def test_zones_are_thermostats_and_tanks_water_heaters_that_talk_as_home_assistant_does(tmp_path: Path) -> None:
+    """Every entity of comfort shows what is in force, and what each says is obeyed and shown again."""
+    manifest, path = comfort_manifest(), tmp_path / "site.toml"
+    path.write_text(site_text(Answers("cabin", "UTC", "b", (), "mqtt", ""), signals_of(manifest)))
+    site = load_site(path)
+    payload = discovery(site, manifest, "1")
+    components, now_s = payload["cmps"], 1_768_000_000.0  # 2026-01-09, 23:06 UTC
+    assert faults(payload) == []
+    assert len({c["unique_id"] for c in components.values()}) == len(components)
+
+    def state(wishes: Wishes) -> dict[str, Any]:
+        plain = {f.name: f.schedule.column(site.zone, now_s, 1800.0, 4) for f in manifest.forecasts if f.schedule}
+        columns = overridden(plain, manifest, wishes.overrides, now_s)
+        inputs = {spec.name: {"value": 20.5} for spec in manifest.measured}
+        return {"inputs": inputs, "control": comfort_document(wishes.overrides, manifest, columns, now_s, site.zone)}
+
+    def told(topic: str, message: str, wishes: Wishes) -> Wishes:
+        return wished(wishes, parse_order(topic.removeprefix("nisse/cabin/"), message.encode()), manifest, now_s)
+
+    living, water, away, back = (components[k] for k in ("climate_living", "water_heater_water", "away", "back"))
+    usual = state(Wishes())
+    assert rendered(living["temperature_state_template"], usual) == "19.0"
+    assert rendered(living["current_temperature_template"], usual) == "20.5"
+    assert rendered(living["mode_state_template"], usual) == "auto" in living["modes"]
+    assert rendered(water["temperature_state_template"], usual) == "45.0"
+    assert rendered(components["living_upper"]["value_template"], usual) == "23.0"
+    assert (living["min_temp"], living["max_temp"], water["max_temp"]) == (5, 35, 65)
+
+    warm = told(living["temperature_command_topic"], "22.5", Wishes())
+    assert rendered(living["temperature_state_template"], state(warm)) == "22.5"
+    assert rendered(living["mode_state_template"], state(warm)) == "heat"
+    assert told(living["mode_command_topic"], rendered(living["mode_command_template"], value="auto"), warm) == Wishes()
+    by_hand = told(living["mode_command_topic"], rendered(living["mode_command_template"], value="heat"), Wishes())
+    assert by_hand.overrides.holds["living_set_point"].value == 19.0
+
+    hot = told(water["mode_command_topic"], rendered(water["mode_command_template"], value="performance"), Wishes())
+    assert hot == told(
+        components["hot_water_now"]["command_topic"], components["hot_water_now"]["payload_press"], Wishes()
+    )
+    assert rendered(water["mode_state_template"], state(hot)) == "performance"
+    assert told(water["mode_command_topic"], rendered(water["mode_command_template"], value="eco"), hot) == Wishes()
+    warmer = told(water["temperature_command_topic"], "50", Wishes())
+    assert rendered(water["temperature_state_template"], state(warmer)) == "50.0"
+
+    gone = told(away["command_topic"], away["payload_on"], Wishes())
+    assert rendered(away["value_template"], state(gone)) == "on" and rendered(back["value_template"], state(gone)) == ""
+    until = told(back["command_topic"], "2026-01-12 18:00", gone)
+    assert rendered(back["value_template"], state(until)) == "2026-01-12T18:00+00:00"
+    assert told(back["command_topic"], rendered(back["value_template"], state(until)), gone) == until
+    assert rendered(living["temperature_state_template"], state(until)) == "16.0"
+    assert told(away["command_topic"], away["payload_off"], until) == Wishes()
+
+
+def rendered(template: str, state: dict[str, Any] | None = None, **more: Any) -> str:
     # Home Assistant's templates are Jinja's, in a sandbox that refuses names that are not there.
-    return jinja2.Environment(undefined=jinja2.StrictUndefined).from_string(template).render(value_json=state)
+    return jinja2.Environment(undefined=jinja2.StrictUndefined).from_string(template).render(value_json=state, **more)
 
 
 class Client:

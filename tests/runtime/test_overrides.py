@@ -9,9 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_site import tiny_manifest
+from tiny_site import NIGHT, SUNDAY, comfort_manifest, tiny_manifest
 
-from runtime.manifest import Manifest
 from runtime.overrides import (
     AWAY_RANGE_C,
     HOT_SHARE,
@@ -28,30 +27,13 @@ from runtime.weekly import DAY_MIN, WEEK_MIN, Weekly
 
 OSLO = ZoneInfo("Europe/Oslo")
 HALF_HOUR = 1800.0
-NIGHT = {"default": 21, "schedule": [{"from": "22:00", "to": "06:00", "value": 19}]}
-SUNDAY = {"default": 45, "schedule": [{"days": "sun", "from": "13:00", "to": "15:00", "value": 58}]}
 
 
 def at(text: str, zone: tzinfo = OSLO) -> float:
     return datetime.fromisoformat(text).replace(tzinfo=zone).timestamp()
 
 
-def scheduled(name: str, value: Any, lower: float = 5, upper: float = 35) -> dict[str, Any]:
-    schedule = Weekly.model_validate(value if isinstance(value, dict) else {"default": value})
-    return {"name": name, "unit": "degC", "lower": lower, "upper": upper, "schedule": schedule}
-
-
-def manifest() -> Manifest:
-    """A zone with a night, one that is always the same, a tank; half hours."""
-    forecasts = [
-        scheduled("living_set_point", NIGHT), scheduled("living_lower", 18), scheduled("living_upper", 23),
-        scheduled("bed_set_point", 17), scheduled("bed_lower", 16), scheduled("bed_upper", 22),
-        scheduled("water_lower", SUNDAY, 0, 95), scheduled("water_upper", 65, 0, 95),
-    ]  # fmt: skip
-    return tiny_manifest(format_version=2, dt_s=HALF_HOUR, horizon=47, forecasts=forecasts, safety=None, limits=())
-
-
-HOUSE = manifest()
+HOUSE = comfort_manifest()
 NOON = at("2026-01-08T12:00")
 ROWS = HOUSE.horizon + 1
 
@@ -77,6 +59,10 @@ def test_a_plain_number_holds_until_the_schedule_switches_and_takes_its_band_alo
         assert hours(found[f"living_{name}"], 10, 18) == {night}
     assert hours(found["living_set_point"], 18, 24) == {21.0}
     assert found["bed_set_point"] == (17.0,) * ROWS
+    held = columns(
+        said(said(Wishes(), "living_set_point", "23.5"), "living_set_point", '{"value": "hold", "until": 1}')
+    )
+    assert hours(held["living_set_point"], 0, 1) == {23.5} and hours(held["living_set_point"], 1, 10) == {21.0}
     # A zone that is always the same has no switch: then until something else is said.
     bed = said(Wishes(), "bed_set_point", "20")
     assert hours(columns(bed, NOON + 90 * 86400)["bed_set_point"], 0, 24) == {20.0}
@@ -139,7 +125,7 @@ def test_hot_water_now_raises_the_tank_for_a_time() -> None:
 @pytest.mark.parametrize(
     ("name", "payload", "words"),
     [
-        ("living_set_point", "40", "living_set_point is a number from 5 to 35 degC, or auto"),
+        ("living_set_point", "40", "living_set_point is a number from 5 to 35 degC, hold, or auto"),
         ("living_set_point", "nan", "from 5 to 35"),
         ("living_set_point", "warm", "from 5 to 35"),
         ("living_set_point", '{"value": 22, "until": "soon"}', "cannot read the time 'soon': say hours from now"),

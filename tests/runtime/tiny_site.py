@@ -28,6 +28,7 @@ from runtime.bundle import (
     SignalSpec,
     StateLimit,
 )
+from runtime.weekly import Weekly
 
 HERE = Path(__file__).parent
 ABI = HERE.parents[1] / "runtime" / "abi"
@@ -57,6 +58,29 @@ def tiny_manifest(**changes: Any) -> Manifest:
         ),
     }
     return Manifest.model_validate({**values, **changes})
+
+
+NIGHT = {"default": 21, "schedule": [{"from": "22:00", "to": "06:00", "value": 19}]}
+SUNDAY = {"default": 45, "schedule": [{"days": "sun", "from": "13:00", "to": "15:00", "value": 58}]}
+
+
+def scheduled(name: str, value: Any, lower: float = 5, upper: float = 35) -> dict[str, Any]:
+    schedule = Weekly.model_validate(value if isinstance(value, dict) else {"default": value})
+    return {"name": name, "unit": "degC", "lower": lower, "upper": upper, "schedule": schedule}
+
+
+def comfort_manifest() -> Manifest:
+    """A zone with a night, one that is always the same, a tank; half hours."""
+    forecasts = [
+        scheduled("living_set_point", NIGHT), scheduled("living_lower", 18), scheduled("living_upper", 23),
+        scheduled("bed_set_point", 17), scheduled("bed_lower", 16), scheduled("bed_upper", 22),
+        scheduled("water_lower", SUNDAY, 0, 95), scheduled("water_upper", 65, 0, 95),
+    ]  # fmt: skip
+    states = tuple(
+        SignalSpec(name=f"{asset}_temperature", unit="degC", lower=0, upper=95) for asset in ("living", "bed", "water")
+    )
+    changes = {"states": states, "forecasts": forecasts, "safety": None, "limits": ()}
+    return tiny_manifest(format_version=2, dt_s=1800.0, horizon=47, **changes)
 
 
 def site_text(bundle: Path, public_key: str, port: Path, broker_port: int, extra: str = "") -> str:
