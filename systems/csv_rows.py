@@ -1,7 +1,8 @@
 """Rows of a CSV file of times and numbers: read strictly, every error with its place and its remedy.
 
-Format: UTF-8, comma as separator, point as decimal mark, one header row, one column of ISO 8601 times. Times carry a
-UTC offset each (offsets may differ, as local ones do in a year), or none does and a time zone is named for them.
+Format: UTF-8, one header row, one column of ISO 8601 times. Columns are separated by commas, semicolons, tabs or bars,
+as the header's names are; decimals are marked by points or commas. Times carry a UTC offset each (offsets may differ,
+as local ones do in a year), or none does and a time zone is named for them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 _DECIMAL_COMMA = re.compile(r"^[+-]?\d+,\d+$")
 EMPTY = frozenset({""})
@@ -53,7 +55,7 @@ class Rows:
 
 def read_header(path: Path) -> list[str]:
     """Names of the columns. Raises SeriesError."""
-    with _opened(path) as reader:
+    with opened(path) as reader:
         return _header(path, reader, ["time"])
 
 
@@ -64,16 +66,17 @@ def read_rows(
 
     Raises SeriesError for anything that is not the format, and for fewer than `least` rows.
     """
-    with _opened(path) as reader:
+    with opened(path) as reader:
         header = _header(path, reader, [time_column, *columns])
         time_index, *indices = find_columns(path, header, [time_column, *columns])
         rows = Rows([], [], [])
         for fields in reader:
-            row = reader.line_num  # type: ignore[attr-defined]
+            row = reader.line_num
             if not any(field.strip() for field in fields):
                 continue
             if len(fields) != len(header):
-                hint = "write decimals with a point, not a comma" if len(fields) > len(header) else "complete the row"
+                hint = "separate columns by semicolons, or write decimals with a point"
+                hint = hint if len(fields) > len(header) else "complete the row"
                 raise SeriesError(path, f"{len(fields)} fields where the header has {len(header)}", hint, row=row)
             time = _time(path, fields[time_index], row, time_column)
             if rows.times and (time.tzinfo is None) != rows.naive:
@@ -108,10 +111,13 @@ def find_columns(path: Path, header: list[str], wanted: Sequence[str]) -> list[i
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Iterator[list[str]]]:
+def opened(path: Path) -> Iterator[Any]:
+    """A csv.reader from the first row on. Raises SeriesError."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            yield csv.reader(file)
+            head = file.readline()
+            file.seek(0)
+            yield csv.reader(file, delimiter=_separator(head))
     except OSError as error:
         raise SeriesError(path, error.strerror or str(error), "name a CSV file that can be read") from error
     except UnicodeDecodeError as error:
@@ -120,15 +126,15 @@ def _opened(path: Path) -> Iterator[Iterator[list[str]]]:
         raise SeriesError(path, f"not a CSV file ({error})", "save it as comma-separated text") from error
 
 
+def _separator(head: str) -> str:
+    """Of the columns: what the header has, the comma last, since it may stand within a name."""
+    return next((mark for mark in (";", "\t", "|") if mark in head), ",")
+
+
 def _header(path: Path, reader: Iterator[list[str]], wanted: Sequence[str]) -> list[str]:
     header = [name.strip() for name in next(reader, [])]
     if not any(header):
         raise SeriesError(path, "the file is empty", f"it needs a header row: {','.join(wanted)}")
-    if len(header) == 1:
-        for separator, called in ((";", "semicolon"), ("\t", "tab"), ("|", "bar")):
-            if separator in header[0]:
-                remedy = "save the file with commas between columns and points as decimal marks"
-                raise SeriesError(path, f"columns are separated by {called}s", remedy, row=1)
     return header
 
 
@@ -155,10 +161,8 @@ def _number(path: Path, text: str, row: int, column: str, absent: Set[str]) -> f
     text = text.strip()
     if text.lower() in absent:
         return math.nan
-    if _DECIMAL_COMMA.match(text):
-        raise SeriesError(path, f"{text!r} has a decimal comma", "write decimals with a point", row=row, column=column)
     try:
-        number = float(text)
+        number = float(text.replace(",", ".") if _DECIMAL_COMMA.match(text) else text)
     except ValueError as error:
         remedy = "correct it, or leave the cell empty"
         raise SeriesError(path, f"{text!r} is not a number", remedy, row=row, column=column) from error

@@ -5,8 +5,9 @@ A design is text, so that a bundle can carry it and be verified again later.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,19 +16,20 @@ import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
+from systems.assets import asset_kinds
 from systems.block import Block, Forecast
 from systems.compose import ComposeError, compose_blocks, house_blocks, house_power, layout_of
-from systems.house.arx import ArxModel
-from systems.house_file import House, parse_house
+from systems.house_file import House, HouseFileError, parse_house
+from systems.model_file import THETA
 from systems.problem import Problem
-
-READERS = {"zone": ArxModel.from_json}
-"""How the fitted model of a table is read from the text of its file."""
 
 
 @dataclass(frozen=True)
 class HouseDesign:
-    """`text` of the house file; `fits` texts of model files, by table. Raises HouseFileError and ArxFormatError."""
+    """`text` of the house file; `fits` what a log taught, as text by table, and theta: see `systems.model_file`.
+
+    Raises HouseFileError, and what the readers of the fits raise.
+    """
 
     text: str
     fits: Mapping[str, str] = field(default_factory=dict)
@@ -40,7 +42,16 @@ class HouseDesign:
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
-        return house_blocks(self.house, {table: READERS[table](text) for table, text in self.fits.items()})
+        readers = {kind.table: kind.read for kind in asset_kinds() if kind.read is not None}
+        unknown = [table for table in self.fits if table not in readers and table != THETA]
+        if unknown:
+            raise HouseFileError(
+                f"a fitted model of {unknown[0]!r}, which nothing here reads; identify the house again"
+            )
+        blocks = house_blocks(
+            self.house, {table: readers[table](self.fits[table]) for table in self.fits if table != THETA}
+        )
+        return with_defaults(blocks, json.loads(self.fits.get(THETA, "{}")))
 
     @cached_property
     def problem(self) -> Problem:
@@ -126,3 +137,20 @@ def _per_unit(gain: Mapping[str, Any]) -> dict[str, Any]:
     x, factors = np.transpose(gain["points"])
     at_zero = float(np.interp(0.0, x, factors))
     return {**gain, "points": [[float(a), float(b) / at_zero] for a, b in zip(x, factors, strict=True)]}
+
+
+def with_defaults(blocks: tuple[Block, ...], theta: Mapping[str, float]) -> tuple[Block, ...]:
+    """The blocks with these values as the defaults of their parameters. Raises HouseFileError for foreign ones."""
+    known = {p.name: p for block in blocks for p in block.theta}
+    for name, value in theta.items():
+        if name not in known:
+            raise HouseFileError(f"the fitted model has {name!r}, which this house has not; identify the house again")
+        p = known[name]
+        if not p.lower <= value <= p.upper:
+            raise HouseFileError(
+                f"the fitted {name} = {value:g} is outside {p.lower:g}..{p.upper:g}; identify the house again"
+            )
+    return tuple(
+        replace(block, theta=tuple(replace(p, default=float(theta.get(p.name, p.default))) for p in block.theta))
+        for block in blocks
+    )

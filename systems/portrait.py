@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from systems.assets import Portrait, asset_kinds
 from systems.house_file import House
+from systems.logs.log import LogColumn
 
 WIDTH = 100
 
@@ -50,10 +52,28 @@ def draw_house(house: House) -> str:
         ("measured", "measured"),
         ("moved", "moved"),
         ("forecast", "forecast"),
-        ("log columns", "logged"),
     ):
         names = dict.fromkeys(name for portrait in portraits.values() for name in getattr(portrait, what))
         if "meter" not in portraits and what == "forecast":
             names["buy"] = None
-        lines += textwrap.wrap(", ".join(names), WIDTH, initial_indent=f"{title:<13}", subsequent_indent=" " * 13)
-    return "\n".join(lines)
+        lines += _listed(title, names)
+    return "\n".join([*lines, *_listed("log columns", [column.name for column in log_columns(house) if column.needed])])
+
+
+def _listed(title: str, names: Iterable[str]) -> list[str]:
+    return textwrap.wrap(", ".join(names), WIDTH, initial_indent=f"{title:<13}", subsequent_indent=" " * 13)
+
+
+def asset_columns(house: House) -> dict[str, tuple[LogColumn, ...]]:
+    """What of a log tells of each asset, by its name."""
+    return {asset.name: kind.columns(house, asset) for kind in asset_kinds() for asset in house.of(kind.table)}
+
+
+def log_columns(house: House) -> tuple[LogColumn, ...]:
+    """Of all assets, each once; one that any asset needs is needed."""
+    found: dict[str, LogColumn] = {}
+    for column in chain.from_iterable(asset_columns(house).values()):
+        known = found.get(column.name)
+        if known is None or (column.needed and not known.needed):
+            found[column.name] = column
+    return tuple(found.values())

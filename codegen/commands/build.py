@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from systems.catalogue import SYSTEMS, Shape
 from systems.commands.numbers import number, seed_number, whole
 from systems.design import HouseDesign
 from systems.house_file import read_house
+from systems.model_file import read_fits
 from systems.theta import read_theta
 
 
@@ -41,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--target", action="append", metavar="ARCH", help=f"one of {', '.join(TARGETS)}; repeatable (default: this one)"
     )
     parser.add_argument("--theta", type=Path, metavar="FILE", help="what `nisse tune` or `identify` wrote")
-    parser.add_argument("--model", type=Path, metavar="FILE", help="the ARX of the zones that `nisse identify` wrote")
+    parser.add_argument("--model", type=Path, metavar="FILE", help="what `nisse identify` wrote")
     parser.add_argument("--key", type=Path, required=True, metavar="FILE", help="signing key, from `nisse key new`")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the bundle, NAME.nisse")
     parser.add_argument(
@@ -96,15 +98,16 @@ def run(args: argparse.Namespace) -> int:
 
 def shape_of_arguments(args: argparse.Namespace) -> Shape | HouseDesign:
     """What is to be built. Raises UsageError for options that a house file answers already."""
-    model = read_model(args.model)
     if args.house is None:
+        model = read_model(args.model)
         return Shape(args.system or "battery", parse_spec(args.spec), args.horizon, args.step, model=model)
     given = {"--system": args.system, "--spec": args.spec, "--horizon": args.horizon, "--step": args.step}
     for name, value in given.items():
         if value:
             raise UsageError(f"{name}: the house file says it; change {args.house} instead")
     text, source = read_house(args.house)
-    return HouseDesign(text, {} if model is None else {"zone": model}, source)
+    design = HouseDesign(text, {}, source)
+    return design if args.model is None else replace(design, fits=read_fits(args.model, design.house.name))
 
 
 def read_model(path: Path | None) -> str | None:

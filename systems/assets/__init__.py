@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from systems.asset_plant import AssetPlant
     from systems.block import Block
     from systems.house_file import House
+    from systems.logs.lesson import Lesson
+    from systems.logs.log import Log, LogColumn
     from systems.world import Column
     from systems.world.generate import Surroundings
 
@@ -43,13 +45,12 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Portrait:
-    """What `nisse check` draws of an asset: what it is in a line, and what it needs from devices, feeds and the log."""
+    """What `nisse check` draws of an asset: what it is in a line, and what it needs from devices and feeds."""
 
     line: str
     measured: tuple[str, ...] = ()
     moved: tuple[str, ...] = ()
     forecast: tuple[str, ...] = ()
-    logged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class AssetKind:
     taught, by table. rank: blocks of a lower rank come first. mistakes(house): what one table alone cannot know.
     plants(house, fits) -> what really happens to these assets, in the order of their blocks. world(house, surroundings)
     -> the columns that they need of the world, by name.
+    columns(house, asset) -> what of a log tells of it. learn(house, assets, log) -> what the log taught of those assets
+    whose needed columns are all there. read(text) -> the fit of the table, as `blocks` takes it.
     """
 
     table: str
@@ -70,6 +73,11 @@ class AssetKind:
     mistakes: Callable[[House], Iterable[Mistake]] = lambda house: ()
     plants: Callable[[House, Mapping[str, Any]], tuple[AssetPlant, ...]] = lambda house, fits: ()
     world: Callable[[House, Surroundings], Mapping[str, Column]] = lambda house, surroundings: {}
+    columns: Callable[[House, Any], tuple[LogColumn, ...]] = lambda house, asset: ()
+    learn: Callable[[House, tuple[Any, ...], Log], tuple[Lesson, ...]] | None = None
+    together: bool = False
+    """Learned all at once; else one by one, so that what is wrong with one leaves the others."""
+    read: Callable[[str], Any] | None = None
     many: bool = True
     """An array of tables, [[battery]]; else a single one, [meter], that may be left out."""
 

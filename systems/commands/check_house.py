@@ -6,7 +6,7 @@ import argparse
 import json
 
 from systems.house_file import House, load_house
-from systems.portrait import asset_portraits, draw_house
+from systems.portrait import asset_columns, asset_portraits, draw_house
 
 
 def run(args: argparse.Namespace) -> int:
@@ -20,6 +20,7 @@ def run(args: argparse.Namespace) -> int:
 
 def document(house: House) -> dict[str, object]:
     """What the drawing says, for machines."""
+    columns = asset_columns(house)
     return {
         "house": house.name,
         "assets": {
@@ -29,7 +30,7 @@ def document(house: House) -> dict[str, object]:
                 "measured": list(portrait.measured),
                 "moved": list(portrait.moved),
                 "forecast": list(portrait.forecast),
-                "logged": list(portrait.logged),
+                "logged": [column.name for column in columns[name] if column.needed],
             }
             for table, name, portrait in asset_portraits(house)
         },

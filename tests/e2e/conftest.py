@@ -8,11 +8,11 @@ from built_bundle import BuiltBundle
 from codegen.build import BuildRequest, build_bundle
 from codegen.targets import host_arch
 from runtime.keys import new_key
+from systems.assets.zone.arx_fit import fit_arx
 from systems.battery.problem import home_battery
 from systems.catalogue import Shape
 from systems.house.theta import house_theta, theta_values
 from tuner.commands.identify_house import simulated_log
-from tuner.identify.arx_fit import fit_arx
 
 
 @pytest.fixture(scope="session")

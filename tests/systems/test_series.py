@@ -48,16 +48,20 @@ def test_utc_times_other_columns_blank_lines_and_a_byte_order_mark_are_no_obstac
     np.testing.assert_array_equal(load(path)["price_eur_per_kwh"], [0.1, -0.2])
 
 
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_other_separators_and_decimal_commas_are_read(mark: str, tmp_path: Path) -> None:
+    lines = [mark.join(line.split(",", 1)).replace(".", ",") for line in [HEADER, *hours(5)]]
+    same = load(write(tmp_path, lines))["price_eur_per_kwh"]
+    np.testing.assert_array_equal(same, [0.1, 0.11, 0.12, 0.13, 0.14])
+    quoted = [HEADER, *hours(2), '2024-01-01T02:00:00+01:00,"0,12"']
+    np.testing.assert_array_equal(load(write(tmp_path, quoted))["price_eur_per_kwh"], [0.1, 0.11, 0.12])
+
+
 # Row 1 is the header; row 4 holds 02:00.
 BAD_FILES = {
     "missing column": (["time,price", *hours(5)], 1, "price_eur_per_kwh", "did you mean 'price'"),
     "no time column": (["when,price_eur_per_kwh", *hours(5)], 1, "time", "add or rename"),
-    "semicolons": ([line.replace(",", ";") for line in [HEADER, *hours(5)]], 1, None, "semicolons"),
-    "tabs": ([line.replace(",", "\t") for line in [HEADER, *hours(5)]], 1, None, "tabs"),
-    "decimal comma": ([HEADER, *hours(2), "2024-01-01T02:00:00+01:00,0,12"], 4, None, "with a point"),
-    "quoted decimal comma": (
-        [HEADER, *hours(2), '2024-01-01T02:00:00+01:00,"0,12"'], 4, "price_eur_per_kwh", "with a point",
-    ),
+    "decimal comma": ([HEADER, *hours(2), "2024-01-01T02:00:00+01:00,0,12"], 4, None, "by semicolons"),
     "NaN": ([HEADER, *hours(2), "2024-01-01T02:00:00+01:00,NaN"], 4, "price_eur_per_kwh", "leave the cell empty"),
     "infinity": ([HEADER, *hours(2), "2024-01-01T02:00:00+01:00,inf"], 4, "price_eur_per_kwh", "correct it"),
     "text": ([HEADER, *hours(2), "2024-01-01T02:00:00+01:00,cheap"], 4, "price_eur_per_kwh", "correct it"),

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from nisse.cli import main
+from systems.assets.zone.arx_fit import ArxOptions, build_regression, choose_strength, fit_arx, ridge_path
+from systems.assets.zone.arx_fit import moments as sums
 from systems.house.arx import ArxModel, reference_model
 from systems.house.physical import PhysicalSpec, discretise
 from systems.house.plant import PhysicalHouse
 from systems.house.rules import Exciting, HeatingCurve, Rule, Thermostat
 from systems.house.weather import generate_conditions
-from tuner.identify.arx_fit import ArxOptions, build_regression, choose_strength, fit_arx, ridge_path
-from tuner.identify.arx_fit import moments as sums
+from systems.logs.log import LogError
 from tuner.identify.house import Excitation, find_problems, identify_house
 from tuner.identify.house_log import HouseLog, simulate_house_log, write_house_log
-from tuner.identify.log_grid import LogError
 
 AUTUMN = generate_conditions(5, start=datetime(2017, 10, 15, tzinfo=UTC), days=40)
 

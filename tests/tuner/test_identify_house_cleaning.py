@@ -16,14 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nisse.cli import main
+from systems.assets.zone.arx_fit import build_regression
 from systems.house.plant import PhysicalHouse
 from systems.house.rules import Exciting
 from systems.house.weather import generate_conditions
+from systems.logs.cleaning import stuck_rows
+from systems.logs.log import Fault, LogError, runs
 from systems.series import SeriesError
-from tuner.identify.arx_fit import build_regression
-from tuner.identify.cleaning import clean_house_log, stuck_rows
+from tuner.identify.cleaning import clean_house_log
 from tuner.identify.house_log import HouseLog, load_house_log, log_columns, simulate_house_log
-from tuner.identify.log_grid import Fault, LogError, runs
 
 DAYS = 9
 

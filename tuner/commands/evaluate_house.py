@@ -11,6 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from systems.assets.zone.arx_fit import fit_arx
 from systems.commands.numbers import number
 from systems.house.arx import ArxModel, reference_model
 from systems.house.cost import HouseCost
@@ -23,7 +24,6 @@ from tuner.commands.progress import counted
 from tuner.evaluate.house import HouseEvaluation, evaluate_house, policies, spread_weeks
 from tuner.house.data import data_from_files
 from tuner.house.parameters import ThetaTable
-from tuner.identify.arx_fit import fit_arx
 from tuner.report.house import saving, write_house_report
 
 HELD_OUT_SEASON = datetime(2018, 9, 1, tzinfo=UTC)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import argparse
 import csv
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
+from rich.progress import Progress
+
 from systems.battery.exogenous import GENERATED_START, generated_spot
 from systems.battery.generator import PRICE_SHAPES
-from systems.commands.numbers import seed_number
+from systems.commands.numbers import number, seed_number
 from systems.prices import PRICE
 from tuner.commands.battery_data import GENERATED_WEEKS
 from tuner.commands.output import output_path, write_json
 
 HOUSE_DAYS = 60.0
+HOUSE_LOG_DAYS, HOUSE_LOG_START = 28.0, "2023-01-09"
+"""Of a described house: in the heating season, so that its heat pumps show what they do."""
 
 Writer = Callable[[Path, argparse.Namespace], None]
 
@@ -28,22 +33,32 @@ class ExampleExistsError(FileExistsError):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
+        "HOUSE: log.csv, of --days days, of a house file or a shipped house used at random.\n"
         "battery: log.csv (four weeks by the quarter hour) and prices.csv (two years by the hour);\n"
         "house: house.csv (60 days by five minutes). All of it is generated or simulated.\n\n"
-        "example: nisse example --system battery --output data"
+        "examples:\n"
+        "  nisse example cabin --output data\n"
+        "  nisse example --system battery --output data"
     )
-    parser.add_argument("--system", choices=sorted(FILES), default="battery", help="(default: %(default)s)")
+    parser.add_argument("house", nargs="?", help="a house file, or the name of a shipped house (see `nisse check`)")
+    parser.add_argument("--system", choices=sorted(FILES), help="without a house file (default: battery)")
     parser.add_argument("--output", type=Path, default=Path(), metavar="DIR", help="(default: the current folder)")
     parser.add_argument("--force", action="store_true", help="write over files that are there")
     parser.add_argument(
         "--generator", choices=sorted(PRICE_SHAPES), default="nordic", help="of the prices (default: %(default)s)"
     )
+    parser.add_argument(
+        "--days", type=number(1.0, 400.0, "days"), default=HOUSE_LOG_DAYS, help="of the log (default: %(default)g)"
+    )
+    parser.add_argument("--start", default=HOUSE_LOG_START, metavar="DATE", help="of the log (default: %(default)s)")
     parser.add_argument("--seed", type=seed_number, default=0, help="(default: %(default)s)")
     parser.add_argument("--json", type=output_path, metavar="PATH", help="write what was written for machines")
 
 
 def run(args: argparse.Namespace) -> int:
-    files = {args.output / name: write for name, write in FILES[args.system].items()}
+    what = args.house if args.house is not None else args.system or "battery"
+    written = {"log.csv": _described_log} if args.house is not None else FILES[what]
+    files = {args.output / name: write for name, write in written.items()}
     there = [str(path) for path in files if path.exists()]
     if there and not args.force:
         raise ExampleExistsError(f"{', '.join(there)}: already there; give another --output, or --force")
@@ -52,8 +67,21 @@ def run(args: argparse.Namespace) -> int:
         write(path, args)
         print(f"written: {path}")
     if args.json is not None:
-        write_json(args.json, {"system": args.system, "seed": args.seed, "files": [str(path) for path in files]})
+        write_json(args.json, {"system": what, "seed": args.seed, "files": [str(path) for path in files]})
     return 0
+
+
+def _described_log(path: Path, args: argparse.Namespace) -> None:
+    from systems.house_file import load_house
+    from systems.world.generate import generated_world, moment
+    from tuner.identify.simulate import simulate_log
+
+    house = load_house(args.house)
+    world = generated_world(house, moment(args.start, house.timezone), args.days, seed=args.seed, prices=args.generator)
+    with Progress(transient=True, disable=not sys.stderr.isatty()) as progress:
+        bar = progress.add_task("simulating a log", total=len(world))
+        log = simulate_log(house, world, seed=args.seed, on_step=lambda k: progress.update(bar, completed=k))
+    log.write(path)
 
 
 def _battery_log(path: Path, args: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
-from tuner.identify.log_grid import Fault
+from systems.logs.log import Fault
 
 SHOWN_FAULTS = 12
 

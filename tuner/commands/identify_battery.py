@@ -12,11 +12,9 @@ from rich.table import Table
 from systems.battery.plant import BatteryPlant
 from systems.battery.problem import home_battery
 from systems.battery.spec import BatterySpec
-from systems.clock import zone_named
 from systems.commands.numbers import number
 from systems.series import TimeSeries
 from systems.theta import write_theta
-from tuner.commands.battery_data import usable
 from tuner.commands.faults_table import faults_table
 from tuner.commands.output import write_json
 from tuner.identify.battery import IDENTIFICATION_DAYS, BatteryFit, fit_battery, simulate_log
@@ -33,9 +31,6 @@ def add_arguments(group: argparse._ArgumentGroup) -> None:
         default=BatterySpec().capacity_kwh,
         metavar="KWH",
         help="(default: %(default)g)",
-    )
-    group.add_argument(
-        "--timezone", type=usable(zone_named), metavar="ZONE", help="of times without UTC offset, as Europe/Oslo"
     )
 
 

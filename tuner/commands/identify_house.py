@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from systems.assets.zone.arx_fit import ArxOptions
 from systems.commands.numbers import number
 from systems.house.plant import PhysicalHouse
 from systems.house.rules import Exciting
 from systems.house.weather import generate_conditions
 from tuner.commands.faults_table import faults_table
 from tuner.commands.output import output_path, write_json
-from tuner.identify.arx_fit import ArxOptions
 from tuner.identify.house import GAIN_HOURS, HouseIdentification, identify_house
 from tuner.identify.house_log import HouseLog, load_house_log, simulate_house_log
 
@@ -36,7 +36,6 @@ def add_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--no-constant", action="store_true", help="no constant term: eq. 37 of the source to the letter"
     )
-    group.add_argument("--force", action="store_true", help="write --output in spite of the problems found")
 
 
 def plot_path(text: str) -> Path:

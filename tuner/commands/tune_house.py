@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from systems.assets.zone.arx_fit import fit_arx
 from systems.commands.numbers import number, whole
 from systems.house.arx import ArxModel, reference_model
 from systems.house.cost import HouseCost
@@ -32,7 +33,6 @@ from tuner.house.parameters import ThetaTable
 from tuner.house.recorded import RecordedWorld, recorded_world
 from tuner.house.tuning import HouseProgress, HouseTuning, HouseTuningSpec, tune_house
 from tuner.house.worlds import ArxWorld, Exploration, PhysicalWorld, World, split_season
-from tuner.identify.arx_fit import fit_arx
 from tuner.identify.cleaning import clean_house_log
 from tuner.identify.house_log import HouseLog, load_house_log
 from tuner.trainer import TrainingError

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from systems.logs.log import LogError
 from tuner.identify.house_log import DT_S, ROOMS, HouseLog, from_table
-from tuner.identify.log_grid import LogError
 
 Array = NDArray[np.float64]
 SQLITE_MAGIC = b"SQLite format 3\x00"

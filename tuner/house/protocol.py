@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codegen.condensed.solver import CondensedMpc, Episode, Rollout, run
+from systems.assets.zone.arx_fit import fit_arx
 from systems.house.arx import ArxModel
 from systems.house.cost import HouseCost
 from systems.house.plant import rest_power
@@ -25,7 +26,6 @@ from tuner.house.critic import StepOptions, Sums, propose, sums_of
 from tuner.house.data import STEPS_PER_DAY, ExperimentData, draw_windows, window_starts
 from tuner.house.parameters import learning_entries
 from tuner.house.transitions import Transitions, of_rollout
-from tuner.identify.arx_fit import fit_arx
 
 Array = NDArray[np.float64]
 MOVES = {"held": held_moves(), "free": held_moves(every=1), "coarsening": coarsening_moves()}

@@ -19,6 +19,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
+from systems.assets.zone.arx_fit import fit_arx
 from systems.house.cost import HouseCost
 from systems.house.theta import HouseMpc, house_theta, theta_values
 from tuner.evaluate.statistics import mean_interval
@@ -28,7 +29,6 @@ from tuner.house.protocol import MOVES_HORIZON, SmartHomeSpec
 from tuner.house.summary import summarise
 from tuner.house.tuning import HouseTuningSpec, tune_house
 from tuner.house.worlds import Exploration, PhysicalWorld, Season, split_season
-from tuner.identify.arx_fit import fit_arx
 
 SHARES = (0.1, 0.25, 0.5, 0.7)
 READINGS = ("exact", "sampled")

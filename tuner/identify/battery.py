@@ -25,10 +25,10 @@ from systems.battery.exogenous import DAY_S
 from systems.battery.plant import BatteryPlant
 from systems.battery.problem import home_battery
 from systems.battery.spec import BatterySpec
+from systems.logs.log import runs
 from systems.series import TimeSeries
 from tuner.evaluate.statistics import LEVEL, mean_interval
 from tuner.identify.battery_log import LOG_COLUMNS
-from tuner.identify.log_grid import runs
 
 WINDOW_S = 2 * 3600.0
 MIN_WINDOWS = 24

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tuner.identify.log_grid import Array, Fault, LogError, LogTable, faults_of
+from systems.logs.log import Array, Fault, LogError, faults_of
+from tuner.identify.log_grid import LogTable
 
 DAY_S = 86_400.0
 FALLS_PER_DAY = 2.0
@@ -41,7 +42,7 @@ def _refuse(
     log: LogTable, columns: Sequence[str], powers: Sequence[str], counters: Sequence[str] | None, source: str
 ) -> None:
     """All powers that are energies at once, so that one answer mends them all."""
-    found = {name: _counted(log.table[:, columns.index(name)], log.dt_s) for name in powers}
+    found = {name: counted_up(log.table[:, columns.index(name)], log.dt_s) for name in powers}
     counted = {name: up for name, up in found.items() if up is not None}
     if not counted:
         return
@@ -52,7 +53,7 @@ def _refuse(
     raise LogError(f"{source}: hardly ever falling, so an energy and not a power: column {names}; {remedy}")
 
 
-def _counted(values: Array, dt_s: float) -> str | None:
+def counted_up(values: Array, dt_s: float) -> str | None:
     """`life` or `the day` of a column that hardly ever falls, over days: it falls once a day, or not at all."""
     present = values[np.isfinite(values)]
     changes = np.diff(present)

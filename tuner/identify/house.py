@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from systems.house.arx import ArxModel
-from tuner.identify.arx_fit import (
+from systems.assets.zone.arx_fit import (
     ArxFit,
     ArxOptions,
     build_regression,
@@ -22,9 +21,10 @@ from tuner.identify.arx_fit import (
     predict_ahead,
     window_starts,
 )
+from systems.house.arx import ArxModel
+from systems.logs.log import LogError
 from tuner.identify.cleaning import CleaningLimits, CleanLog, clean_house_log
 from tuner.identify.house_log import HouseLog
-from tuner.identify.log_grid import LogError
 
 Array = NDArray[np.float64]
 MIN_DAYS = 7.0

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from systems.house.plant import PhysicalHouse
 from systems.house.rules import Rule
+from systems.logs.log import Fault
 from tuner.identify.counters import powers_of
-from tuner.identify.log_grid import Fault, read_log
+from tuner.identify.log_grid import read_log
 
 Array = NDArray[np.float64]
 DT_S = 300.0

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from tuner.identify.arx_fit import predict_ahead, window_starts
+from systems.assets.zone.arx_fit import predict_ahead, window_starts
 from tuner.identify.house import HouseIdentification
 
 Array = NDArray[np.float64]

@@ -17,38 +17,12 @@ from numpy.typing import NDArray
 
 from systems.clock import localised
 from systems.csv_rows import Rows, SeriesError, read_rows
+from systems.logs.log import Array, Fault, LogError, Mask
 
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 BREAK_S = 3900.0
 """Left empty where the clock jumped, so that no hour of history spans the jump."""
 ABSENT = frozenset({"", "nan", "inf", "-inf", "null", "none", "n/a", "unavailable", "unknown"})
 """What loggers (Home Assistant among them) write when nothing was measured."""
-
-
-class LogError(ValueError):
-    """A log that cannot be used; the message says what is wrong and what to do."""
-
-    exit_code = 65
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Values that were found wrong and are left out of the fit."""
-
-    kind: str
-    """dropout, stuck, spike, range, jump, fahrenheit, watt, counter, balance, clock, daylight_saving or duplicate."""
-    signal: str
-    first_row: int
-    """File row (the header is row 1)."""
-    last_row: int
-    values: int
-    """How many values (or rows, for the clock) are affected."""
-    detail: str
-
-    def __str__(self) -> str:
-        rows = f"row {self.first_row}" if self.first_row == self.last_row else f"rows {self.first_row}-{self.last_row}"
-        return f"{rows}, {self.signal}: {self.detail}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +54,7 @@ def read_log(
     that is not the format and LogError for one that is coarser than dt_s or runs backwards.
     """
     rows = read_rows(path, columns, time_column=time_column, absent=ABSENT)
-    naive, time_s = rows.naive and zone is None, np.array(_seconds(path, rows, time_column, zone))
+    naive, time_s = rows.naive and zone is None, np.array(seconds_of(path, rows, time_column, zone))
     steps = np.diff(time_s)
     if (steps < 0).mean() > 0.5:
         raise LogError(f"{path}: most rows are earlier than the row before; sort them, the oldest first")
@@ -96,7 +70,7 @@ def read_log(
             f"{path}: one row per {step_s / 60:g} min; the model steps {dt_s / 60:g} min, so log at least that often"
         )
     values, numbers = np.array(rows.values), np.array(rows.numbers)
-    time_s, values, numbers, faults = _straighten(time_s, values, numbers, dt_s, naive=naive)
+    time_s, values, numbers, faults = straighten(time_s, values, numbers, dt_s, naive=naive)
     start_s = _phase(time_s, dt_s) if own_step else math.floor(time_s[0] / dt_s + 0.5) * dt_s
     is_state = np.array([name in states for name in columns])
     return _on_grid(time_s, values, numbers, faults, start_s, dt_s, step_s, is_state)
@@ -110,7 +84,7 @@ def _phase(time_s: Array, dt_s: float) -> float:
     return minute if abs(start_s - minute) < 0.02 * dt_s else start_s
 
 
-def _seconds(path: Path, rows: Rows, column: str, zone: tzinfo | None) -> list[float]:
+def seconds_of(path: Path, rows: Rows, column: str, zone: tzinfo | None) -> list[float]:
     """Unix times; of the written clock for times without an offset."""
     if not rows.naive or zone is None:
         return [(time.replace(tzinfo=UTC) if rows.naive else time).timestamp() for time in rows.times]
@@ -121,19 +95,6 @@ def _seconds(path: Path, rows: Rows, column: str, zone: tzinfo | None) -> list[f
             raise SeriesError(path, problem, "leave --timezone out, or name the right one", row=row, column=column)
         found.append(moment.timestamp())
     return found
-
-
-def runs(mask: Mask) -> list[tuple[int, int]]:
-    """(first, last + 1) of every stretch of true values."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
-    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
-
-
-def faults_of(kind: str, signal: str, bad: Mask, row: NDArray[np.int64], detail: str) -> list[Fault]:
-    """One fault per stretch of bad samples."""
-    return [
-        Fault(kind, signal, int(row[a]), int(row[b - 1]), b - a, f"{detail} ({b - a} samples)") for a, b in runs(bad)
-    ]
 
 
 def _is_dst_change(local_s: float, jump_s: float) -> bool:
@@ -149,7 +110,7 @@ def _is_dst_change(local_s: float, jump_s: float) -> bool:
     return spring if jump_s > 0 else autumn
 
 
-def _straighten(
+def straighten(
     time_s: Array, table: Array, row: NDArray[np.int64], dt_s: float, *, naive: bool
 ) -> tuple[Array, Array, NDArray[np.int64], list[Fault]]:
     """Ascending times: repeated rows and late ones dropped, and the rows after a backward jump set behind a break.
@@ -205,14 +166,14 @@ def _on_grid(
     during = nearest if step_s > 0.8 * dt_s else np.floor(place).astype(int)
     steps = int(nearest[-1]) + 1
     on_grid = np.empty((steps, table.shape[1]))
-    on_grid[:, is_state] = _bin_means(nearest, table[:, is_state], steps)
-    on_grid[:, ~is_state] = _bin_means(during, table[:, ~is_state], steps)
+    on_grid[:, is_state] = bin_means(nearest, table[:, is_state], steps)
+    on_grid[:, ~is_state] = bin_means(during, table[:, ~is_state], steps)
     file_row = np.zeros(steps, dtype=np.int64)
     np.maximum.at(file_row, np.clip(nearest, 0, steps - 1), row)
     return LogTable(start_s, dt_s, on_grid, np.maximum.accumulate(file_row), tuple(faults))
 
 
-def _bin_means(index: NDArray[np.int64], values: Array, steps: int) -> Array:
+def bin_means(index: NDArray[np.int64], values: Array, steps: int) -> Array:
     """(steps, n) mean of the finite values with each index; NaN where there is none."""
     inside = (index >= 0) & (index < steps)
     index, values = index[inside], values[inside]

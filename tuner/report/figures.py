@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta, tzinfo
-from typing import Any
 
 import matplotlib
 import matplotlib.dates
@@ -17,25 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tuner.evaluate.battery import DATA_FITTED, LABELS, NO_BATTERY, PERFECT, RULE, TUNED, UNBIASED, Evaluation
+from tuner.report.svg import STYLE, WIDTH_IN
 
 COLOURS = {
     NO_BATTERY: "#8a8f98", RULE: "#c58b2a", DATA_FITTED: "#3b6fb6", UNBIASED: "#7fa6d6", TUNED: "#1d8a5b",
     PERFECT: "#a05195",
 }  # fmt: skip
-WIDTH_IN = 5.0
-STYLE: dict[str, Any] = {
-    "font.size": 9.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#9aa0a6",
-    "axes.grid": True,
-    "grid.color": "#e6e8eb",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "legend.fontsize": 8.0,
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-}
 
 
 @dataclass(frozen=True)
@@ -46,20 +31,6 @@ class LearningPoint:
     cost_eur_per_week: float
     low: float | None = None
     high: float | None = None
-
-
-def to_svg(figure: Figure, name: str) -> str:
-    """An <svg> element whose internal ids are unique to `name`, without dates, so that equal data give equal bytes."""
-    buffer = io.StringIO()
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    plt.close(figure)
-    text = buffer.getvalue()
-    svg = text[text.index("<svg") :]
-    # The page sets the width; the viewBox keeps the proportions.
-    head, tail = svg.split(">", 1)
-    kept = [part for part in head.split("\n") if part]
-    return " ".join(kept).replace("<svg", f'<svg role="img" aria-label="{name}"', 1) + ">" + tail
 
 
 def savings_figure(evaluation: Evaluation) -> Figure:

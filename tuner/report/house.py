@@ -20,7 +20,8 @@ from matplotlib.figure import Figure
 from tuner.evaluate.house import FITTED, THERMOSTAT, TUNED, HouseEvaluation
 from tuner.evaluate.statistics import Interval
 from tuner.house.data import STEPS_PER_DAY
-from tuner.report.figures import LearningPoint, learning_figure, to_svg
+from tuner.report.figures import LearningPoint, learning_figure
+from tuner.report.svg import to_svg
 
 COLOURS = ("#1b6ca8", "#d1495b", "#2e933c", "#8d6a9f")
 

@@ -16,9 +16,9 @@ from tuner.report.figures import (
     learning_figure,
     plan_figure,
     savings_figure,
-    to_svg,
     week_figure,
 )
+from tuner.report.svg import to_svg
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
 

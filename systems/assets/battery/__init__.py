@@ -11,6 +11,8 @@ from systems.asset_plant import AssetPlant
 from systems.assets import AssetKind, Mistake, Nameplate, Portrait
 from systems.block import Block, Inflow, Ports, Scope, Soft, Symbols, Terms
 from systems.house_file import House
+from systems.logs.lesson import Lesson
+from systems.logs.log import Log, LogColumn, Quantity
 from systems.money import CURVATURE_PER_KW2, PRICE, PRICE_SCALES, ROW_SCALE, buy_forecast, price_scales
 from systems.problem import Parameter, Signal
 
@@ -146,7 +148,6 @@ def _portrait(house: House, battery: Battery) -> Portrait:
         f"{battery.capacity_kwh:g} kWh, charges {battery.max_charge_kw:g} kW, gives {battery.max_discharge_kw:g} kW",
         measured=(f"{name}_soc",),
         moved=(f"{name}_charge", f"{name}_discharge"),
-        logged=(f"{name}_soc", f"{name}_kw"),
     )
 
 
@@ -160,4 +161,25 @@ def _plants(house: House, fits: Mapping[str, Any]) -> tuple[AssetPlant, ...]:
     return tuple(BatteryPlant(battery, battery_block(house, battery)) for battery in house.of("battery"))
 
 
-KINDS = (AssetKind("battery", Battery, 30, _blocks, _portrait, _mistakes, _plants),)
+def _columns(house: House, battery: Battery) -> tuple[LogColumn, ...]:
+    largest = 3 * max(battery.max_charge_kw, battery.max_discharge_kw)
+    return (
+        LogColumn(f"{battery.name}_soc", Quantity.SHARE, text="state of charge, 0 to 1"),
+        LogColumn(
+            f"{battery.name}_kw",
+            Quantity.NET_POWER,
+            largest,
+            text="AC power, positive when charging",
+            bus=1,
+            sum_of=((f"{battery.name}_charge_kw", 1.0), (f"{battery.name}_discharge_kw", -1.0)),
+        ),
+    )
+
+
+def _learn(house: House, batteries: tuple[Battery, ...], log: Log) -> tuple[Lesson, ...]:
+    from systems.assets.battery.fit import learn_battery  # NumPy and SciPy, which the runtime's computer lacks
+
+    return tuple(learn_battery(battery, log) for battery in batteries)
+
+
+KINDS = (AssetKind("battery", Battery, 30, _blocks, _portrait, _mistakes, _plants, columns=_columns, learn=_learn),)

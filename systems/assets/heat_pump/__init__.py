@@ -12,6 +12,8 @@ from systems.asset_plant import AssetPlant
 from systems.assets import AssetKind, Mistake, Nameplate, Portrait
 from systems.block import Block, Inflow, Ports, Scope, Symbols, Terms
 from systems.house_file import Duration, House
+from systems.logs.lesson import Lesson
+from systems.logs.log import Log, LogColumn, Quantity
 from systems.names import AssetName
 from systems.problem import Parameter, Signal
 from systems.weather import outdoor_forecast
@@ -181,7 +183,6 @@ def _portrait(house: House, pump: HeatPump) -> Portrait:
         f"{pump.kind}, {pump.max_power_kw:g} kW, feeds {', '.join(pump.feeds)}",
         moved=moved,
         forecast=("outdoor",),
-        logged=tuple(f"{name.removesuffix('_power')}_kw" for name in moved),
     )
 
 
@@ -195,4 +196,23 @@ def _plants(house: House, fits: Mapping[str, Any]) -> tuple[AssetPlant, ...]:
     return tuple(HeatPumpPlant(house, pump, heat_pump_block(house, pump)) for pump in house.of("heat_pump"))
 
 
-KINDS = (AssetKind("heat_pump", HeatPump, 40, _blocks, _portrait, _mistakes, _plants),)
+def power_columns(house: House, pump: HeatPump) -> tuple[str, ...]:
+    """Of the log: one for the zones, one for each tank, as the actions are."""
+    zones = (f"{pump.name}_kw",) if pump.zones(house) else ()
+    return (*zones, *(f"{pump.name}_{tank}_kw" for tank in pump.tanks(house)))
+
+
+def _columns(house: House, pump: HeatPump) -> tuple[LogColumn, ...]:
+    return tuple(
+        LogColumn(name, Quantity.POWER, 3 * pump.max_power_kw, text="electric power", bus=1)
+        for name in power_columns(house, pump)
+    )
+
+
+def _learn(house: House, pumps: tuple[HeatPump, ...], log: Log) -> tuple[Lesson, ...]:
+    from systems.assets.heat_pump.fit import learn_heat_pump
+
+    return tuple(learn_heat_pump(house, pump, log) for pump in pumps)
+
+
+KINDS = (AssetKind("heat_pump", HeatPump, 40, _blocks, _portrait, _mistakes, _plants, columns=_columns, learn=_learn),)

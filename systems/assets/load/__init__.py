@@ -11,7 +11,10 @@ from systems.asset_plant import AssetPlant
 from systems.assets import AssetKind, Mistake, Nameplate, Portrait
 from systems.block import Block, Forecast, Ports
 from systems.house_file import House
+from systems.logs.lesson import Lesson
+from systems.logs.log import Log, LogColumn, Quantity
 from systems.problem import Parameter
+from systems.profile import WeekProfile
 
 if TYPE_CHECKING:
     from systems.world import Column
@@ -27,11 +30,12 @@ class Load(Nameplate):
     """The most that is ever drawn."""
 
 
-def load_block(house: House, load: Load) -> Block:
-    """electric_kw = load + bias."""
+def load_block(house: House, load: Load, fit: WeekProfile | None = None) -> Block:
+    """electric_kw = load + bias. The profile that a log taught is the forecast where nobody publishes one."""
+    schedule = None if fit is None else fit.weekly()
     return Block(
         asset=load.name,
-        forecasts=(Forecast("load", "kW", 0.0, load.peak_kw, "what is drawn and not controlled"),),
+        forecasts=(Forecast("load", "kW", 0.0, load.peak_kw, "what is drawn and not controlled", schedule=schedule),),
         theta=(Parameter(f"{load.name}_bias", "kW", 0.0, -1.0, 1.0, "added to the forecast load", "model"),),
         ports=lambda scope: Ports(electric_kw=scope.forecast("load") + scope.p[0]),
     )
@@ -50,11 +54,11 @@ def _mistakes(house: House) -> Iterable[Mistake]:
 
 
 def _portrait(house: House, load: Load) -> Portrait:
-    return Portrait("what is not controlled", forecast=("load",), logged=("load_kw",))
+    return Portrait("what is not controlled", forecast=("load",))
 
 
 def _blocks(house: House, fits: Mapping[str, Any]) -> tuple[Block, ...]:
-    return tuple(load_block(house, load) for load in house.of("load"))
+    return tuple(load_block(house, load, fits.get("load")) for load in house.of("load"))
 
 
 def _plants(house: House, fits: Mapping[str, Any]) -> tuple[AssetPlant, ...]:
@@ -69,4 +73,34 @@ def _world(house: House, around: Surroundings) -> Mapping[str, Column]:
     return {name: column for load in house.of("load") for name, column in load_columns(load, around).items()}
 
 
-KINDS = (AssetKind("load", Load, 10, _blocks, _portrait, _mistakes, _plants, _world, many=False),)
+def _columns(house: House, load: Load) -> tuple[LogColumn, ...]:
+    return (
+        LogColumn(
+            "load_kw", Quantity.POWER, 3 * load.peak_kw, text="what is drawn and not controlled", bus=1, remainder=True
+        ),
+        LogColumn("load_forecast_kw", Quantity.POWER, 3 * load.peak_kw, needed=False, text="what was forecast of it"),
+    )
+
+
+def _learn(house: House, loads: tuple[Load, ...], log: Log) -> tuple[Lesson, ...]:
+    from systems.assets.load.fit import learn_load
+
+    return tuple(learn_load(load, log) for load in loads)
+
+
+KINDS = (
+    AssetKind(
+        "load",
+        Load,
+        10,
+        _blocks,
+        _portrait,
+        _mistakes,
+        _plants,
+        _world,
+        columns=_columns,
+        learn=_learn,
+        read=WeekProfile.from_json,
+        many=False,
+    ),
+)

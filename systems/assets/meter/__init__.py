@@ -14,6 +14,8 @@ from systems.asset_plant import AssetPlant
 from systems.assets import AssetKind, Mistake, Nameplate, Portrait
 from systems.block import Block, Concave, Inflow, Scope, Soft, Symbols, Terms
 from systems.house_file import House
+from systems.logs.lesson import Lesson
+from systems.logs.log import Log, LogColumn, Quantity
 from systems.money import (
     CURVATURE_PER_KW2,
     PRICE,
@@ -167,7 +169,6 @@ def _portrait(house: House, meter: Meter) -> Portrait:
         f"imports up to {meter.import_limit_kw:g} kW, exports up to {meter.export_limit_kw:g} kW{charge}",
         measured=("grid_power",) if meter.capacity is None else ("grid_power", "month_peak"),
         forecast=("buy", "sell"),
-        logged=("import_kw",),
     )
 
 
@@ -183,4 +184,20 @@ def _plants(house: House, fits: Mapping[str, Any]) -> tuple[AssetPlant, ...]:
     return (MeterPlant(meter is not None, None if meter is None else meter.capacity),)
 
 
-KINDS = (AssetKind("meter", Meter, 90, _blocks, _portrait, _mistakes, _plants, many=False),)
+def _columns(house: House, meter: Meter) -> tuple[LogColumn, ...]:
+    largest = 3 * max(meter.import_limit_kw, meter.export_limit_kw)
+    return (
+        LogColumn("import_kw", Quantity.POWER, largest, text="bought", bus=-1),
+        LogColumn("export_kw", Quantity.POWER, largest, needed=False, text="sold", bus=1),
+    )
+
+
+def _learn(house: House, meters: tuple[Meter, ...], log: Log) -> tuple[Lesson, ...]:
+    from systems.assets.meter.fit import learn_meter
+
+    return tuple(learn_meter(house, meter, log) for meter in meters)
+
+
+KINDS = (
+    AssetKind("meter", Meter, 90, _blocks, _portrait, _mistakes, _plants, columns=_columns, learn=_learn, many=False),
+)

@@ -11,6 +11,8 @@ from systems.asset_plant import AssetPlant
 from systems.assets import AssetKind, Nameplate, Portrait
 from systems.block import Block, Forecast, Inflow, Ports, Scope, Terms
 from systems.house_file import House
+from systems.logs.lesson import Lesson
+from systems.logs.log import Log, LogColumn, Quantity
 from systems.problem import Parameter, Signal
 
 if TYPE_CHECKING:
@@ -71,7 +73,6 @@ def _portrait(house: House, pv: Pv) -> Portrait:
         f"{pv.peak_kw:g} kW of panels" + (", can be curtailed" if pv.curtailable else ""),
         moved=moved,
         forecast=(forecast_name(house, pv),),
-        logged=(f"{pv.name}_kw",),
     )
 
 
@@ -92,4 +93,18 @@ def _world(house: House, around: Surroundings) -> Mapping[str, Column]:
     return {forecast_name(house, pv): pv_column(pv, around) for pv in house.of("pv")}
 
 
-KINDS = (AssetKind("pv", Pv, 20, _blocks, _portrait, plants=_plants, world=_world),)
+def _columns(house: House, pv: Pv) -> tuple[LogColumn, ...]:
+    largest = 3 * pv.peak_kw
+    return (
+        LogColumn(f"{pv.name}_kw", Quantity.POWER, largest, text="power of the panels", bus=-1),
+        LogColumn(f"{pv.name}_forecast_kw", Quantity.POWER, largest, needed=False, text="what was forecast of it"),
+    )
+
+
+def _learn(house: House, arrays: tuple[Pv, ...], log: Log) -> tuple[Lesson, ...]:
+    from systems.assets.pv.fit import learn_pv
+
+    return tuple(learn_pv(pv, log) for pv in arrays)
+
+
+KINDS = (AssetKind("pv", Pv, 20, _blocks, _portrait, plants=_plants, world=_world, columns=_columns, learn=_learn),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,8 +15,11 @@ from systems.assets.heat_pump import tank_feeders
 from systems.assets.tank.limits import limit_mistakes, tank_limits
 from systems.block import Block, Forecast, Inflow, Scope, Soft, Terms
 from systems.house_file import House
+from systems.logs.lesson import Lesson
+from systems.logs.log import Log, LogColumn, Quantity
 from systems.money import buy_forecast, price_scales
 from systems.problem import Parameter, Signal
+from systems.profile import WeekProfile
 
 if TYPE_CHECKING:
     from systems.world import Column
@@ -50,8 +54,11 @@ class Tank(Nameplate):
         return self.litres * KWH_PER_LITRE_K
 
 
-def tank_block(house: House, tank: Tank) -> Block:
-    """C dT/dt = delivered - scale draw - loss (T - ambient), exact over a stage with everything held."""
+def tank_block(house: House, tank: Tank, draws: WeekProfile | None = None) -> Block:
+    """C dT/dt = delivered - scale draw - loss (T - ambient), exact over a stage with everything held.
+
+    With the draws that a log taught, their forecast is there where nobody publishes one.
+    """
     name, hours = tank.name, house.grid.hold_h
     loss_kw = tank.loss_w_per_k / 1000.0
     theta = (
@@ -90,14 +97,18 @@ def tank_block(house: House, tank: Tank) -> Block:
     def degrees(what: str, text: str, schedule: Weekly) -> Forecast:
         return Forecast(f"{name}_{what}", "degC", *TEMPERATURE_RANGE_C, text, schedule=schedule)
 
+    def drawn(what: str, text: str, of: str) -> Forecast:
+        schedule = None if draws is None else draws.weekly(of=of)
+        return Forecast(f"{name}_{what}", "kW", 0.0, tank.draw_peak_kw, text, schedule=schedule)
+
     return Block(
         asset=name,
         states=(Signal(f"{name}_temperature", "degC", *TEMPERATURE_RANGE_C, "mean temperature of the water"),),
         forecasts=(
             degrees("lower", "below it a shower is cold", tank.lower),
             degrees("upper", "as hot as it may be", tank.upper),
-            Forecast(f"{name}_draw", "kW", 0.0, tank.draw_peak_kw, "heat of the water drawn"),
-            Forecast(f"{name}_draw_spread", "kW", 0.0, tank.draw_peak_kw, "standard deviation of the draws"),
+            drawn("draw", "heat of the water drawn", "mean"),
+            drawn("draw_spread", "standard deviation of the draws", "spread"),
             buy_forecast(house),
         ),
         theta=theta,
@@ -125,12 +136,12 @@ def _portrait(house: House, tank: Tank) -> Portrait:
         f"{tank.litres:g} litres, {band}, heated by {heats}",
         measured=(f"{tank.name}_temperature",),
         forecast=(f"{tank.name}_draw",),
-        logged=(f"{tank.name}_c",),
     )
 
 
 def _blocks(house: House, fits: Mapping[str, Any]) -> tuple[Block, ...]:
-    return tuple(tank_block(house, tank) for tank in house.of("tank"))
+    draws = fits.get("tank", {})
+    return tuple(tank_block(house, tank, draws.get(tank.name)) for tank in house.of("tank"))
 
 
 def _plants(house: House, fits: Mapping[str, Any]) -> tuple[AssetPlant, ...]:
@@ -146,4 +157,28 @@ def _world(house: House, around: Surroundings) -> Mapping[str, Column]:
     return {name: column for columns in every for name, column in columns.items()}
 
 
-KINDS = (AssetKind("tank", Tank, 60, _blocks, _portrait, _mistakes, _plants, _world),)
+def _columns(house: House, tank: Tank) -> tuple[LogColumn, ...]:
+    powers = tuple(
+        LogColumn(f"{pump.name}_{tank.name}_kw", Quantity.POWER, 3 * pump.max_power_kw, text="electric power", bus=1)
+        for pump in tank_feeders(house, tank.name)
+    )
+    water = LogColumn(f"{tank.name}_c", Quantity.WATER, text="mean temperature of the water")
+    return (water, *powers, LogColumn("outdoor_c", Quantity.OUTDOOR, needed=False, text="outdoor temperature"))
+
+
+def _learn(house: House, tanks: tuple[Tank, ...], log: Log) -> tuple[Lesson, ...]:
+    from systems.assets.tank.fit import learn_tank
+
+    return tuple(learn_tank(house, tank, log) for tank in tanks)
+
+
+def _read(text: str) -> dict[str, WeekProfile]:
+    """Draws by name of the tank."""
+    return {name: WeekProfile.from_json(json.dumps(profile)) for name, profile in json.loads(text).items()}
+
+
+KINDS = (
+    AssetKind(
+        "tank", Tank, 60, _blocks, _portrait, _mistakes, _plants, _world, columns=_columns, learn=_learn, read=_read
+    ),
+)

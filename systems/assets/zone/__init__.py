@@ -13,6 +13,8 @@ from systems.assets.zone.limits import limit_mistakes
 from systems.assets.zone.nameplate import Building, Zone
 from systems.block import Block
 from systems.house_file import House
+from systems.logs.lesson import Lesson
+from systems.logs.log import Log, LogColumn, Quantity
 
 
 def _mistakes(house: House) -> Iterable[Mistake]:
@@ -44,7 +46,6 @@ def _portrait(house: House, zone: Zone) -> Portrait:
         f"{span} degC, within {low.lowest:g} to {high.highest:g}, heated by {', '.join(pumps)}",
         measured=(f"{zone.name}_temperature",),
         forecast=("outdoor", "sun") if sun else ("outdoor",),
-        logged=(f"{zone.name}_c", "outdoor_c"),
     )
 
 
@@ -62,7 +63,46 @@ def _plants(house: House, fits: Mapping[str, Any]) -> tuple[AssetPlant, ...]:
     return (ArxZones(house, fits["zone"]) if "zone" in fits else PhysicalZones(house),)
 
 
+def _columns(house: House, zone: Zone) -> tuple[LogColumn, ...]:
+    building = house.only("building")
+    sun = building is not None and building.sun
+    return (
+        LogColumn(f"{zone.name}_c", Quantity.INDOOR, text="temperature of the zone"),
+        LogColumn("outdoor_c", Quantity.OUTDOOR, text="outdoor temperature"),
+        *((LogColumn("sun_w_m2", Quantity.SUN, text="global irradiance on the level"),) if sun else ()),
+        *(
+            LogColumn(f"{pump.name}_kw", Quantity.POWER, 3 * pump.max_power_kw, text="electric power", bus=1)
+            for pump in heating_feeders(house)
+        ),
+    )
+
+
+def _learn(house: House, zones: tuple[Zone, ...], log: Log) -> tuple[Lesson, ...]:
+    from systems.assets.zone.fit import learn_zones
+
+    # One model of all zones: with one of them unknown there is none.
+    return (learn_zones(house, log),) if len(zones) == len(house.of("zone")) else ()
+
+
+def _read(text: str) -> Any:
+    from systems.house.arx import ArxModel
+
+    return ArxModel.from_json(text)
+
+
 KINDS = (
     AssetKind("building", Building, 49, many=False),
-    AssetKind("zone", Zone, 50, _blocks, _portrait, _mistakes, _plants),
+    AssetKind(
+        "zone",
+        Zone,
+        50,
+        _blocks,
+        _portrait,
+        _mistakes,
+        _plants,
+        columns=_columns,
+        learn=_learn,
+        together=True,
+        read=_read,
+    ),
 )

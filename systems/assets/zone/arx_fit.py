@@ -79,7 +79,7 @@ class ArxFit:
     def jackknife_std(self, values: Sequence[Array]) -> Array:
         """Standard error of a statistic from its values on the leave-one-out models."""
         v = np.array(values)
-        return np.sqrt((len(v) - 1) / len(v) * ((v - v.mean(0)) ** 2).sum(0))
+        return np.asarray(np.sqrt((len(v) - 1) / len(v) * ((v - v.mean(0)) ** 2).sum(0)))
 
 
 def build_regression(outputs: Array, inputs: Array, lags: int = LAGS) -> Regression:
@@ -175,7 +175,7 @@ def window_starts(outputs: Array, inputs: Array, lags: int, horizon: int, every:
     bad_output = np.cumsum(np.concatenate([[0], ~np.isfinite(outputs).all(1)]))
     t = np.arange(lags - 1, steps - horizon, every)
     complete = (bad_input[t + horizon] == bad_input[t - lags + 1]) & (bad_output[t + 1] == bad_output[t - lags + 1])
-    return t[complete]
+    return np.asarray(t[complete])
 
 
 def fit_arx(
@@ -229,7 +229,7 @@ def fit_arx(
     theta, model = fitted(whole, [o.strengths[best]])[0]
     residuals = change - phi @ theta
     return ArxFit(
-        model=replace(model, innovation_covariance=np.cov(residuals.T)),
+        model=replace(model, innovation_covariance=np.atleast_2d(np.cov(residuals.T))),
         strength=o.strengths[best],
         strengths=o.strengths,
         cv_rmse_k=np.sqrt(errors[:, tested].mean(1)),

@@ -1,0 +1,97 @@
+"""`nisse identify HOUSE`: what a log teaches of a described house, as one model file and one page."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from systems.house_file import House, load_house
+from systems.logs.lesson import Lesson
+from systems.logs.log import LogError
+from systems.portrait import log_columns
+from tuner.commands.faults_table import faults_table
+from tuner.commands.output import output_path, write_json
+from tuner.identify.assemble import HouseLog, MissingColumnsError, load_log
+from tuner.identify.mapping import map_text, read_map
+from tuner.identify.model import HouseModel, learn_house
+
+
+def add_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--map", type=Path, metavar="FILE.toml", help="foreign names of columns; one is proposed")
+    group.add_argument("--page", type=output_path, metavar="FILE.html", help="write a page with a plot for each asset")
+
+
+def run(args: argparse.Namespace) -> int:
+    house = load_house(args.house)
+    if not args.log:
+        raise LogError("--log FILE.csv is missing; `nisse example` writes a log of any house")
+    mapping = None if args.map is None else read_map(args.map, log_columns(house))
+    waiting = Console(stderr=True)
+    try:
+        with waiting.status("reading the log"):
+            found = load_log(house, args.log, mapping=mapping, zone=args.timezone)
+    except MissingColumnsError as error:
+        if error.proposal:
+            raise LogError(f"{error} ({_keep_proposal(args, error.proposal)})") from error
+        raise
+    with waiting.status("learning"):
+        model = learn_house(house, found)
+    console = Console()
+    _tell(console, house, found, model)
+    if found.proposal:
+        console.print(_keep_proposal(args, map_text(found.proposal)), soft_wrap=True, highlight=False)
+    if args.page is not None:
+        from tuner.identify.page import write_page  # matplotlib takes a second to import
+
+        write_page(args.page, house, found, model)
+        console.print(f"drawn: {args.page}", soft_wrap=True, highlight=False)
+    if args.json is not None:
+        write_json(args.json, model.told(found))
+    for problem in model.problems:
+        print(f"nisse identify: {problem}", file=sys.stderr)
+    if model.problems and not args.force:
+        return 1
+    if args.output is not None:
+        write_json(args.output, model.document(found))
+        console.print(f"written: {args.output}", soft_wrap=True, highlight=False)
+    return 0
+
+
+def _keep_proposal(args: argparse.Namespace, proposal: str) -> str:
+    """Writes the proposed map beside the log, unless one of that name is there, and says so."""
+    path = args.log[0].with_suffix(".map.toml")
+    if not path.exists():
+        path.write_text(proposal, encoding="utf-8")
+        return f"proposed names are written to {path}: look at them, and run again with --map {path}"
+    return f"{path} is there already: look at it, and run again with --map {path}, or delete it for a new proposal"
+
+
+def _tell(console: Console, house: House, found: HouseLog, model: HouseModel) -> None:
+    faults = [*found.log.faults, *(fault for lesson in model.lessons for fault in lesson.faults)]
+    if faults:
+        console.print(faults_table(faults, model.share_excluded))
+    for lesson in model.lessons:
+        console.print(_lesson_table(lesson))
+        for note in lesson.notes:
+            console.print(f"  {note}", soft_wrap=True, highlight=False)
+    for asset, columns in found.missing.items():
+        if columns:
+            names = ", ".join(column.name for column in columns)
+            text = f"nothing is learned of {asset}: the log lacks {names}"
+            console.print(text, soft_wrap=True, highlight=False)
+    for asset, reason in model.unlearned.items():
+        console.print(f"nothing is learned of {asset}: {reason}", soft_wrap=True, highlight=False)
+
+
+def _lesson_table(lesson: Lesson) -> Table:
+    table = Table(title=f"{lesson.asset}: {lesson.summary}", title_justify="left")
+    for heading in ("", "unit", "value", "95 % interval", ""):
+        table.add_column(heading, justify="right" if heading in ("value", "95 % interval") else "left")
+    for f in lesson.findings:
+        interval = "" if f.low is None or f.high is None else f"{f.low:.3f} to {f.high:.3f}"
+        table.add_row(f.name, f.unit, f"{f.value:.3f}", interval, f.text)
+    return table
