@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from runtime import descriptors
 from runtime.config import MqttSection, SiteFile
 from runtime.credentials import mqtt_password, mqtt_section, tls_context
 from runtime.errors import BundleError, ConfigError
@@ -48,6 +49,7 @@ def examine(site: SiteFile, credentials: Path | None = None) -> Iterator[Finding
     yield clock()
     yield from bundle(site)
     yield disk(site)
+    yield open_files(site)
     yield from secrets(site)
     if site.mqtt is not None:
         yield broker(site, credentials)
@@ -124,6 +126,15 @@ def disk(site: SiteFile) -> Finding:
     if free < DISK_GOOD_BYTES:
         return Finding("warn", "disk", text, "the log of a year takes about 100 MB")
     return Finding("ok", "disk", text)
+
+
+def open_files(site: SiteFile) -> Finding:
+    wanted = descriptors.needed(site)
+    found = descriptors.allowed(wanted)
+    text = f"{found} may be open, this site needs {wanted}"
+    if found < wanted:
+        return Finding("fail", "open files", text, "raise LimitNOFILE= (systemctl edit nisse) or ulimit -n")
+    return Finding("ok", "open files", text)
 
 
 def secrets(site: SiteFile) -> Iterator[Finding]:

@@ -43,6 +43,10 @@ def test_too_few_open_files_are_told_at_the_start(tank: Tank) -> None:
     found = subprocess.run(command("run", tank.site), capture_output=True, text=True, preexec_fn=few)
     assert found.returncode == EXIT_MACHINE and "only 24 files may be open" in found.stderr
     assert "LimitNOFILE" in found.stderr and "Traceback" not in found.stderr
+    looked = subprocess.run(command("doctor", tank.site), capture_output=True, text=True, preexec_fn=few)
+    assert looked.returncode == 1 and "24 may be open" in looked.stdout and "Traceback" not in looked.stderr
+    looked = subprocess.run(command("doctor", tank.site), capture_output=True, text=True)
+    assert "may be open" in looked.stdout and "24 may" not in looked.stdout
 
 
 def test_a_library_that_was_exchanged_after_it_was_verified_is_not_loaded(
