@@ -274,7 +274,7 @@ static int32_t solve(nisse_controller *c, const double *x0, const double *foreca
                      nisse_result *result) {
     const double started = seconds();
     *result = (nisse_result){.residual = NAN, .value = NAN};
-    c->solved = false;
+    c->solved = c->adjoint_stands = false;
     if (!all_finite(x0, NISSE_NX) || !all_finite(forecast, (NISSE_N + 1) * NISSE_ND) ||
         (first_action && !all_finite(first_action, NISSE_NA))) {
         fill_with_nan(action, NISSE_NA);

@@ -83,5 +83,14 @@ int32_t nisse_controller_differentiate(nisse_controller *c, double *dvalue_dthet
     if (dvalue_dtheta) value_gradient(c, dvalue_dtheta);
     if (!daction_dtheta) return NISSE_OK;
     memset(daction_dtheta, 0, sizeof(double) * NISSE_NA * NISSE_NTHETA);
-    return c->fixed || action_gradient(c, daction_dtheta) ? NISSE_OK : NISSE_SOLVER_FAILED;
+    c->adjoint_stands = !c->fixed && action_gradient(c, daction_dtheta);
+    return c->fixed || c->adjoint_stands ? NISSE_OK : NISSE_SOLVER_FAILED;
+}
+
+/* The solution of the KKT system for e_a at u_0 is column a of the inverse, at u_0. */
+int32_t nisse_controller_action_inverse(nisse_controller *c, double *inverse) {
+    if (!c || !c->solved || !c->adjoint_stands) return NISSE_BAD_ARGUMENT;
+    for (int a = 0; a < NISSE_NA; a++)
+        for (int b = 0; b < NISSE_NA; b++) inverse[a * NISSE_NA + b] = c->adjoint[0].u[a][b];
+    return NISSE_OK;
 }

@@ -58,6 +58,7 @@ struct nisse_controller {
     double value_at_origin; /* of the cost, where the matrices are constant */
     bool solved;            /* the last call left a point to differentiate at */
     bool fixed;             /* it was solve_fixed */
+    bool adjoint_stands;    /* `adjoint` is that of the last call */
     int iterations;         /* of the interior-point method in the last call */
     double residual;        /* max-norm of its KKT residual */
     stage_modes modes;      /* of the last QP */

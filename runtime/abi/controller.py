@@ -215,6 +215,21 @@ class Controller:
             )
         return dvalue, daction
 
+    def action_inverse(self) -> Array:
+        """(na, na) inverse Hessian of Q(x0, a) in the first actions that are free, at the point of `differentiate`.
+
+        Raises ControllerError when nothing was differentiated, or the library was built before it could.
+        """
+        try:
+            function = self._library.nisse_controller_action_inverse
+        except AttributeError as error:
+            raise ControllerError(f"{self.library_path} cannot tell its curvature; rebuild the bundle") from error
+        function.restype, function.argtypes = ctypes.c_int32, [ctypes.c_void_p, ctypes.c_void_p]
+        inverse = np.zeros((self.dimensions.na, self.dimensions.na))
+        if function(self._open(), inverse.ctypes.data) != Status.OK:
+            raise ControllerError("no curvature: ask after a solve that is OK and `differentiate`")
+        return inverse
+
     def reset(self) -> None:
         """Forget the warm start: the next solve depends on its arguments alone."""
         self._library.nisse_controller_reset(self._open())

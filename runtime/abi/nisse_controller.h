@@ -67,6 +67,10 @@ int32_t nisse_controller_solve_fixed(nisse_controller *controller, const double 
  * solved last); daction_dtheta [na*ntheta] by the implicit function theorem (zero after solve_fixed). Either may be NULL. */
 int32_t nisse_controller_differentiate(nisse_controller *controller, double *dvalue_dtheta, double *daction_dtheta);
 
+/* For tuning, after `differentiate` gave daction_dtheta: inverse [na*na] of the Hessian of Q(x0, a) in the first actions
+ * that are free; 0 for those at a bound. Libraries built before it came have no such function. */
+int32_t nisse_controller_action_inverse(nisse_controller *controller, double *inverse);
+
 #ifdef __cplusplus
 }
 #endif

@@ -163,6 +163,34 @@ def test_q_gradient_agrees_with_finite_differences(problem: Problem, controller:
     assert not daction.any()
 
 
+@pytest.mark.parametrize("states", [3, 5])  # both interior-point methods
+def test_action_inverse_is_that_of_the_curvature_of_q(states: int) -> None:
+    problem, free = rich_problem(states=states), 0
+    ends = np.array([(a.lower, a.upper) for a in problem.actions]).T
+    with compiled_controller(problem) as controller:
+        for seed in range(6):
+            case = realistic(problem, seed)
+            controller.set_theta(case.theta)
+            action = controller.solve(case.x0, case.forecast).action
+            controller.differentiate()
+            inverse = controller.action_inverse()
+            inside = np.flatnonzero(np.minimum(action - ends[0], ends[1] - action) > 0.02)
+            assert not np.delete(inverse, inside, axis=0).any()
+            free += len(inside)
+            for step in (4e-3, 1e-3):
+                h = step * np.eye(problem.na)[inside]
+                signs = [[(h_i + h_j, h_i - h_j, h_j - h_i, -h_i - h_j) for h_j in h] for h_i in h]
+                values = [
+                    [[controller.solve_fixed(case.x0, case.forecast, action + m).value for m in four] for four in row]
+                    for row in signs
+                ]
+                hessian = np.array(values) @ np.array([1.0, -1.0, -1.0, 1.0]) / (4 * step**2)
+                assert np.allclose(inverse[np.ix_(inside, inside)] @ hessian, np.eye(len(inside)), atol=0.02)
+        with pytest.raises(ControllerError, match="after a solve that is OK and `differentiate`"):
+            controller.action_inverse()  # a solve has come since
+    assert free > 6
+
+
 def test_result_depends_on_the_arguments_alone(battery: Controller) -> None:
     battery.reset()
     first = battery.solve([0.4], prices(1))
