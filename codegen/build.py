@@ -103,10 +103,11 @@ def make_manifest(problem: Problem, request: BuildRequest, acados_versions: Mapp
     forecasts: Sequence[Signal]
     recorded: dict[str, Any]
     safety: dict[str, Any] | None
+    rules: list[dict[str, Any]] = []
     estimator: dict[str, Any] | None
     if isinstance(shape, HouseDesign):
         system, recorded = problem.name, {"house": shape.text, "fits": dict(shape.fits)}
-        safety, estimator = shape.safety(theta), shape.estimator(theta)
+        safety, estimator, rules = shape.safety(theta), shape.estimator(theta), shape.rules(theta)
         forecasts = shape.forecasts
     else:
         system, grid = shape.system, {"horizon": problem.horizon, "dt_s": problem.dt_s, "discount": problem.discount}
@@ -126,6 +127,7 @@ def make_manifest(problem: Problem, request: BuildRequest, acados_versions: Mapp
         "forecasts": [_forecast(f) for f in forecasts],
         "theta": [_parameter(p) for p in problem.theta],
         "safety": safety,
+        "rules": rules,
         "estimator": estimator or {"type": "direct"},
         "provenance": {
             "problem": recorded,

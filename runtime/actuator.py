@@ -316,6 +316,22 @@ def ranges(outputs: Mapping[str, OutputSection], actions: Sequence[SignalSpec]) 
     return found
 
 
+def resting(outputs: Mapping[str, OutputSection], actions: Sequence[SignalSpec]) -> dict[str, float]:
+    """The actions that stand for the safe values of the outputs; `set_points` the other way round, within bounds."""
+    specs = {spec.name: spec for spec in actions}
+    found: dict[str, float] = {}
+    for output in outputs.values():
+        mine = {a: f for a, f in output.combine.items() if a not in found and f}
+        units = {a: conversion(specs[a].unit, output.unit) for a in mine}
+        least = {a: min(max(0.0, specs[a].lower), specs[a].upper) for a in mine}
+        rest = output.safe - sum(f * units[a](least[a]) for a, f in mine.items())
+        for action, factor in mine.items():
+            spec, per_unit = specs[action], factor * units[action].factor
+            found[action] = min(max(least[action] + rest / per_unit, spec.lower), spec.upper)
+            rest -= per_unit * (found[action] - least[action])
+    return found
+
+
 def set_points(
     outputs: Mapping[str, OutputSection], actions: Sequence[SignalSpec], action: Sequence[float]
 ) -> dict[str, float]:

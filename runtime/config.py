@@ -8,7 +8,7 @@ from __future__ import annotations
 import tomllib
 from datetime import tzinfo
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, StrictBool, ValidationError, field_validator, model_validator
 
@@ -16,7 +16,6 @@ from runtime.config_conflicts import check_conflicts
 from runtime.config_errors import describe
 from runtime.config_signals import (
     MQTT,
-    Finite,
     InputSection,
     NonNegative,
     OutputSection,
@@ -30,6 +29,7 @@ from runtime.decision import Rhythm
 from runtime.errors import ConfigError, KeyFileError
 from runtime.files import read_text
 from runtime.keys import public_key_bytes
+from runtime.rules_data import Rule, WrittenRules, one_by_one
 from runtime.toml_lines import did_you_mean, line_of
 
 MAX_SITE_BYTES = 1 << 20
@@ -135,55 +135,6 @@ class ExplorationSection(Section):
     seed: Annotated[int, Field(ge=0, strict=True)] = 0
 
 
-class HoldRule(Section):
-    """Fixed actions; those not named are 0 or their nearest bound."""
-
-    kind: Literal["hold"] = "hold"
-    values: dict[str, Finite] = Field(default_factory=dict)
-
-
-class SelfConsumptionRule(Section):
-    """Charge with the surplus, cover the load from the battery: charge = (-net_load)+, discharge = (net_load)+."""
-
-    kind: Literal["self_consumption"]
-    net_load: str = "net_load"
-    meter: str | None = None
-    """An input that measures the net load of now: with it the rule works when the forecast has grown old."""
-    meter_at: Literal["house", "grid"] = "house"
-    """`grid`: the meter stands at the connection to the grid and sees the battery too, which is then taken off."""
-    charge: str = "charge"
-    discharge: str = "discharge"
-
-
-class ThermostatRule(Section):
-    """Full power below set_point - band / 2, none above set_point + band / 2, as before in between."""
-
-    kind: Literal["thermostat"]
-    action: str
-    measurement: str
-    set_point: Finite
-    band: NonNegative = 1.0
-    on: Finite
-    off: Finite = 0.0
-
-
-class ThermostatsRule(Section):
-    """One thermostat per room: `zones` names the measurement that switches each action.
-
-    A room of which nothing is heard is heated as much as the others are on the mean.
-    """
-
-    kind: Literal["thermostats"]
-    zones: dict[str, str] = Field(min_length=1)
-    set_point: Finite
-    band: NonNegative = 1.0
-    on: Finite
-    off: Finite = 0.0
-
-
-Rule = Annotated[HoldRule | SelfConsumptionRule | ThermostatRule | ThermostatsRule, Field(discriminator="kind")]
-
-
 class SiteFile(Section):
     """The whole file; `path` and `text` are where it came from."""
 
@@ -198,8 +149,13 @@ class SiteFile(Section):
     serial: dict[str, SerialSection] = Field(default_factory=dict)
     inputs: dict[str, InputSection]
     outputs: dict[str, OutputSection]
-    rule: Rule = HoldRule()
+    rule: WrittenRules = ()
     exploration: ExplorationSection | None = None
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """One rule each, however they are written."""
+        return one_by_one(self.rule)
 
     def relative(self, path: Path) -> Path:
         """Paths in the file count from the file's folder."""
@@ -207,7 +163,8 @@ class SiteFile(Section):
 
     def error(self, path: tuple[str | int, ...], message: str) -> ConfigError:
         """A ConfigError that points at the key `path`."""
-        return ConfigError(f"{self.path}:{line_of(self.text, path)}: {'.'.join(map(str, path))}: {message}")
+        key = ".".join(part for part in path if isinstance(part, str))
+        return ConfigError(f"{self.path}:{line_of(self.text, path)}: {key}: {message}")
 
     @property
     def zone(self) -> tzinfo:

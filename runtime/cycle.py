@@ -8,9 +8,10 @@ on whatever was chosen.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from runtime.actuator import Actuator, Written, set_points
@@ -24,8 +25,9 @@ from runtime.plan import Plan, PlanStep, shifted
 from runtime.policy import Decision, Observation, Policy
 from runtime.process_image import ProcessImage, forecast_now
 from runtime.remote import Wishes, still_valid
-from runtime.rules import RuleUnavailableError, rule_action
-from runtime.safety import Filtered, Surroundings, safety_filter
+from runtime.rules import RuleUnavailableError
+from runtime.rules_site import rulebook
+from runtime.safety import Filtered, Surroundings, safety_filter, unchecked
 from runtime.signals import Arrival
 from runtime.solver_process import Solved
 from runtime.trial import Outcome, Phase, Trial, after_probation, after_shadow
@@ -55,6 +57,8 @@ class Candidate:
 
     action: Vector
     state: Vector
+    problems: Mapping[str, str] = field(default_factory=dict)
+    """Of a rule: what parts of the house it cannot move now, and why."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,8 @@ class Cycle:
     """The decision is of an earlier cycle; nothing was solved in this one."""
     next_decision_s: float | None = None
     """Unix time of the next one; None where every cycle decides."""
+    at_rest: Mapping[str, str] = field(default_factory=dict)
+    """At level `rule`, actions that their rule cannot move, and why."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,7 @@ class ControlLoop:
         self._clock, self._read, self._actuator = clock, read, actuator
         self._ladder = Ladder()
         self._last = last
+        self._ruled: Vector | None = None  # what the rules wanted in the cycle before, where it was they who acted
         self._plan = plan
         self._in_force: InForce | None = None
         self.wishes = Wishes()
@@ -212,6 +219,8 @@ class ControlLoop:
         outputs = self._actuate(filtered)
         write_s = time.perf_counter() - write_begun
         self._last = None if filtered is None else remember(filtered.action, self._last, image.monotonic_s)
+        acting = chosen if isinstance(chosen, Candidate) and self._ladder.level is Level.RULE else None
+        self._ruled = None if acting is None else acting.action
         link_s = read_s + write_s
         policy, plan, in_force = self.policy, self._plan, self._in_force
         if self.trial is not None and self.trial.phase is Phase.SHADOW and news is None:
@@ -238,6 +247,7 @@ class ControlLoop:
             decision=in_force,
             held=decision.held,
             next_decision_s=next_decision_s(image.time_s, policy.rhythm),
+            at_rest={} if acting is None else acting.problems,
         )
 
     def _decide(self, seen: Observation) -> Decision:
@@ -301,7 +311,7 @@ class ControlLoop:
         """Obey this policy from now on; what belonged to the other one's model and signals is forgotten."""
         manifest = policy.bundle.manifest
         if [a.name for a in manifest.actions] != [a.name for a in self.policy.bundle.manifest.actions]:
-            self._last = None
+            self._last = self._ruled = None
         self.policy, self._plan, self._in_force = policy, None, None
         self.wishes = still_valid(self.wishes, manifest)
 
@@ -327,7 +337,7 @@ class ControlLoop:
             offers[Level.SHIFTED_PLAN] = Candidate(planned.action, state if state is not None else planned.state)
         else:
             offers[Level.SHIFTED_PLAN] = planned
-        offers[Level.RULE] = self._rule(image, state) if state is not None else estimate.problem
+        offers[Level.RULE] = self._rule(image, estimate)
         for level, text in self._unheard().items():
             if isinstance(offers[level], Candidate):
                 offers[level] = text
@@ -347,14 +357,19 @@ class ControlLoop:
         alone = len(undelivered) == len(self.policy.site.outputs)
         return {level: text for level in Level if level < Level.RULE or (alone and level is Level.RULE)}
 
-    def _rule(self, image: ProcessImage, state: Vector) -> Candidate | str:
-        last = None if self._last is None else self._last.action
+    def _rule(self, image: ProcessImage, estimate: Estimate) -> Candidate | str:
+        """What the rules say; where part of the state is not known, what belongs to the rest of it."""
+        site, manifest = self.policy.site, self.policy.bundle.manifest
+        book = rulebook(site, manifest)
+        if estimate.state is None and (manifest.safety is None or not book.rules):
+            return estimate.problem
+        state = estimate.state or estimate.known or (math.nan,) * len(manifest.states)
+        blocked = unchecked(manifest, state)
         try:
-            return Candidate(
-                rule_action(self.policy.site.rule, image.values(), last, self.policy.bundle.manifest), state
-            )
+            ruled = book.act(image.values(), last=self._last_action, before=self._ruled, blocked=blocked)
         except RuleUnavailableError as error:
-            return str(error)
+            return estimate.problem or str(error)
+        return Candidate(ruled.action, state, ruled.problems)
 
     def _actuate(self, filtered: Filtered | None) -> dict[str, Written]:
         if filtered is None:

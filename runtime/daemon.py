@@ -16,7 +16,7 @@ from runtime.clock import Clock
 from runtime.config import SiteFile
 from runtime.config_signals import MQTT
 from runtime.cycle import ControlLoop, Cycle, Timing
-from runtime.documents import transition
+from runtime.documents import remarks, transition
 from runtime.errors import NisseError
 from runtime.gate import LastAction
 from runtime.journal import Journal
@@ -176,8 +176,8 @@ class Daemon:
         self._unheard = any(not written.arrived for written in cycle.outputs.values())
         for name, text in self.actuator.notices().items():
             self._notice(f"output {name}", text)
-        for subject, remarks in (("forecasts", cycle.image.makeshift), ("readings", cycle.policy.doubts.standing)):
-            self._notice(subject, "; ".join(f"{name}: {text}" for name, text in remarks.items()))
+        for subject, text in remarks(cycle).items():
+            self._notice(subject, text)
         self._say(cycle)
         told, log_begun = dict(self.notices), time.perf_counter()
         self._append(cycle)

@@ -14,7 +14,7 @@ from runtime.cycle import Cycle, Timing, TrialStep
 from runtime.gate import STATUS_TEXT
 from runtime.manifest import Manifest
 from runtime.profile import Profile
-from runtime.rules import all_inputs
+from runtime.rules_site import all_inputs
 from runtime.signals import Sample
 from runtime.store import Transition
 
@@ -106,6 +106,12 @@ def transition(cycle: Cycle, bundle: Bundle) -> Transition:
     )
 
 
+def remarks(cycle: Cycle) -> dict[str, str]:
+    """What is worth a notice while it lasts: by subject, empty where all is well."""
+    said = {"forecasts": cycle.image.makeshift, "readings": cycle.policy.doubts.standing, "rules": cycle.at_rest}
+    return {subject: "; ".join(f"{name}: {text}" for name, text in of.items()) for subject, of in said.items()}
+
+
 def action_document(cycle: Cycle, manifest: Manifest) -> dict[str, float]:
     """Name -> value; empty at level `safe`, where no action of the controller is in force."""
     return {} if cycle.action is None else _named(manifest, cycle.action)
@@ -189,7 +195,7 @@ def _decision_for_people(cycle: Cycle, where: tzinfo) -> dict[str, Any]:
 
 
 def _inputs(cycle: Cycle, manifest: Manifest) -> dict[str, Any]:
-    specs = all_inputs(cycle.policy.site.rule, manifest)
+    specs = all_inputs(cycle.policy.site, manifest)
     return {s.name: _input(cycle.image.samples[s.name], s.unit, cycle) for s in specs}
 
 

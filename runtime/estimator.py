@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,10 +13,11 @@ from runtime.process_image import ProcessImage
 
 @dataclass(frozen=True)
 class Estimate:
-    """`state` (nx) is None where it cannot be known; `problem` says why."""
+    """`state` (nx) is None where it cannot be known; `problem` says why. `known`: what of it is, NaN for the rest."""
 
     state: tuple[float, ...] | None
     problem: str = ""
+    known: tuple[float, ...] = ()
 
 
 class Estimator(Protocol):
@@ -32,10 +34,11 @@ class DirectEstimate:
 
     def update(self, image: ProcessImage, last_action: tuple[float, ...] | None) -> Estimate:
         samples = [image.samples[name] for name in self._names]
+        known = tuple(s.value if s.ok and isinstance(s.value, float) else math.nan for s in samples)
         bad = next((s for s in samples if not s.ok), None)
         if bad is not None:
-            return Estimate(None, f"{bad.name}: {bad.problem or bad.validity}")
-        return Estimate(tuple(s.value for s in samples if isinstance(s.value, float)))
+            return Estimate(None, f"{bad.name}: {bad.problem or bad.validity}", known)
+        return Estimate(known, known=known)
 
 
 class GroupedEstimate:
@@ -47,10 +50,9 @@ class GroupedEstimate:
     def update(self, image: ProcessImage, last_action: tuple[float, ...] | None) -> Estimate:
         # Every part sees every cycle: an observer that is left out of some forgets.
         estimates = [part.update(image, last_action) for part in self._parts]
+        known = tuple(value for estimate in estimates for value in estimate.known)
         problems = [estimate.problem for estimate in estimates if estimate.state is None]
-        if problems:
-            return Estimate(None, problems[0])
-        return Estimate(tuple(value for estimate in estimates for value in estimate.state or ()))
+        return Estimate(None, problems[0], known) if problems else Estimate(known, known=known)
 
 
 def make_estimator(manifest: Manifest) -> Estimator:

@@ -54,8 +54,10 @@ class ArxEstimate:
         state = self._filter.state_at(image.time_s)
         if state is None:
             names = ", ".join(spec.name for spec in self._observer.outputs)
-            return Estimate(None, f"state not known: no usable reading of {names}")
-        return Estimate(tuple(float(v) for v in state))
+            nx = len(self._observer.output_coefficients) * len(self._observer.outputs)
+            return Estimate(None, f"state not known: no usable reading of {names}", (math.nan,) * nx)
+        known = tuple(float(v) for v in state)
+        return Estimate(known, known=known)
 
     def _gain(self, name: str, image: ProcessImage) -> float:
         """What the input is per unit of the signal; not known while the forecast that it depends on is not."""

@@ -18,7 +18,7 @@ from runtime.homeassistant_comfort import comfort_components
 from runtime.ladder import Level
 from runtime.manifest import Manifest, SignalSpec
 from runtime.remote import CAP_PREFIX, MODES
-from runtime.rules import all_inputs
+from runtime.rules_site import all_inputs
 from runtime.signals import USABLE
 
 Component = dict[str, Any]
@@ -61,7 +61,7 @@ def discovery(site: SiteFile, manifest: Manifest, version: str) -> dict[str, Any
     expiry_s = max(LEAST_EXPIRY_S, round(MISSED_STATES * site.controller.cycle_s))
     components = {
         "level": _level(manifest, prefix),
-        **{f"input_{s.name}": _input(s, prefix) for s in all_inputs(site.rule, manifest)},
+        **{f"input_{s.name}": _input(s, prefix) for s in all_inputs(site, manifest)},
         **{f"action_{a.name}": _action(a) for a in manifest.actions},
         **{f"output_{_key(name)}": _output(name, output, prefix) for name, output in site.outputs.items()},
         **{f"writes_{_key(name)}": _writes(name) for name in site.outputs},

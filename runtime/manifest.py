@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import accumulate, pairwise
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from runtime.records import Finite, Name, Positive, Record, Row
+from runtime.rules_data import AnyRule, SelfConsumptionRule, owned_twice, unknown_name
 from runtime.safety_set import SafetySet, check_safety
 from runtime.weekly import Weekly
 
@@ -196,6 +197,8 @@ class Manifest(Record):
     theta: tuple[ParameterSpec, ...]
     limits: tuple[ActionLimit, ...] = ()
     safety: SafetySet | None = None
+    rules: Annotated[tuple[AnyRule, ...], Field(max_length=100)] = ()
+    """What controls while the program cannot, where the site says nothing else."""
     residual_limit: Positive = 1e-6
     """Largest KKT residual of a solution that may be actuated."""
     estimator: DirectEstimator | ArxObserver | GroupedEstimator = Field(default=DirectEstimator(), discriminator="type")
@@ -229,6 +232,7 @@ class Manifest(Record):
         if self.safety is not None:
             states, forecasts = [s.name for s in self.states], [f.name for f in self.forecasts]
             check_safety(self.safety, states, actions, forecasts, self.forecast_columns)
+        self._check_rules(actions)
         if tuple(name for group in self.groups for name in group.states) != tuple(s.name for s in self.states):
             raise ValueError("the groups of the estimator are not the states in their order")
         for group in self.groups:
@@ -238,12 +242,26 @@ class Manifest(Record):
             raise ValueError(f"what this manifest says needs format_version {self.oldest_format}")
         return self
 
+    def _check_rules(self, actions: Collection[str]) -> None:
+        inputs = {s.name for s in (*self.measured, *self.forecasts)}
+        for i, rule in enumerate(self.rules):
+            wrong = unknown_name(rule, actions, inputs)
+            if wrong is not None:
+                raise ValueError(f"rule {i + 1} names {wrong[1]!r}, which is no {wrong[0]}")
+            if isinstance(rule, SelfConsumptionRule) and rule.meter in {*inputs, *actions}:
+                raise ValueError(f"the meter of rule {i + 1}, {rule.meter!r}, is a signal already")
+        twice = owned_twice(self.rules)
+        if twice is not None:
+            raise ValueError(f"rule {twice[0] + 1} moves {twice[1]!r}, which a rule before it moves")
+
     @model_serializer(mode="wrap")
     def _without_what_is_not_said(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """A field that came later is left out where it says nothing: daemons from before it refuse unknown fields."""
         document: dict[str, Any] = lowered_serial(write(self))
         if self.decide_every_s is None:
             del document["decide_every_s"]
+        if not self.rules:
+            del document["rules"]
         return document
 
     @property
@@ -252,7 +270,7 @@ class Manifest(Record):
         gained = any(isinstance(g.estimator, ArxObserver) and g.estimator.input_gains for g in self.groups)
         stepped = any(f.steps > 1 or f.schedule is not None for f in self.forecasts)
         kept = self.safety is not None and bool(self.safety.action_gains or self.safety.power)
-        return 2 if gained or stepped or kept or isinstance(self.estimator, GroupedEstimator) else 1
+        return 2 if gained or stepped or kept or self.rules or isinstance(self.estimator, GroupedEstimator) else 1
 
     @property
     def groups(self) -> tuple[StateGroup, ...]:

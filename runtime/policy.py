@@ -20,7 +20,7 @@ from runtime.forecast import Memory
 from runtime.gate import refusal
 from runtime.overrides import Overrides
 from runtime.process_image import ProcessImage, forecast_rows, take_image
-from runtime.rules import wishes
+from runtime.rules_site import wishes
 from runtime.signals import Arrival
 from runtime.solver_process import FIRST_PATIENCE_S, Solved, SolverProcess
 from runtime.substitutes import Substitutes
@@ -68,7 +68,7 @@ class Policy:
         finest = max((forecast.steps for forecast in bundle.manifest.forecasts), default=1)
         self.memory = Memory(bundle.manifest.dt_s / finest, site.zone)
         """Of the forecasts; who knows their past may tell it."""
-        self.doubts = Doubts(bundle.manifest, wishes(site.rule))
+        self.doubts = Doubts(bundle.manifest, wishes(site, bundle.manifest))
         """Of the readings."""
         self._estimator = make_estimator(bundle.manifest)
 
@@ -109,7 +109,8 @@ class Policy:
         diverged = estimate.state is not None and not all(map(math.isfinite, estimate.state))
         if diverged:
             self._estimator = make_estimator(manifest)
-            estimate = Estimate(None, "the estimate of the state is not finite; starting afresh")
+            unknown = (math.nan,) * len(manifest.states)
+            estimate = Estimate(None, "the estimate of the state is not finite; starting afresh", unknown)
         forecast = forecast_rows(image, manifest)
         problem = ""
         if estimate.state is None:

@@ -12,7 +12,7 @@ from runtime.manifest import ForecastSpec, Manifest, SignalSpec
 from runtime.overrides import Overrides, overridden
 from runtime.plausibility import judge
 from runtime.profile import Profile
-from runtime.rules import meters
+from runtime.rules_site import meters
 from runtime.signals import Arrival, Sample, Validity, sample
 from runtime.units import conversion
 
@@ -60,7 +60,7 @@ def take_image(
     What people want otherwise than scheduled stands in the columns of set-points and bands.
     """
     samples: dict[str, Sample] = {}
-    numbers = (*manifest.measured, *meters(site.rule, manifest))
+    numbers = (*manifest.measured, *meters(site, manifest))
     scheduled = {s.name: s.schedule for s in manifest.forecasts if s.schedule is not None and s.name not in site.inputs}
     heard = [spec for spec in manifest.forecasts if spec.name not in scheduled]
     for spec in (*numbers, *heard):

@@ -1,110 +1,143 @@
-"""The `rule` level: what controls when the MPC cannot, simple enough to be trusted without a solver."""
+"""The `rule` level: what controls when the MPC cannot, simple enough to be trusted without a solver.
+
+Every rule is asked by itself, so that what one of them lacks costs only what that one moves.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import fmean
 
-from runtime.config import HoldRule, SelfConsumptionRule, ThermostatRule, ThermostatsRule
-from runtime.manifest import Manifest, SignalSpec
+from runtime.rules_data import HeatingCurveRule, HoldRule, Rule, SelfConsumptionRule, TankRule, ThermostatRule, Wish
+from runtime.rules_laws import heating_curve, hot_water, self_consumption, thermostat
 
-AnyRule = HoldRule | SelfConsumptionRule | ThermostatRule | ThermostatsRule
+Wanted = Mapping[str, float]
 
 
 class RuleUnavailableError(Exception):
     """A signal that the rule needs is not there; the text names it."""
 
 
-def rule_action(
-    rule: AnyRule, values: Mapping[str, float], last: tuple[float, ...] | None, manifest: Manifest
-) -> tuple[float, ...]:
-    """The rule's actions, inside their bounds. `values` are the valid signals now. Raises RuleUnavailableError."""
-    match rule:
-        case HoldRule():
-            wanted = dict(rule.values)
-        case SelfConsumptionRule():
-            source = rule.meter if rule.meter is not None and rule.meter in values else rule.net_load
-            net_load = _value(source, values)
-            if source == rule.meter and rule.meter_at == "grid" and last is not None:
-                net_load -= _of(last, rule.charge, manifest) - _of(last, rule.discharge, manifest)
-            wanted = {rule.charge: max(0.0, -net_load), rule.discharge: max(0.0, net_load)}
-        case ThermostatRule():
-            wanted = {rule.action: _thermostat(rule, rule.action, _value(rule.measurement, values), last, manifest)}
-        case ThermostatsRule():
-            heard = {action: values[name] for action, name in rule.zones.items() if name in values}
-            if not heard:
-                raise RuleUnavailableError(f"rule needs one of {', '.join(rule.zones.values())}")
-            known = {action: _thermostat(rule, action, value, last, manifest) for action, value in heard.items()}
-            # A room whose thermometer is not heard is heated as the others are: off, it would freeze.
-            wanted = {**dict.fromkeys(rule.zones, fmean(known.values())), **known}
-    return tuple(_clipped(spec, wanted.get(spec.name, 0.0)) for spec in manifest.actions)
+@dataclass(frozen=True)
+class Ruled:
+    """What the rules want of every action, in order; `problems`: what some of them lack, by the actions they move."""
+
+    action: tuple[float, ...]
+    problems: Mapping[str, str] = field(default_factory=dict)
 
 
-def rule_signals(rule: AnyRule) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(actions, states or forecasts) that the rule names, for checking a site file against its bundle."""
-    match rule:
-        case HoldRule():
-            return tuple(rule.values), ()
-        case SelfConsumptionRule():
-            return (rule.charge, rule.discharge), (rule.net_load,)
-        case ThermostatRule():
-            return (rule.action,), (rule.measurement,)
-        case ThermostatsRule():
-            return tuple(rule.zones), tuple(rule.zones.values())
+@dataclass(frozen=True)
+class Rulebook:
+    """The rules of a house, each action's bounds in order, and what stands in where something is not said.
 
-
-def wishes(rule: AnyRule) -> dict[str, float]:
-    """Measurement -> the temperature at which the rule keeps it."""
-    match rule:
-        case ThermostatRule():
-            return {rule.measurement: rule.set_point}
-        case ThermostatsRule():
-            return dict.fromkeys(rule.zones.values(), rule.set_point)
-    return {}
-
-
-def meters(rule: AnyRule, manifest: Manifest) -> tuple[SignalSpec, ...]:
-    """Inputs that only the rule needs, each with unit and bounds of the forecast whose present value it measures.
-
-    A meter at the grid has the battery on top of that.
+    idle: where an action rests that no rule moves; 0 or its nearest bound by default. usual: set-points and bounds
+    while their forecasts are not known.
     """
-    if not isinstance(rule, SelfConsumptionRule) or rule.meter is None:
-        return ()
-    most = {a.name: a.upper for a in manifest.actions} if rule.meter_at == "grid" else {}
-    return tuple(
-        spec.model_copy(
-            update={
-                "name": rule.meter,
-                "lower": spec.lower - most.get(rule.discharge, 0.0),
-                "upper": spec.upper + most.get(rule.charge, 0.0),
-            }
-        )
-        for spec in manifest.forecasts
-        if spec.name == rule.net_load
-    )
+
+    rules: tuple[Rule, ...]
+    bounds: Mapping[str, tuple[float, float]]
+    idle: Mapping[str, float] = field(default_factory=dict)
+    usual: Mapping[str, float] = field(default_factory=dict)
+
+    def act(
+        self,
+        values: Mapping[str, float],
+        *,
+        last: Sequence[float] | None = None,
+        before: Sequence[float] | None = None,
+        blocked: Collection[str] = (),
+    ) -> Ruled:
+        """The actions now, inside their bounds. Raises RuleUnavailableError where there are rules and none can act.
+
+        values: valid signals of now. last: what was actuated last, if known; before: what the rules wanted last, if it
+        was they who acted. blocked: actions that must rest.
+        """
+        names = list(self.bounds)
+        done = {} if last is None else dict(zip(names, last, strict=True))
+        said = done if before is None else dict(zip(names, before, strict=True))
+        wanted: dict[str, float] = {}
+        problems: dict[str, str] = {}
+        unheard: list[ThermostatRule] = []
+        for rule in sorted(self.rules, key=lambda rule: isinstance(rule, SelfConsumptionRule)):
+            title = ", ".join(rule.actions)
+            if not set(blocked).isdisjoint(rule.actions):
+                problems[title] = "its limits cannot be checked"
+                continue
+            try:
+                wanted |= self._wanted(rule, values, done, said, wanted)
+            except RuleUnavailableError as error:
+                problems[title] = str(error)
+                if isinstance(rule, ThermostatRule):
+                    unheard.append(rule)
+        # A room whose thermometer is not heard is heated as the others are: off, it would freeze.
+        heard = [rule for rule in self.rules if isinstance(rule, ThermostatRule) and rule.action in wanted]
+        if heard:
+            share = fmean(_share(rule, wanted[rule.action]) for rule in heard)
+            wanted |= {rule.action: rule.off + share * (rule.on - rule.off) for rule in unheard}
+        if self.rules and not wanted and problems:
+            raise RuleUnavailableError(_together(problems))
+        return Ruled(tuple(self._within(name, wanted.get(name, self.idle.get(name, 0.0))) for name in names), problems)
+
+    def _wanted(self, rule: Rule, values: Wanted, last: Wanted, before: Wanted, wanted: Wanted) -> dict[str, float]:
+        match rule:
+            case HoldRule():
+                return dict(rule.values)
+            case SelfConsumptionRule():
+                charge, discharge = self_consumption(self._net_load(rule, values, last, wanted))
+                return {rule.charge: charge, rule.discharge: discharge}
+            case ThermostatRule():
+                warmth = self._warmth(rule, values)
+                return {rule.action: thermostat(warmth, rule.band, rule.on, rule.off, before.get(rule.action))}
+            case HeatingCurveRule():
+                outdoor = values.get(rule.outdoor, rule.outdoor_unknown)
+                heard = any(name in values for name in rule.measurement)
+                warmth = self._warmth(rule, values) if heard or rule.outdoor not in values else 0.0
+                law = {"balance": rule.balance, "slope": rule.slope, "trim": rule.trim}
+                return {rule.action: heating_curve(outdoor, warmth, **law)}
+            case TankRule():
+                power = hot_water(
+                    _value(rule.measurement, values),
+                    self._wish(rule.lower, values),
+                    None if rule.upper is None else self._wish(rule.upper, values),
+                    reserve=rule.reserve,
+                    band=rule.band,
+                    on=rule.on,
+                    off=rule.off,
+                    before=before.get(rule.action),
+                )
+                return {rule.action: power}
+
+    def _net_load(self, rule: SelfConsumptionRule, values: Wanted, last: Wanted, wanted: Wanted) -> float:
+        """Of the house without this battery, under what the other rules want now."""
+        others = {name: factor for name, factor in rule.net_load.items() if name in self.bounds}
+        if rule.meter is not None and rule.meter in values:
+            own = {rule.charge: 1.0, rule.discharge: -1.0} if rule.meter_at == "grid" else {}
+            changes = sum(f * (wanted.get(name, last[name]) - last[name]) for name, f in others.items() if name in last)
+            return values[rule.meter] + changes - sum(f * last.get(name, 0.0) for name, f in own.items())
+        given = sum(f * _value(name, values) for name, f in rule.net_load.items() if name not in others)
+        return given + sum(f * wanted.get(name, self.idle.get(name, 0.0)) for name, f in others.items())
+
+    def _warmth(self, rule: ThermostatRule | HeatingCurveRule, values: Wanted) -> float:
+        """Mean of temperature less set-point, of the thermometers that are heard."""
+        heard = [values[name] - self._wish(wish, values) for name, wish in rule.wishes.items() if name in values]
+        if not heard:
+            raise RuleUnavailableError(f"rule needs {_one_of(rule.measurement)}")
+        return fmean(heard)
+
+    def _wish(self, wish: Wish, values: Wanted) -> float:
+        if not isinstance(wish, str):
+            return wish
+        return values[wish] if wish in values else _value(wish, self.usual)
+
+    def _within(self, name: str, value: float) -> float:
+        lower, upper = self.bounds[name]
+        return min(max(value, lower), upper)
 
 
-def all_inputs(rule: AnyRule, manifest: Manifest) -> tuple[SignalSpec, ...]:
-    """What a site must deliver: what the bundle measures and forecasts, and what its rule needs besides."""
-    return (*manifest.measured, *manifest.forecasts, *meters(rule, manifest))
-
-
-def _thermostat(
-    rule: ThermostatRule | ThermostatsRule,
-    action: str,
-    measured: float,
-    last: tuple[float, ...] | None,
-    manifest: Manifest,
-) -> float:
-    if measured < rule.set_point - rule.band / 2:
-        return rule.on
-    if measured > rule.set_point + rule.band / 2 or last is None:
-        return rule.off
-    return _of(last, action, manifest)
-
-
-def _of(actions: tuple[float, ...], name: str, manifest: Manifest) -> float:
-    return actions[[a.name for a in manifest.actions].index(name)]
+def _share(rule: ThermostatRule, value: float) -> float:
+    """How much of its power a thermostat gives."""
+    return (value - rule.off) / (rule.on - rule.off) if rule.on != rule.off else 1.0
 
 
 def _value(name: str, values: Mapping[str, float]) -> float:
@@ -113,5 +146,13 @@ def _value(name: str, values: Mapping[str, float]) -> float:
     return values[name]
 
 
-def _clipped(spec: SignalSpec, value: float) -> float:
-    return min(max(value, spec.lower), spec.upper)
+def _one_of(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"one of {', '.join(names)}"
+
+
+def _together(problems: Mapping[str, str]) -> str:
+    """One text for all; what several rules need is one of theirs."""
+    texts = list(dict.fromkeys(problems.values()))
+    if len(texts) > 1 and all(text.startswith("rule needs ") for text in texts):
+        return f"rule needs one of {', '.join(text.removeprefix('rule needs ') for text in texts)}"
+    return "; ".join(texts)

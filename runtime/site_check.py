@@ -8,12 +8,13 @@ from pathlib import Path
 
 from runtime.actuator import ranges
 from runtime.bundle import Bundle, open_bundle
-from runtime.config import SelfConsumptionRule, SiteFile, ThermostatRule, ThermostatsRule
+from runtime.config import SiteFile
 from runtime.config_signals import OutputSection
 from runtime.errors import ConfigError
 from runtime.links.registers import encode
-from runtime.manifest import Manifest, SignalSpec
-from runtime.rules import all_inputs, meters, rule_signals
+from runtime.manifest import Manifest
+from runtime.rules_data import HeatingCurveRule, SelfConsumptionRule, ThermostatRule, owned_twice, unknown_name
+from runtime.rules_site import all_inputs, meters, rules_in_force
 from runtime.toml_lines import did_you_mean
 from runtime.units import conversion
 
@@ -45,7 +46,7 @@ def lock_file(site: SiteFile) -> Path:
 
 def check_against(site: SiteFile, manifest: Manifest) -> None:
     """Raises ConfigError at the first thing that does not fit."""
-    inputs = {s.name: s for s in all_inputs(site.rule, manifest)}
+    inputs = {s.name: s for s in all_inputs(site, manifest)}
     actions = {a.name: a for a in manifest.actions}
     for name, section in site.inputs.items():
         if name not in inputs:
@@ -56,7 +57,7 @@ def check_against(site: SiteFile, manifest: Manifest) -> None:
         if name not in site.inputs and name in scheduled:
             continue
         if name not in site.inputs:
-            who = "rule" if name in {meter.name for meter in meters(site.rule, manifest)} else "bundle"
+            who = "rule" if name in {meter.name for meter in meters(site, manifest)} else "bundle"
             raise site.error(("inputs",), f"the {who} needs {name} in {spec.unit}; add [inputs.{name}]")
         if site.inputs[name].flat and name not in {s.name for s in manifest.forecasts}:
             raise site.error(("inputs", name, "flat"), f"{name} is measured, not forecast; leave flat out")
@@ -82,10 +83,7 @@ def check_against(site: SiteFile, manifest: Manifest) -> None:
     for action in actions:
         if action not in moved:
             raise site.error(("outputs",), f"no output uses the action {action}; name it under combine")
-    for meter in meters(site.rule, manifest):
-        if meter.name in {s.name for s in (*manifest.measured, *manifest.forecasts)}:
-            raise site.error(("rule", "meter"), f"{meter.name} is a signal of the bundle; name an input of its own")
-    _check_rule(site, actions, inputs)
+    _check_rules(site, manifest)
     if site.controller.cycle_s > manifest.dt_s:
         raise site.error(
             ("controller", "cycle_s"),
@@ -106,7 +104,7 @@ def warnings(site: SiteFile, manifest: Manifest) -> list[str]:
         found.append(f"mqtt: plain text to {site.mqtt.host}; set tls = true where the broker can")
     if manifest.safety is None:
         found.append(f"bundle {manifest.name} has no safety set; only the bounds of its actions are kept")
-    found += _left_alone(site)
+    found += _left_alone(site, manifest)
     found += [f"outputs.{name}: {text}" for name, output in site.outputs.items() if (text := _too_often(output))]
     within = ranges(site.outputs, manifest.actions)
     found += [f"outputs.{n}: {text}" for n, output in site.outputs.items() if (text := _unreachable(output, within[n]))]
@@ -119,17 +117,23 @@ def warnings(site: SiteFile, manifest: Manifest) -> list[str]:
     return found
 
 
-def _left_alone(site: SiteFile) -> list[str]:
+def _left_alone(site: SiteFile, manifest: Manifest) -> list[str]:
     """What the house does without when an input is lost, where the file could say better."""
-    rule = site.rule
-    if isinstance(rule, SelfConsumptionRule) and rule.meter is None:
-        return [
-            f"rule: without a forecast of {rule.net_load} there is no self-consumption; name an input that measures it "
-            'under meter (meter_at = "grid" for the meter at the connection)'
-        ]
-    heats = set(rule.zones) if isinstance(rule, ThermostatsRule) else set()
-    heats |= {rule.action} if isinstance(rule, ThermostatRule) else set()
-    return [
+    rules = rules_in_force(site, manifest)
+    found = []
+    for rule in rules:
+        if isinstance(rule, SelfConsumptionRule) and rule.meter is None:
+            offered = next((r for r in manifest.rules if r.actions == rule.actions and rule not in site.rules), None)
+            meter = getattr(offered, "meter", None)
+            remedy = (
+                f"add [inputs.{meter}], which measures it at the connection to the grid"
+                if meter is not None
+                else 'name an input that measures it under meter (meter_at = "grid" for the meter at the connection)'
+            )
+            inputs = ", ".join(name for name in rule.net_load if name in {f.name for f in manifest.forecasts})
+            found.append(f"rule: without a forecast of {inputs} there is no self-consumption; {remedy}")
+    heats = {r.action for r in rules if isinstance(r, ThermostatRule | HeatingCurveRule)}
+    return found + [
         f"outputs.{name}: safe = 0 leaves the house cold while no thermometer is heard; give a modest power"
         for name, output in site.outputs.items()
         if output.safe == 0.0 and heats & set(output.combine)
@@ -165,11 +169,22 @@ def _unreachable(output: OutputSection, within: tuple[float, float]) -> str:
     return ""
 
 
-def _check_rule(site: SiteFile, actions: dict[str, SignalSpec], inputs: dict[str, SignalSpec]) -> None:
-    for kind, names, known in zip(("action", "input"), rule_signals(site.rule), (actions, inputs), strict=True):
-        for name in names:
-            if name not in known:
-                raise site.error(("rule",), f"the bundle has no {kind} {name!r}{did_you_mean(name, known)}")
+def _check_rules(site: SiteFile, manifest: Manifest) -> None:
+    own = {s.name for s in (*manifest.measured, *manifest.forecasts)}
+    actions, inputs = {a.name for a in manifest.actions}, own | {meter.name for meter in meters(site, manifest)}
+    for i, rule in enumerate(site.rules):
+        where = ("rule", min(i, len(site.rule) - 1))
+        wrong = unknown_name(rule, actions, inputs)
+        if wrong is not None:
+            kind, name = wrong
+            hint = did_you_mean(name, actions if kind == "action" else inputs)
+            raise site.error(where, f"the bundle has no {kind} {name!r}{hint}")
+        if isinstance(rule, SelfConsumptionRule) and rule.meter in own | actions:
+            raise site.error((*where, "meter"), f"{rule.meter} is a signal of the bundle; name an input of its own")
+    twice = owned_twice(site.rules)
+    if twice is not None:
+        where = ("rule", min(twice[0], len(site.rule) - 1))
+        raise site.error(where, f"{twice[1]} is moved by a rule before this one; name each action in one rule")
 
 
 def _check_unit(site: SiteFile, path: tuple[str, ...], source: str, target: str) -> None:

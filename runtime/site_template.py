@@ -34,6 +34,8 @@ class Signals:
     cycle_s: float
     decide_every_s: float | None = None
     """Where decisions are rarer than cycles."""
+    rules: tuple[str, ...] = ()
+    """What the bundle itself brings for when the optimiser cannot decide."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ def signals_of(manifest: Manifest) -> Signals:
     observers = [group.estimator for group in manifest.groups if isinstance(group.estimator, ArxObserver)]
     cycle_s = min([manifest.dt_s, *(observer.dt_s for observer in observers)])
     signals = (manifest.measured, tuple(f for f in manifest.forecasts if f.schedule is None), manifest.actions)
-    return Signals(manifest.system, *signals, cycle_s, manifest.decide_every_s)
+    rules = tuple(f"{rule.kind} moves {', '.join(rule.actions)}" for rule in manifest.rules)
+    return Signals(manifest.system, *signals, cycle_s, manifest.decide_every_s, rules)
 
 
 def site_text(answers: Answers, signals: Signals) -> str:
@@ -283,6 +286,14 @@ def _by_itself(answers: Answers) -> str:
 
 def _rule(answers: Answers, signals: Signals) -> str:
     """What fits: a battery serves its own house, heat pumps follow their thermometers, anything else holds."""
+    if signals.rules:
+        brought = "".join(f"#   {rule}\n" for rule in signals.rules)
+        return (
+            f"# What controls while the optimiser cannot comes with the bundle:\n{brought}"
+            "# A rule of your own takes the place of the one that moves the same:\n"
+            '# [[rule]]\n# kind = "hold"\n'
+            f"# values = {{ {signals.actions[0].name} = {signals.actions[0].lower:g} }}\n"
+        )
     head = "# What controls while the optimiser cannot.\n[rule]\n"
     if wants_meter(signals):
         at = '\nmeter_at = "grid"' if answers.meter_at == "grid" else ""

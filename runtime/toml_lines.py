@@ -6,19 +6,28 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 
-_HEADER = re.compile(r"^\s*\[{1,2}\s*([^\]]+?)\s*\]{1,2}\s*(?:#.*)?$")
+_HEADER = re.compile(r"^\s*(\[{1,2})\s*([^\]]+?)\s*\]{1,2}\s*(?:#.*)?$")
 _KEY = re.compile(r"^\s*((?:[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*'))*)\s*=")
 _PART = re.compile(r"[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*'")
 
 
 def line_of(text: str, path: Sequence[str | int]) -> int:
-    """The line (from 1) of the key at `path`, or of the nearest table around it; 1 when there is none."""
+    """The line (from 1) of the key at `path`, or of the nearest table around it; 1 when there is none.
+
+    The tables of an array are counted from 0.
+    """
     wanted = tuple(str(part) for part in path)
     best_line, best_depth = 1, 0
     table: tuple[str, ...] = ()
+    counts: dict[tuple[str, ...], int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if header := _HEADER.match(line):
-            table = _parts(header.group(1))
+            table = _parts(header.group(2))
+            if header.group(1) == "[[":
+                counts[table] = counts.get(table, -1) + 1
+            number_of = next((n for n in range(len(table), 0, -1) if table[:n] in counts), 0)
+            if number_of:
+                table = (*table[:number_of], str(counts[table[:number_of]]), *table[number_of:])
             here = table
         elif key := _KEY.match(line):
             here = table + _parts(key.group(1))

@@ -156,5 +156,8 @@ class Block:
     the house draws where none are named, and a `meter` that measures it."""
     gains: tuple[dict[str, Any], ...] = ()
     """Of its actions, what their effect on states is in proportion to: `action`, the forecast `by`, `points`."""
+    rules: tuple[dict[str, Any], ...] = ()
+    """What moves its actions where the program cannot, as plain data (`runtime.rules_data`). A self-consumption rule
+    that says no `net_load` goes by all that the house draws."""
     in_matrices: bool = False
     """Written in matrix operations: with thousands of numbers, scalar code would take minutes to compile."""

@@ -77,6 +77,25 @@ class HouseDesign:
                 groups.append({"states": names, "estimator": {"type": "direct"}})
         return groups[0]["estimator"] if len(groups) == 1 else {"type": "groups", "groups": groups}
 
+    def rules(self, theta: Mapping[str, float]) -> list[dict[str, Any]]:
+        """The manifest's rules as plain data: what the assets propose."""
+        proposed = [rule for block in self.blocks for rule in block.rules]
+        return [self._with_net_load(rule, theta) if rule["kind"] == "self_consumption" else rule for rule in proposed]
+
+    def _with_net_load(self, rule: dict[str, Any], theta: Mapping[str, float]) -> dict[str, Any]:
+        """Factors on the forecasts and the other actions that the house draws by."""
+        drawn = self._house_power(self._prepared(theta))
+        terms = [term for term in (*drawn["forecasts"], *drawn["actions"]) if "by" not in term]
+        own = {rule["charge"], rule["discharge"]}
+        factors = {term["signal"]: term["factor"] for term in terms if term["signal"] not in own}
+        return {"net_load": factors, **rule}
+
+    def _prepared(self, theta: Mapping[str, float]) -> NDArray[np.float64]:
+        """(np) what the functions of the problem see of theta."""
+        p = self.problem
+        values = np.array([theta[parameter.name] for parameter in p.theta])
+        return values if p.prepare is None else np.array(ca.densify(p.prepare(values))).ravel()
+
     def safety(self, theta: Mapping[str, float]) -> dict[str, Any] | None:
         """The manifest's safety set as plain data, None where no asset has a limit.
 
@@ -88,8 +107,7 @@ class HouseDesign:
         if not limits and not power:
             return None
         p = self.problem
-        values = np.array([theta[parameter.name] for parameter in p.theta])
-        prepared = values if p.prepare is None else p.prepare(values)
+        prepared = self._prepared(theta)
         x, a, d = ca.MX.sym("x", p.nx), ca.MX.sym("a", p.na), ca.MX.sym("d", p.nd)
         u = ca.vertcat(a, ca.MX.zeros(p.nu - p.na))
         after = p.dynamics(x, u, d, ca.DM.zeros(p.nz), prepared)
@@ -98,7 +116,7 @@ class HouseDesign:
         offset, state, action, forecast = (np.array(ca.densify(value)) for value in slopes(*at))
         idle = ~np.any(np.hstack([state, action, forecast]), axis=1)
         state[idle, idle] = 1.0
-        whole = self._house_power(np.array(ca.densify(ca.DM(prepared))).ravel()) if power else {}
+        whole = self._house_power(prepared) if power else {}
         return {
             "gamma": 0.0,
             "limits": limits,

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from runtime.config import load_site
+from runtime.rules_site import rules_in_force
 from runtime.shelf import allow_older, check_site_news
 from runtime.site_check import open_site_bundle, warnings
 from runtime.theta_update import with_update
@@ -45,9 +46,9 @@ def run(args: argparse.Namespace) -> int:
     check_site_news(site, bundle)
     manifest = bundle.manifest
     notes = warnings(site, manifest)
-    print(
-        f"site      {site.site.name}: inputs: {len(site.inputs)}, outputs: {len(site.outputs)}, rule {site.rule.kind}"
-    )
+    print(f"site      {site.site.name}: inputs: {len(site.inputs)}, outputs: {len(site.outputs)}")
+    rules = [f"{rule.kind} ({', '.join(rule.actions) or 'nothing'})" for rule in rules_in_force(site, manifest)]
+    print(f"rules     {'; '.join(rules) or 'none: all rests at safe values'}")
     print(f"bundle    {manifest.name} ({manifest.system}), {manifest.horizon} steps of {manifest.dt_s:g} s")
     rhythm = site.rhythm(manifest.decide_every_s)
     print(f"decides   every {max(rhythm.every_s, rhythm.cycle_s):g} s, in cycles of {rhythm.cycle_s:g} s")

@@ -11,6 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.rules_laws import heating_curve, thermostat
+
 Array = NDArray[np.float64]
 
 
@@ -30,13 +32,13 @@ class Thermostat:
     band_k: float = 0.5
     """Half width of the hysteresis."""
     power_kw: float = 1.0
-    _on: NDArray[np.bool_] | None = field(default=None, repr=False)
+    _last: Array | None = field(default=None, repr=False)
 
     def act(self, temperature_c: Array, outdoor_c: float) -> Array:
-        previous = np.zeros(len(temperature_c), dtype=bool) if self._on is None else self._on
-        below, above = temperature_c < self.setpoint_c - self.band_k, temperature_c > self.setpoint_c + self.band_k
-        self._on = below | (previous & ~above)
-        return np.where(self._on, self.power_kw, 0.0)
+        before = np.zeros(len(temperature_c)) if self._last is None else self._last
+        warmth = zip(temperature_c - self.setpoint_c, before, strict=True)
+        self._last = np.array([thermostat(w, 2.0 * self.band_k, self.power_kw, 0.0, b) for w, b in warmth])
+        return self._last
 
 
 @dataclass
@@ -52,8 +54,9 @@ class HeatingCurve:
     max_power_kw: float = 1.5
 
     def act(self, temperature_c: Array, outdoor_c: float) -> Array:
-        curve = self.slope_kw_per_k * max(0.0, self.balance_c - outdoor_c)
-        return np.clip(curve + self.trim_kw_per_k * (self.setpoint_c - temperature_c), 0.0, self.max_power_kw)
+        law = {"balance": self.balance_c, "slope": self.slope_kw_per_k, "trim": self.trim_kw_per_k}
+        wanted = [heating_curve(outdoor_c, warmth, **law) for warmth in temperature_c - self.setpoint_c]
+        return np.clip(wanted, 0.0, self.max_power_kw)
 
 
 @dataclass

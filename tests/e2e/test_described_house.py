@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,7 @@ def test_the_bundle_carries_its_house(folder: Path) -> None:
     manifest = bundle.manifest
     assert (manifest.format_version, manifest.system) == (2, "small")
     assert [s.name for s in manifest.measured] == ["home_soc", "living_temperature"]
+    assert [rule.kind for rule in manifest.rules] == ["self_consumption", "thermostat"]
     again = shape_of(manifest)
     assert isinstance(again, HouseDesign) and again.problem.theta == HouseDesign(SMALL).problem.theta
     assert manifest.safety is not None
@@ -168,9 +170,34 @@ def test_what_people_want_changes_the_plan_and_outlives_a_kill(folder: Path) -> 
         assert cycle(daemon, client, 4)["inputs"]["living_set_point"]["value"] == 21.0
 
 
-def cycle(daemon: LockstepDaemon, client: mqtt.Client, k: int) -> dict[str, Any]:
+def test_by_rule_what_is_lost_costs_only_what_needs_it(folder: Path) -> None:
+    """The bundle's own rules: the zone by its thermometer, the battery for all that is drawn; unheard it rests."""
+    with running(folder, "ruled") as (daemon, client, _):
+        client.publish("nisse/small/set/mode", "rule", qos=1).wait_for_publish(60.0)
+        cycle(daemon, client, 12)
+        events = [cycle(daemon, client, 13, forecasts=False, living=20.3)]
+        events += [cycle(daemon, client, k, forecasts=False, living=20.8, soc=None) for k in (24, 25)]
+    text = (folder / "site.toml").read_text()
+    assert "thermostat moves hp_power" in text and "rule" not in tomllib.loads(text)
+    assert [event["level"] for event in events] == ["rule"] * 3, events
+    assert events[0]["action"]["hp_power"] == pytest.approx(1.6)
+    assert events[0]["action"]["home_discharge"] == pytest.approx(0.8 + 1.6)
+    for event in events[1:]:
+        assert event["action"] == {"home_charge": 0.0, "home_discharge": 0.0, "hp_power": pytest.approx(1.6)}
+
+
+def cycle(
+    daemon: LockstepDaemon,
+    client: mqtt.Client,
+    k: int,
+    *,
+    forecasts: bool = True,
+    living: float = 20.6,
+    soc: float | None = 0.7,
+) -> dict[str, Any]:
     """Publish what there is to know and run one cycle."""
     now_s = EVENING_S + k * CYCLE_S
+    since_s = 0.0 if k in {0, 12} else 11 * CYCLE_S if k == 24 else CYCLE_S
 
     def say(topic: str, value: object) -> None:
         client.publish(topic, json.dumps(value), qos=1).wait_for_publish(60.0)
@@ -178,11 +205,13 @@ def cycle(daemon: LockstepDaemon, client: mqtt.Client, k: int) -> dict[str, Any]
     def hourly(values: list[float]) -> dict[str, Any]:
         return {"start": EVENING_S, "step_s": 3600, "values": values}
 
-    say("house/home_soc", 0.7)
-    say("house/living_temperature", 20.6)
-    say("house/load", hourly([0.8] * 8))
-    say("house/outdoor", hourly([-2.0 - 0.3 * i for i in range(8)]))
-    say("house/buy", hourly([0.40, 0.12, 0.10, 0.10, 0.11, 0.10, 0.10, 0.10]))
-    say("house/sell", hourly([0.05] * 8))
+    if soc is not None:
+        say("house/home_soc", soc)
+    say("house/living_temperature", living)
+    if forecasts:
+        say("house/load", hourly([0.8] * 8))
+        say("house/outdoor", hourly([-2.0 - 0.3 * i for i in range(8)]))
+        say("house/buy", hourly([0.40, 0.12, 0.10, 0.10, 0.11, 0.10, 0.10, 0.10]))
+        say("house/sell", hourly([0.05] * 8))
     say(BARRIER_TOPIC, k + 1)
-    return daemon.cycle(now_s, CYCLE_S if k else 0.0, k + 1)
+    return daemon.cycle(now_s, since_s, k + 1)

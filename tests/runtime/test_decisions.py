@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog, minimize
 from tiny_site import tiny_manifest
 
-from runtime.config import HoldRule, SelfConsumptionRule, ThermostatRule, ThermostatsRule
 from runtime.gate import LastAction, limit, refusal, remember
 from runtime.ladder import Ladder, Level, step
 from runtime.manifest import ActionLimit, SignalSpec
 from runtime.plan import Plan, PlanStep, shifted
-from runtime.rules import RuleUnavailableError, rule_action
+from runtime.rules import Rulebook, RuleUnavailableError
+from runtime.rules_data import HoldRule, Rule, SelfConsumptionRule, ThermostatRule, ThermostatsRule
 from runtime.safety import Filtered, safety_filter
 from runtime.safety_set import SafetySet, StateLimit
 from runtime.solver_process import Solved
@@ -222,6 +222,13 @@ def test_safety_filter_leaves_safe_actions_alone_and_says_what_it_did() -> None:
     # 0.5 + a - 0 + 0.01 <= 0.95
     filtered = safety_filter((0.9,), (0.5,), (0.0,), manifest)
     assert filtered.action == (pytest.approx(0.44),) and filtered.limits == ("level upper",) and filtered.feasible
+
+
+def rule_action(
+    rule: Rule | ThermostatsRule, values: dict[str, float], last: tuple[float, ...] | None, manifest: Any
+) -> tuple[float, ...]:
+    rules = rule.each() if isinstance(rule, ThermostatsRule) else (rule,)
+    return Rulebook(rules, {a.name: (a.lower, a.upper) for a in manifest.actions}).act(values, last=last).action
 
 
 def test_rules() -> None:

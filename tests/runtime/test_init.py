@@ -67,11 +67,11 @@ def test_what_init_writes_is_accepted_by_check(
     assert sorted(tmp_path.iterdir()) == before  # looking leaves nothing behind
     assert checked.returncode == 0, checked.stderr
     site = load_site(tmp_path / "site.toml")
-    assert site.rule.kind == {"battery": "self_consumption", "house": "thermostats"}[system]
+    assert [rule.kind for rule in site.rule] == [{"battery": "self_consumption", "house": "thermostats"}[system]]
     assert bool(site.serial) == (link == "serial")
     # A lost forecast does not end self-consumption, and a house without readings is not left cold.
     if system == "battery":
-        assert site.rule.meter in site.inputs  # type: ignore[union-attr]
+        assert site.rule[0].meter in site.inputs  # type: ignore[union-attr]
     else:
         assert {output.safe * (1e-3 if output.unit == "W" else 1.0) for output in site.outputs.values()} == {0.5}
         assert len({site.inputs[f"outdoor_{k}"].topic for k in range(6)}) == 1

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codegen.controller import Controller, Solution
+from runtime.rules_laws import self_consumption
 from systems.battery.plant import BatteryPlant
 
 IDLE = np.zeros(2)
@@ -50,11 +51,13 @@ class SelfConsumption:
     def action(self, plant: BatteryPlant) -> NDArray[np.float64]:
         battery = plant.physics.battery
         soc, net_kw = float(plant.measured_state()[0]), plant.measured_net_load_kw
-        if net_kw < 0.0 and soc < battery.soc_max:
-            return np.array([min(-net_kw, battery.max_charge_kw), 0.0])
-        if net_kw > 0.0 and soc > battery.soc_min:
-            return np.array([0.0, min(net_kw, battery.max_discharge_kw)])
-        return IDLE
+        charge, discharge = self_consumption(net_kw)
+        return np.array(
+            [
+                min(charge, battery.max_charge_kw) if soc < battery.soc_max else 0.0,
+                min(discharge, battery.max_discharge_kw) if soc > battery.soc_min else 0.0,
+            ]
+        )
 
 
 class Mpc:

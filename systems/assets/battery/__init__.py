@@ -122,6 +122,15 @@ def battery_block(house: House, battery: Battery) -> Block:
         terminal=terminal,
         features=features,
         limits=limits,
+        rules=(
+            {
+                "kind": "self_consumption",
+                "charge": f"{name}_charge",
+                "discharge": f"{name}_discharge",
+                "meter": "grid_power",
+                "meter_at": "grid",
+            },
+        ),
     )
 
 

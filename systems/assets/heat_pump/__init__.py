@@ -140,6 +140,7 @@ def heat_pump_block(house: House, pump: HeatPump) -> Block:
         stage=stage,
         power_limits=compressor_limit(pump, [action.name for action in actions]),
         gains=heat_gains(house, pump),
+        rules=heat_rules(house, pump),
     )  # fmt: skip
 
 
@@ -160,6 +161,32 @@ def heat_gains(house: House, pump: HeatPump) -> tuple[dict[str, Any], ...]:
         for action, cop in maps
         if cop is not None and len(cop) > 1
     )
+
+
+def heat_rules(house: House, pump: HeatPump) -> tuple[dict[str, Any], ...]:
+    """A thermostat for the zones together, one in each tank, by the set-points and bounds of now."""
+    rules: list[dict[str, Any]] = [
+        {
+            "kind": "tank",
+            "action": f"{pump.name}_{tank}_power",
+            "measurement": f"{tank}_temperature",
+            "lower": f"{tank}_lower",
+            "upper": f"{tank}_upper",
+            "on": pump.max_power_kw,
+        }
+        for tank in pump.tanks(house)
+    ]
+    zones = pump.zones(house)
+    if zones:
+        thermostat = {
+            "kind": "thermostat",
+            "action": f"{pump.name}_power",
+            "measurement": [f"{zone}_temperature" for zone in zones],
+            "set_point": [f"{zone}_set_point" for zone in zones],
+            "on": pump.max_power_kw,
+        }
+        rules.insert(0, thermostat)
+    return tuple(rules)
 
 
 def _mistakes(house: House) -> Iterable[Mistake]:
