@@ -176,7 +176,7 @@ def test_by_rule_what_is_lost_costs_only_what_needs_it(folder: Path) -> None:
         client.publish("nisse/small/set/mode", "rule", qos=1).wait_for_publish(60.0)
         cycle(daemon, client, 5)
         events = [cycle(daemon, client, 6, forecasts=False, living=20.3)]
-        events += [cycle(daemon, client, k, forecasts=False, living=20.8, soc=None) for k in (9, 10)]
+        events += [cycle(daemon, client, k, forecasts=False, living=19.2, soc=None) for k in (20, 21)]
     text = (folder / "site.toml").read_text()
     assert "thermostat moves hp_power" in text and "rule" not in tomllib.loads(text)
     assert [event["level"] for event in events] == ["rule"] * 3, events
@@ -197,7 +197,7 @@ def cycle(
 ) -> dict[str, Any]:
     """Publish what there is to know and run one cycle."""
     now_s = EVENING_S + k * CYCLE_S
-    since_s = 0.0 if k in {0, 5} else 3 * CYCLE_S if k == 9 else CYCLE_S
+    since_s = 0.0 if k in {0, 5} else 14 * CYCLE_S if k == 20 else CYCLE_S
 
     def say(topic: str, value: object) -> None:
         client.publish(topic, json.dumps(value), qos=1).wait_for_publish(60.0)
