@@ -9,7 +9,17 @@ from pathlib import Path
 from runtime.commands import check as site_check
 
 LARGEST_FILE = 1_000_000
-_HOUSE_TABLE = re.compile(r"^\s*\[\s*house\s*\]", re.MULTILINE)
+_TABLES = {
+    name: re.compile(rf"^\s*(\[\s*)?{name}\s*[\].=]|^\s*\[\[?\s*{more}", re.MULTILINE)
+    for name, more in (("house", "(zone|battery|heat_pump|tank|pv)\\s*\\]"), ("site", "(inputs|outputs|controller)\\b"))
+}
+"""How a file of either kind begins a table of its own."""
+
+
+class CheckError(ValueError):
+    """A file of neither kind."""
+
+    exit_code = 78
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,16 +32,33 @@ def run(args: argparse.Namespace) -> int:
         from systems.commands import check_house
 
         return check_house.run(args)
+    if is_neither(args.site):
+        raise CheckError(
+            f"{args.site}: describes neither a house ([house], docs/house-file.md) nor a site ([site], "
+            "docs/site-file.md); `nisse init` writes both"
+        )
     return site_check.run(args)
 
 
 def is_house(path: Path) -> bool:
-    """A file with a [house] table, or the bare name of a house that is shipped."""
+    """A file with a table of a house, or the bare name of a house that is shipped."""
     if not path.exists():
         return not path.suffix and path.parent == Path()
+    text = _text(path)
+    return text is not None and _TABLES["house"].search(text) is not None and _TABLES["site"].search(text) is None
+
+
+def is_neither(path: Path) -> bool:
+    """A file that can be read and has no table of either kind."""
+    text = _text(path)
+    return text is not None and not any(table.search(text) for table in _TABLES.values())
+
+
+def _text(path: Path) -> str | None:
+    """None for what is no text of reasonable size: whoever reads it as a site file says what is wrong with it."""
     try:
         if not path.is_file() or path.stat().st_size > LARGEST_FILE:
-            return False
-        return _HOUSE_TABLE.search(path.read_text(encoding="utf-8")) is not None
+            return None
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
-        return False  # whoever reads it as a site file says what is wrong with it
+        return None

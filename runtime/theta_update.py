@@ -27,7 +27,7 @@ from runtime.errors import (
     ThetaMisfitError,
 )
 from runtime.files import UnfitFileError, read_plain, replace_durably
-from runtime.manifest import Serial, check_theta, lowered_serial, raised_serial
+from runtime.manifest import ArxObserver, Serial, check_theta, lowered_serial, raised_serial
 from runtime.records import Finite, Name, Record
 from runtime.seal import checked_signature, seal
 from runtime.serials import stamp
@@ -125,7 +125,8 @@ def _checked_theta(update: ThetaUpdate, bundle: Bundle, file: Path) -> dict[str,
         check_theta(manifest.theta, update.theta)
     except ValueError as error:
         raise ThetaMisfitError(f"{file}: {error}; pack it again with values inside the bundle's bounds") from error
-    kept = getattr(manifest.estimator, "parameters", ())
+    observers = (group.estimator for group in manifest.groups)
+    kept = [name for observer in observers if isinstance(observer, ArxObserver) for name in observer.parameters]
     changed = [name for name in kept if update.theta[name] != bundle.theta[name]]
     if changed:
         raise ThetaMisfitError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import tomllib
 import typing
@@ -34,6 +35,8 @@ class TomlSource:
             line = int(found[1]) if found else self.text.count("\n") + 1
             what = _SYNTAX_LINE.sub("", str(error)).strip()
             raise self._error_type(f"{self.path}:{line}: not TOML ({what}): correct the line") from error
+        except RecursionError as error:
+            raise self._error_type(f"{self.path}: nested too deeply to be read; write fewer brackets") from error
 
     def line(self, location: Sequence[str | int]) -> int:
         """Line of a key or table, or of the nearest enclosing table that is written down."""
@@ -51,6 +54,8 @@ class TomlSource:
         # A misspelt key is the reason when a required one is missing, so it is told first.
         first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
         location: Location = tuple(first["loc"])
+        # A part with brackets is one of several types that the value might have had.
+        location = tuple(itertools.takewhile(lambda part: isinstance(part, int) or "[" not in part, location))
         name = ".".join(str(part) for part in location if not isinstance(part, int))
         match first["type"]:
             case "extra_forbidden":
@@ -61,9 +66,23 @@ class TomlSource:
             case "value_error":
                 text = first["msg"].removeprefix("Value error, ")
                 message = f"{name}: {text}" if name else text
+            case "literal_error":
+                known = re.findall(r"'([^']+)'", str(first.get("ctx", {}).get("expected", "")))
+                message = f"{name}: {_found(first['input'])} is none of them{did_you_mean(str(first['input']), known)}"
+            case "tuple_type" | "list_type":
+                message = f"{name}: write a list, in brackets; found {_found(first['input'])}"
+            case "model_type" | "dict_type":
+                message = f"{name}: write a table, with its keys; found {_found(first['input'])}"
             case _:
-                message = f"{name}: {first['msg'][0].lower()}{first['msg'][1:]}, found {first['input']!r}"
+                text = first["msg"].replace("Input should", "must", 1)
+                text = f"{text[0].lower()}{text[1:]}"
+                message = f"{name}: {text}, found {_found(first['input'])}; correct it"
         return self.error(location, message)
+
+
+def _found(value: object, longest: int = 60) -> str:
+    text = repr(value)
+    return text if len(text) <= longest else text[:longest] + "..."
 
 
 def locate(text: str) -> dict[Location, int]:

@@ -18,7 +18,9 @@ _TIME = re.compile(r"^([01]?\d|2[0-4]):([0-5]\d)$")
 def weekdays(value: object) -> tuple[int, ...]:
     """Numbers (0: Monday) of "mon-fri", "sat,sun", "fri-mon" or "daily". Raises ValueError."""
     if isinstance(value, list | tuple):
-        return tuple(int(day) for day in value)
+        if all(isinstance(day, int) and day in range(7) for day in value):
+            return tuple(value)
+        value = ",".join(map(str, value))
     text = str(value).strip().lower()
     if text == "daily":
         return tuple(range(7))
@@ -34,7 +36,7 @@ def weekdays(value: object) -> tuple[int, ...]:
 
 def minute_of_day(value: object) -> int:
     """Minutes after midnight of "06:30"; "24:00" is the end of the day. Raises ValueError."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= DAY_MIN:
         return value
     found = _TIME.match(str(value))
     minutes = -1 if found is None else int(found[1]) * 60 + int(found[2])
@@ -50,7 +52,7 @@ class Span(BaseModel):
     days: Annotated[tuple[int, ...], BeforeValidator(weekdays)] = tuple(range(7))
     begin: Annotated[int, BeforeValidator(minute_of_day), Field(alias="from")]
     end: Annotated[int, BeforeValidator(minute_of_day), Field(alias="to")]
-    value: Annotated[float, Field(allow_inf_nan=False)]
+    value: Annotated[float, Field(allow_inf_nan=False, strict=True)]
 
     def covers(self, minute_of_week: int) -> bool:
         length = (self.end - self.begin) % DAY_MIN or DAY_MIN
@@ -61,7 +63,7 @@ class Weekly(BaseModel):
     """`default`, and what the schedule says instead; of two exceptions that meet the later one in the list counts."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-    default: Annotated[float, Field(allow_inf_nan=False)]
+    default: Annotated[float, Field(allow_inf_nan=False, strict=True)]
     schedule: tuple[Span, ...] = ()
 
     def at(self, minute_of_week: int) -> float:
@@ -114,7 +116,13 @@ def _minute(local: datetime) -> int:
 
 def weekly(value: Any) -> Any:
     """A number stands for a schedule without exceptions."""
-    return {"default": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return {"default": value}
+    if not isinstance(value, dict | Weekly):
+        raise ValueError("write a number, or { default = 21, schedule = [...] }; found " + repr(value)[:40])
+    if isinstance(value, dict) and not isinstance(value.get("schedule", []), list | tuple):
+        raise ValueError("schedule is a list of spans: write schedule = [{ from = ..., to = ..., value = ... }]")
+    return value
 
 
 WeeklyValue = Annotated[Weekly, BeforeValidator(weekly)]

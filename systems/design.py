@@ -22,6 +22,7 @@ from systems.compose import ComposeError, compose_blocks, house_blocks, house_po
 from systems.house_file import House, HouseFileError, parse_house
 from systems.model_file import THETA
 from systems.problem import Problem
+from systems.soundness import check_blocks
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class HouseDesign:
         blocks = house_blocks(
             self.house, {table: readers[table](self.fits[table]) for table in self.fits if table != THETA}
         )
+        check_blocks(self.house, blocks)
         return with_defaults(blocks, json.loads(self.fits.get(THETA, "{}")))
 
     @cached_property

@@ -13,17 +13,20 @@ from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model, field_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model, field_validator
 
 from runtime.duration import parse_duration
 from runtime.toml_lines import did_you_mean
 from runtime.toml_source import TomlSource
 from systems.assets import Mistake, Nameplate, asset_kinds
 from systems.grid import GridError, TimeGrid
-from systems.names import AssetName
+from systems.names import RESERVED, AssetName, suggested
+from systems.section import Section
 
 SHIPPED = Path(__file__).parent / "houses"
 LARGEST_FILE = 1_000_000
+MOST_STEPS, MOST_STAGES = 120, 500
+"""Model steps in a decision, decisions in a horizon."""
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0, allow_inf_nan=False)]
 
 
@@ -33,11 +36,7 @@ class HouseFileError(ValueError):
     exit_code = 78
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class HouseSection(_Section):
+class HouseSection(Section):
     """[house]"""
 
     name: AssetName
@@ -59,7 +58,7 @@ def _near(zone: str) -> list[str]:
     return [z for z in available_timezones() if z.lower().startswith(continent)] or ["Europe/Oslo", "UTC"]
 
 
-class GridSection(_Section):
+class GridSection(Section):
     """[grid]"""
 
     step: Duration = 300.0
@@ -105,7 +104,7 @@ def read_house(path: Path | str) -> tuple[str, Path]:
     try:
         if place.is_file() and place.stat().st_size > LARGEST_FILE:
             raise HouseFileError(f"{place}: larger than a house file can be; name the right one")
-        return place.read_text(encoding="utf-8"), place
+        return place.read_text(encoding="utf-8-sig"), place
     except OSError as error:
         names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.toml")))
         raise HouseFileError(
@@ -120,9 +119,11 @@ def parse_house(text: str, path: Path = Path("house.toml")) -> House:
     source = TomlSource(path, text, HouseFileError)
     kinds = asset_kinds()
     single = {kind.table for kind in kinds if not kind.many}
+    written = source.load()
+    _check_brackets(source, written, {"house", "grid", *single}, {kind.table for kind in kinds if kind.many})
     document = {
         table: {"name": table, **value} if table in single and isinstance(value, dict) else value
-        for table, value in source.load().items()
+        for table, value in written.items()
     }
     model = _file_model()
     try:
@@ -134,6 +135,12 @@ def parse_house(text: str, path: Path = Path("house.toml")) -> House:
         grid = TimeGrid(given.step, given.hold, given.horizon, given.discount)
     except GridError as error:
         raise source.error(("grid",), str(error)) from error
+    if grid.steps > MOST_STEPS or grid.stages > MOST_STAGES:
+        raise source.error(
+            ("grid",),
+            f"a decision of {grid.steps} model steps and a horizon of {grid.stages} decisions are more than can be "
+            f"solved, {MOST_STEPS} and {MOST_STAGES}; lengthen step or hold, or shorten horizon",
+        )
     tables: dict[str, tuple[Nameplate, ...]] = {}
     for kind in kinds:
         value = getattr(file, kind.table)
@@ -148,6 +155,17 @@ def parse_house(text: str, path: Path = Path("house.toml")) -> House:
     return house
 
 
+def _check_brackets(source: TomlSource, written: Mapping[str, Any], single: set[str], many: set[str]) -> None:
+    """Tables of which there is one, and those of which there may be several. Raises HouseFileError."""
+    for table, value in written.items():
+        if table in single and not isinstance(value, dict):
+            raise source.error((table,), f"{table} is one table: write [{table}] and its keys below")
+        if table in many and not (isinstance(value, list) and all(isinstance(one, dict) for one in value)):
+            raise source.error(
+                (table,), f"there may be several of {table}: write [[{table}]] for each, in two brackets"
+            )
+
+
 def _file_model() -> type[BaseModel]:
     """The whole file: the two tables above, and one field for each kind of asset."""
     fields: dict[str, Any] = {
@@ -155,7 +173,7 @@ def _file_model() -> type[BaseModel]:
         for kind in asset_kinds()
     }
     return create_model(
-        "HouseFile", __base__=_Section, house=(HouseSection, ...), grid=(GridSection, GridSection()), **fields
+        "HouseFile", __base__=Section, house=(HouseSection, ...), grid=(GridSection, GridSection()), **fields
     )
 
 
@@ -165,6 +183,10 @@ def _shared_names(house: House) -> list[Mistake]:
     mistakes = []
     for table, assets in house.tables.items():
         for i, asset in enumerate(assets):
+            if asset.name in RESERVED and asset.name != table:
+                other = suggested(f"{table}_{asset.name}")
+                text = f"{asset.name!r} is what a signal of every house is called; call it {other!r} for example"
+                mistakes.append(Mistake((table, i, "name"), text))
             if asset.name in seen:
                 text = f"{asset.name!r} is the name of a {seen[asset.name]} already; give each asset a name of its own"
                 mistakes.append(Mistake((table, i, "name"), text))

@@ -10,7 +10,8 @@ from systems.assets import Portrait, asset_kinds
 from systems.house_file import House
 from systems.logs.log import LogColumn
 
-WIDTH = 100
+WIDTH = 80
+LABEL = 12
 
 
 def asset_portraits(house: House) -> Iterator[tuple[str, str, Portrait]]:
@@ -28,25 +29,32 @@ def draw_house(house: House) -> str:
     fed = {name: pump.name for pump in house.of("heat_pump") for name in reversed(pump.feeds)}
     lines = [
         f"house {house.name}, {house.timezone.key}, money in {house.currency}",
-        f"decides every {grid.hold_s / 60:g} min and looks {grid.horizon_s / 3600:g} h ahead; the model steps "
+        f"decides every {grid.hold_s / 60:g} min, looks {grid.horizon_s / 3600:g} h ahead, models in steps of "
         f"{grid.step_s / 60:g} min",
         "",
         "grid",
     ]
+    label = max(LABEL, *(len(name) + 1 for name in portraits))
+
+    def branch(begin: str, beyond: str, name: str, more: str = "") -> None:
+        """An asset, with what hangs below it `beyond`; what does not fit goes on under its beginning."""
+        text, after = f"{portraits[name].line}{more}", beyond + " " * label
+        lines.extend(textwrap.wrap(text, WIDTH, initial_indent=f"{begin}{name:<{label}}", subsequent_indent=after))
+
     root = "meter" if "meter" in portraits else None
     top = [name for name in portraits if name != root and name not in fed]
     indent = ""
     if root is not None:
-        lines.append(f"└─ {root:<12}{portraits[root].line}")
         indent = "   "
+        branch("└─ ", indent + ("│  " if top else "   "), root)
     for i, name in enumerate(top):
-        last = i == len(top) - 1
-        lines.append(f"{indent}{'└─' if last else '├─'} {name:<12}{portraits[name].line}")
+        beyond = indent + ("   " if i == len(top) - 1 else "│  ")
         children = [child for pump in house.of("heat_pump") if pump.name == name for child in pump.feeds]
+        branch(f"{indent}{'└─' if i == len(top) - 1 else '├─'} ", beyond + ("│  " if children else ""), name)
         for child in children:
-            branch = "└─" if child == children[-1] else "├─"
             also = "" if fed[child] == name else "; drawn above"
-            lines.append(f"{indent}{'   ' if last else '│  '}{branch} {child:<12}{portraits[child].line}{also}")
+            last = child == children[-1]
+            branch(f"{beyond}{'└─' if last else '├─'} ", beyond + ("   " if last else "│  "), child, also)
     lines.append("")
     for title, what in (
         ("measured", "measured"),
@@ -61,7 +69,8 @@ def draw_house(house: House) -> str:
 
 
 def _listed(title: str, names: Iterable[str]) -> list[str]:
-    return textwrap.wrap(", ".join(names), WIDTH, initial_indent=f"{title:<13}", subsequent_indent=" " * 13)
+    text = ", ".join(names) or "nothing"
+    return textwrap.wrap(text, WIDTH, initial_indent=f"{title:<13}", subsequent_indent=" " * 13)
 
 
 def asset_columns(house: House) -> dict[str, tuple[LogColumn, ...]]:

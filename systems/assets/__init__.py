@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
-
 from systems.names import AssetName
+from systems.section import Section
 
 if TYPE_CHECKING:
     from systems.asset_plant import AssetPlant
@@ -28,10 +27,9 @@ if TYPE_CHECKING:
 Location = tuple[str | int, ...]
 
 
-class Nameplate(BaseModel):
-    """What the owner knows of an asset. Strict about its keys, immutable; units stand in the names."""
+class Nameplate(Section):
+    """What the owner knows of an asset."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
     name: AssetName
 
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 
-from systems.house_file import House, load_house
+from systems.house_file import House, parse_house, read_house
 from systems.portrait import asset_columns, asset_portraits, draw_house
 
 
 def run(args: argparse.Namespace) -> int:
-    house = load_house(args.site)
+    text, source = read_house(args.site)
+    house = parse_house(text, source)
+    # Where houses are built; a machine that only runs one has no CasADi, and refuses a bundle that does not fit.
+    if importlib.util.find_spec("casadi") is not None:
+        from systems.design import HouseDesign
+
+        HouseDesign(text, source=source).blocks  # noqa: B018 - made to be checked
     print(draw_house(house))
     print("ok")
     if args.json is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from systems.asset_plant import AssetPlant
 from systems.assets import AssetKind, Mistake, Nameplate, Portrait
@@ -27,12 +27,12 @@ from systems.money import (
     tangents,
 )
 from systems.problem import Parameter, Signal
+from systems.section import Section
 
 
-class Capacity(BaseModel):
+class Capacity(Section):
     """[meter.capacity]: a charge for the highest import of the month."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     price_per_kw: Annotated[float, Field(gt=0)]
     """For each kW of the month's highest interval, in the currency of the house."""
     interval: Literal["15 min", "1 h"] = "15 min"

@@ -64,7 +64,7 @@ def tank_block(house: House, tank: Tank, draws: WeekProfile | None = None) -> Bl
     theta = (
         Parameter(f"{name}_loss_scale", "1", 1.0, 0.2, 5.0, "factor on the standing loss", "model"),
         Parameter(f"{name}_draw_scale", "1", 1.0, 0.0, 3.0, "factor on the forecast draws", "model"),
-        Parameter(f"{name}_draw_spread", "1", 0.0, 0.0, 3.0, "share of the draws' spread kept in reserve", "backoff"),
+        Parameter(f"{name}_draw_reserve", "1", 0.0, 0.0, 3.0, "share of the draws' spread kept in reserve", "backoff"),
         Parameter(f"{name}_backoff", "K", 0.0, -5.0, 15.0, "distance kept from the lower bound", "backoff"),
         Parameter(f"{name}_terminal_slope", "1", 0.8, 0.0, 2.0, "worth of stored heat over its price", "terminal"),
     )  # fmt: skip

@@ -16,6 +16,9 @@ from systems.house_file import House
 from systems.logs.lesson import Lesson
 from systems.logs.log import Log, LogColumn, Quantity
 
+MOST_LAGS = 60
+"""Model steps that the zones' model may look back."""
+
 
 def _mistakes(house: House) -> Iterable[Mistake]:
     for i, zone in enumerate(house.of("zone")):
@@ -33,8 +36,17 @@ def _mistakes(house: House) -> Iterable[Mistake]:
                 )
                 break
         yield from limit_mistakes(i, zone)
-    if house.only("building") is not None and not house.of("zone"):
+    building = house.only("building")
+    if building is not None and not house.of("zone"):
         yield Mistake(("building",), "[building] describes zones, and there is none; add a [[zone]]")
+    if building is not None:
+        steps = building.memory / house.grid.step_s
+        if abs(steps - round(steps)) > 1e-9 or not 1 <= round(steps) <= MOST_LAGS:
+            yield Mistake(
+                ("building", "memory"),
+                f"a memory of {building.memory / 60:g} min is {steps:g} model steps of {house.grid.step_s / 60:g} min; "
+                f"make it a whole number of them, from 1 to {MOST_LAGS}",
+            )
 
 
 def _portrait(house: House, zone: Zone) -> Portrait:
