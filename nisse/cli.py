@@ -32,9 +32,7 @@ COMMANDS: dict[str, Command] = {
     "identify": Command("tuner.commands.identify", "fit a model to a log", "tune"),
     "tune": Command("tuner.commands.tune", "learn theta so that decisions get better", "tune"),
     "evaluate": Command("tuner.commands.evaluate", "compare policies on held-out periods", "tune"),
-    "experiment": Command(
-        "tuner.commands.experiment", "the experiments of the literature, by one command each", "tune"
-    ),
+    "experiment": Command("research.command", "the experiments of the literature, by one command each", "tune"),
     "build": Command("codegen.commands.build", "emit, compile, verify, pack and sign a controller bundle", "build"),
     "verify": Command("codegen.commands.verify", "check a bundle against an independent solver", "build"),
     "toolchain": Command(
@@ -105,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         command = COMMANDS.get(name or "")
         root = (error.name or "").split(".")[0]
-        if command is None or root in {"nisse", "tuner", "codegen", "runtime", "hil", "systems"}:
+        if command is None or root in {"nisse", "tuner", "codegen", "runtime", "hil", "systems", "research"}:
             raise
         print(
             f"nisse {name}: needs the Python package {root!r}; install it with: "

@@ -10,7 +10,6 @@ from typing import Any
 
 from systems.battery.problem import home_battery
 from systems.battery.safety import battery_safety
-from systems.battery.scalar import scalar_battery
 from systems.battery.spec import BatterySpec
 from systems.house.arx import ArxModel, reference_model
 from systems.house.cost import HouseCost
@@ -87,11 +86,6 @@ SYSTEMS: dict[str, System] = {
         safety=lambda spec, theta, dt_s: None,
         observer=lambda theta, model: house_observer(_house_model(model), theta),
         takes_model=True,
-    ),
-    "scalar_battery": System(
-        spec={},
-        problem=lambda spec, grid: scalar_battery(**{k: v for k, v in grid.items() if k != "dt_s"}),
-        safety=lambda spec, theta, dt_s: None,
     ),
 }
 

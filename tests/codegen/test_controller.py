@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from codegen.reference import ReferenceSolver
 from codegen.solver import build_solver, compiled_controller
 from codegen.verify import Case, relative_gap, sample_cases
+from research.scalar_battery import CASE_1, CASE_2, scalar_battery
 from runtime.abi.controller import Controller, ControllerError, Status, ThetaError
 from systems.battery.problem import home_battery
-from systems.battery.scalar import CASE_1, CASE_2, scalar_battery
 from systems.problem import Problem
 from tests.codegen.problems import bare_problem, rich_problem
 

@@ -22,9 +22,9 @@ from codegen.making import compile_controller
 from codegen.solver import build_solver, compiled_controller
 from codegen.toolchain import acados_tree, cache_directory, host_arch
 from codegen.verify import Case, sample_cases
+from research.scalar_battery import scalar_battery
 from runtime.abi.controller import Controller
 from systems.battery.problem import home_battery
-from systems.battery.scalar import scalar_battery
 from systems.house.theta import HouseMpc, theta_values
 from systems.problem import Problem
 from tests.codegen.problems import bare_problem, rich_problem

@@ -1,0 +1,268 @@
+"""`nisse experiment equivalence`: how far a wrong model is from the conditions under which its decisions are optimal.
+
+"All AI Models are Wrong, but Some are Optimal": Lemma 1, Theorem 1, Corollary 1, and the cost modification of the
+slides "MDP equivalence"; on the tabulated batteries, on random problems, or on arrays of one's own (--problem).
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from research.experiments.output import (
+    MODEL,
+    PAPER,
+    WORLD,
+    Page,
+    Statement,
+    add_output_arguments,
+    new_figure,
+    write_outputs,
+)
+from research.experiments.progress import steps
+from research.experiments.scalar_options import parse_leaving
+from research.optimality import Equivalence, compare, disadvantage
+from research.scalar_battery import CASES, DISCOUNT
+from research.tabular.errors import BadProblem
+from research.tabular.mdp import Mdp, make_mdp, policy_iteration
+from research.tabular.scalar import expected_value_model, scalar_world
+from research.tabular.tabulate import fitted_model, random_mdp, sufficient_model, tabulate
+from systems.commands.numbers import number, seed_number, whole
+
+Array = NDArray[np.float64]
+STATES, ACTIONS = 81, 41
+"""Of the tabulated battery; the action spacing is the node spacing, so s + a falls on nodes."""
+SAMPLES_PER_ROW = 30
+
+
+@dataclass(frozen=True)
+class Compared:
+    name: str
+    outcome: Equivalence
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "Example: nisse experiment equivalence --json equivalence.json\n"
+        "Example: nisse experiment equivalence --problem mine.npz\n\n"
+        "FILE.npz holds P (ns, na, ns), L (ns, na), gamma, and the model's P_hat, optionally L_hat and gamma_hat.\n"
+        "L are costs; inf marks an action that is not available."
+    )
+    parser.add_argument("--problem", type=Path, metavar="FILE.npz", help="compare these arrays instead")
+    parser.add_argument("--leaving", default="hard", metavar="hard|penalty=X", help="of the batteries")
+    parser.add_argument("--mdps", type=whole(1), default=20, metavar="N", help="number of random problems")
+    parser.add_argument("--states", type=whole(1, 1000), default=12)
+    parser.add_argument("--actions", type=whole(1, 1000), default=4)
+    parser.add_argument(
+        "--discount", type=number(0.0, 1.0), default=0.9, metavar="GAMMA", help="of the random problems"
+    )
+    parser.add_argument("--seed", type=seed_number, default=0)
+    add_output_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.problem is not None:
+        cases, randoms = [Compared(args.problem.name, compare(*read_problem(args.problem)))], []
+    else:
+        penalty = parse_leaving(args.leaving)
+        with steps("equivalence", 3) as step:
+            cases = []
+            for number in (1, 2):
+                step(f"battery, case {number}")
+                cases += battery(number, penalty)
+            step("random problems")
+            randoms = random_problems(args)
+    result = {
+        "experiment": "equivalence",
+        "source": PAPER,
+        "cases": [residuals(c) for c in cases],
+        "random": [residuals(c) for c in randoms],
+        "seed": args.seed,
+    }
+    if args.problem is not None:
+        result["modified_cost"] = cases[0].outcome.modified_cost
+        result["storage"] = cases[0].outcome.storage
+    path = write_outputs("equivalence", make_page(cases, randoms), result, args.output, args.json)
+    report(cases, randoms, path)
+    return 0
+
+
+def battery(number: int, penalty: float | None) -> list[Compared]:
+    """The expected-value model, and a model that satisfies the sufficient condition, of one battery."""
+    case, intervals = CASES[number], STATES - 1
+    world = tabulate(scalar_world(case, penalty=penalty, intervals=intervals, discount=DISCOUNT), ACTIONS)
+    model = tabulate(expected_value_model(case, penalty=penalty, intervals=intervals, discount=DISCOUNT), ACTIONS)
+    sufficient = sufficient_model(world, policy_iteration(world).value, 0.0)
+    return [
+        Compared(f"battery case {number}, expected-value model", compare(world, model)),
+        Compared(f"battery case {number}, model of the sufficient condition, Δ = 0", compare(world, sufficient)),
+    ]
+
+
+def random_problems(args: argparse.Namespace) -> list[Compared]:
+    """Each random world with a model fitted to few data, and with one of the sufficient condition."""
+    found = []
+    for index, sequence in enumerate(np.random.SeedSequence(args.seed).spawn(args.mdps)):
+        generator = np.random.default_rng(sequence)
+        world = random_mdp(generator, args.states, args.actions, args.discount)
+        fitted = fitted_model(generator, world, SAMPLES_PER_ROW)
+        found.append(Compared(f"random {index}, fitted", compare(world, fitted)))
+        sufficient = sufficient_model(world, policy_iteration(world).value, 0.0)
+        found.append(Compared(f"random {index}, sufficient", compare(world, sufficient)))
+    return found
+
+
+def read_problem(path: Path) -> tuple[Mdp, Mdp]:
+    """World and model from an npz file. Raises BadProblem naming the file and what is missing."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            held = {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise BadProblem(f"{path}: cannot be read as an npz file of numbers ({error})") from error
+    missing = sorted({"P", "L", "gamma", "P_hat"} - set(held))
+    if missing:
+        raise BadProblem(f"{path}: has no {', '.join(missing)}; it needs P, L, gamma and P_hat")
+    try:
+        world = make_mdp(held["P"], held["L"], float(held["gamma"]))
+        model = make_mdp(held["P_hat"], held.get("L_hat", held["L"]), float(held.get("gamma_hat", held["gamma"])))
+    except BadProblem as error:
+        raise BadProblem(f"{path}: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise BadProblem(f"{path}: {error}; P, L are arrays of numbers, gamma is one number") from error
+    return world, model
+
+
+def residuals(compared: Compared) -> dict[str, Any]:
+    """Plain numbers; infinite ones become null in JSON, so each has a flag beside it."""
+    o = compared.outcome
+    return {
+        "name": compared.name,
+        "same_policy": o.same_policy,
+        "regret": o.regret,
+        "world_forbids_model_policy": bool(np.isinf(o.regret)),
+        "lemma1_sandwich_exists": o.sandwich.exists,
+        "lemma1_upper_residual": o.sandwich.upper_residual,
+        "lemma1_lower_residual": o.sandwich.lower_residual,
+        "lemma1_violation": o.sandwich.violation,
+        "theorem1_value_residual": o.theorem1_value_residual,
+        "theorem1_advantage_residual": o.theorem1_advantage_residual,
+        "theorem1_value_residual_as_printed": o.theorem1_value_residual_as_printed,
+        "corollary1_delta": o.delta,
+        "corollary1_spread": o.spread,
+        "cost_modification_residual": o.modification_residual,
+    }
+
+
+HEADER = (
+    "problem and model",
+    "same decisions",
+    "regret",
+    "Lemma 1: D̂ where D = 0",
+    "Lemma 1: D where D̂ = 0",
+    "Theorem 1: V̂* + λ = V*",
+    "Corollary 1: spread",
+    "L̂: Q̂* = Q*",
+)
+
+
+def row(compared: Compared) -> list[str]:
+    o = compared.outcome
+    numbers = (
+        o.regret,
+        o.sandwich.upper_residual,
+        o.sandwich.lower_residual,
+        o.theorem1_value_residual,
+        o.spread,
+        o.modification_residual,
+    )
+    return [compared.name, "yes" if o.same_policy else "no", *("∞" if np.isinf(x) else f"{x:.2g}" for x in numbers)]
+
+
+def make_page(cases: list[Compared], randoms: list[Compared]) -> Page:
+    everything = cases + randoms
+    same = sum(c.outcome.same_policy for c in everything)
+    optimal = sum(c.outcome.regret <= 1e-9 for c in everything)
+    agree = sum(c.outcome.same_policy <= (c.outcome.regret <= 1e-9) for c in everything)
+    statements = [
+        Statement(
+            "Lemma 1: class-K functions sandwich the advantages if and only if the optimal actions agree.",
+            f"Sandwich found in {same} of {len(everything)} comparisons; the model's policy is optimal in {optimal}; "
+            f"never a sandwich without optimality: {'holds' if agree == len(everything) else 'fails'}.",
+            "Lemma 1 asks for the same set of optimal actions; with ties a policy can be optimal without it.",
+        ),
+        Statement(
+            "Theorem 1: λ can be chosen so that V̂* = V*, without touching the decisions.",
+            f"With λ = V* − V̂*, solved anew: residual {largest(everything, 'theorem1_value_residual'):.1e} in V, "
+            f"{largest(everything, 'theorem1_advantage_residual'):.1e} in the advantages.",
+            "With Λ under the world's transition, as (17) is printed, the residual in V is up to "
+            f"{largest(everything, 'theorem1_value_residual_as_printed'):.2g}: the hat on ρ is missing there.",
+        ),
+        Statement(
+            "Corollary 1: a constant difference E[V*] − Ê[V*] is sufficient.",
+            "Every model built from it has zero spread and the same decisions; see the table.",
+        ),
+        Statement(
+            "A stage cost exists with which the wrong model has the right Q*.",
+            f"L̂ = Q* − γ Ê[V*]: largest |Q̂* − Q*| {largest(everything, 'modification_residual'):.1e}.",
+        ),
+    ]
+    tables = [("Residuals", HEADER, [row(c) for c in cases])]
+    if randoms:
+        tables.append(("Random problems", HEADER, [row(c) for c in randoms]))
+    return Page(
+        title="Conditions for optimal decisions from a wrong model",
+        summary="D = Q* − V* is what an action costs beyond the best one, in the world; D̂ is the same in the model.",
+        statements=statements,
+        figures={"sandwich": sandwich_figure(cases[:4])},
+        tables=tables,
+        notes=(
+            "All numbers are costs. ∞: the model's best action is forbidden in the world.",
+            "The spread of Corollary 1 runs over the (s, a) that both allow. Where the world forbids what the model "
+            "allows, a small spread does not help: in case 1 the decisions differ because of the bound.",
+        ),
+    )
+
+
+def largest(compared: list[Compared], name: str) -> float:
+    return max(float(getattr(c.outcome, name)) for c in compared)
+
+
+def sandwich_figure(cases: list[Compared]) -> Figure:
+    """D against D_hat for all (s, a), with the class-K functions where they exist."""
+    columns = min(2, len(cases))
+    figure, axes = new_figure(columns, -(-len(cases) // columns))
+    for axis, compared in zip(axes.ravel(), cases, strict=False):
+        o = compared.outcome
+        d, d_hat = disadvantage(o.world), disadvantage(o.model)
+        both = np.isfinite(d) & np.isfinite(d_hat)
+        axis.plot(d[both], d_hat[both], ".", color=WORLD, markersize=2, alpha=0.4, label="(s, a)")
+        if o.sandwich.exists:
+            axis.plot(o.sandwich.at, o.sandwich.alpha, color=MODEL, linewidth=1, label="α, β")
+            axis.plot(o.sandwich.at, o.sandwich.beta, color=MODEL, linewidth=1)
+        axis.set_xlabel("D, world")
+        axis.set_ylabel("D̂, model")
+        axis.set_title(compared.name + ("" if o.sandwich.exists else ": no sandwich"), fontsize=8)
+        axis.legend(fontsize=8)
+    return figure
+
+
+def report(cases: list[Compared], randoms: list[Compared], path: Path) -> None:
+    for compared in cases:
+        o = compared.outcome
+        print(
+            f"{compared.name}: {'same decisions' if o.same_policy else 'other decisions'}, regret {o.regret:.3g}, "
+            f"spread of Corollary 1 {o.spread:.3g}, cost modification leaves {o.modification_residual:.1e}"
+        )
+    if randoms:
+        fitted = [c for c in randoms if c.name.endswith("fitted")]
+        built = [c for c in randoms if c.name.endswith("sufficient")]
+        for label, group in (("fitted to data", fitted), ("sufficient condition", built)):
+            same = sum(c.outcome.same_policy for c in group)
+            print(f"random problems, model {label}: same decisions in {same} of {len(group)}")
+    print(f"page: {path}")

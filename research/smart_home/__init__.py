@@ -1,0 +1,1 @@
+"""The protocol of four heat pumps, run, recorded and drawn."""
