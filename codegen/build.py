@@ -104,11 +104,12 @@ def make_manifest(problem: Problem, request: BuildRequest, acados_versions: Mapp
     recorded: dict[str, Any]
     safety: dict[str, Any] | None
     rules: list[dict[str, Any]] = []
+    compressors: list[dict[str, Any]] = []
     estimator: dict[str, Any] | None
     if isinstance(shape, HouseDesign):
         system, recorded = problem.name, {"house": shape.text, "fits": dict(shape.fits)}
         safety, estimator, rules = shape.safety(theta), shape.estimator(theta), shape.rules(theta)
-        forecasts = shape.forecasts
+        forecasts, compressors = shape.forecasts, shape.compressors
     else:
         system, grid = shape.system, {"horizon": problem.horizon, "dt_s": problem.dt_s, "discount": problem.discount}
         model = {} if shape.model is None else {"model": shape.model}
@@ -128,6 +129,7 @@ def make_manifest(problem: Problem, request: BuildRequest, acados_versions: Mapp
         "theta": [_parameter(p) for p in problem.theta],
         "safety": safety,
         "rules": rules,
+        "compressors": compressors,
         "estimator": estimator or {"type": "direct"},
         "provenance": {
             "problem": recorded,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +12,7 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 TIME_ERROR = 5  # adjtimex: the clock is not synchronised
 # Wall and monotonic time apart by more than this since some moment: the clock was set, not slewed.
 CLOCK_JUMP_S = 2.0
+DAY_S = 86400.0
 
 
 class Clock(Protocol):
@@ -86,3 +88,14 @@ class LockstepClock:
 
     def monotonic(self) -> float:
         return self._monotonic
+
+
+def clock_doubt(built: str, time_s: float) -> str:
+    """Why this cannot be the time: a computer without a battery clock boots into the past, and so would the prices."""
+    try:
+        built_s = datetime.fromisoformat(built).timestamp() if built else 0.0
+    except ValueError:
+        return ""
+    if time_s >= built_s - DAY_S:
+        return ""
+    return f"the clock is not set: it says {datetime.fromtimestamp(time_s, UTC):%Y-%m-%d}, before the bundle was built"

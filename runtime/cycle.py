@@ -12,10 +12,10 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 
-from runtime.actuator import Actuator, Written, set_points
-from runtime.clock import Clock
+from runtime.actuator import Actuator, Written, resting, set_points
+from runtime.clock import Clock, clock_doubt
+from runtime.compressors import Pulsed, Pulses
 from runtime.decision import InForce, next_decision_s, outdated
 from runtime.estimator import Estimate
 from runtime.exploration import explore
@@ -24,6 +24,7 @@ from runtime.ladder import Ladder, Level, step
 from runtime.plan import Plan, PlanStep, shifted
 from runtime.policy import Decision, Observation, Policy
 from runtime.process_image import ProcessImage, forecast_now
+from runtime.pulses import Moment
 from runtime.remote import Wishes, still_valid
 from runtime.rules import RuleUnavailableError
 from runtime.rules_site import rulebook
@@ -33,7 +34,6 @@ from runtime.solver_process import Solved
 from runtime.trial import Outcome, Phase, Trial, after_probation, after_shadow
 
 Vector = tuple[float, ...]
-DAY_S = 86400.0
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,8 @@ class Cycle:
     """Unix time of the next one; None where every cycle decides."""
     at_rest: Mapping[str, str] = field(default_factory=dict)
     """At level `rule`, actions that their rule cannot move, and why."""
+    pulsed: Pulsed | None = None
+    """What compressors made of the action that passed the filter."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ class ControlLoop:
         self._last = last
         self._ruled: Vector | None = None  # what the rules wanted in the cycle before, where it was they who acted
         self._plan = plan
+        self._pulses = Pulses(policy.bundle.manifest, last, clock.monotonic())
         self._in_force: InForce | None = None
         self.wishes = Wishes()
         """What the operator allows."""
@@ -204,21 +207,18 @@ class ControlLoop:
             self._plan = Plan(image.time_s, image.monotonic_s, manifest.dt_s, solved.plan_x, solved.plan_a)
             self._in_force = InForce(solved, seen.forecast, image.time_s, image.monotonic_s, decision.solve_s)
 
-        limited = filtered = None
+        limited = filtered = pulsed = None
         if isinstance(chosen, Candidate):
             wanted = self._explored(chosen.action, image.time_s)
             limited = limit(wanted, self._last, manifest, image.monotonic_s, self.wishes.caps)
-            filtered = safety_filter(
-                limited.action,
-                chosen.state,
-                forecast_now(image, manifest),
-                manifest,
-                Surroundings(image.values(), last_action),
-            )
+            around = Surroundings(image.values(), last_action)
+            filtered = safety_filter(limited.action, chosen.state, forecast_now(image, manifest), manifest, around)
+            moment = self._moment(image)
+            pulsed = self._pulses.deliver(filtered.action, limited.action, moment, self.wishes.caps, around)
         write_begun = time.perf_counter()
-        outputs = self._actuate(filtered)
+        outputs = self._actuate(pulsed, image.monotonic_s)
         write_s = time.perf_counter() - write_begun
-        self._last = None if filtered is None else remember(filtered.action, self._last, image.monotonic_s)
+        self._last = None if pulsed is None else remember(pulsed.action, self._last, image.monotonic_s)
         acting = chosen if isinstance(chosen, Candidate) and self._ladder.level is Level.RULE else None
         self._ruled = None if acting is None else acting.action
         link_s = read_s + write_s
@@ -239,7 +239,7 @@ class ControlLoop:
             nominal=chosen.action if isinstance(chosen, Candidate) else None,
             limited=limited,
             filtered=filtered,
-            action=None if filtered is None else filtered.action,
+            action=None if pulsed is None else pulsed.action,
             outputs=outputs,
             plan=plan,
             timing=Timing(solve_s, link_s, time.perf_counter() - begun - solve_s - link_s),
@@ -248,6 +248,7 @@ class ControlLoop:
             held=decision.held,
             next_decision_s=next_decision_s(image.time_s, policy.rhythm),
             at_rest={} if acting is None else acting.problems,
+            pulsed=pulsed,
         )
 
     def _decide(self, seen: Observation) -> Decision:
@@ -312,6 +313,8 @@ class ControlLoop:
         manifest = policy.bundle.manifest
         if [a.name for a in manifest.actions] != [a.name for a in self.policy.bundle.manifest.actions]:
             self._last = self._ruled = None
+        if manifest.compressors != self.policy.bundle.manifest.compressors or self._last is None:
+            self._pulses = Pulses(manifest, self._last, self._clock.monotonic())
         self.policy, self._plan, self._in_force = policy, None, None
         self.wishes = still_valid(self.wishes, manifest)
 
@@ -371,23 +374,18 @@ class ControlLoop:
             return estimate.problem or str(error)
         return Candidate(ruled.action, state, ruled.problems)
 
-    def _actuate(self, filtered: Filtered | None) -> dict[str, Written]:
-        if filtered is None:
+    def _moment(self, image: ProcessImage) -> Moment:
+        """Where this cycle stands in the stage that it acts in, on the grid of Unix time."""
+        hold_s, rhythm = self.policy.bundle.manifest.dt_s, self.policy.rhythm
+        left_s = hold_s - (image.time_s + rhythm.slack_s) % hold_s
+        return Moment(image.monotonic_s, rhythm.cycle_s, left_s, hold_s)
+
+    def _actuate(self, pulsed: Pulsed | None, now_s: float) -> dict[str, Written]:
+        outputs, actions = self.policy.site.outputs, self.policy.bundle.manifest.actions
+        if pulsed is None:
+            self._pulses.left_to(resting(outputs, actions), now_s)
             return self._actuator.safe()
-        return self._actuator.apply(
-            set_points(self.policy.site.outputs, self.policy.bundle.manifest.actions, filtered.action)
-        )
-
-
-def clock_doubt(built: str, time_s: float) -> str:
-    """Why this cannot be the time: a computer without a battery clock boots into the past, and so would the prices."""
-    try:
-        built_s = datetime.fromisoformat(built).timestamp() if built else 0.0
-    except ValueError:
-        return ""
-    if time_s >= built_s - DAY_S:
-        return ""
-    return f"the clock is not set: it says {datetime.fromtimestamp(time_s, UTC):%Y-%m-%d}, before the bundle was built"
+        return self._actuator.apply(set_points(outputs, actions, pulsed.action))
 
 
 def _news(trial: Trial, outcome: Outcome, problem: str) -> TrialStep:

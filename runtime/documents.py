@@ -155,9 +155,18 @@ def _details(cycle: Cycle) -> dict[str, Any]:
         "solver": solver,
         "limits": [] if cycle.limited is None else list(cycle.limited.limits),
         "filter": safety,
+        **_compressors(cycle),
         "outputs": {n: {"value": shown(w.value), "problem": w.problem} for n, w in cycle.outputs.items()},
         **_decision(cycle),
     }
+
+
+def _compressors(cycle: Cycle) -> dict[str, Any]:
+    """What each does, and the mean that it is there for; nothing where there is none."""
+    if cycle.pulsed is None or not cycle.pulsed.compressors:
+        return {}
+    each = cycle.pulsed.compressors.items()
+    return {"compressors": {name: {"mean_kw": shown(mean), "on": on} for name, (mean, on) in each}}
 
 
 def _output(written: Written) -> dict[str, Any]:

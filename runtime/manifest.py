@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from runtime.pulses import Compressor
 from runtime.records import Finite, Name, Positive, Record, Row
 from runtime.rules_data import AnyRule, SelfConsumptionRule, owned_twice, unknown_name
 from runtime.safety_set import SafetySet, check_safety
@@ -199,6 +200,8 @@ class Manifest(Record):
     safety: SafetySet | None = None
     rules: Annotated[tuple[AnyRule, ...], Field(max_length=100)] = ()
     """What controls while the program cannot, where the site says nothing else."""
+    compressors: Annotated[tuple[Compressor, ...], Field(max_length=100)] = ()
+    """What turns on and off as a whole: the actions that share it, and what it can do."""
     residual_limit: Positive = 1e-6
     """Largest KKT residual of a solution that may be actuated."""
     estimator: DirectEstimator | ArxObserver | GroupedEstimator = Field(default=DirectEstimator(), discriminator="type")
@@ -233,6 +236,10 @@ class Manifest(Record):
             states, forecasts = [s.name for s in self.states], [f.name for f in self.forecasts]
             check_safety(self.safety, states, actions, forecasts, self.forecast_columns)
         self._check_rules(actions)
+        shared = [action for compressor in self.compressors for action in compressor.actions]
+        wrong = next((action for action in shared if action not in actions or shared.count(action) > 1), None)
+        if wrong is not None:
+            raise ValueError(f"compressors name {wrong!r}, which is no action, or another's")
         if tuple(name for group in self.groups for name in group.states) != tuple(s.name for s in self.states):
             raise ValueError("the groups of the estimator are not the states in their order")
         for group in self.groups:
@@ -260,8 +267,9 @@ class Manifest(Record):
         document: dict[str, Any] = lowered_serial(write(self))
         if self.decide_every_s is None:
             del document["decide_every_s"]
-        if not self.rules:
-            del document["rules"]
+        for later in ("rules", "compressors"):
+            if not document[later]:
+                del document[later]
         return document
 
     @property
@@ -270,7 +278,8 @@ class Manifest(Record):
         gained = any(isinstance(g.estimator, ArxObserver) and g.estimator.input_gains for g in self.groups)
         stepped = any(f.steps > 1 or f.schedule is not None for f in self.forecasts)
         kept = self.safety is not None and bool(self.safety.action_gains or self.safety.power)
-        return 2 if gained or stepped or kept or self.rules or isinstance(self.estimator, GroupedEstimator) else 1
+        said = gained or stepped or kept or self.rules or self.compressors
+        return 2 if said or isinstance(self.estimator, GroupedEstimator) else 1
 
     @property
     def groups(self) -> tuple[StateGroup, ...]:

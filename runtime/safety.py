@@ -108,6 +108,21 @@ def shed(action: Vector, fixed: Sequence[bool], manifest: Manifest, around: Surr
     return Filtered(found, found != action, broken, kept == rows)
 
 
+def headroom(
+    action: Vector, mine: Sequence[int], fixed: Sequence[bool], manifest: Manifest, around: Surroundings
+) -> float:
+    """How much the actions `mine` may draw together, when all that is neither theirs nor fixed is shed; kW."""
+    safety, room = manifest.safety, math.inf
+    for row in [] if safety is None else power_rows(manifest, safety, around):
+        most = max(row.g[j] for j in mine)
+        if most <= 0.0:
+            continue
+        others = [j for j in range(len(action)) if j not in mine]
+        least = (0.0 if row.g[j] > 0.0 and not fixed[j] else action[j] for j in others)
+        room = min(room, (row.h - sum(row.g[j] * a for j, a in zip(others, least, strict=True))) / most)
+    return max(room, 0.0)
+
+
 def power_rows(manifest: Manifest, safety: SafetySet, around: Surroundings) -> list[HalfSpace]:
     """The limits on power as half-spaces; those of which too little is known are left out."""
     found = []

@@ -156,6 +156,8 @@ class Block:
     the house draws where none are named, and a `meter` that measures it."""
     gains: tuple[dict[str, Any], ...] = ()
     """Of its actions, what their effect on states is in proportion to: `action`, the forecast `by`, `points`."""
+    compressors: tuple[dict[str, Any], ...] = ()
+    """What of it turns on and off as a whole, as plain data (`runtime.pulses`); plans are of means."""
     rules: tuple[dict[str, Any], ...] = ()
     """What moves its actions where the program cannot, as plain data (`runtime.rules_data`). A self-consumption rule
     that says no `net_load` goes by all that the house draws."""

@@ -79,6 +79,11 @@ class HouseDesign:
                 groups.append({"states": names, "estimator": {"type": "direct"}})
         return groups[0]["estimator"] if len(groups) == 1 else {"type": "groups", "groups": groups}
 
+    @property
+    def compressors(self) -> list[dict[str, Any]]:
+        """The manifest's compressors as plain data."""
+        return [compressor for block in self.blocks for compressor in block.compressors]
+
     def rules(self, theta: Mapping[str, float]) -> list[dict[str, Any]]:
         """The manifest's rules as plain data: what the assets propose."""
         proposed = [rule for block in self.blocks for rule in block.rules]

@@ -54,6 +54,9 @@ set_point = { default = 21, schedule = [{ from = "22:00", to = "06:00", value = 
 name = "hp"
 feeds = ["living"]
 max_power_kw = 1.6
+min_power_kw = 0.6
+min_run = "10 min"
+min_rest = "5 min"
 """
 EVENING_S = 1767902400.0  # 2026-01-08 21:00 in Oslo
 CYCLE_S = 300.0
@@ -77,6 +80,7 @@ def test_the_bundle_carries_its_house(folder: Path) -> None:
     assert (manifest.format_version, manifest.system) == (2, "small")
     assert [s.name for s in manifest.measured] == ["home_soc", "living_temperature"]
     assert [rule.kind for rule in manifest.rules] == ["self_consumption", "thermostat"]
+    assert [(c.least_kw, c.most_kw, c.min_run_s, c.min_rest_s) for c in manifest.compressors] == [(0.6, 1.6, 600, 300)]
     again = shape_of(manifest)
     assert isinstance(again, HouseDesign) and again.problem.theta == HouseDesign(SMALL).problem.theta
     assert manifest.safety is not None
@@ -129,6 +133,9 @@ def test_the_daemon_decides_for_it(folder: Path) -> None:
     text = (folder / "site.toml").read_text()
     assert "living_set_point" not in text and "[outputs.home_power]" in text
     assert [event["level"] for event in events] == ["mpc", "mpc"], events
+    for event in events:  # the plan is of means, the compressor runs at 0.6 kW or not
+        assert event["action"]["hp_power"] == 0.0 or event["action"]["hp_power"] >= 0.6
+        assert event["compressors"]["hp"]["on"] is (event["action"]["hp_power"] > 0.0)
     first = events[0]
     assert set(first["action"]) == {"home_charge", "home_discharge", "hp_power"}
     assert first["inputs"]["living_set_point"]["value"] == 21.0

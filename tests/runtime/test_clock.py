@@ -13,9 +13,8 @@ import pytest
 from tiny_site import CYCLE_S, START_S, Bench, Ears, Running, Tank, forecast, level_is, tiny_manifest
 
 from runtime.bundle import open_bundle, write_bundle
-from runtime.clock import LockstepClock, SystemClock
+from runtime.clock import LockstepClock, SystemClock, clock_doubt
 from runtime.config import load_site
-from runtime.cycle import clock_doubt
 from runtime.daemon import Daemon
 from runtime.interrupts import Signals
 from runtime.keys import SigningKey

@@ -114,6 +114,8 @@ def test_a_row_of_the_forecast_holds_all_steps_of_its_stage() -> None:
     ("change", "words"),
     [
         ({"format_version": 1}, "needs format_version 2"),
+        ({"compressors": [{"name": "hp", "actions": ["fan"], "most_kw": 1.0}]}, "names 'fan', which is no action"),
+        ({"compressors": [{"name": n, "actions": ["hp_power"], "most_kw": 1.0} for n in "ab"]}, "or another's"),
         ({"estimator": {"type": "groups", "groups": [ALONE]}}, "in their order"),
         ({"actions": [{"name": "other", "unit": "kW", "lower": 0.0, "upper": 2.0}]}, "neither forecasts nor actions"),
     ],
@@ -174,10 +176,13 @@ def test_what_a_described_house_says_of_itself_is_a_manifest(name: str) -> None:
             "states": [signal(s) for s in problem.states], "actions": [signal(s) for s in problem.actions],
             "forecasts": [{**signal(f), "steps": f.steps, "schedule": f.schedule} for f in design.forecasts],
             "theta": [signal(p) for p in problem.theta], "safety": design.safety(theta),
-            "estimator": design.estimator(theta),
+            "estimator": design.estimator(theta), "rules": design.rules(theta), "compressors": design.compressors,
         }
     )  # fmt: skip
     assert manifest.forecast_columns == problem.nd
+    # Every action has a rule but those of panels, which rest.
+    owned = {action for rule in manifest.rules for action in rule.actions}
+    assert {a.name for a in manifest.actions} - owned == {a.name for a in manifest.actions if "curtailment" in a.name}
     assert [f"{f.name}_0" if f.steps > 1 else f.name for f in manifest.forecasts] == [
         s.name for s in problem.forecasts if not s.name.startswith(("outdoor_", "sun_")) or s.name.endswith("_0")
     ]

@@ -140,6 +140,7 @@ def heat_pump_block(house: House, pump: HeatPump) -> Block:
         stage=stage,
         power_limits=compressor_limit(pump, [action.name for action in actions]),
         gains=heat_gains(house, pump),
+        compressors=compressor(pump, [action.name for action in actions]),
         rules=heat_rules(house, pump),
     )  # fmt: skip
 
@@ -150,6 +151,15 @@ def compressor_limit(pump: HeatPump, actions: Sequence[str]) -> tuple[dict[str, 
         return ()
     terms = [{"signal": name, "factor": 1.0} for name in actions]
     return ({"name": pump.name, "upper": pump.max_power_kw, "actions": terms},)
+
+
+def compressor(pump: HeatPump, actions: Sequence[str]) -> tuple[dict[str, Any], ...]:
+    """What its motor can do; nothing where it can do anything at any time."""
+    if not (pump.min_power_kw or pump.min_run or pump.min_rest):
+        return ()
+    can = {"least_kw": pump.min_power_kw, "most_kw": pump.max_power_kw}
+    times = {"min_run_s": pump.min_run or 0.0, "min_rest_s": pump.min_rest or 0.0}
+    return ({"name": pump.name, "actions": list(actions), **can, **times},)
 
 
 def heat_gains(house: House, pump: HeatPump) -> tuple[dict[str, Any], ...]:

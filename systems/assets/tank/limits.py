@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from systems.assets import Mistake
 from systems.assets.heat_pump import tank_feeders
+from systems.grid import HOUR_S
 from systems.house_file import House
 
 if TYPE_CHECKING:
@@ -37,6 +38,11 @@ def tank_limits(house: House, tank: Tank) -> tuple[dict[str, Any], ...]:
         pump.max_power_kw * max(cop for _, cop in pump.tank_cop_map()) for pump in tank_feeders(house, tank.name)
     )
     wrong = HEAT_ERROR * heat_kw * per_kw + SENSOR_ERROR_K
+    # What a pulse of the compressor may bring before it can stop.
+    wrong += sum(
+        pump.min_power_kw * max(pump.min_run or 0.0, house.grid.step_s) / 2 * max(cop for _, cop in pump.tank_cop_map())
+        for pump in tank_feeders(house, tank.name)
+    ) / (HOUR_S * tank.capacity_kwh_per_k)
     drawn = UNFORESEEN_DRAW * tank.draw_peak_kw * per_kw
     return (
         {
