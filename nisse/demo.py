@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from hil.bench import Result as BenchResult
+    from pages.page import Text
     from tuner.evaluate.battery import Evaluation
     from tuner.trainer import TuningResult
 
@@ -85,7 +86,7 @@ def _run_battery(args: argparse.Namespace) -> int:
     bench = demo_parts.bench(console, args.output, scenario, built.path, public_key, "a week through the daemon")
 
     report = args.output / "report.html"
-    notes = _notes(tuning, chosen, built.certificate, bench)
+    notes = _notes(tuning, chosen, built.certificate, bench, args.output)
     write_report(
         report, evaluation, title="A battery week, from a price series to the daemon", history=history, notes=notes
     )
@@ -160,13 +161,17 @@ def _tune_and_evaluate(args: argparse.Namespace, console: Console) -> tuple[Tuni
     return tuning, evaluation, history
 
 
-def _notes(tuning: TuningResult, chosen: str, certificate: dict[str, Any], bench: BenchResult) -> list[str]:
+def _notes(
+    tuning: TuningResult, chosen: str, certificate: dict[str, Any], bench: BenchResult, folder: Path
+) -> list[Text]:
+    from pages.page import quiet
+
     solves = sum(r.solves for r in tuning.history)
     failures = sum(r.failures for r in tuning.history)
     learning = (
         f"Tuning: {len(tuning.history)} iterations, {solves} solves, {failures} of them failed and were left out."
     )
-    return [learning, *demo_parts.notes(chosen, certificate, bench)]
+    return [quiet(learning), *demo_parts.notes(chosen, certificate, bench, folder)]
 
 
 def _document(evaluation: Evaluation, bench: BenchResult, bundle: Path, chosen: str) -> dict[str, Any]:

@@ -49,6 +49,7 @@ class DemoSize:
 def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from pages.page import quiet
     from systems.catalogue import Shape
     from systems.house.theta import HouseMpc, house_theta, theta_values
     from tuner.commands.evaluate_house import table_of
@@ -89,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
         title="Four heat pumps, from a log to the daemon",
         history=[LearningPoint(0, _total(tuning, 0))]
         + [LearningPoint(r.iteration, r.total) for r in tuning.course.history if r.total is not None],
-        notes=[_learned(tuning), *demo_parts.notes(chosen, built.certificate, bench)],
+        notes=[quiet(_learned(tuning)), *demo_parts.notes(chosen, built.certificate, bench, output)],
     )
     if args.json is not None:
         document: dict[str, Any] = evaluation.document() | {

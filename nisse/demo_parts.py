@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from codegen.build import BuildResult
     from hil.bench import Result as BenchResult
     from hil.scenario import Scenario
+    from pages.page import Text
     from systems.catalogue import Shape
 
 
@@ -100,19 +101,28 @@ def period(run: BenchResult) -> str:
     return f"{days:g} {'day' if days == 1 else 'days'}"
 
 
-def notes(chosen: str, certificate: Mapping[str, Any], run: BenchResult) -> list[str]:
-    """What the certificate and the bench found, a sentence each."""
+def notes(chosen: str, certificate: Mapping[str, Any], run: BenchResult, folder: Path) -> list[Text]:
+    """What the certificate and the bench found, for a page in `folder`."""
+    from pages.page import Link, quiet
+
     found = [
-        f"Certificate ({arch}): {entry['problems']} seeded problems against {certificate['reference']}, "
-        f"largest relative objective gap {entry['max_relative_objective_gap']:.1e}, "
-        f"largest KKT residual {entry['max_kkt_residual']:.1e}."
+        quiet(
+            f"Certificate ({arch}): {entry['problems']} seeded problems against {certificate['reference']}, "
+            f"largest relative objective gap {entry['max_relative_objective_gap']:.1e}, "
+            f"largest KKT residual {entry['max_kkt_residual']:.1e}."
+        )
         for arch, entry in certificate["arch"].items()
         if "skipped" not in entry
     ]
     verdict = "every predicate held" if run.verdict.passed else "a predicate failed"
+    href = run.html_path.relative_to(folder).as_posix()
     found.append(
-        f"Bench: {period(run)} of the {chosen.replace('_', '-')} controller in the daemon, "
-        f"over MQTT and Modbus RTU, in {run.wall_s:.0f} s; {verdict}. Its own page: {run.html_path}."
+        quiet(
+            f"Bench: {period(run)} of the {chosen.replace('_', '-')} controller in the daemon, "
+            f"over MQTT and Modbus RTU, in {run.wall_s:.0f} s; {verdict}. ",
+            Link("The page of the bench", href),
+            ".",
+        )
     )
     return found
 

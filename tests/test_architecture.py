@@ -11,18 +11,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("systems", "tuner", "codegen", "runtime", "hil", "research", "nisse")
+PARTS = ("pages", "systems", "tuner", "codegen", "runtime", "hil", "research", "nisse")
 
 # part -> the parts it may import. Nobody imports research, nor nisse, which composes the parts and calls the
 # sub-command of each by name.
 MAY_IMPORT = {
     "systems": {"runtime"},
     "runtime": set[str](),
+    "pages": set[str](),
     "codegen": {"systems", "runtime"},
-    "tuner": {"codegen", "systems", "runtime"},
-    "hil": {"runtime", "systems"},
-    "research": {"systems", "tuner", "codegen", "runtime", "hil"},
-    "nisse": {"systems", "tuner", "codegen", "runtime", "hil"},
+    "tuner": {"codegen", "systems", "runtime", "pages"},
+    "hil": {"runtime", "systems", "pages"},
+    "research": {"systems", "tuner", "codegen", "runtime", "hil", "pages"},
+    "nisse": {"systems", "tuner", "codegen", "runtime", "hil", "pages"},
 }
 # Of runtime, codegen may know the bundle format and the C ABI only.
 CODEGEN_MAY_USE = (

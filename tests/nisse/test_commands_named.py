@@ -18,7 +18,7 @@ from nisse.cli import COMMANDS, build_parser
 PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SOURCES = [
     file
-    for part in ("nisse", "systems", "tuner", "codegen", "runtime", "hil", "research", "benchmarks")
+    for part in ("nisse", "pages", "systems", "tuner", "codegen", "runtime", "hil", "research", "benchmarks")
     for file in sorted((ROOT / part).rglob("*.py"))
 ]
 # In pages a command stands in a block or between backticks; it ends with the line, a comment, or the next command.

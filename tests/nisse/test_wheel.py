@@ -17,11 +17,11 @@ from installed_wheel import ROOT, make_wheel, outside, share_dependencies
 from nisse.cli import COMMANDS
 from runtime.version import DISTRIBUTION, VERSION
 
-PACKAGES = ("nisse", "systems", "tuner", "codegen", "runtime", "hil", "research")
+PACKAGES = ("nisse", "pages", "systems", "tuner", "codegen", "runtime", "hil", "research")
 NOT_SHIPPED = re.compile(r"__pycache__|\.pyc$|\.so$|^hil/firmware/build/")
 MADE = {"out", "dist", "build", "__pycache__"}
 """Folders with what is made here; so are those that begin with a dot, but for that of the continuous integration."""
-TEXTS = {".py", ".md", ".toml", ".html", ".j2", ".sh", ".yml", ".yaml", ".c", ".h", ".json", ""}
+TEXTS = {".py", ".md", ".toml", ".html", ".j2", ".css", ".sh", ".yml", ".yaml", ".c", ".h", ".json", ""}
 WHAT_A_MACHINE_LACKS = {"tzdata", "future-fstrings"}
 """Named by remedies: Python's own time zones (PEP 615), and what older acados templates import."""
 OTHERS_BY_INTENT = {"daqp", "mpcrl"}
@@ -61,12 +61,12 @@ from pathlib import Path
 import codegen.condensed.library, hil.board, hil.scenario, nisse, systems.house.arx
 from hil.campaign_report import *
 from hil.report import *
-from tuner.report.page import TEMPLATE
+from pages.page import Page, render
 assert sys.prefix in nisse.__file__, nisse.__file__
 assert codegen.condensed.library.build(Path("cache")).exists()
 assert Path(*hil.board.build("posix", Path("board"))).exists()
 assert systems.house.arx.reference_model() is not None
-assert TEMPLATE.exists()
+assert "<h1>A page</h1>" in render(Page("A page", "It is there.", ()))
 for file in hil.scenario.shipped_scenario("battery-week").parent.glob("*.toml"):
     if not file.stem.endswith("-site"):
         hil.scenario.load_scenario(file)

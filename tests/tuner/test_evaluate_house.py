@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from page_rules import check_page
 
 from codegen.condensed.solver import CondensedMpc, States, solve
 from nisse.cli import main
@@ -31,7 +32,8 @@ from tuner.evaluate.house import (
     run_week,
     spread_weeks,
 )
-from tuner.report.house import typical_and_worst, write_house_report
+from tuner.report.house import write_house_report
+from tuner.report.house_figures import typical_and_worst
 
 SPEC = HouseMpc(cost=HouseCost(beta=0.01))
 MODEL = reference_model()
@@ -134,8 +136,8 @@ def test_the_verdict_says_what_the_interval_says(evaluation: HouseEvaluation) ->
 def test_page_and_json_hold_the_table_and_both_days(evaluation: HouseEvaluation, tmp_path: Path) -> None:
     write_house_report(tmp_path / "page.html", evaluation, "a test season")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "thermostat" in page and "heating curve" in page and "data:image/png;base64," in page
-    assert "http" not in page
+    assert "thermostat" in page and "heating curve" in page and page.count("<figure") == 4
+    check_page(page)
     document = json.loads(json.dumps(evaluation.document()))
     assert set(document["policies"]) == set(evaluation.results)
     assert document["improvement_of_tuned_over_data_fitted"]["mean_percent"] == 0.0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from page_rules import check_page
 
 from nisse.cli import main
 from systems.assets.zone.arx_fit import ArxOptions, build_regression, choose_strength, fit_arx, ridge_path
@@ -199,8 +200,8 @@ def test_the_command_reads_a_log_and_writes_model_report_and_picture(
     assert np.array(report["innovation_covariance_k2"]).shape == (4, 4)
     assert ArxModel.load(tmp_path / "arx.json").innovation_mean.tolist() == report["innovation_mean_k"]
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "data:image/png;base64," in page
-    assert "http" not in page
+    assert page.count("<figure") == 4 and "The model may be used" in page
+    check_page(page)
     assert "12 h" in capsys.readouterr().out
 
 

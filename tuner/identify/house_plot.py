@@ -1,26 +1,21 @@
-"""One picture of a fitted house model: how far ahead it can be trusted, what each input does, a typical stretch."""
+"""The page of a fitted house model: how far ahead it can be trusted, what each input does, a typical stretch."""
 
 from __future__ import annotations
 
-import base64
-import html
-import io
+from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from pages.chart import Chart, Line, NumberAxis, Panel
+from pages.drawing import write_picture
+from pages.page import Block, Heading, Items, Page, text, write_page
 from systems.assets.zone.arx_fit import predict_ahead, window_starts
 from tuner.identify.house import HouseIdentification
 
 Array = NDArray[np.float64]
-COLOURS = ("#1b6ca8", "#d1495b", "#2e933c", "#8d6a9f")
+MOST_FAULTS = 100
 
 
 def errors_by_lead_time(result: HouseIdentification) -> tuple[Array, Array, Array]:
@@ -42,44 +37,62 @@ def errors_by_lead_time(result: HouseIdentification) -> tuple[Array, Array, Arra
     return hours, np.sqrt(squares / max(count, 1)), np.sqrt(still / max(count, 1))
 
 
-def draw(result: HouseIdentification) -> Figure:
-    """Four panels on a light ground."""
-    figure, axes = plt.subplots(2, 2, figsize=(11, 7.5), layout="constrained")
-    _draw_lead_time(axes[0, 0], result)
-    _draw_steps(axes[0, 1], result)
-    _draw_stretch(axes[1, 0], result)
-    _draw_residuals(axes[1, 1], result)
-    for axis in axes.flat:
-        axis.grid(alpha=0.25)
-        axis.spines[["top", "right"]].set_visible(False)
-    return figure
+def charts(result: HouseIdentification) -> list[tuple[str, Chart]]:
+    """(heading, chart) each, with one panel a room."""
+    return [
+        ("How far ahead it can be trusted", _lead_time(result)),
+        ("What a step does", _steps(result)),
+        ("A typical window", _stretch(result)),
+        ("What one step leaves unexplained", _residuals(result)),
+    ]
 
 
-def _draw_lead_time(axis: Axes, result: HouseIdentification) -> None:
+def _lead_time(result: HouseIdentification) -> Chart:
     hours, model, still = errors_by_lead_time(result)
-    for room in range(model.shape[1]):
-        axis.plot(hours, model[:, room], color=COLOURS[room % 4], label=f"room {room + 1}")
-        axis.plot(hours, still[:, room], color=COLOURS[room % 4], linestyle=":", linewidth=1)
-    axis.set(
-        xlabel="hours ahead", ylabel="RMSE (K)", title="Held-out error: model (solid), persistence (dotted)", ylim=0
+    panels = [
+        Panel(
+            f"Room {room + 1}, K",
+            [Line("as now", hours, still[:, room], "second", "dashes"), Line("model", hours, model[:, room])],
+            y_range=(0.0, 1.05 * float(max(model.max(), still.max()))),
+        )
+        for room in range(model.shape[1])
+    ]
+    return Chart(
+        "errors",
+        "Root mean square error of the model and of persistence over the hours ahead, room by room.",
+        panels,
+        NumberAxis("hours ahead"),
+        caption="Root mean square error on blocks that were left out of the fit; “as now”: the temperature stays.",
+        columns=2,
     )
-    axis.legend(frameon=False, fontsize=8)
 
 
-def _draw_steps(axis: Axes, result: HouseIdentification) -> None:
+def _steps(result: HouseIdentification) -> Chart:
     model = result.model
     steps = round(24 * 3600 / model.dt_s)
     unit = np.broadcast_to(np.eye(model.nu)[:, None, :], (model.nu, steps, model.nu))
     response, _ = model.simulate(np.zeros((model.nu, model.nx)), unit)
     hours = np.arange(1, steps + 1) * model.dt_s / 3600.0
-    for room in range(model.ny):
-        axis.plot(hours, response[1 + room, :, room], color=COLOURS[room % 4], label=f"room {room + 1}, own heat pump")
-        axis.plot(hours, 10.0 * response[0, :, room], color=COLOURS[room % 4], linestyle=":", linewidth=1)
-    axis.set(xlabel="hours", ylabel="K per kW (dotted: K per 10 K outdoors)", title="Response to a step")
-    axis.legend(frameon=False, fontsize=8)
+    panels = [
+        Panel(
+            f"Room {room + 1}, K",
+            [
+                Line("1 kW of its heat pump", hours, response[1 + room, :, room]),
+                Line("10 K outdoors", hours, 10.0 * response[0, :, room], "second", "dashes"),
+            ],
+        )
+        for room in range(model.ny)
+    ]
+    return Chart(
+        "steps",
+        "Rise of every room after a step of its heat pump and of the outdoor temperature.",
+        panels,
+        NumberAxis("hours after the step"),
+        columns=2,
+    )
 
 
-def _draw_stretch(axis: Axes, result: HouseIdentification) -> None:
+def _stretch(result: HouseIdentification) -> Chart:
     """The window whose error is the median one: neither the best nor the worst."""
     log, model = result.clean.log, result.model
     horizon = round(result.ahead.hours * 3600 / log.dt_s)
@@ -88,53 +101,75 @@ def _draw_stretch(axis: Axes, result: HouseIdentification) -> None:
     error = np.nanmean((predicted - truth) ** 2, axis=(1, 2))
     typical = int(np.argsort(error)[len(error) // 2])
     hours = np.arange(1, horizon + 1) * log.dt_s / 3600.0
-    for room in range(model.ny):
-        axis.plot(hours, truth[typical, :, room], color=COLOURS[room % 4], linewidth=1)
-        axis.plot(hours, predicted[typical, :, room], color=COLOURS[room % 4], linestyle="--")
-    axis.set(xlabel="hours ahead", ylabel="°C", title="A typical window: measured (solid), predicted (dashed)")
-
-
-def _draw_residuals(axis: Axes, result: HouseIdentification) -> None:
-    residuals = result.fit.residuals
-    span = 4.0 * residuals.std()
-    for room in range(residuals.shape[1]):
-        axis.hist(
-            residuals[:, room], bins=80, range=(-span, span), histtype="step", density=True, color=COLOURS[room % 4]
+    panels = [
+        Panel(
+            f"Room {room + 1}, °C",
+            [
+                Line("predicted", hours, predicted[typical, :, room], "second", "dashes"),
+                Line("measured", hours, truth[typical, :, room]),
+            ],
         )
-    mean = ", ".join(f"{1000 * m:.0f}" for m in result.model.innovation_mean)
-    axis.set(xlabel="one-step residual (K)", yticks=[], title=f"Innovations; mean {mean} mK per step")
+        for room in range(model.ny)
+    ]
+    return Chart(
+        "window",
+        "Measured and predicted temperature of every room in the window of median error.",
+        panels,
+        NumberAxis("hours ahead"),
+        columns=2,
+    )
+
+
+def _residuals(result: HouseIdentification) -> Chart:
+    residuals = result.fit.residuals
+    span = 4.0 * float(residuals.std())
+    panels = []
+    for room in range(residuals.shape[1]):
+        share, edges = np.histogram(residuals[:, room], bins=60, range=(-span, span), density=True)
+        mean = 1000 * float(result.model.innovation_mean[room])
+        panels.append(Panel(f"Room {room + 1}, mean {mean:.0f} mK", [Line("", edges[:-1], share, kind="stairs")]))
+    return Chart(
+        "residuals",
+        "Distribution of the one-step residuals of every room.",
+        panels,
+        NumberAxis("one-step residual, K"),
+        columns=2,
+    )
+
+
+def house_model_page(result: HouseIdentification) -> Page:
+    """What the model is worth, its problems and the faults of its log in words."""
+    faults = result.clean.log.faults
+    shown = [str(fault) for fault in faults[:MOST_FAULTS]]
+    if len(faults) > MOST_FAULTS:
+        shown.append(f"and {len(faults) - MOST_FAULTS} more")
+    problems: Sequence[str] = list(result.problems)
+    drawn: list[Block] = [block for title, chart in charts(result) for block in (Heading(title), chart)]
+    ahead = result.ahead
+    lead = (
+        f"The model has problems and should not be used: {problems[0]}"
+        if problems
+        else f"The model may be used: {ahead.hours:g} h ahead it is wrong by {ahead.model_rmse_k.mean():.2f} K, "
+        f"where “as now” is wrong by {ahead.persistence_rmse_k.mean():.2f} K."
+    )
+    return Page(
+        title="House model",
+        lead=lead,
+        mood="bad" if problems else "good",
+        about=f"fitted to {result.clean.log.source}: {result.clean.log.days:.1f} days, {result.usable_share:.1%} of "
+        "the samples used",
+        blocks=[
+            *((Heading("Problems"), Items(problems)) if problems else ()),
+            *drawn,
+            Heading("Left out of the fit"),
+            Items(shown) if shown else text("Nothing."),
+        ],
+    )
 
 
 def write_plot(result: HouseIdentification, path: Path) -> None:
-    """A .png, .svg or .pdf, or a self-contained .html page with the problems and faults in words."""
-    figure = draw(result)
-    try:
-        if path.suffix.lower() != ".html":
-            figure.savefig(path, dpi=120)
-            return
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png", dpi=120)
-    finally:
-        plt.close(figure)
-    path.write_text(_page(result, base64.b64encode(picture.getvalue()).decode()), encoding="utf-8")
-
-
-def _page(result: HouseIdentification, picture: str) -> str:
-    def items(lines: list[str]) -> str:
-        return "<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in lines) + "</ul>"
-
-    faults = result.clean.log.faults
-    shown = [str(fault) for fault in faults[:100]]
-    if len(faults) > 100:
-        shown.append(f"and {len(faults) - 100} more")
-    problems = items(list(result.problems)) if result.problems else "<p>None: the model may be used.</p>"
-    left_out = items(shown) if shown else "<p>Nothing.</p>"
-    return (
-        "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
-        "<title>House model</title><style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;"
-        "padding:0 1rem;color:#222}img{max-width:100%}li{margin:.2rem 0}</style>"
-        f"<h1>House model fitted to {html.escape(result.clean.log.source)}</h1>"
-        f"<p>{result.clean.log.days:.1f} days, {result.usable_share:.1%} of the samples used.</p>"
-        f"<img alt='errors, step responses, a typical window, residuals' src='data:image/png;base64,{picture}'>"
-        f"<h2>Problems</h2>{problems}<h2>Left out of the fit</h2>{left_out}</html>\n"
-    )
+    """A self-contained .html page, or its charts one below the other as .png, .svg or .pdf."""
+    if path.suffix.lower() == ".html":
+        write_page(path, house_model_page(result))
+    else:
+        write_picture(path, [chart for _, chart in charts(result)])

@@ -1,26 +1,16 @@
-"""The figures of the report, as inline SVG: narrow and with large type, so that they can be read on a phone."""
+"""The charts of the battery's report, as data: pure functions of the evaluation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta, tzinfo
 
-import matplotlib
-import matplotlib.dates
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from tuner.evaluate.battery import DATA_FITTED, LABELS, NO_BATTERY, PERFECT, RULE, TUNED, UNBIASED, Evaluation
-from tuner.report.svg import STYLE, WIDTH_IN
+from pages.chart import Bar, Bars, Chart, Limit, Line, NumberAxis, Panel, TimeAxis
+from tuner.evaluate.battery import DATA_FITTED, LABELS, NO_BATTERY, RULE, TUNED, Evaluation
 
-COLOURS = {
-    NO_BATTERY: "#8a8f98", RULE: "#c58b2a", DATA_FITTED: "#3b6fb6", UNBIASED: "#7fa6d6", TUNED: "#1d8a5b",
-    PERFECT: "#a05195",
-}  # fmt: skip
+WEEK_S = 7 * 86400.0
 
 
 @dataclass(frozen=True)
@@ -33,129 +23,181 @@ class LearningPoint:
     high: float | None = None
 
 
-def savings_figure(evaluation: Evaluation) -> Figure:
+def savings_chart(evaluation: Evaluation) -> Chart:
     """What each policy saves against no battery, paired by week: bills differ far more between weeks than policies."""
-    with matplotlib.rc_context(STYLE):
-        figure, ax = plt.subplots(figsize=(WIDTH_IN, 2.4), layout="constrained")
-        names = [name for name in evaluation.policies if name != NO_BATTERY]
-        for row, name in enumerate(names):
-            saved = evaluation.policies[name].saving_eur_per_week
-            error = [[saved.mean - saved.low], [saved.high - saved.mean]]
-            ax.barh(row, saved.mean, color=COLOURS[name], height=0.62, xerr=error, ecolor="#444", capsize=2.5)
-            end = (max(saved.high, 0.0), row)
-            ax.annotate(f"{saved.mean:.2f}", end, (6, 0), textcoords="offset points", va="center")
-        ax.set_yticks(range(len(names)), [LABELS[name] for name in names])
-        ax.invert_yaxis()
-        ax.margins(x=0.12)
-        ax.axvline(0.0, color="#444", lw=0.8)
-        ax.set_xlabel("EUR saved per week against no battery, 95 % interval")
-        return figure
+    shown = best(evaluation)
+    bars = [
+        Bar(LABELS[name], saved.mean, saved.low, saved.high, role="first" if name == shown else "quiet")
+        for name, result in evaluation.policies.items()
+        if name != NO_BATTERY and (saved := result.saving_eur_per_week)
+    ]
+    told = "; ".join(f"{bar.label} {bar.value:.2f} EUR" for bar in bars)
+    return Chart(
+        "savings",
+        f"Saving per week against no battery: {told}.",
+        [Bars("EUR saved per week against no battery; lines: 95 % interval", bars)],
+    )
 
 
-def differences_figure(evaluation: Evaluation) -> Figure:
-    """What the tuned theta saved in each held-out week, paired."""
-    saved = evaluation.week_costs[DATA_FITTED] - evaluation.week_costs[TUNED]
+def differences_chart(evaluation: Evaluation) -> Chart:
+    """What the tuned theta saved in each held-out week, paired. Needs a tuned theta."""
     improvement = evaluation.improvement
     assert improvement is not None
-    with matplotlib.rc_context(STYLE):
-        figure, ax = plt.subplots(figsize=(WIDTH_IN, 2.2), layout="constrained")
-        positions = np.arange(len(saved))
-        ax.bar(positions, saved, color=np.where(saved >= 0, COLOURS[TUNED], "#c0504d").tolist(), width=0.7)
-        interval = improvement.eur_per_week
-        ax.axhspan(interval.low, interval.high, color=COLOURS[TUNED], alpha=0.15, lw=0)
-        ax.axhline(interval.mean, color=COLOURS[TUNED], lw=1.2)
-        ax.axhline(0.0, color="#444", lw=0.8)
-        labels = [f"{evaluation.split.exogenous.time(week):%d %b}" for week in evaluation.weeks]
-        every = max(1, len(labels) // 6)
-        ax.set_xticks(positions[::every], labels[::every])
-        ax.set_ylabel("EUR saved in the week")
-        return figure
+    saved = evaluation.week_costs[DATA_FITTED] - evaluation.week_costs[TUNED]
+    mean = improvement.eur_per_week
+    times = np.array([evaluation.split.exogenous.time(week).timestamp() for week in evaluation.weeks])
+    margin = 0.5 * (float(np.diff(times).min()) if len(times) > 1 else WEEK_S)
+    axis = TimeAxis(zone_of(evaluation), float(times[0]) - margin, float(times[-1]) + margin)
+    panel = Panel(
+        "EUR saved in the week",
+        [Line("", times, saved, kind="columns")],
+        limits=[Limit(mean.mean, f"mean {mean.mean:.2f}")],
+        band=(mean.low, mean.high),
+    )
+    won = int((saved > 0).sum())
+    return Chart(
+        "differences",
+        f"The tuned MPC is cheaper than the data-fitted one in {won} of {len(saved)} weeks, by {mean.mean:.2f} EUR in "
+        "the mean.",
+        [panel],
+        axis,
+        caption="Tuned against data-fitted MPC in the same weeks with the same disturbances. Shaded: 95 % interval of "
+        "the mean.",
+    )
 
 
-def week_figure(evaluation: Evaluation) -> Figure:
-    """The first held-out week: prices, state of charge, battery power, grid power."""
-    shown = [name for name in (RULE, DATA_FITTED, TUNED) if name in evaluation.traces]
-    exogenous = evaluation.split.exogenous
-    start = evaluation.weeks[0]
-    n = len(evaluation.traces[shown[0]].soc)
-    times = [exogenous.time(start + k) for k in range(n)]
-    with matplotlib.rc_context(STYLE):
-        figure, axes = plt.subplots(4, 1, figsize=(WIDTH_IN, 7.0), sharex=True, layout="constrained")
-        price, soc, power, grid = axes
-        price.step(times, 100 * exogenous.buy_price[start : start + n], where="post", color="#444", label="buy")
-        price.step(times, 100 * exogenous.sell_price[start : start + n], where="post", color="#aaa", label="sell")
-        price.set_ylabel("ct/kWh")
-        for name in shown:
-            trace = evaluation.traces[name]
-            line = {"color": COLOURS[name], "lw": 1.1, "label": LABELS[name], "alpha": 0.9}
-            soc.plot(times, trace.soc, **line)
-            if name != RULE:
-                power.step(times, trace.power_kw, where="post", **line)
-                grid.step(times, trace.grid_kw, where="post", **line)
-        net_load = evaluation.traces[shown[0]].net_load_kw
-        grid.step(times, net_load, where="post", color="#bbb", lw=0.8, label="net load", zorder=1)
-        soc.set_ylabel("state of charge")
-        soc.set_ylim(0, 1)
-        power.set_ylabel("battery kW\n(+ charges)")
-        grid.set_ylabel("grid kW\n(+ imports)")
-        for ax in axes:
-            ax.legend(loc="lower left", bbox_to_anchor=(0.0, 0.98), ncols=3, borderaxespad=0.0, handlelength=1.4)
-        _date_axis(grid, times[0].tzinfo)
-        return figure
+def week_chart(evaluation: Evaluation) -> Chart:
+    """The first held-out week under the best MPC and under the rule; tuned and data-fitted by their difference."""
+    name = best(evaluation)
+    trace, rule = evaluation.traces[name], evaluation.traces[RULE]
+    exogenous, start, n = evaluation.split.exogenous, evaluation.weeks[0], len(trace.soc)
+    x = _times(evaluation, start, n)
+    part = slice(start, start + n)
+    panels = [
+        Panel(
+            "Price, ct/kWh",
+            [
+                Line("buy", x, 100 * exogenous.buy_price[part], "first", "stairs"),
+                Line("sell", x, 100 * exogenous.sell_price[part], "second", "stairs"),
+            ],
+        ),
+        Panel(
+            "State of charge, %",
+            [Line("rule", x, 100 * rule.soc, "second"), Line(short(name), x, 100 * trace.soc, "first")],
+            y_range=(0, 100),
+        ),
+    ]
+    if TUNED in evaluation.traces:
+        panels.append(_difference(evaluation, x))
+    panels += [
+        Panel("Battery, kW (+ charges)", [Line(short(name), x, trace.power_kw, "first", "stairs")]),
+        Panel(
+            "Grid, kW (+ imports)",
+            [
+                Line("no battery", x, trace.net_load_kw, "second", "stairs"),
+                Line(short(name), x, trace.grid_kw, "first", "stairs"),
+            ],
+        ),
+    ]
+    return Chart(
+        "week",
+        f"Prices, state of charge, battery and grid power of the {LABELS[name]} in the week from "
+        f"{exogenous.time(start):%d %B %Y}.",
+        panels,
+        _axis(evaluation, x, exogenous.dt_s),
+    )
 
 
-def plan_figure(evaluation: Evaluation, name: str) -> Figure:
-    """The plan that an MPC had at one moment, and what then happened."""
+def _difference(evaluation: Evaluation, x: np.ndarray) -> Panel:
+    apart = 100 * (evaluation.traces[TUNED].soc - evaluation.traces[DATA_FITTED].soc)
+    return Panel("State of charge, tuned minus data-fitted, percentage points", [Line("", x, apart, "first")])
+
+
+def plan_chart(evaluation: Evaluation) -> Chart:
+    """The plan that the best MPC had at one moment, and what then happened."""
+    name = best(evaluation)
     trace = evaluation.traces[name]
     plan = trace.plan
     assert plan is not None
-    exogenous = evaluation.split.exogenous
-    n = len(plan.power_kw)
+    exogenous, n = evaluation.split.exogenous, len(plan.power_kw)
     begin = plan.start_step - trace.start_step
-    times = [exogenous.time(evaluation.weeks[0] + begin + k) for k in range(n + 1)]
-    happened = slice(begin, min(begin + n, len(trace.soc)))
-    with matplotlib.rc_context(STYLE):
-        figure, (price, soc, power) = plt.subplots(3, 1, figsize=(WIDTH_IN, 4.8), sharex=True, layout="constrained")
-        price.step(times[:-1], 100 * plan.buy_price, where="post", color="#444", label="buy price as forecast, ct/kWh")
-        price.set_ylabel("ct/kWh")
-        realised = {"color": COLOURS[name], "lw": 1.3, "label": "happened"}
-        planned = {"color": COLOURS[name], "lw": 1.1, "ls": "--", "label": f"planned at {times[0]:%a %H:%M}"}
-        soc.plot(times, plan.soc, **planned)
-        soc.plot(times[: happened.stop - begin], trace.soc[happened], **realised)
-        soc.set_ylim(0, 1)
-        soc.set_ylabel("state of charge")
-        power.step(times[:-1], plan.power_kw, where="post", **planned)
-        power.step(times[: happened.stop - begin], trace.power_kw[happened], where="post", **realised)
-        power.plot(times[:-1], plan.net_load_kw, color="#bbb", lw=0.9, label="net load as forecast")
-        power.set_ylabel("kW (+ charges)")
-        for ax in (price, soc, power):
-            ax.legend(loc="lower left", bbox_to_anchor=(0.0, 0.98), ncols=3, borderaxespad=0.0, handlelength=1.4)
-        power.set_xlim(times[0], times[0] + timedelta(seconds=n * exogenous.dt_s))
-        power.xaxis.set_major_formatter(matplotlib.dates.DateFormatter("%H:%M", tz=times[0].tzinfo))
-        power.xaxis.set_major_locator(matplotlib.dates.HourLocator(interval=4, tz=times[0].tzinfo))
-        return figure
+    x = _times(evaluation, evaluation.weeks[0] + begin, n + 1)
+    until = min(begin + n, len(trace.soc)) - begin
+    made = exogenous.time(evaluation.weeks[0] + begin)
+
+    def happened(values: np.ndarray) -> np.ndarray:
+        return values[begin : begin + until]
+
+    panels = [
+        Panel("Price as forecast, ct/kWh", [Line("buy", x[:-1], 100 * plan.buy_price, "first", "stairs")]),
+        Panel(
+            "State of charge, %",
+            [
+                Line("planned", x, 100 * plan.soc, "second", "dashes"),
+                Line("happened", x[:until], 100 * happened(trace.soc), "first"),
+            ],
+            y_range=(0, 100),
+        ),
+        Panel(
+            "Battery, kW (+ charges)",
+            [
+                Line("planned", x[:-1], plan.power_kw, "second", "dashed stairs"),
+                Line("happened", x[:until], happened(trace.power_kw), "first", "stairs"),
+            ],
+        ),
+        Panel(
+            "Load less sun, kW",
+            [
+                Line("forecast", x[:-1], plan.net_load_kw, "second", "dashes"),
+                Line("happened", x[:until], happened(trace.net_load_kw), "first", "stairs"),
+            ],
+        ),
+    ]
+    return Chart(
+        "plan",
+        f"A plan of the {LABELS[name]}, made on {made:%A at %H:%M}, and what happened in the hours after it.",
+        panels,
+        _axis(evaluation, x[:-1], exogenous.dt_s),
+        caption=f"Of the {LABELS[name]}, on {made:%A at %H:%M}. A new plan is made every quarter of an hour; only its "
+        "first step is carried out.",
+    )
 
 
-def learning_figure(history: Sequence[LearningPoint]) -> Figure:
+def learning_chart(history: Sequence[LearningPoint]) -> Chart:
     """Cost on the held-in weeks against the iteration."""
-    with matplotlib.rc_context(STYLE):
-        figure, ax = plt.subplots(figsize=(WIDTH_IN, 2.4), layout="constrained")
-        iterations = [point.iteration for point in history]
-        ax.plot(iterations, [point.cost_eur_per_week for point in history], color=COLOURS[TUNED], marker="o", ms=3)
-        banded = [point for point in history if point.low is not None and point.high is not None]
-        if banded:
-            lows = np.array([point.low for point in banded], dtype=float)
-            highs = np.array([point.high for point in banded], dtype=float)
-            ax.fill_between([p.iteration for p in banded], lows, highs, color=COLOURS[TUNED], alpha=0.15, lw=0)
-        ax.axhline(history[0].cost_eur_per_week, color=COLOURS[DATA_FITTED], lw=0.9, ls="--", label="data-fitted")
-        ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0)
-        ax.set_xlabel("iteration")
-        ax.set_ylabel("EUR per held-in week")
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        return figure
+    x = np.array([point.iteration for point in history], float)
+    cost = np.array([point.cost_eur_per_week for point in history], float)
+    low, high = (np.array([np.nan if v is None else v for v in ends], float) for ends in zip(
+        *((point.low, point.high) for point in history), strict=True))  # fmt: skip
+    banded = bool(np.isfinite(low).any())
+    line = Line("tuned", x, cost, "first", "line and dots", low if banded else None, high if banded else None)
+    return Chart(
+        "learning",
+        f"Cost per held-in week over {len(history) - 1} iterations: from {cost[0]:.2f} to {cost[-1]:.2f} EUR.",
+        [Panel("EUR per held-in week", [line], limits=[Limit(float(cost[0]), "start")])],
+        NumberAxis("iteration", whole=True),
+    )
 
 
-def _date_axis(ax: Axes, zone: tzinfo | None) -> None:
-    ax.xaxis.set_major_locator(matplotlib.dates.DayLocator(tz=zone))
-    ax.xaxis.set_major_formatter(matplotlib.dates.DateFormatter("%a %d", tz=zone))
-    ax.margins(x=0.0)
+def best(evaluation: Evaluation) -> str:
+    """The MPC that the page is about: tuned where there is one."""
+    return TUNED if TUNED in evaluation.traces else DATA_FITTED
+
+
+def short(name: str) -> str:
+    """The label of a line."""
+    return LABELS[name].removesuffix(" MPC")
+
+
+def zone_of(evaluation: Evaluation):  # type: ignore[no-untyped-def]
+    exogenous = evaluation.split.exogenous
+    return exogenous.zone or exogenous.start.tzinfo
+
+
+def _times(evaluation: Evaluation, first: int, count: int) -> np.ndarray:
+    exogenous = evaluation.split.exogenous
+    return exogenous.time(first).timestamp() + exogenous.dt_s * np.arange(count)
+
+
+def _axis(evaluation: Evaluation, x: np.ndarray, dt_s: float) -> TimeAxis:
+    return TimeAxis(zone_of(evaluation), float(x[0]), float(x[-1] + dt_s))

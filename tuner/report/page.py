@@ -1,55 +1,58 @@
-"""One self-contained HTML page: verdict in words, table, plots, theta. No other file, no network."""
+"""The battery's report: verdict in words, bills, a week, a plan, theta."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import jinja2
-
+from pages.page import Block, Cell, Column, Heading, Page, Table, Text, quiet, text, write_page
 from systems.battery.problem import home_battery
 from tuner.evaluate.battery import DATA_FITTED, LABELS, PERFECT, RULE, TUNED, Evaluation
 from tuner.report.figures import (
-    COLOURS,
     LearningPoint,
-    differences_figure,
-    learning_figure,
-    plan_figure,
-    savings_figure,
-    week_figure,
+    differences_chart,
+    learning_chart,
+    plan_chart,
+    savings_chart,
+    week_chart,
 )
-from tuner.report.svg import to_svg
-
-TEMPLATE = Path(__file__).with_name("page.html.j2")
 
 
-def render_report(
+def battery_page(
     evaluation: Evaluation,
     *,
     title: str = "Battery: what tuning was worth",
     history: Sequence[LearningPoint] = (),
-    notes: Sequence[str] = (),
-) -> str:
-    """The page. `history` is the learning curve; `notes` are sentences the caller adds (build, bench, run times)."""
-    plan_of = TUNED if TUNED in evaluation.traces else DATA_FITTED
-    figures = {"savings": to_svg(savings_figure(evaluation), "saving per week by policy")}
+    notes: Sequence[Text] = (),
+) -> Page:
+    """The page. `history` is the learning curve; `notes` are what the caller adds (build, bench, run times)."""
+    verdict = evaluation.verdict
+    better = evaluation.improvement is not None and evaluation.improvement.better
+    blocks: list[Block] = [*(text(sentence) for sentence in explain(evaluation))]
+    blocks += [Heading("Bill per week"), savings_chart(evaluation), _bills(evaluation)]
     if evaluation.improvement is not None:
-        figures["differences"] = to_svg(differences_figure(evaluation), "saving of each held-out week")
-    figures["week"] = to_svg(week_figure(evaluation), "one held-out week")
-    figures["plan"] = to_svg(plan_figure(evaluation, plan_of), "a plan and what happened")
+        blocks += [Heading("What tuning saved, week by week"), differences_chart(evaluation)]
+    blocks += [Heading("The first held-out week"), week_chart(evaluation)]
+    blocks += [Heading("A plan, and what happened"), plan_chart(evaluation)]
     if history:
-        figures["learning"] = to_svg(learning_figure(history), "learning curve")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        blocks += [Heading("Learning curve"), learning_chart(history)]
+    blocks += [
+        Heading("Parameters"),
+        _parameters(evaluation),
+        quiet(
+            "Limits of what this shows: the battery is a simulator, the household is generated, and weeks of one "
+            "series depend on one another. A perfect forecast still uses the data-fitted model of the battery."
+        ),
+        *notes,
+    ]
+    disturbances = "disturbance" if evaluation.seeds == 1 else "disturbances"
+    return Page(
         title=title,
-        evaluation=evaluation,
-        sentences=explain(evaluation),
-        figures=figures,
-        labels=LABELS,
-        colours=COLOURS,
-        plan_of=LABELS[plan_of],
-        parameters=home_battery().theta,
-        notes=notes,
+        lead=f"{verdict[0].upper()}{verdict[1:]}.",
+        mood="good" if better else "plain",
+        about=f"{evaluation.origin} · {len(evaluation.weeks)} held-out weeks from "
+        f"{evaluation.split.boundary_time:%Y-%m-%d} on, {evaluation.seeds} {disturbances} each",
+        blocks=blocks,
     )
 
 
@@ -59,13 +62,10 @@ def write_report(
     *,
     title: str = "Battery: what tuning was worth",
     history: Sequence[LearningPoint] = (),
-    notes: Sequence[str] = (),
+    notes: Sequence[Text] = (),
 ) -> None:
     """Write the page, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(render_report(evaluation, title=title, history=history, notes=notes), encoding="utf-8")
-    partial.replace(path)
+    write_page(path, battery_page(evaluation, title=title, history=history, notes=notes))
 
 
 def explain(evaluation: Evaluation) -> list[str]:
@@ -78,7 +78,7 @@ def explain(evaluation: Evaluation) -> list[str]:
         f"{mean[RULE]:.2f} EUR, with the data-fitted MPC {fitted:.2f} EUR."
     ]
     if TUNED in mean:
-        sentences.append(f"The tuned MPC pays {mean[TUNED]:.2f} EUR per week.")
+        sentences[0] += f" The tuned MPC pays {mean[TUNED]:.2f} EUR per week."
     if nothing - perfect > 0.01:
         share = 100 * (nothing - best) / (nothing - perfect)
         sentences.append(
@@ -91,3 +91,48 @@ def explain(evaluation: Evaluation) -> list[str]:
     if failed:
         sentences.append(f"{failed} solves failed; the battery stayed idle in those steps.")
     return sentences
+
+
+def _bills(evaluation: Evaluation) -> Table:
+    columns = (
+        Column("policy"),
+        Column("bill, EUR", number=True),
+        Column("bought, kWh", number=True),
+        Column("sold, kWh", number=True),
+        Column("a solve, ms", number=True),
+    )
+    rows = [
+        (
+            LABELS[name],
+            Cell(
+                f"{(cost := result.cost_eur_per_week).mean:.2f}",
+                small=f"{cost.low:.2f} to {cost.high:.2f}",
+            ),
+            f"{result.import_kwh_per_week:.0f}",
+            f"{result.export_kwh_per_week:.0f}",
+            f"{result.solve_ms_mean:.2f}" if result.solve_ms_mean else "",
+        )
+        for name, result in evaluation.policies.items()
+    ]
+    return Table(
+        "Bill and energy per week by policy",
+        columns,
+        rows,
+        note="Per week, with 95 % intervals in small print. The bill counts bought less sold energy; energy left in or "
+        "missing from the battery at the end of the week is valued at the week's mean buy price. Intervals are over "
+        "weeks and allow for their small number: each end is the farther one of Student's t and of Hall's.",
+    )
+
+
+def _parameters(evaluation: Evaluation) -> Table:
+    thetas = {name: theta for name, theta in evaluation.thetas.items() if name != PERFECT}
+    rows = [
+        (
+            Cell(parameter.description or parameter.name, code=parameter.name),
+            *(f"{theta[parameter.name]:.4f}" for theta in thetas.values()),
+            parameter.unit,
+        )
+        for parameter in home_battery().theta
+    ]
+    columns = (Column("theta"), *(Column(LABELS[name], number=True) for name in thetas), Column("unit"))
+    return Table("Parameters of the MPCs", columns, rows)
