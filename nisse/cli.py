@@ -42,7 +42,7 @@ COMMANDS: dict[str, Command] = {
     "theta": Command("runtime.commands.theta", "pack and install new parameters for a bundle that runs"),
     "hil": Command("hil.commands.hil", "run the daemon against a simulated plant over real links", "hil"),
     "run": Command("runtime.commands.run", "run the controller daemon"),
-    "init": Command("runtime.commands.init", "write a commented site file, by a few questions"),
+    "init": Command("nisse.init", "write commented house and site files, by a few questions", "build"),
     "check": Command("nisse.check", "validate a house file or a site file"),
     "doctor": Command("runtime.commands.doctor", "look at the machine: broker, ports, clock, disk, processor, bundle"),
     "status": Command("runtime.commands.status", "what the daemon does and why, live"),

@@ -47,9 +47,14 @@ class HouseSection(Section):
     @field_validator("timezone")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in available_timezones():
-            raise ValueError(f"unknown time zone {name!r}{did_you_mean(name, _near(name))}")
-        return name
+        return known_timezone(name)
+
+
+def known_timezone(name: str) -> str:
+    """The name itself. Raises ValueError with a remedy."""
+    if name not in available_timezones():
+        raise ValueError(f"unknown time zone {name!r}{did_you_mean(name, _near(name))}")
+    return name
 
 
 def _near(zone: str) -> list[str]:

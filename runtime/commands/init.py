@@ -1,18 +1,22 @@
-"""`nisse init`: a commented site file, by a few questions or from options alone."""
+"""The site file of `nisse init`: commented, by a few questions or from options alone."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import re
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from runtime.bundle import Bundle, open_bundle
 from runtime.config import load_site
-from runtime.config_signals import zone
-from runtime.errors import ConfigError, NisseError
+from runtime.config_signals import known_zone, zone
+from runtime.errors import ConfigError
+from runtime.manifest import Manifest
+from runtime.questions import InitError, Questions, one_of
 from runtime.site_check import check_against
 from runtime.site_template import (
     LINKS,
@@ -27,16 +31,9 @@ from runtime.site_template import (
     wants_meter,
 )
 
-EXIT_USAGE = 2
 SERIAL_BY_ID = Path("/dev/serial/by-id")
 LOCALTIME = Path("/etc/localtime")
 ETC, STATE_DIRECTORY = Path("/etc"), Path("/var/lib/nisse")
-
-
-class InitError(NisseError):
-    """The questions cannot be asked, or the answers do not fit."""
-
-    exit_code = EXIT_USAGE
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,128 +67,125 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if not args.yes and not sys.stdin.isatty():
-        raise InitError("no terminal to ask at; say what you know and add --yes")
-    if args.path.exists() and not args.force:
-        raise InitError(f"{args.path}: exists and is not replaced; name another file, or add --force")
+    """The site file of a bundle, or of one of the systems that are known without one."""
+    ask = questions(args, [args.path])
     bundle = None if args.bundle is None else _open(args.bundle, args.path, given=True)
     known = "" if bundle is None else bundle.manifest.system
-    system = args.system or known or _ask(args, "What is controlled (battery or house)?", "battery")
+    system = args.system or known
     if bundle is None and system not in USUAL:
         raise InitError(
             f"without its bundle the signals of {system!r} are not known; build it first and add --bundle "
             f"{system}.nisse (known without one: {', '.join(sorted(USUAL))})"
         )
     bundle_path = args.bundle or Path(
-        _ask(args, "Which controller (the .nisse file that nisse build has written, or will)?", f"{system}.nisse")
+        ask("Which controller (the .nisse file that nisse build has written, or will)?", f"{system}.nisse", str)
     )
     if bundle is None:
         bundle = _open(bundle_path, args.path, given=False)
     signals = USUAL[system] if bundle is None else signals_of(bundle.manifest)
     if signals.system != system:
         raise InitError(f"{bundle_path}: is a controller for {signals.system}, not for {system}; name another one")
-    answers = _answers(args, system, bundle_path, bundle, signals)
-    _write(args.path, answers, signals, bundle)
+    answers = ask_site(args, ask, str(bundle_path), signals, None if bundle is None else bundle.signer)
+    partial = site_beside(args.path, answers, signals, None if bundle is None else bundle.manifest)
+    partial.replace(args.path)
     _tell(args, answers, bundle)
     return 0
 
 
-def _answers(
-    args: argparse.Namespace, system: str, bundle_path: Path, bundle: Bundle | None, signals: Signals
-) -> Answers:
-    link = args.link or _ask(
-        args, "How does nisse reach the device: serial (Modbus on RS-485) or mqtt?", _usual_link(system)
+def questions(args: argparse.Namespace, written: list[Path]) -> Questions:
+    """How to ask. Raises InitError where nobody can be asked, or a file is there that would be written."""
+    if not args.yes and not sys.stdin.isatty():
+        raise InitError("no terminal to ask at; say what you know and add --yes")
+    there = next((path for path in written if path.exists()), None)
+    if there is not None and not args.force:
+        raise InitError(f"{there}: exists and is not replaced; name another file, or add --force")
+    return Questions(silent=args.yes)
+
+
+def ask_site(args: argparse.Namespace, ask: Questions, bundle: str, signals: Signals, key: str | None) -> Answers:
+    """What only the owner knows of devices and broker. bundle: its path, as in the file; key: who signs it."""
+    system = signals.system
+    link = ask(
+        "How does nisse reach the device: serial (Modbus on RS-485) or mqtt?",
+        _usual_link(system),
+        one_of(LINKS, "link"),
+        args.link,
     )
-    if link not in LINKS:
-        raise InitError(f"no link is called {link!r}; known here: {', '.join(LINKS)}")
     port = ""
     if link == "serial":
-        port = args.serial_port or _ask(
-            args, "Which serial port (the names under /dev/serial/by-id stay the same)?", _first_port()
-        )
-    meter_at = args.meter_at or (_asked_meter(args) if wants_meter(signals) else "none")
-    if meter_at not in METERS:
-        raise InitError(f"no meter stands at {meter_at!r}; known here: {', '.join(METERS)}")
-    heat_safe = args.heat_safe or (_asked_heat(args, heats(signals)) if heats(signals) > 0.0 else "")
-    timeout = args.device_timeout or _asked_timeout(args)
-    key = args.trusted_key or (None if bundle is None else bundle.signer)
+        question = "Which serial port (the names under /dev/serial/by-id stay the same)?"
+        port = ask(question, _first_port(), str, args.serial_port)
+    meter_at = "none"
+    if wants_meter(signals) or args.meter_at is not None:
+        meter_at = ask(METER_QUESTION, "house", one_of(METERS, "meter"), args.meter_at)
+    most_kw = heats(signals)
+    heat_safe = ""
+    if most_kw > 0.0 or args.heat_safe is not None:
+        heat_safe = ask(HEAT_QUESTION, f"{most_kw / 3:.1f}", _power(most_kw), args.heat_safe)
+    timeout_s = ask(TIMEOUT_QUESTION, "", _seconds, args.device_timeout)
+    key = args.trusted_key or key
     return Answers(
-        name=args.name or _ask(args, "Name of the site (lower case, part of every topic)?", system),
-        timezone=args.timezone or _ask(args, "Time zone of the house?", machine_zone(LOCALTIME)),
-        bundle=str(bundle_path),
+        name=ask("Name of the site (lower case, part of every topic)?", system, _site_name, args.name),
+        timezone=ask("Time zone of the house?", machine_zone(LOCALTIME), known_zone, args.timezone),
+        bundle=bundle,
         trusted_keys=() if key is None else (key,),
         link=link,
         serial_port=port,
-        mqtt_host=args.mqtt_host
-        or _ask(args, "Address of the MQTT broker, from which the forecasts come?", "127.0.0.1"),
+        mqtt_host=ask("Address of the MQTT broker, from which the forecasts come?", "127.0.0.1", str, args.mqtt_host),
         mqtt_port=args.mqtt_port or (8883 if args.mqtt_tls else 1883),
-        mqtt_username=args.mqtt_username or _ask(args, "User name there (empty for none)?", "") or None,
+        mqtt_username=ask("User name there (empty for none)?", "", str, args.mqtt_username) or None,
         mqtt_tls=args.mqtt_tls,
         meter_at=meter_at,
-        heat_safe=_power(heat_safe, heats(signals)),
-        device_timeout_s=_seconds(timeout),
+        heat_safe=heat_safe,
+        device_timeout_s=timeout_s,
         # The service may write nothing in /etc.
         store=str(STATE_DIRECTORY / "nisse.db") if args.path.absolute().is_relative_to(ETC) else None,
     )
 
 
-def _asked_meter(args: argparse.Namespace) -> str:
-    return _ask(
-        args,
-        "Where is the power of your house measured: house (consumption less sun, without the battery), grid (the meter "
-        "at the connection), or none?",
-        "house",
-    )
+METER_QUESTION = (
+    "Where is the power of your house measured: house (consumption less sun, without the battery), grid (the meter "
+    "at the connection), or none?"
+)
+HEAT_QUESTION = (
+    "What shall a heat pump do while no thermometer can be read: a power in kW that keeps the house from getting "
+    f"cold, or {OWN_CONTROL} where it has a thermostat of its own?"
+)
+TIMEOUT_QUESTION = (
+    "After how many seconds without a word from nisse does the device go back to its own control (empty: it does "
+    "not, or you do not know)?"
+)
 
 
-def _asked_heat(args: argparse.Namespace, most_kw: float) -> str:
-    return _ask(
-        args,
-        "What shall a heat pump do while no thermometer can be read: a power in kW that keeps the house from getting "
-        f"cold, or {OWN_CONTROL} where it has a thermostat of its own?",
-        f"{most_kw / 3:.1f}",
-    )
+def _site_name(name: str) -> str:
+    if re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", name) is None:
+        raise ValueError(f"{name!r} cannot be part of a topic: write lower-case letters a-z, digits, - and _")
+    return name
 
 
-def _asked_timeout(args: argparse.Namespace) -> str:
-    return _ask(
-        args,
-        "After how many seconds without a word from nisse does the device go back to its own control (empty: it does "
-        "not, or you do not know)?",
-        "",
-    )
-
-
-def _power(answer: str, most_kw: float) -> str:
-    """The answer, if it is one. Raises InitError."""
-    if answer in {"", OWN_CONTROL}:
+def _power(most_kw: float) -> Callable[[str], str]:
+    def meant(answer: str) -> str:
+        if answer in {"", OWN_CONTROL}:
+            return answer
+        try:
+            known = 0.0 <= float(answer) <= most_kw
+        except ValueError:
+            known = False
+        if not known:
+            raise ValueError(f"{answer!r} is no power between 0 and {most_kw:g} kW, nor {OWN_CONTROL}")
         return answer
-    try:
-        known = 0.0 <= float(answer) <= most_kw
-    except ValueError:
-        known = False
-    if not known:
-        raise InitError(f"{answer!r} is no power between 0 and {most_kw:g} kW, nor {OWN_CONTROL}")
-    return answer
+
+    return meant
 
 
 def _seconds(answer: str) -> float | None:
-    """Raises InitError."""
     try:
         seconds = float(answer) if answer else None
     except ValueError:
-        raise InitError(f"{answer!r} is no number of seconds") from None
+        raise ValueError(f"{answer!r} is no number of seconds") from None
+    if seconds is not None and not 0.0 < seconds < 1e7:
+        raise ValueError(f"{answer!r} is no number of seconds above 0")
     return seconds
-
-
-def _ask(args: argparse.Namespace, question: str, default: str) -> str:
-    if args.yes:
-        return default
-    shown = f" [{default}]" if default else ""
-    try:
-        return input(f"{question}{shown} ").strip() or default
-    except EOFError:
-        raise InitError("the questions were not answered; nothing is written") from None
 
 
 def _open(path: Path, site: Path, *, given: bool) -> Bundle | None:
@@ -205,20 +199,27 @@ def _open(path: Path, site: Path, *, given: bool) -> Bundle | None:
         return open_bundle(found, None, arch="any", unpack_dir=Path(folder))
 
 
-def _write(path: Path, answers: Answers, signals: Signals, bundle: Bundle | None) -> None:
-    """The file appears only if it is in order."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def site_beside(path: Path, answers: Answers, signals: Signals, manifest: Manifest | None) -> Path:
+    """The file under another name beside `path`, to be renamed: it is in order. Raises InitError, and leaves nothing.
+
+    manifest: of its bundle, where that is known.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(site_text(answers, signals), encoding="utf-8")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(site_text(answers, signals), encoding="utf-8")
         site = load_site(partial)
-        if bundle is not None:
-            check_against(site, bundle.manifest)
-    except ConfigError as error:
-        partial.unlink()
-        message = str(error).replace(str(partial), "the answers")
-        raise InitError(f"{message}; nothing is written") from error
-    partial.replace(path)
+        if manifest is not None:
+            check_against(site, manifest)
+    except BaseException as error:
+        partial.unlink(missing_ok=True)
+        if isinstance(error, ConfigError):
+            message = str(error).replace(str(partial), "the answers")
+            raise InitError(f"{message}; nothing is written") from error
+        if isinstance(error, OSError):
+            raise InitError(f"{path}: {error.strerror}; name a file that you may write") from error
+        raise
+    return partial
 
 
 def _tell(args: argparse.Namespace, answers: Answers, bundle: Bundle | None) -> None:

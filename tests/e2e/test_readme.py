@@ -30,8 +30,8 @@ from runtime.version import VERSION
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CLONE_LEAVES_OUT = shutil.ignore_patterns(".*", "out", "dist", "build", "__pycache__", "results")
-ANSWERS = ("battery", "battery.nisse", "mqtt", *[""] * 10)
-"""To the questions of `nisse init`: how the device is reached comes third, and the rest is as it offers."""
+ANSWERS = ("mqtt", *[""] * 10)
+"""To the questions of `nisse init`: how the device is reached comes first, and the rest is as it offers."""
 MEASURED = {"soc": "0.5", "net_load_meter": "1.0"}
 
 

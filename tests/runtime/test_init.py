@@ -99,11 +99,11 @@ def test_the_questions_are_few_and_their_answers_are_obeyed(tmp_path: Path, libr
     bundle("battery", tmp_path, library, key)
     screen, terminal = pty.openpty()
     process = subprocess.Popen(
-        command("init"), stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        command("init", "--system", "battery"), stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )  # fmt: skip
     os.close(terminal)
-    answers = ["battery", "", "mqtt", "grid", "120", "cellar", "Europe/Oslo", "192.0.2.1", 'no"body\\']
+    answers = ["", "mqtt", "grid", "120", "cellar", "Europe/Oslo", "192.0.2.1", 'no"body\\']
     os.write(screen, "".join(f"{answer}\n" for answer in answers).encode())
     said, _ = process.communicate(timeout=120)
     os.close(screen)
