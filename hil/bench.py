@@ -30,7 +30,7 @@ from hil.lockstep import LockstepDaemon
 from hil.loop import Elapsed, Loop
 from hil.modbus_plant import ModbusDevice
 from hil.mqtt_side import MqttSide
-from hil.plants import Plant, make_plant
+from hil.plant import Plant, make_plant
 from hil.predicates import Predicate
 from hil.record import (
     FORMAT_VERSION,
@@ -44,6 +44,7 @@ from hil.record import (
 from hil.scenario import Expect, Scenario
 from hil.schedule import with_random_faults
 from hil.serial_line import SerialLine
+from hil.site import check_bundle, published_as, site_template
 from hil.verdict import Verdict, judge, parse_expectations
 from runtime.bundle import Bundle, open_bundle
 
@@ -96,6 +97,9 @@ def run_scenario(
     path = bundle_of(scenario, bundle_path)
     bundle = open_bundle(path, None if trusted_key is None else [trusted_key])
     plant = make_plant(scenario)
+    check_bundle(plant.house, bundle.manifest)
+    sums = published_as(plant, bundle.manifest)
+    plant.publish_also({name: terms for name, terms in sums.items() if len(terms) > 1})
     scenario = with_random_faults(scenario, plant)
     expectations = parse_expectations(scenario, plant)
     _check_signals(scenario, plant)
@@ -194,14 +198,14 @@ def _run(
             "trusted_key": bundle.signer,
             "store": str((output_dir / "nisse.db").absolute()),
         }
-        site_file, site_name = _write_site(scenario, output_dir / "site.toml", here)
+        site_file, site_name = _write_site(scenario, plant, bundle, output_dir / "site.toml", here)
         mqtt = MqttSide(broker.port, site_name)
         stack.callback(mqtt.close)
         daemon = LockstepDaemon(site_file, output_dir / "daemon.log")
         stack.callback(daemon.close)
         links = Links(line, server, broker, mqtt, daemon)
         links.start_daemon()
-        loop = Loop(scenario, plant, device, links, bundle.manifest.horizon, elapsed, here)
+        loop = Loop(scenario, plant, device, links, elapsed, here)
         count = max(1, round(head.duration / plant.step_s))
         for number in range(count):
             loop.step()
@@ -218,13 +222,14 @@ def bundle_of(scenario: Scenario, given: Path | None) -> Path:
     if scenario.head.bundle is not None:
         return scenario.path(scenario.head.bundle)
     raise BenchUsageError(
-        f"{scenario.head.name} names no bundle: build one with `nisse key new signing.pem` and `nisse build --system "
-        f"{scenario.head.system} --key signing.pem --output {scenario.head.system}.nisse`, and pass it with --bundle"
+        f"{scenario.head.name} names no bundle: build one with `nisse key new signing.pem` and `nisse build "
+        f"{scenario.head.house} --key signing.pem --output {Path(scenario.head.house).stem}.nisse`, and pass it with "
+        "--bundle"
     )
 
 
 def _check_signals(scenario: Scenario, plant: Plant) -> None:
-    known = {*plant.measured(), *plant.forecasts(1)}
+    known = {*plant.measured(), *plant.forecasts()}
     for fault in scenario.faults:
         if fault.signal is not None and fault.signal not in known:
             raise ScenarioError(
@@ -232,13 +237,17 @@ def _check_signals(scenario: Scenario, plant: Plant) -> None:
             )
 
 
-def _write_site(scenario: Scenario, target: Path, values: Mapping[str, str]) -> tuple[Path, str]:
-    """Fill in the site template; returns the file and the site's name."""
-    template = scenario.path(scenario.head.site)
+def _write_site(
+    scenario: Scenario, plant: Plant, bundle: Bundle, target: Path, values: Mapping[str, str]
+) -> tuple[Path, str]:
+    """Fill in the scenario's site template, or the bench's own; returns the file and the site's name."""
+    own = scenario.head.site
+    template = target if own is None else scenario.path(own)
     try:
         # Between the quotes of a TOML text, whose escapes are those of JSON: a folder's name may hold a quote itself.
         quoted = {name: json.dumps(value, ensure_ascii=False)[1:-1] for name, value in values.items()}
-        text = string.Template(template.read_text(encoding="utf-8")).substitute(quoted)
+        source = site_template(plant, bundle.manifest) if own is None else template.read_text(encoding="utf-8")
+        text = string.Template(source).substitute(quoted)
         name = str(tomllib.loads(text)["site"]["name"])
     except OSError as error:
         raise ScenarioError(f"{template}: {error.strerror}: name the site template in [scenario] site") from error
@@ -257,9 +266,10 @@ def _header(scenario: Scenario, plant: Plant, bundle: Bundle) -> dict[str, Any]:
         "format_version": FORMAT_VERSION,
         "scenario": head.name,
         "scenario_sha256": hashlib.sha256(scenario.source.encode()).hexdigest(),
-        "system": head.system,
+        "house": plant.house.name,
         "seed": head.seed,
         "step_s": plant.step_s,
+        "plan_step_s": bundle.manifest.dt_s,
         "bundle": bundle.manifest.name,
         "bundle_sha256": bundle.digest,
         "faults": [{"label": f.label, "at_s": f.at, "end_s": f.end} for f in scenario.faults],

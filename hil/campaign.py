@@ -17,7 +17,7 @@ import numpy as np
 
 from hil.bench import exit_on_sigterm, run_scenario
 from hil.errors import BenchError
-from hil.plants import make_plant
+from hil.plant import make_plant
 from hil.scenario import Fault, Scenario
 from hil.schedule import draw, signals_of
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from hil.campaign import Trial
 from hil.errors import BenchError
 from hil.scenario import Fault, Scenario
+from systems.house_file import read_house
 
 LOG_FILE = "trials.jsonl"
 
@@ -20,9 +21,11 @@ class CampaignLogError(BenchError):
 
 
 def identity(scenario: Scenario, bundle_digest: str) -> str:
-    """What makes two campaigns the same one: the texts of scenario and site, the seed and the bundle."""
-    site = scenario.path(scenario.head.site)
-    text = f"{scenario.source}\0{site.read_text() if site.is_file() else ''}\0{scenario.head.seed}\0{bundle_digest}"
+    """What makes two campaigns the same one: the texts of scenario, house and site, the seed and the bundle."""
+    house, _ = read_house(scenario.house_path)
+    site = None if scenario.head.site is None else scenario.path(scenario.head.site)
+    own_site = site.read_text(encoding="utf-8") if site is not None and site.is_file() else ""
+    text = "\0".join((scenario.source, house, own_site, str(scenario.head.seed), bundle_digest))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from hil.faults import Display, Garbage, Shown
 from hil.modbus_plant import Registers
-from hil.plants import Register
+from hil.registers import Register
 
 
 class Device:

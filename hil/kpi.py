@@ -52,7 +52,7 @@ def indicators(
     spent = [t.cycle_s for t in timing if t.cycle_s is not None]
     return {
         "ener_tot": float(drawn.sum()) * step_h / area,
-        "cost_tot": float(of["cost_eur"].sum()) / area if "cost_eur" in of else math.nan,
+        "cost_tot": _cost(of) / area,
         "pele_tot": float(drawn.max()) / area,
         "tdis_tot": discomfort(of, step_h),
         "time_rat": float(np.mean(spent)) / record.step_s if spent else math.nan,
@@ -70,6 +70,12 @@ def indicators(
         "cycles": float(len(levels)),
         "cycle": record.step_s,
     }
+
+
+def _cost(of: Mapping[str, NDArray[np.float64]]) -> float:
+    """Of energy and of what a capacity charge has risen by."""
+    parts = [of[name] for name in ("energy_cost", "capacity_cost") if name in of]
+    return float(sum(part.sum() for part in parts)) if parts else math.nan
 
 
 def recoveries(record: Record) -> dict[str, float]:

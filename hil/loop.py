@@ -16,7 +16,7 @@ from hil.link_faults import LinkFaults, Links
 from hil.lockstep import DaemonShotError
 from hil.memory import resident_mb
 from hil.patience import HANG_S
-from hil.plants import Plant
+from hil.plant import Plant
 from hil.record import Cycle, Timing
 from hil.scenario import Scenario
 
@@ -43,12 +43,11 @@ class Loop:
         plant: Plant,
         device: Device,
         links: Links,
-        horizon: int,
         elapsed: Elapsed,
         here: Mapping[str, str],
     ) -> None:
         self._scenario, self._plant, self._device, self._links = scenario, plant, device, links
-        self._horizon, self._elapsed, self._here = horizon, elapsed, here
+        self._elapsed, self._here = elapsed, here
         self._signal_faults = SignalFaults(scenario.faults, scenario.head.seed)
         self._link_faults = LinkFaults(scenario.faults, links)
         self._last_order_s = 0.0
@@ -129,7 +128,7 @@ class Loop:
     def _show(self, now_s: float) -> dict[str, Any]:
         """Plant -> faults -> registers and messages."""
         values: dict[str, Any] = dict(self._plant.measured())
-        forecasts = self._plant.forecasts(self._horizon)
+        forecasts = self._plant.forecasts()
         values.update({name: forecast.values for name, forecast in forecasts.items()})
         displays = {name: self._signal_faults.show(name, value, now_s) for name, value in values.items()}
         self._device.show(displays)

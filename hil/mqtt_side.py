@@ -16,7 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from hil.errors import BenchError
 from hil.faults import Display, Garbage, Shown
 from hil.patience import HANG_S
-from hil.plants import Forecast
+from hil.plant import Forecast
 from runtime.links.mqtt import BARRIER_TOPIC
 
 

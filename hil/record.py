@@ -87,7 +87,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Record:
-    """A whole run. `header` has scenario, system, seed, start_s, step_s, bundle, format_version."""
+    """A whole run. `header` has scenario, house, seed, start_s, step_s, bundle, format_version."""
 
     header: Mapping[str, Any]
     cycles: tuple[Cycle, ...]

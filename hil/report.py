@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hil.kpi import LEVELS
-from hil.plants import Panel
+from hil.plant import Panel
 from hil.record import Record, Timing
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 WIDTH_IN = 9.6
 LEFT = 0.13
 """The same left edge in every plot, so that the days stand below one another."""
-LINES = ("#1f6f8b", "#d1495b", "#7a8b99", "#edae49")
+LINES = ("#1f6f8b", "#d1495b", "#7a8b99", "#edae49", "#4c956c", "#8e6c8a", "#343a40", "#b08968")
 PLAN_COLOUR = "#93a7b5"
 FAULT_COLOUR = "#d1495b"
 LEVEL_COLOURS = dict(zip(LEVELS, ("#4c956c", "#a3b18a", "#edae49", "#d1495b", "#343a40"), strict=True))
@@ -142,7 +142,8 @@ def _plans(axes: Axes, record: Record, state: str, zone: tzinfo | None) -> None:
     for cycle in record.cycles:
         values = cycle.plan.get(state)
         if values is not None:
-            times = [_time(cycle.time_s + k * record.step_s, zone) for k in range(len(values))]
+            step_s = float(record.header.get("plan_step_s", record.step_s))
+            times = [_time(cycle.time_s + k * step_s, zone) for k in range(len(values))]
             axes.plot(times, values, color=PLAN_COLOUR, linewidth=0.9, label=label)
             label = None
 

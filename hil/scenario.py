@@ -1,7 +1,7 @@
 """A scenario: one TOML file that says what is run, what is broken and when, and what must hold.
 
-    [scenario]   name, system, site, duration, start, seed, clock, broker, bundle
-    [plant]      the plant's own options: initial_soc, soc_resolution, ...
+    [scenario]   name, house, site, duration, start, seed, clock, broker, bundle
+    [plant]      where the house begins: home_soc, living_temperature, ...; forecast_error
     [tariff]     a price file or the built-in generator
     [[fault]]    signal or link, kind, at, for, and what the kind needs
     [random]     how many faults a day are drawn from the seed
@@ -48,9 +48,11 @@ class Head(Section):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     description: str = ""
-    system: str
-    site: str
-    """The site file's template, with $serial_port, $mqtt_port, $bundle, $trusted_key and $store to be filled in."""
+    house: str
+    """A house file, or the name of a shipped house."""
+    site: str | None = None
+    """A template of the site file, with $serial_port, $mqtt_port, $bundle, $trusted_key and $store to be filled in;
+    without one the bench writes the file for the house and the bundle."""
     duration: Duration
     start: datetime = datetime(2024, 1, 1, tzinfo=UTC)
     """With UTC offset; the plant's local clock."""
@@ -178,6 +180,12 @@ class Scenario(Section):
     def path(self, relative: str) -> Path:
         return (self.directory / relative).expanduser()
 
+    @property
+    def house_path(self) -> Path:
+        """The file, or a plain name where that is of a shipped house."""
+        own = self.path(self.head.house)
+        return own if own.suffix or own.exists() else Path(self.head.house)
+
 
 def shipped_scenario(name: str) -> Path:
     """The file of a scenario that comes with nisse, `battery-week` or `battery-week.toml`.
@@ -188,7 +196,7 @@ def shipped_scenario(name: str) -> Path:
     folder = next(folder for folder in SHIPPED if folder.is_dir())
     path = folder / f"{name.removesuffix('.toml')}.toml"
     if not path.is_file():
-        names = sorted(p.stem for p in folder.glob("*.toml") if not p.stem.endswith("-site"))
+        names = sorted(p.stem for p in folder.glob("*.toml"))
         raise ScenarioError(f"{name}: no such scenario{did_you_mean(name, names)}")
     return path
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from hil.plants import Plant
+from hil.plant import Plant
 from hil.scenario import LINK_KINDS, SIGNAL_KINDS, Fault, Scenario
 
 MAX_FAULTS = 4
@@ -20,7 +20,7 @@ LATE_S = 2.5
 
 def signals_of(plant: Plant) -> list[str]:
     """What can be broken by name: sensors and forecasts."""
-    return sorted({*plant.measured(), *plant.forecasts(1)})
+    return sorted({*plant.measured(), *plant.forecasts()})
 
 
 def draw(rng: np.random.Generator, signals: Sequence[str], duration_s: float) -> tuple[Fault, ...]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hil import kpi
 from hil.errors import ScenarioError
 from hil.explanation import under_fault, unexplained
-from hil.plants import Plant
+from hil.plant import Plant
 from hil.predicates import Outcome, Predicate, PredicateError, parse
 from hil.record import Record
 from hil.scenario import Expect, Scenario

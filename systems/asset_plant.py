@@ -61,6 +61,20 @@ class Around:
         return sum(flow.heat_kw.get(name, 0.0) for flow in self.flows.values())
 
 
+@dataclass(frozen=True)
+class SetPoint:
+    """What a device is told: one number for one action, or for two of opposite sign (charge and discharge)."""
+
+    signal: Signal
+    factors: Mapping[str, float]
+    """Action -> what it counts for in the number."""
+
+    def actions(self, value: float) -> dict[str, float]:
+        """The actions that a number asks for."""
+        shares = {name: value / factor for name, factor in self.factors.items()}
+        return shares if len(shares) == 1 else {name: max(share, 0.0) for name, share in shares.items()}
+
+
 class AssetPlant:
     """One asset, or a few that are one piece of physics (the zones of a building). Subclasses say what differs."""
 
@@ -88,8 +102,16 @@ class AssetPlant:
     def advance(self, now: Now, around: Around) -> None:
         """Move on by the step."""
 
+    def sensors(self) -> tuple[Signal, ...]:
+        """What can be measured of it: name, unit and the range of the instrument."""
+        return ()
+
+    def set_points(self) -> tuple[SetPoint, ...]:
+        """What its devices are told; each action by itself, unless the device combines some."""
+        return tuple(SetPoint(action, {action.name: 1.0}) for action in self.actions)
+
     def measured(self) -> Mapping[str, float]:
-        """What its sensors show now, by name of the signal."""
+        """What its sensors show now, by their names."""
         return {}
 
     def states(self) -> Mapping[str, float]:

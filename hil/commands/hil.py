@@ -19,6 +19,7 @@ from hil.campaign_report import as_json as campaign_json
 from hil.campaign_report import write_junit as write_campaign_junit
 from hil.campaign_report import write_page
 from hil.errors import BenchUsageError
+from hil.house_run import HouseRun, house_scenario, is_house
 from hil.kpi import LEVELS
 from hil.report import number, timing_rows, unit
 from hil.scenario import Scenario, load_scenario, shipped_scenario
@@ -29,7 +30,11 @@ SHOWN = ("cost_tot", "ener_tot", "pele_tot", "time_rat", "recovery_s", "level_ch
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("scenario", metavar="SCENARIO", help="scenario file (TOML), or the name of a shipped one")
+    parser.add_argument(
+        "scenario", metavar="SCENARIO|HOUSE", help="scenario file or house file (TOML), or the name of a shipped one"
+    )
+    parser.add_argument("--days", type=float, metavar="N", help="of a house: how many days nothing breaks (default: 7)")
+    parser.add_argument("--start", metavar="DATE", help="of a house: its first day (default: 2024-01-15)")
     parser.add_argument("--bundle", type=Path, metavar="PATH", help="controller bundle; overrides the scenario's own")
     parser.add_argument(
         "--trusted-key", metavar="KEY", help="public key that must have signed the bundle (default: its own signer)"
@@ -45,7 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="PATH", help="write verdict and indicators as JSON")
     parser.add_argument("--junit", type=Path, metavar="PATH", help="write the JUnit XML here as well")
     parser.epilog = (
-        "example:\n  nisse hil battery-week --bundle battery.nisse --output out/week\n"
+        "examples:\n  nisse hil villa --bundle villa.nisse --days 2 --start 2024-07-08\n"
+        "  nisse hil battery-week --bundle battery.nisse --output out/week\n"
         "  nisse hil battery-campaign --bundle battery.nisse --campaign 20 --output out/campaign\n\n"
         "exit codes: 0 all predicates hold, 1 one does not, 2 usage, 65 bad bundle or data, 78 bad scenario"
     )
@@ -53,9 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     exit_on_sigterm()
-    given = Path(args.scenario)
-    is_name = given.suffix == "" and not given.exists()
-    scenario = load_scenario(shipped_scenario(args.scenario) if is_name else given)
+    scenario = _scenario(args)
     output = args.output or Path("out") / "hil" / scenario.head.name
     if args.campaign is not None:
         return _campaign(scenario, args, output)
@@ -68,6 +72,17 @@ def run(args: argparse.Namespace) -> int:
         args.junit.write_bytes(result.junit_path.read_bytes())
     show(result, Console())
     return EXIT_OK if result.verdict.passed else EXIT_CHECK_FAILED
+
+
+def _scenario(args: argparse.Namespace) -> Scenario:
+    """Of a file or a shipped name: a scenario, or some days of a house."""
+    if is_house(args.scenario):
+        chosen = {name: getattr(args, name) for name in ("days", "start") if getattr(args, name) is not None}
+        return house_scenario(args.scenario, HouseRun(**chosen))
+    if args.days is not None or args.start is not None:
+        raise BenchUsageError(f"--days and --start are for a house: {args.scenario} says its own duration and start")
+    given = Path(args.scenario)
+    return load_scenario(shipped_scenario(args.scenario) if given.suffix == "" and not given.exists() else given)
 
 
 def _campaign(scenario: Scenario, args: argparse.Namespace, output: Path) -> int:

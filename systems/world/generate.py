@@ -15,6 +15,8 @@ from systems.clock import LocalClock, local_clock
 from systems.house.weather import ClimateSpec, Conditions, generate_conditions
 from systems.house_file import House
 from systems.money import UNITS_PER_EUR
+from systems.prices import PRICE
+from systems.series import TimeSeries, held_at
 from systems.weather import OUTDOOR_RANGE_C, SUN_RANGE_W_M2
 from systems.world import Array, Column, Exogenous
 from systems.world.foresight import Predicted, Published
@@ -57,12 +59,12 @@ def generated_world(
     prices: str = "nordic",
     tariff: Tariff | None = None,
     climate: ClimateSpec | None = None,
-    spot_eur_kwh: Array | None = None,
+    spot: TimeSeries | None = None,
 ) -> Exogenous:
     """`days` days from `start` (with UTC offset) on, at the model's step of the house.
 
-    prices: one of PRICE_SHAPES, unless `spot_eur_kwh` (n,) says them. Raises WorldError for a step that does not divide
-    an hour, or a kind of prices that there is not.
+    prices: one of PRICE_SHAPES, unless `spot` holds the column PRICE of `systems.prices`. Raises WorldError for a step
+    that does not divide an hour, a kind of prices that there is not, or prices that do not cover it.
     """
     dt_s, climate = house.grid.step_s, climate or ClimateSpec()
     if abs(HOUR_S / dt_s - round(HOUR_S / dt_s)) > 1e-9:
@@ -71,18 +73,32 @@ def generated_world(
         raise WorldError(f"no price generator {prices!r}: there are {', '.join(PRICE_SHAPES)}")
     conditions = generate_conditions(seed, start=start.astimezone(UTC), days=days, dt_s=dt_s, climate=climate)
     clock = local_clock(start, dt_s, len(conditions), house.timezone)
-    spot = spot_prices(prices, clock, seed) if spot_eur_kwh is None else spot_eur_kwh
+    eur = spot_prices(prices, clock, seed) if spot is None else _covering(spot, conditions)
     around = Surroundings(conditions, clock, climate, seed)
     columns: dict[str, Column] = {
         "outdoor": Column(
             np.clip(conditions.outdoor_c, *OUTDOOR_RANGE_C), Predicted(OUTDOOR_ERROR_K, 8.0, False, *OUTDOOR_RANGE_C)
         ),
         "sun": Column(conditions.irradiance_w_m2, Predicted(SUN_ERROR, 8.0, True, *SUN_RANGE_W_M2)),
-        **_money(house, spot, clock, tariff or Tariff()),
+        **_money(house, eur, clock, tariff or Tariff()),
     }
     for kind in asset_kinds():
         columns |= kind.world(house, around)
-    return Exogenous(start, dt_s, house.timezone, columns, f"generated, {prices}, seed {seed}")
+    source = f"generated, {prices}, seed {seed}" if spot is None else f"prices of {spot.source}, seed {seed}"
+    return Exogenous(start, dt_s, house.timezone, columns, source)
+
+
+def _covering(spot: TimeSeries, conditions: Conditions) -> Array:
+    """Prices at every step (n,). Raises WorldError."""
+    held = held_at(spot, PRICE, conditions.time_s)
+    if not np.isfinite(held).all():
+        first, last = (datetime.fromtimestamp(s, UTC) for s in conditions.time_s[[0, -1]])
+        raise WorldError(
+            f"the prices ({spot.source}, {spot.start:%Y-%m-%d} to {spot.end:%Y-%m-%d}) do not cover "
+            f"{first:%Y-%m-%d} to {last:%Y-%m-%d}, a day before and a few after what is run; change start, duration or "
+            "prices"
+        )
+    return held
 
 
 def _money(house: House, spot: Array, clock: LocalClock, tariff: Tariff) -> Mapping[str, Column]:

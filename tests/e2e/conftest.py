@@ -9,9 +9,8 @@ from codegen.build import BuildRequest, build_bundle
 from codegen.targets import host_arch
 from runtime.keys import new_key
 from systems.assets.zone.arx_fit import fit_arx
-from systems.battery.problem import home_battery
-from systems.catalogue import Shape
-from systems.house.theta import house_theta, theta_values
+from systems.design import HouseDesign
+from systems.house_file import read_house
 from tuner.commands.identify_house import simulated_log
 
 
@@ -19,10 +18,11 @@ from tuner.commands.identify_house import simulated_log
 def battery_bundle(tmp_path_factory: pytest.TempPathFactory) -> BuiltBundle:
     directory = tmp_path_factory.mktemp("bundle")
     key = new_key(directory / "key.pem")
+    design = HouseDesign(*read_house("battery")[:1])
     request = BuildRequest(
-        shape=Shape("battery", {}),
+        shape=design,
         targets=(host_arch(),),
-        theta={p.name: p.default for p in home_battery().theta},
+        theta={p.name: p.default for p in design.problem.theta},
         created="2024-01-01T00:00:00+00:00",
         provenance={"theta": {"from": "defaults"}},
         problems=10,
@@ -36,12 +36,15 @@ def house_bundle(tmp_path_factory: pytest.TempPathFactory) -> BuiltBundle:
     directory = tmp_path_factory.mktemp("house")
     log = simulated_log(seed=0, days=21.0)
     model = fit_arx(log.outputs, log.inputs).model
-    theta = theta_values(model, bias=model.innovation_mean, power_curvature=0.03)
+    design = HouseDesign(read_house("four-heat-pumps")[0], {"zone": model.to_json()})
+    theta = {p.name: 0.03 if p.name.endswith("power_curvature") else p.default for p in design.problem.theta}
+    zones = [zone.name for zone in design.house.of("zone")]
+    theta |= {f"{zone}_bias": float(mean) for zone, mean in zip(zones, model.innovation_mean, strict=True)}
     key = new_key(directory / "key.pem")
     request = BuildRequest(
-        shape=Shape("house", {}, model=model.to_json()),
+        shape=design,
         targets=(host_arch(),),
-        theta=dict(zip((p.name for p in house_theta(model)), theta.tolist(), strict=True)),
+        theta=theta,
         created="2024-01-01T00:00:00+00:00",
         provenance={"theta": {"from": "the fit"}},
         problems=8,

@@ -19,8 +19,11 @@ from hil.bench import replay_scenario, run_scenario
 from hil.broker import find_mosquitto
 from hil.errors import BenchUsageError
 from hil.lockstep import DaemonError
+from hil.plant import make_plant
 from hil.record import RecordError, read_record
 from hil.scenario import Scenario, load_scenario, parse_scenario
+from hil.site import site_template
+from runtime.bundle import open_bundle
 from runtime.errors import BundleUntrustedError
 from runtime.keys import new_key
 
@@ -45,7 +48,6 @@ def test_a_day_passes_with_all_its_results(battery_bundle: BuiltBundle, tmp_path
     scenario = tmp_path / "day.toml"
     out = tmp_path / 'Zoë\'s "own" $(id); {a} [b],c'
     scenario.write_text((SCENARIOS / "battery-week.toml").read_text().replace('"7 d"', '"1 d"'))
-    (tmp_path / "battery-site.toml").write_text((SCENARIOS / "battery-site.toml").read_text())
     key = battery_bundle.trusted_key
     done = nisse(
         "hil", scenario, "--bundle", battery_bundle.path, "--trusted-key", key, "--output", out,
@@ -56,11 +58,13 @@ def test_a_day_passes_with_all_its_results(battery_bundle: BuiltBundle, tmp_path
     assert result["passed"] and result["kpis"]["level_seconds.mpc"] == 86400.0
     record = read_record(out / "record.jsonl")
     assert record.sha256() == result["record_sha256"] and len(record.cycles) == 96
-    assert any(cycle.set_point["power"] > 1.0 for cycle in record.cycles), "a controller that never charges is no proof"
+    assert any(cycle.set_point["home_power"] > 1.0 for cycle in record.cycles), (
+        "a controller that never charges is no proof"
+    )
     for cycle in record.cycles:  # what the device holds is what the daemon decided, to the register's resolution
-        wanted = cycle.action["charge"] - cycle.action["discharge"]
-        assert cycle.set_point["power"] == pytest.approx(wanted, abs=0.00051)
-    assert record.cycles[0].plan["soc"][0] == pytest.approx(record.cycles[0].seen["soc"])
+        wanted = cycle.action["home_charge"] - cycle.action["home_discharge"]
+        assert cycle.set_point["home_power"] == pytest.approx(wanted, abs=0.00051)
+    assert record.cycles[0].plan["home_soc"][0] == pytest.approx(record.cycles[0].seen["home_soc"])
     assert ElementTree.parse(tmp_path / "junit.xml").getroot().get("failures") == "0"
     assert "<svg" in (out / "report.html").read_text()
 
@@ -69,7 +73,7 @@ def test_the_same_scenario_gives_the_same_bytes_even_with_faults(battery_bundle:
     faults = "\n".join(
         f'[[fault]]\n{what}\nat = "{at}"\nfor = "1 h"\n'
         for what, at in (
-            ('signal = "soc"\nkind = "intermittent"', "1 h"),
+            ('signal = "home_soc"\nkind = "intermittent"', "1 h"),
             ('link = "serial"\nkind = "garbage"', "3 h"),
             ('link = "mqtt"\nkind = "broker_kill"', "5 h"),
             ('link = "daemon"\nkind = "kill_9"', "7 h"),
@@ -89,16 +93,18 @@ def test_a_record_replays_and_a_changed_one_does_not(battery_bundle: BuiltBundle
     assert again.record_path.read_bytes() == run.record_path.read_bytes()
     assert again.kpis["cost_tot"] == run.kpis["cost_tot"]
     lines = run.record_path.read_text().splitlines(keepends=True)
-    lines[5] = lines[5].replace('"applied":{"power":', '"applied":{"power":1')
+    lines[5] = lines[5].replace('"applied":{"home_power":', '"applied":{"home_power":1')
     run.record_path.write_text("".join(lines))
     with pytest.raises(RecordError, match=r"record\.jsonl:6: the plant does not do this"):
         replay_scenario(scenario, run.record_path, tmp_path / "again")
 
 
 def test_a_daemon_that_does_not_start_is_told_with_its_own_words(battery_bundle: BuiltBundle, tmp_path: Path) -> None:
-    (tmp_path / "week.toml").write_text((SCENARIOS / "battery-week.toml").read_text())
-    site = (SCENARIOS / "battery-site.toml").read_text().replace("max_age_s", "max_aeg_s", 1)
-    (tmp_path / "battery-site.toml").write_text(site)
+    week = load_scenario(SCENARIOS / "battery-week.toml")
+    site = site_template(make_plant(week), open_bundle(battery_bundle.path, None, unpack_dir=tmp_path / "b").manifest)
+    (tmp_path / "own-site.toml").write_text(site.replace("max_age_s", "max_aeg_s", 1))
+    own = (SCENARIOS / "battery-week.toml").read_text().replace("[plant]", 'site = "own-site.toml"\n\n[plant]')
+    (tmp_path / "week.toml").write_text(own)
     with pytest.raises(DaemonError, match=r"exit code 78 at its start: .*did you mean 'max_age_s'"):
         run_scenario(load_scenario(tmp_path / "week.toml"), battery_bundle.path, None, tmp_path / "out")
 
@@ -116,15 +122,19 @@ def test_another_seed_is_another_week(battery_bundle: BuiltBundle, tmp_path: Pat
 def test_an_impossible_predicate_ends_in_exit_code_1_and_a_failure_in_the_xml(
     battery_bundle: BuiltBundle, tmp_path: Path
 ) -> None:
-    text = (SCENARIOS / "battery-week.toml").read_text().replace('"7 d"', '"2 h"').replace("soc >= 0.03", "soc >= 2")
+    text = (
+        (SCENARIOS / "battery-week.toml")
+        .read_text()
+        .replace('"7 d"', '"2 h"')
+        .replace("home_soc >= 0.03", "home_soc >= 2")
+    )
     (tmp_path / "impossible.toml").write_text(text)
-    (tmp_path / "battery-site.toml").write_text((SCENARIOS / "battery-site.toml").read_text())
     output = tmp_path / "out"
     done = nisse("hil", tmp_path / "impossible.toml", "--bundle", battery_bundle.path, "--output", output)
     assert done.returncode == 1, done.stdout + done.stderr
     suite = ElementTree.parse(output / "junit.xml").getroot()
     assert suite.get("failures") == "1"
-    assert suite.find("testcase[@name='soc >= 2']/failure") is not None
+    assert suite.find("testcase[@name='home_soc >= 2']/failure") is not None
 
 
 @pytest.mark.parametrize("broker", ["mosquitto", "amqtt"])
@@ -150,7 +160,6 @@ def test_a_campaign_reports_the_smallest_schedule_that_fails(battery_bundle: Bui
     text = (SCENARIOS / "battery-campaign.toml").read_text().replace('"1 d"', '"3 h"')
     only_without_kill = text.replace("level_seconds.mpc > 0", "missed_cycles == 0").replace("seed = 0", "seed = 56")
     (tmp_path / "hours.toml").write_text(only_without_kill)
-    (tmp_path / "battery-site.toml").write_text((SCENARIOS / "battery-site.toml").read_text())
     done = nisse(
         "hil", tmp_path / "hours.toml", "--bundle", battery_bundle.path, "--campaign", 2, "--output", tmp_path / "out",
         "--json", tmp_path / "campaign.json",
@@ -180,7 +189,7 @@ def test_a_cancelled_run_leaves_no_process_behind(battery_bundle: BuiltBundle, t
 
 
 def test_without_a_bundle_the_command_to_build_one_is_told(tmp_path: Path) -> None:
-    with pytest.raises(BenchUsageError, match="nisse build --system battery") as caught:
+    with pytest.raises(BenchUsageError, match="nisse build battery") as caught:
         run_scenario(short(), None, None, tmp_path)
     assert caught.value.exit_code == 2
 
@@ -193,10 +202,11 @@ def test_a_bundle_of_another_signer_is_refused(battery_bundle: BuiltBundle, tmp_
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('that = "soc >= 0.03"', 'that = "sok >= 0.03"', "did you mean 'soc'"),
-        ("initial_soc", "initial_sock", "did you mean 'initial_soc'"),
+        ('that = "home_soc >= 0.03"', 'that = "home_sok >= 0.03"', "did you mean 'home_soc'"),
+        ("home_soc = 0.5", "home_sock = 0.5", "did you mean 'home_soc'"),
         ('"nordic"', '"tropical"', "no price generator 'tropical'"),
-        ('system = "battery"', 'system = "reactor"', "no plant for the system 'reactor'"),
+        ('house = "battery"', 'house = "reactor"', "name a house file, or one of the shipped houses"),
+        ('house = "battery"', 'house = "flat"', "the bundle has the state 'home_soc', and the house 'flat' has none"),
     ],
 )
 def test_a_scenario_that_does_not_fit_is_one_line(

@@ -18,6 +18,8 @@ from runtime.bundle import open_bundle
 
 SCENARIO = Path(__file__).parents[2] / "scenarios" / "house-winter-week.toml"
 
+ZONES = ("living", "kitchen", "bedroom", "office")
+
 
 def half_a_day() -> Scenario:
     week = load_scenario(SCENARIO)
@@ -36,7 +38,7 @@ def test_half_a_day_in_the_daemon_passes_and_replays(house_bundle: BuiltBundle, 
     moved = [a.set_point != b.set_point for a, b in pairwise(cycles)]
     assert sum(moved) >= 12 and {k % 6 for k, has in enumerate(moved, 1) if has} == {0}
     assert {len(c.plan) > 0 for c in cycles[::24]} == {True}
-    powers = np.array([[c.applied[f"power_{i}"] for i in range(1, 5)] for c in cycles])
+    powers = np.array([[c.applied[f"hp_{zone}_power"] for zone in ZONES] for c in cycles])
     assert powers.min() >= 0.0 and powers.max() <= 1.5
     assert (powers.std(axis=0) > 0.05).all(), "every heat pump must follow its plan, not stand still"
     again = replay_scenario(scenario, result.record_path, tmp_path / "again")
@@ -54,5 +56,5 @@ def test_the_bundle_keeps_the_model_it_was_built_for_and_verifies_again(
     entries = json.loads(out.read_text())["arch"]
     assert all(entry["verified"] and entry["solved"] == 8 for entry in entries.values()) and entries
     theta = open_bundle(house_bundle.path, [house_bundle.trusted_key]).theta
-    assert theta["power_curvature"] == pytest.approx(0.03)
-    assert theta["bias_1"] != 0.0
+    assert theta["hp_living_power_curvature"] == pytest.approx(0.03)
+    assert theta["living_bias"] != 0.0

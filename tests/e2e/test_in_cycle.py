@@ -15,13 +15,12 @@ SCENARIOS = Path(__file__).parents[2] / "scenarios"
 HEAD = """\
 [scenario]
 name = "hours"
-system = "battery"
-site = "battery-site.toml"
+house = "battery"
 duration = "3 h"
 start = 2024-02-05T06:00:00+01:00
 between = "1 min"
 [[expect]]
-that = "soc >= 0.03"
+that = "home_soc >= 0.03"
 """
 
 
@@ -30,7 +29,7 @@ def hours(*faults: str) -> Scenario:
 
 
 def wanted(cycle: Cycle) -> float:
-    return cycle.action["charge"] - cycle.action["discharge"]
+    return cycle.action["home_charge"] - cycle.action["home_discharge"]
 
 
 def test_a_set_point_that_failed_is_written_before_the_next_cycle(battery_bundle: BuiltBundle, tmp_path: Path) -> None:
@@ -39,8 +38,8 @@ def test_a_set_point_that_failed_is_written_before_the_next_cycle(battery_bundle
     runs = [run_scenario(scenario, battery_bundle.path, None, tmp_path / str(n)) for n in range(2)]
     before, hit = runs[0].record.cycles[3:5]
     assert abs(wanted(hit) - wanted(before)) > 0.05, "a set-point that does not change proves nothing"
-    assert hit.level == "mpc" and hit.set_point["power"] == before.set_point["power"]
-    assert hit.applied["power"] == pytest.approx((5 * wanted(before) + 10 * wanted(hit)) / 15, abs=0.001)
+    assert hit.level == "mpc" and hit.set_point["home_power"] == before.set_point["home_power"]
+    assert hit.applied["home_power"] == pytest.approx((5 * wanted(before) + 10 * wanted(hit)) / 15, abs=0.001)
     assert runs[0].record_path.read_bytes() == runs[1].record_path.read_bytes()
 
 

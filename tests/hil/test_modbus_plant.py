@@ -16,7 +16,7 @@ from pymodbus.exceptions import ModbusException
 from hil.device import Device
 from hil.faults import MISSING, Garbage, Shown
 from hil.modbus_plant import ModbusDevice, Moment, Registers, Trap
-from hil.plants import Register
+from hil.registers import Register
 from hil.serial_line import SerialLine
 
 SOC = Register("soc", "1", 0, 0.001)

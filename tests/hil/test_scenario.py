@@ -14,14 +14,13 @@ from hil.scenario import load_scenario, parse_duration, parse_scenario, shipped_
 GOOD = """\
 [scenario]
 name = "short"
-system = "battery"
-site = "site.toml"
+house = "battery"
 duration = "2 d 6 h"
 start = 2024-01-01T00:00:00+01:00
 seed = 0
 
 [plant]
-initial_soc = 0.4
+home_soc = 0.4
 
 [[fault]]
 signal = "soc"
@@ -48,24 +47,24 @@ def test_a_good_file() -> None:
     assert [fault.label for fault in scenario.faults] == ["soc stuck", "serial cable_pull"]
     assert (scenario.faults[0].at, scenario.faults[0].end) == (21600, 25200)
     assert scenario.expectations[0].begin == 3600
-    assert scenario.path(scenario.head.site) == Path("there/site.toml")
+    assert scenario.house_path == Path("battery") and scenario.path("own.toml") == Path("there/own.toml")
 
 
 @pytest.mark.parametrize(
     ("old", "new", "line", "message"),
     [
-        ("duration =", "duratoin =", 5, "unknown key 'duratoin'; did you mean 'duration'?"),
-        ("for = 1800", "fro = 1800", 22, "unknown key 'fro'; did you mean 'for'?"),
-        ('"cable_pull"', '"cable_pul"', 18, "the link serial cannot fail as 'cable_pul'"),
-        ('"stuck"', '"sticky"', 12, "a signal cannot fail as 'sticky'"),
-        ('signal = "soc"\n', "", 12, "either a signal or a link"),
-        ('at = "6 h"', 'at = "6 x"', 15, "cannot read the duration '6 x'"),
-        ('at = "6 h"', 'at = "6 weeks"', 15, "soc stuck begins after the end"),
-        ("seed = 0", "seed = -1", 7, "greater than or equal to 0"),
+        ("duration =", "duratoin =", 4, "unknown key 'duratoin'; did you mean 'duration'?"),
+        ("for = 1800", "fro = 1800", 21, "unknown key 'fro'; did you mean 'for'?"),
+        ('"cable_pull"', '"cable_pul"', 17, "the link serial cannot fail as 'cable_pul'"),
+        ('"stuck"', '"sticky"', 11, "a signal cannot fail as 'sticky'"),
+        ('signal = "soc"\n', "", 11, "either a signal or a link"),
+        ('at = "6 h"', 'at = "6 x"', 14, "cannot read the duration '6 x'"),
+        ('at = "6 h"', 'at = "6 weeks"', 14, "soc stuck begins after the end"),
+        ("seed = 0", "seed = -1", 6, "greater than or equal to 0"),
         ("+01:00", "", 1, "start needs a UTC offset"),
-        ("[plant]", "[plant", 9, "not TOML"),
-        ('system = "battery"\n', "", 1, "scenario.system is missing"),
-        ('for = "1 h"', "", 12, "stuck needs 'for'"),
+        ("[plant]", "[plant", 8, "not TOML"),
+        ('house = "battery"\n', "", 1, "scenario.house is missing"),
+        ('for = "1 h"', "", 11, "stuck needs 'for'"),
         ('[[expect]]\nthat = "soc >= 0.03"\nfrom = "1 h"\n', "", 1, "nothing is expected"),
     ],
 )
@@ -89,8 +88,7 @@ def test_shipped_scenarios_are_found_by_name_and_all_valid() -> None:
     path = shipped_scenario("battery-week")
     assert load_scenario(path).head.name == "battery-week"
     for other in path.parent.glob("*.toml"):
-        if not other.stem.endswith("-site"):
-            assert load_scenario(other).head.name == other.stem
+        assert load_scenario(other).head.name == other.stem
     with pytest.raises(ScenarioError, match="did you mean 'battery-week'"):
         shipped_scenario("battery-weak")
 

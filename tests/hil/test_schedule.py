@@ -6,7 +6,7 @@ import pytest
 
 from hil.errors import ScenarioError
 from hil.kpi import memory_growth_mb
-from hil.plants import make_plant
+from hil.plant import make_plant
 from hil.record import Timing
 from hil.scenario import Scenario, parse_scenario, shipped_scenario
 from hil.schedule import with_random_faults

@@ -16,7 +16,7 @@ from hil import kpi
 from hil.bench import Result
 from hil.errors import ScenarioError
 from hil.junit import write_junit
-from hil.plants import make_plant
+from hil.plant import make_plant
 from hil.record import Cycle, Record, RecordError, Timing, canonical, read_record
 from hil.report import write_report
 from hil.scenario import Scenario, parse_scenario
@@ -25,8 +25,7 @@ from hil.verdict import judge, parse_expectations
 SCENARIO = """\
 [scenario]
 name = "hand-made"
-system = "battery"
-site = "site.toml"
+house = "battery"
 duration = "1 h"
 
 [[fault]]
@@ -36,10 +35,10 @@ at = "15 min"
 for = "20 min"
 
 [[expect]]
-that = "soc >= 0.25"
+that = "home_soc >= 0.25"
 
 [[expect]]
-that = "soc >= 0.25"
+that = "home_soc >= 0.25"
 until = "30 min"
 
 [[expect]]
@@ -66,14 +65,14 @@ def record() -> Record:
             level=level,
             reason="",
             plant={
-                "soc": soc, "power_kw": power, "net_load_kw": grid - power, "grid_kw": grid,
-                "buy_price": 0.2, "sell_price": 0.1, "cost_eur": cost,
+                "home_soc": soc, "home_kw": power, "load_kw": grid - power, "roof_kw": 0.0, "grid_kw": grid,
+                "buy": 0.2, "sell": 0.1, "energy_cost": cost - 0.01, "capacity_cost": 0.01,
             },
-            seen={"soc": soc},
-            set_point={"power": power},
-            applied={"power": power},
+            seen={"home_soc": soc},
+            set_point={"home_power": power},
+            applied={"home_power": power},
             action={},
-            plan={"soc": [soc, soc]} if k == 0 else {},
+            plan={"home_soc": [soc, soc]} if k == 0 else {},
             faults=(),
         )
         for k, (level, soc, grid, cost, power) in enumerate(rows)
@@ -142,8 +141,8 @@ def test_predicates_fail_where_they_should_and_the_junit_file_shows_it(tmp_path:
     write_junit(tmp_path / "junit.xml", "hand-made", verdict, 1.0)
     suite = ElementTree.parse(tmp_path / "junit.xml").getroot()
     assert (suite.get("tests"), suite.get("failures")) == ("3", "1")
-    failure = suite.find("testcase[@name='soc >= 0.25']/failure")
-    assert failure is not None and "soc = 0.2" in failure.get("message", "")
+    failure = suite.find("testcase[@name='home_soc >= 0.25']/failure")
+    assert failure is not None and "home_soc = 0.2" in failure.get("message", "")
 
 
 def test_a_predicate_about_nothing_the_plant_has_is_refused() -> None:

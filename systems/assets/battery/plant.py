@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from systems.asset_plant import Around, AssetPlant, Flow, Now
+from systems.asset_plant import Around, AssetPlant, Flow, Now, SetPoint
 from systems.battery.plant import PlantSpec, cell_power, limited_power, reported_soc
 from systems.battery.spec import BatterySpec
 from systems.block import Block
+from systems.problem import Signal
 from systems.world import Exogenous
 
 if TYPE_CHECKING:
@@ -49,6 +50,14 @@ class BatteryPlant(AssetPlant):
     def advance(self, now: Now, around: Around) -> None:
         stored = now.hours * cell_power(self.physics, self._power_kw) / self.physics.battery.capacity_kwh
         self._soc = min(1.0, max(0.0, self._soc + stored))
+
+    def sensors(self) -> tuple[Signal, ...]:
+        return (Signal(f"{self.asset}_soc", "1", 0.0, 1.0, "state of charge as it is displayed"),)
+
+    def set_points(self) -> tuple[SetPoint, ...]:
+        charge, discharge = self.actions
+        power = Signal(f"{self.asset}_power", "kW", -discharge.upper, charge.upper, "into the battery")
+        return (SetPoint(power, {charge.name: 1.0, discharge.name: -1.0}),)
 
     def measured(self) -> Mapping[str, float]:
         return {f"{self.asset}_soc": reported_soc(self.physics, self._soc)}

@@ -19,6 +19,7 @@ from systems.asset_plant import AssetPlant, Flow, Now
 from systems.block import Block
 from systems.grid import HOUR_S
 from systems.house.heat_pump import KELVIN, HeatPumpSpec
+from systems.problem import Signal
 from systems.world import Exogenous
 
 if TYPE_CHECKING:
@@ -187,6 +188,9 @@ class HeatPumpPlant(AssetPlant):
         values = (flow.electric_kw, heat, heat / flow.electric_kw if flow.electric_kw > 0.0 else 0.0)
         self._seen = dict(zip(self.flow_names(), values, strict=True))
         return flow
+
+    def sensors(self) -> tuple[Signal, ...]:
+        return (Signal(f"{self.asset}_meter", "kW", 0.0, 2 * self._pump.max_power_kw, "what it draws"),)
 
     def measured(self) -> Mapping[str, float]:
         return {f"{self.asset}_meter": self._seen[f"{self.asset}_kw"]}

@@ -10,10 +10,13 @@ import numpy as np
 from runtime.duration import parse_duration
 from systems.asset_plant import Around, AssetPlant, Now
 from systems.grid import HOUR_S
+from systems.problem import Signal
 from systems.world import Exogenous
 
 if TYPE_CHECKING:
     from systems.assets.meter import Capacity
+
+METER_RANGE_KW = 60.0
 
 
 class MeterPlant(AssetPlant):
@@ -67,6 +70,12 @@ class MeterPlant(AssetPlant):
         risen = mean_kw - self._peak_kw
         self._peak_kw = mean_kw
         return price_per_kw * risen
+
+    def sensors(self) -> tuple[Signal, ...]:
+        if not self._read:
+            return ()
+        peak = () if self._capacity is None else (Signal("month_peak", "kW", 0.0, METER_RANGE_KW),)
+        return (Signal("grid_power", "kW", -METER_RANGE_KW, METER_RANGE_KW, "positive is bought"), *peak)
 
     def measured(self) -> Mapping[str, float]:
         if not self._read:

@@ -13,6 +13,7 @@ import numpy as np
 
 from systems.asset_plant import Around, AssetPlant, Now
 from systems.assets.tank import KWH_PER_LITRE_K
+from systems.problem import Signal
 from systems.world import Array, Column, Exogenous
 from systems.world.foresight import Usual
 
@@ -33,6 +34,7 @@ HABITS = ((7.2, 0.8, 0.55), (20.5, 1.5, 0.45))
 """(hour, standard deviation in hours, share) of the showers."""
 AWAKE = (6.5, 23.0)
 SENSOR_STEP_K = 0.1
+THERMOMETER_RANGE_C = (-10.0, 120.0)
 
 
 class TankPlant(AssetPlant):
@@ -79,6 +81,9 @@ class TankPlant(AssetPlant):
         top -= loss * (top - self._tank.ambient_c) * hours / capacity
         bottom += (heat_kw - loss * (bottom - self._tank.ambient_c)) * hours / capacity
         self._layers_c = [top, bottom] if top >= bottom else [(top + bottom) / 2] * 2
+
+    def sensors(self) -> tuple[Signal, ...]:
+        return (Signal(f"{self.asset}_temperature", "degC", *THERMOMETER_RANGE_C),)
 
     def measured(self) -> Mapping[str, float]:
         return {f"{self.asset}_temperature": round(self.mean_c / SENSOR_STEP_K) * SENSOR_STEP_K}

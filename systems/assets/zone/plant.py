@@ -10,9 +10,11 @@ import numpy as np
 from systems.asset_plant import Around, AssetPlant, Now
 from systems.assets.heat_pump import heating_feeders
 from systems.assets.zone.model import check_fit
+from systems.assets.zone.observer import THERMOMETER_RANGE_C
 from systems.house.arx import ArxModel
 from systems.house.physical import PhysicalSpec, air_exchange_kw, discretise, solar_gain_kw
 from systems.house.weather import Conditions
+from systems.problem import Signal
 from systems.world import Array, Exogenous
 
 if TYPE_CHECKING:
@@ -83,6 +85,9 @@ class _Zones(AssetPlant):
 
     def temperatures(self) -> Mapping[str, float]:
         return dict(zip(self._names, self._true_c.tolist(), strict=True))
+
+    def sensors(self) -> tuple[Signal, ...]:
+        return tuple(Signal(f"{name}_temperature", "degC", *THERMOMETER_RANGE_C) for name in self._names)
 
     def measured(self) -> Mapping[str, float]:
         return {f"{name}_temperature": float(c) for name, c in zip(self._names, self._shown_c, strict=True)}

@@ -1,0 +1,201 @@
+"""The plant on the bench: any described house behind one gateway's registers, with its forecasts on MQTT."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+
+import numpy as np
+
+from hil.errors import ScenarioError
+from hil.registers import FIRST_SENSOR, FIRST_SET_POINT, register_map
+from hil.scenario import Scenario
+from runtime.toml_lines import did_you_mean
+from systems.asset_plant import SetPoint
+from systems.compose import house_blocks
+from systems.house_file import House, HouseFileError, load_house
+from systems.plant import HousePlant, PlantError
+from systems.prices import load_prices
+from systems.world.generate import WorldError, generated_world
+
+DAY_S, HOUR_S = 86_400.0, 3600.0
+LEAD_DAYS, AHEAD_DAYS = 1, 3
+"""Of the world before the start, for the yesterday that price forecasts fall back on, and beyond the end."""
+FORECAST_ERROR = "forecast_error"
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A forecast as it is published: values[k] holds from start_s + k * step_s (unix seconds)."""
+
+    topic: str
+    start_s: float
+    step_s: float
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One plot of the report: quantities of the record that share a unit."""
+
+    title: str
+    unit: str
+    quantities: tuple[str, ...]
+    stairs: bool = True
+    limits: tuple[float, ...] = ()
+    stacked: bool = False
+    """One above the other: parts of a sum."""
+
+
+class Plant:
+    """What stands behind the links. One instance is one run; `advance` moves it by `step_s`."""
+
+    def __init__(
+        self, plant: HousePlant, *, first: int, steps: int, seed: int, initial: Mapping[str, float], error: float
+    ) -> None:
+        """error: how wrong forecasts are, 0 perfect, 1 as they usually are. Raises PlantError."""
+        self.house, self._plant, self._error = plant.house, plant, error
+        self.step_s = plant.house.grid.step_s
+        self.set_point_signals: tuple[SetPoint, ...] = tuple(s for p in plant.plants for s in p.set_points())
+        self.sensors = register_map((s for p in plant.plants for s in p.sensors()), FIRST_SENSOR)
+        self.set_points = register_map((s.signal for s in self.set_point_signals), FIRST_SET_POINT)
+        self.published = _published(plant.house)
+        """Columns of the world that are forecast, by name."""
+        self._sums: Mapping[str, Mapping[str, float]] = {}
+        plant.reset(seed=seed, options={"first": first, "steps": steps, "initial": initial})
+
+    def publish_also(self, sums: Mapping[str, Mapping[str, float]]) -> None:
+        """Forecasts that are sums of columns: name -> column -> factor."""
+        self._sums = sums
+
+    @cached_property
+    def quantities(self) -> tuple[str, ...]:
+        """Names of what `advance` returns; predicates may use them."""
+        return tuple(dict.fromkeys([*self._plant.states(), *self._plant.flows(), *self.published]))
+
+    @property
+    def panels(self) -> tuple[Panel, ...]:
+        return panels(self.house)
+
+    @property
+    def plan_state(self) -> str | None:
+        """The quantity of which the report shows what the controller's plan expected."""
+        names = [f"{a.name}_soc" for a in self.house.of("battery")]
+        names += [f"{a.name}_temperature" for table in ("zone", "tank") for a in self.house.of(table)]
+        return next(iter(names), None)
+
+    def time_s(self) -> float:
+        """Unix time at which the coming step begins."""
+        return self._plant.time_s
+
+    def measured(self) -> Mapping[str, float]:
+        """What the sensors show now, by register name."""
+        return self._plant.measured()
+
+    def forecasts(self) -> Mapping[str, Forecast]:
+        """What is known of the future now, by column: the horizon and a decision, a day at least."""
+        grid = self.house.grid
+        count = math.ceil((max(grid.horizon_s, DAY_S) + grid.hold_s) / self.step_s)
+        rows = {name: self._plant.forecast(name, count, error=self._error) for name in self.published}
+        for name, terms in self._sums.items():
+            rows[name] = np.sum([factor * rows[column] for column, factor in terms.items()], axis=0)
+        return {
+            name: Forecast(f"forecast/{name}", self.time_s(), self.step_s, tuple(values.tolist()))
+            for name, values in rows.items()
+        }
+
+    def advance(self, set_points: Mapping[str, float]) -> Mapping[str, float]:
+        """Hold the set-points for one step; the true quantities: states at its begin, flows as means over it."""
+        asked = {
+            action: value
+            for point in self.set_point_signals
+            for action, value in point.actions(set_points[point.signal.name]).items()
+        }
+        before = self._plant.states()
+        *_, info = self._plant.step([asked[action.name] for action in self._plant.actions])
+        return {name: float(before.get(name, info[name])) for name in self.quantities}
+
+
+def _published(house: House) -> tuple[str, ...]:
+    """Forecasts of the house's problem that come from outside; set-points and bands are the house's own."""
+    every = [f for block in house_blocks(house) for f in block.forecasts if f.schedule is None]
+    return tuple(dict.fromkeys(forecast.name for forecast in every))
+
+
+def make_plant(scenario: Scenario) -> Plant:
+    """The plant of a scenario. Raises ScenarioError for a house, an option or prices that do not fit."""
+    head = scenario.head
+    options = dict(scenario.plant)
+    error = options.pop(FORECAST_ERROR, 1.0)
+    try:
+        house = load_house(scenario.house_path)
+        start_s, step_s = head.start.timestamp(), house.grid.step_s
+        if start_s % step_s:
+            raise ScenarioError(
+                f"{head.name}: start {head.start} is not on a step of {step_s / 60:g} minutes; move it there"
+            )
+        # Weather is generated by the hour.
+        begin = datetime.fromtimestamp(start_s // HOUR_S * HOUR_S - LEAD_DAYS * DAY_S, UTC)
+        days = head.duration / DAY_S + LEAD_DAYS + AHEAD_DAYS + 1
+        spot = None if scenario.tariff.prices is None else load_prices(scenario.path(scenario.tariff.prices))
+        world = generated_world(house, begin, days, seed=head.seed, prices=scenario.tariff.generator, spot=spot)
+        plant = HousePlant(house, world)
+        return Plant(
+            plant,
+            first=round((start_s - world.start.timestamp()) / step_s),
+            steps=math.ceil(head.duration / step_s),
+            seed=head.seed,
+            initial=options,
+            error=error,
+        )
+    except PlantError as problem:
+        unknown = next((name for name in options if name not in initial_names(plant)), None)
+        if unknown is None:
+            raise ScenarioError(f"{head.name}: {problem}") from problem
+        hint = did_you_mean(unknown, [*initial_names(plant), FORECAST_ERROR])
+        raise ScenarioError(f"{head.name}: [plant] has an unknown option {unknown!r}{hint}") from problem
+    except (WorldError, HouseFileError) as problem:
+        raise ScenarioError(f"{head.name}: {problem}") from problem
+
+
+def initial_names(plant: HousePlant) -> list[str]:
+    """States that a run may begin at."""
+    return [name for part in plant.plants for name in part.initial_names()]
+
+
+def panels(house: House) -> tuple[Panel, ...]:
+    """The plots of a house, of what it has."""
+
+    def named(table: str, suffix: str) -> tuple[str, ...]:
+        return tuple(f"{asset.name}_{suffix}" for asset in house.of(table))
+
+    zones, tanks, batteries = house.of("zone"), house.of("tank"), house.of("battery")
+    prices = ("buy", "sell") if house.only("meter") is not None else ("buy",)
+    power = [*named("battery", "kw"), *named("pv", "kw"), *(["load_kw"] if house.of("load") else []), "grid_kw"]
+    every = (
+        Panel("Prices", f"{house.currency}/kWh", prices),
+        Panel("Zones", "degC", named("zone", "temperature"), stairs=False, limits=_band(zones)),
+        Panel("Tanks", "degC", named("tank", "temperature"), stairs=False, limits=_band(tanks)),
+        Panel(
+            "State of charge",
+            "1",
+            named("battery", "soc"),
+            stairs=False,
+            limits=tuple(sorted({b.soc_min for b in batteries} | {b.soc_max for b in batteries})),
+        ),
+        Panel("Heat pumps, one above the other", "kW", named("heat_pump", "kw"), stacked=True),
+        Panel("Power", "kW", tuple(power)),
+        Panel("Outdoors", "degC", ("outdoor",) if "outdoor" in _published(house) else (), stairs=False),
+    )
+    return tuple(panel for panel in every if panel.quantities)
+
+
+def _band(assets: Sequence[object]) -> tuple[float, ...]:
+    """The outermost bounds."""
+    if not assets:
+        return ()
+    lowest, highest = min(a.lower.lowest for a in assets), max(a.upper.highest for a in assets)  # type: ignore[attr-defined]
+    return (lowest, highest)

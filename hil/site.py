@@ -1,0 +1,196 @@
+"""The site file of a run: which registers and topics of the bench the bundle's signals are, written for this bundle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from hil.errors import ScenarioError
+from hil.plant import Plant
+from hil.registers import Register
+from hil.roles import Roles
+from runtime.manifest import ForecastSpec, Manifest
+from systems.house_file import House
+
+LARGEST_AGE_S = 1800.0
+FORECAST_MAX_AGE_S = 43_200
+SOLVE_TIMEOUT_S = 120
+"""A slow computer must not change what happens on the bench."""
+METER = "grid_power"
+PROGRAMMED = ("battery", "house")
+"""Systems of bundles that no house file describes; their signals are known by their roles."""
+LINE_TIMEOUT_S = 1
+"""Real seconds: a loaded computer must not look like a silent line."""
+
+
+def site_template(plant: Plant, manifest: Manifest) -> str:
+    """The file, with $bundle, $trusted_key, $mqtt_port, $serial_port and $store to be filled in.
+
+    Raises ScenarioError for the bundle of another house.
+    """
+    check_bundle(plant.house, manifest)
+    return "\n".join(
+        [
+            _head(plant),
+            *_inputs(plant, manifest),
+            *_forecasts(plant, manifest),
+            *_outputs(plant, manifest),
+            _rule(plant, manifest),
+        ]
+    )
+
+
+def check_bundle(house: House, manifest: Manifest) -> None:
+    """Raises ScenarioError for a bundle that was built from another house file."""
+    if manifest.system not in (house.name, *PROGRAMMED):
+        raise ScenarioError(
+            f"the bundle is for {manifest.system!r}, not for {house.name!r}; name the bundle of the house"
+        )
+
+
+def published_as(plant: Plant, manifest: Manifest) -> Mapping[str, Mapping[str, float]]:
+    """Forecasts of the bundle -> the plant's columns that they are the sum of, with factors."""
+    roles, known = Roles(plant.house), dict.fromkeys(plant.published)
+    found = {}
+    for spec in _from_outside(manifest):
+        combination = roles.of(spec.name, known)
+        if combination is None:
+            raise _unknown(plant, "forecast", spec.name)
+        found[spec.name] = combination
+    return found
+
+
+def _from_outside(manifest: Manifest) -> list[ForecastSpec]:
+    return [forecast for forecast in manifest.forecasts if forecast.schedule is None]
+
+
+def _unknown(plant: Plant, what: str, name: str) -> ScenarioError:
+    return ScenarioError(
+        f"the bundle has the {what} {name!r}, and the house {plant.house.name!r} has none of that name; build the "
+        "bundle from this house file"
+    )
+
+
+def _head(plant: Plant) -> str:
+    return f"""# The site file of a run on the bench: the house {plant.house.name} behind one Modbus gateway.
+
+[site]
+name = "bench"
+timezone = {json.dumps(plant.house.timezone.key)}
+
+[controller]
+bundle = "$bundle"
+trusted_keys = ["$trusted_key"]
+cycle_s = {plant.step_s:g}
+solve_timeout_s = {SOLVE_TIMEOUT_S}
+
+[store]
+path = "$store"
+
+[mqtt]
+host = "127.0.0.1"
+port = $mqtt_port
+
+[serial.gateway]
+protocol = "modbus"
+port = "$serial_port"
+baudrate = 19200
+parity = "N"          # a pty has no parity; most devices want "E"
+device_id = 1
+timeout_s = {LINE_TIMEOUT_S}
+"""
+
+
+def _inputs(plant: Plant, manifest: Manifest) -> list[str]:
+    roles, sensors = Roles(plant.house), {sensor.name: sensor for sensor in plant.sensors}
+    texts = []
+    for spec in manifest.measured:
+        found = roles.of(spec.name, sensors)
+        if found is None:
+            raise _unknown(plant, "state", spec.name)
+        texts.append(_measured(spec.name, sensors[next(iter(found))], max(LARGEST_AGE_S, 2 * plant.step_s)))
+    if _battery_alone(plant, manifest) is not None:
+        texts.append(_measured(METER, sensors[METER], 2 * plant.step_s))
+    return texts
+
+
+def _measured(name: str, sensor: Register, max_age_s: float) -> str:
+    return f"""[inputs.{name}]
+source = "gateway"
+register = {_register("input", sensor)}
+unit = {json.dumps(sensor.unit)}
+max_age_s = {max_age_s:g}
+"""
+
+
+def _register(kind: str, register: Register) -> str:
+    return f'{{ kind = "{kind}", address = {register.address}, type = "{register.type}", scale = {register.scale:g} }}'
+
+
+def _forecasts(plant: Plant, manifest: Manifest) -> list[str]:
+    combined = published_as(plant, manifest)
+    return [
+        f"""[inputs.{spec.name}]
+source = "mqtt"
+topic = "{topic(spec.name, combined[spec.name])}"
+unit = {json.dumps(spec.unit)}
+max_age_s = {FORECAST_MAX_AGE_S}
+"""
+        for spec in _from_outside(manifest)
+    ]
+
+
+def topic(name: str, combination: Mapping[str, float]) -> str:
+    """Of a column by itself its own; a sum has one of its own name."""
+    own = next(iter(combination)) if len(combination) == 1 else name
+    return f"forecast/{own}"
+
+
+def _outputs(plant: Plant, manifest: Manifest) -> list[str]:
+    roles = Roles(plant.house)
+    own = dict.fromkeys(name for point in plant.set_point_signals for name in point.factors)
+    by_action: dict[str, str] = {}
+    for action in manifest.actions:
+        found = roles.of(action.name, own)
+        if found is None:
+            raise _unknown(plant, "action", action.name)
+        by_action[next(iter(found))] = action.name
+    texts = []
+    for point, register in zip(plant.set_point_signals, plant.set_points, strict=True):
+        combine = {by_action[name]: factor for name, factor in point.factors.items() if name in by_action}
+        if not combine:
+            continue
+        terms = ", ".join(f"{name} = {factor:.1f}" for name, factor in combine.items())
+        texts.append(f"""[outputs.{point.signal.name}]
+sink = "gateway"
+register = {_register("holding", register)}
+unit = {json.dumps(point.signal.unit)}
+combine = {{ {terms} }}
+safe = 0.0
+readback = true
+""")
+    return texts
+
+
+def _battery_alone(plant: Plant, manifest: Manifest) -> str | None:
+    """What the actions of a battery begin with that is all there is to move, behind a meter that is read."""
+    names = {action.name for action in manifest.actions}
+    batteries = [name.removesuffix("discharge") for name in names if name.endswith("discharge")]
+    alone = len(batteries) == 1 and names == {f"{batteries[0]}charge", f"{batteries[0]}discharge"}
+    return batteries[0] if alone and METER in {sensor.name for sensor in plant.sensors} else None
+
+
+def _rule(plant: Plant, manifest: Manifest) -> str:
+    """A battery alone serves its own house; anything else holds."""
+    battery = _battery_alone(plant, manifest)
+    if battery is None:
+        return '[rule]\nkind = "hold"\n'
+    forecasts = {forecast.name for forecast in manifest.forecasts}
+    return f"""[rule]
+kind = "self_consumption"
+charge = "{battery}charge"
+discharge = "{battery}discharge"
+net_load = "{"net_load" if "net_load" in forecasts else "load"}"
+meter = "{METER}"
+meter_at = "grid"
+"""
