@@ -15,10 +15,12 @@ from hil.registers import FIRST_SENSOR, FIRST_SET_POINT, register_map
 from hil.scenario import Scenario
 from runtime.toml_lines import did_you_mean
 from systems.asset_plant import SetPoint
-from systems.compose import house_blocks
+from systems.csv_rows import SeriesError
 from systems.house_file import House, HouseFileError, load_house
 from systems.plant import HousePlant, PlantError
+from systems.portrait import asset_portraits
 from systems.prices import load_prices
+from systems.world.files import with_file
 from systems.world.generate import WorldError, generated_world
 
 DAY_S, HOUR_S = 86_400.0, 3600.0
@@ -121,8 +123,8 @@ class Plant:
 
 def _published(house: House) -> tuple[str, ...]:
     """Forecasts of the house's problem that come from outside; set-points and bands are the house's own."""
-    every = [f for block in house_blocks(house) for f in block.forecasts if f.schedule is None]
-    return tuple(dict.fromkeys(forecast.name for forecast in every))
+    needed = [name for _, _, portrait in asset_portraits(house) for name in portrait.forecast]
+    return tuple(dict.fromkeys([*needed, "buy"]))
 
 
 def make_plant(scenario: Scenario) -> Plant:
@@ -142,6 +144,8 @@ def make_plant(scenario: Scenario) -> Plant:
         days = head.duration / DAY_S + LEAD_DAYS + AHEAD_DAYS + 1
         spot = None if scenario.tariff.prices is None else load_prices(scenario.path(scenario.tariff.prices))
         world = generated_world(house, begin, days, seed=head.seed, prices=scenario.tariff.generator, spot=spot)
+        if scenario.world.file is not None:
+            world = with_file(world, scenario.path(scenario.world.file))
         plant = HousePlant(house, world)
         return Plant(
             plant,
@@ -157,7 +161,7 @@ def make_plant(scenario: Scenario) -> Plant:
             raise ScenarioError(f"{head.name}: {problem}") from problem
         hint = did_you_mean(unknown, [*initial_names(plant), FORECAST_ERROR])
         raise ScenarioError(f"{head.name}: [plant] has an unknown option {unknown!r}{hint}") from problem
-    except (WorldError, HouseFileError) as problem:
+    except (WorldError, HouseFileError, SeriesError) as problem:
         raise ScenarioError(f"{head.name}: {problem}") from problem
 
 

@@ -3,6 +3,7 @@
     [scenario]   name, house, site, duration, start, seed, clock, broker, bundle
     [plant]      where the house begins: home_soc, living_temperature, ...; forecast_error
     [tariff]     a price file or the built-in generator
+    [world]      a file of measured weather, load or draws
     [[fault]]    signal or link, kind, at, for, and what the kind needs
     [random]     how many faults a day are drawn from the seed
     [[expect]]   a predicate (hil/predicates.py) and the window in which it must hold
@@ -78,6 +79,12 @@ class TariffSection(Section):
 
     generator: str = "nordic"
     prices: str | None = None
+
+
+class WorldSection(Section):
+    """What is measured instead of generated: a CSV file with `time` and any of the house's forecasts by name."""
+
+    file: str | None = None
 
 
 class Fault(Section):
@@ -170,6 +177,7 @@ class Scenario(Section):
     head: Head = Field(alias="scenario")
     plant: dict[str, float] = Field(default_factory=dict)
     tariff: TariffSection = TariffSection()
+    world: WorldSection = WorldSection()
     faults: tuple[Fault, ...] = Field(default=(), alias="fault")
     random: RandomFaults | None = None
     expectations: tuple[Expect, ...] = Field(default=(), alias="expect")

@@ -181,16 +181,18 @@ def _battery_alone(plant: Plant, manifest: Manifest) -> str | None:
 
 
 def _rule(plant: Plant, manifest: Manifest) -> str:
-    """A battery alone serves its own house; anything else holds."""
+    """A battery alone goes by the meter, heard or not what is forecast; else the bundle's rules, or what is at hand."""
     battery = _battery_alone(plant, manifest)
     if battery is None:
-        return '[rule]\nkind = "hold"\n'
-    forecasts = {forecast.name for forecast in manifest.forecasts}
+        return "" if manifest.rules else '[rule]\nkind = "hold"\n'
+    forecasts = {forecast.name: None for forecast in manifest.forecasts}
+    net_load = Roles(plant.house).of("net_load", forecasts) or {"net_load": 1.0}
+    terms = ", ".join(f"{name} = {factor:.1f}" for name, factor in net_load.items())
     return f"""[rule]
 kind = "self_consumption"
 charge = "{battery}charge"
 discharge = "{battery}discharge"
-net_load = "{"net_load" if "net_load" in forecasts else "load"}"
+net_load = {{ {terms} }}
 meter = "{METER}"
 meter_at = "grid"
 """

@@ -20,6 +20,7 @@ from codegen.toolchain import host_arch
 from codegen.verify import failures
 from hil.broker import Broker
 from hil.lockstep import LockstepDaemon
+from hil.record import read_record
 from runtime.bundle import open_bundle
 from runtime.keys import new_key
 from runtime.links.mqtt import BARRIER_TOPIC
@@ -191,6 +192,23 @@ def test_by_rule_what_is_lost_costs_only_what_needs_it(folder: Path) -> None:
     assert events[0]["action"]["home_discharge"] == pytest.approx(0.8 + 1.6)
     for event in events[1:]:
         assert event["action"] == {"home_charge": 0.0, "home_discharge": 0.0, "hp_power": pytest.approx(1.6)}
+
+
+def test_hours_of_it_pass_on_the_bench(folder: Path) -> None:
+    """Plant, registers and site file come from the house file; nothing of it is written by hand."""
+    (folder / "small.toml").write_text(SMALL)
+    command = [sys.executable, "-m", "nisse.cli", "hil", "small.toml", "--bundle", "small.nisse", "--days", "0.125"]
+    done = subprocess.run(
+        [*command, "--start", "2024-01-15T17:00", "--json", "hil.json"], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads((folder / "hil.json").read_text())
+    assert result["passed"] and result["kpis"]["level_seconds.mpc"] == 3 * 3600.0
+    cycles = read_record(folder / "out" / "hil" / "small" / "record.jsonl").cycles
+    assert max(c.plant["hp_kw"] for c in cycles) > 0.3 and min(c.plant["home_kw"] for c in cycles) < -0.3
+    # What the observer starts a plan from is what the thermometer shows.
+    plan = next(c for c in cycles[::-1] if c.plan)
+    assert abs(plan.plan["living_temperature"][0] - (plan.seen["living_temperature"] or 0.0)) < 0.1
 
 
 def cycle(

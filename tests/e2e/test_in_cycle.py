@@ -17,7 +17,7 @@ HEAD = """\
 name = "hours"
 house = "battery"
 duration = "3 h"
-start = 2024-02-05T06:00:00+01:00
+start = 2024-02-05T12:00:00+01:00
 between = "1 min"
 [[expect]]
 that = "home_soc >= 0.03"

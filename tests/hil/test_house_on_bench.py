@@ -14,6 +14,7 @@ from hil.plant import Plant, make_plant
 from hil.roles import Roles
 from hil.scenario import Scenario, load_scenario
 from hil.verdict import parse_expectations
+from systems.compose import house_blocks
 from systems.house_file import SHIPPED, load_house
 
 SCENARIO = Path(__file__).parents[2] / "scenarios" / "house-winter-week.toml"
@@ -48,6 +49,8 @@ def test_any_house_has_registers_forecasts_and_expectations(name: str) -> None:
             assert register.decode(register.encode(value)) == pytest.approx(value, abs=0.51 * register.scale)
         truth = plant.advance(at_rest(plant))
         assert set(truth) == set(plant.quantities)
+    outside = {f.name for block in house_blocks(plant.house) for f in block.forecasts if f.schedule is None}
+    assert set(plant.forecasts()) == outside
     grid = plant.house.grid
     for forecast in plant.forecasts().values():
         assert forecast.start_s == plant.time_s() and np.isfinite(forecast.values).all()

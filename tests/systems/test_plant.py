@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,11 @@ from systems.assets.heat_pump.plant import Compressor
 from systems.assets.tank import KWH_PER_LITRE_K
 from systems.assets.zone.model import inputs_of, nameplate_model
 from systems.compose import house_blocks
+from systems.csv_rows import SeriesError
 from systems.house_file import SHIPPED, House, load_house, parse_house
 from systems.plant import HousePlant, PlantError
 from systems.world import Exogenous
+from systems.world.files import with_file
 from systems.world.generate import generated_world
 
 WINTER = datetime(2024, 1, 15, tzinfo=UTC)
@@ -142,6 +145,26 @@ def test_what_is_foreseen_is_repeatable_and_perfect_where_that_is_asked() -> Non
     errors = [plant.forecast("outdoor", 300)[[0, -1]] - plant.world["outdoor"][[144, 443]]]
     assert errors[0][0] == 0.0 and 0.0 < abs(errors[0][1]) < 5.0
     assert (plant.forecast("load", 300) != plant.world["load"][144:444]).mean() > 0.9
+
+
+def test_a_column_may_come_from_a_file(tmp_path: Path) -> None:
+    house = load_house("villa")
+    world = world_of(house, 1.0)
+    hours = range(-1, 30)
+    times = [datetime.fromtimestamp(WINTER.timestamp() + 3600 * h, UTC).isoformat() for h in hours]
+    rows = [f"{time},{h},{0.01 * h},7" for time, h in zip(times, hours, strict=True)]
+    path = tmp_path / "measured.csv"
+    path.write_text("time,outdoor,buy,else\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    changed = with_file(world, path)
+    assert changed["outdoor"][:25] == pytest.approx(np.arange(25) / 12)  # joined
+    assert changed["buy"][:25] == pytest.approx(np.repeat([0.0, 0.01, 0.02], 12)[:25])  # held
+    assert (changed["load"] == world["load"]).all()
+    path.write_text("time,outdoor\n" + "\n".join(row.rsplit(",", 2)[0] for row in rows[:12]) + "\n", encoding="utf-8")
+    with pytest.raises(SeriesError, match="the run needs more"):
+        with_file(world, path)
+    path.write_text(f"time,outdor\n{times[0]},1\n{times[1]},2\n", encoding="utf-8")
+    with pytest.raises(SeriesError, match="name them as in: outdoor"):
+        with_file(world, path)
 
 
 def test_what_cannot_be_is_one_line() -> None:

@@ -135,7 +135,7 @@ def _portrait(house: House, tank: Tank) -> Portrait:
     return Portrait(
         f"{tank.litres:g} litres, {band}, heated by {heats}",
         measured=(f"{tank.name}_temperature",),
-        forecast=(f"{tank.name}_draw",),
+        forecast=(f"{tank.name}_draw", f"{tank.name}_draw_spread"),
     )
 
 
