@@ -25,7 +25,7 @@ def with_file(world: Exogenous, path: Path | str) -> Exogenous:
     if not names:
         known = ", ".join(world.columns)
         raise SeriesError(path, "none of the columns is one of the world", f"name them as in: {known}", row=1)
-    time_s = world.start.timestamp() + world.dt_s * np.arange(len(world))
+    time_s: Array = world.start.timestamp() + world.dt_s * np.arange(len(world), dtype=np.float64)
     return world.with_columns({name: _on_grid(world, path, name, time_s) for name in names}, path.name)
 
 
