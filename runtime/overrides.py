@@ -14,6 +14,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from runtime.manifest import ForecastSpec, Manifest
+from runtime.safety_set import StateLimit
 
 SET_POINT, LOWER, UPPER = "_set_point", "_lower", "_upper"
 AWAY, AWAY_TEMPERATURE, HOT_WATER = "away", "away_temperature", "hot_water_now"
@@ -91,7 +92,8 @@ class Overrides:
 
 
 def comforts(manifest: Manifest) -> tuple[Comfort, ...]:
-    """The zones and tanks of a bundle, by its scheduled forecasts."""
+    """The zones and tanks of a bundle, by its scheduled forecasts, each within what the safety filter keeps of it."""
+    limits = {} if manifest.safety is None else {limit.name: limit for limit in manifest.safety.limits if not limit.row}
     known = {spec.name: spec for spec in manifest.forecasts if spec.schedule is not None}
     found = []
     for name, lower in known.items():
@@ -99,8 +101,18 @@ def comforts(manifest: Manifest) -> tuple[Comfort, ...]:
         upper, set_point = known.get(asset + UPPER), known.get(asset + SET_POINT)
         alike = {spec.steps for spec in (lower, upper, set_point) if spec is not None}
         if name.endswith(LOWER) and upper is not None and len(alike) == 1:
-            found.append(Comfort(asset, lower, upper, set_point))
+            kept = limits.get(f"{asset}_temperature")
+            inside = [
+                spec if kept is None or spec is None else _within(spec, kept) for spec in (lower, upper, set_point)
+            ]
+            found.append(Comfort(asset, inside[0] or lower, inside[1] or upper, inside[2]))
     return tuple(found)
+
+
+def _within(spec: ForecastSpec, kept: StateLimit) -> ForecastSpec:
+    low = spec.lower if kept.lower is None else max(spec.lower, kept.lower)
+    high = spec.upper if kept.upper is None else min(spec.upper, kept.upper)
+    return spec.model_copy(update={"lower": low, "upper": high})
 
 
 def settable(manifest: Manifest) -> tuple[str, ...]:

@@ -102,7 +102,10 @@ def take_image(
         rows = (manifest.horizon + 1) * steps
         columns[name] = schedule.column(site.zone, time_s, manifest.dt_s / steps, rows)
     if overrides is not None:
-        columns = overridden(columns, manifest, overrides, time_s)
+        wanted = overridden(columns, manifest, overrides, time_s)
+        instead = {name: column[0] for name, column in wanted.items() if column != columns[name]}
+        settled |= {name: replace(settled[name], value=value) for name, value in instead.items() if name in settled}
+        columns = wanted
     for name in scheduled:
         settled[name] = Sample(name, columns[name][0], 0.0, Validity.OK)
     return ProcessImage(time_s, monotonic_s, settled, columns, makeshift)

@@ -127,10 +127,10 @@ def _comfort(control: Mapping[str, Any], style: Style) -> list[str]:
     lines = ["", style.strong("comfort")]
     for name, wanted in control["comfort"].items():
         target = wanted.get("set_point", wanted.get("lower"))
-        band = f"{wanted.get('lower', 0):g} .. {wanted.get('upper', 0):g} {wanted['unit']}"
+        band = f"{wanted.get('lower', 0):g} .. {wanted.get('upper', 0):g}"
         shown = "-" if target is None else f"{target:.4g}"
         by = "" if wanted["by"] == "schedule" else style.fair(f"{wanted['by'].replace('_', ' ')}{_until(wanted)}")
-        lines.append(f"  {name:<{LABEL_WIDTH}} {shown:>9} {_unit(wanted['unit']):<8} {band:<18} {by}".rstrip())
+        lines.append(f"  {name:<{LABEL_WIDTH}} {shown:>6} {_unit(wanted['unit']):<5} {band:<13} {by}".rstrip())
     return lines
 
 

@@ -171,11 +171,17 @@ def test_what_people_want_changes_the_plan_and_outlives_a_kill(folder: Path) -> 
         assert event["inputs"]["living_set_point"]["value"] == 16.0
         ahead = gone["forecasts"]["living_set_point"]["values"]
         assert ahead[:4] == [16.0] * 4 and set(ahead[4:]) == {19.0}
-    with running(folder, "again") as (daemon, client, _):
+    with running(folder, "again") as (daemon, client, heard):
         again = cycle(daemon, client, 3)
         assert again["inputs"]["living_set_point"]["value"] == 16.0
         client.publish("nisse/small/set/away", "off", qos=1).wait_for_publish(60.0)
         assert cycle(daemon, client, 4)["inputs"]["living_set_point"]["value"] == 21.0
+        # On a full disk it is in force, and the answer says that a restart forgets it.
+        daemon.limit_files(1)
+        client.publish(thermostat["temperature_command_topic"], "22", qos=1).wait_for_publish(60.0)
+        assert cycle(daemon, client, 5)["inputs"]["living_set_point"]["value"] == 22.0
+        answer = heard("nisse/small/response/living_set_point")
+        assert answer["status"] == "error" and "in force, and forgotten at a restart" in answer["error"]
 
 
 def test_by_rule_what_is_lost_costs_only_what_needs_it(folder: Path) -> None:

@@ -157,6 +157,28 @@ def test_a_bundle_without_comfort_or_tank_has_nothing_to_set() -> None:
         wished(Wishes(), parse_order("set/away", b"on"), tiny_manifest(), NOON, OSLO)
 
 
+def test_what_the_safety_filter_keeps_bounds_what_may_be_said() -> None:
+    """A room is not asked to be hotter than it may ever be, nor water to be cooler."""
+    limits = [("living_temperature", 8.0, 30.0), ("water_temperature", 30.0, 90.0)]
+    kept_limits = [{"name": name, "lower": low, "upper": high} for name, low, high in limits]
+    square = [[0.0] * 3 for _ in range(3)]
+    safety = {"limits": kept_limits, "state_matrix": square, "action_matrix": [[0.0]] * 3}
+    house = HOUSE.model_validate({**HOUSE.model_dump(), "safety": safety})
+    for name, value, words in (
+        ("living_set_point", "31", "from 8 to 30 degC"),
+        ("water_lower", "20", "from 30 to 90 degC"),
+        ("bed_set_point", "36", "from 5 to 35 degC"),
+    ):
+        with pytest.raises(RefusedError, match=words):
+            wished(Wishes(), parse_order(f"set/{name}", value.encode()), house, NOON, OSLO)
+    away = wished(
+        Wishes(overrides=Overrides(away_c=5.0)), parse_order("set/away", b"on"), house, NOON, OSLO
+    )  # fmt: skip
+    plain = {f.name: f.schedule.column(OSLO, NOON, HALF_HOUR, ROWS) for f in house.forecasts if f.schedule}
+    found = overridden(plain, house, away.overrides, NOON)
+    assert (found["living_lower"][0], found["living_set_point"][0], found["bed_set_point"][0]) == (8.0, 8.0, 5.0)
+
+
 NAMES = st.sampled_from(settable(HOUSE))
 VALUES = st.sampled_from(["auto", "on", "off", "17:30", "2026-01-09T07:00"]) | st.floats(-5, 100).map(str)
 UNTIL = st.sampled_from(["", "3", "06:00", "2026-01-12T00:00"])

@@ -185,6 +185,23 @@ def snapshot(monotonic_s: float) -> Snapshot:
     return Snapshot({"level": "rule", "reason": 'a "quoted" reason'}, monotonic_s, 130.0, {}, {})
 
 
+def test_what_is_wanted_of_zones_and_tanks_is_on_the_screen() -> None:
+    comfort = {
+        "living": {"set_point": 22.5, "lower": 19.5, "upper": 24.5, "unit": "degC", "by": "command",
+                   "until": "2026-01-08T22:00+01:00"},
+        "bed": {"set_point": 16.0, "lower": 15.0, "upper": 21.0, "unit": "degC", "by": "away", "until": None},
+        "water": {"lower": 45.0, "upper": 65.0, "unit": "degC", "by": "schedule", "until": None},
+        "hall": {"unit": "degC", "by": "schedule", "until": None},
+    }  # fmt: skip
+    lines = view(Status("tank", 0.0, {"level": "mpc", "control": {"comfort": comfort}}), 1.0)
+    shown = lines[lines.index("comfort") + 1 :][:4]
+    assert [line.split()[0] for line in shown] == ["living", "bed", "water", "hall"]
+    assert "22.5 degC" in shown[0] and shown[0].endswith("command until Thu 08 Jan 22:00")
+    assert "15 .. 21" in shown[1] and shown[1].endswith("away, until something else is said")
+    assert shown[2].split()[1] == "45" and shown[3].split()[1] == "-"
+    assert max(map(len, lines)) <= 80
+
+
 def test_health_is_about_cycles_that_run_and_not_about_their_level() -> None:
     assert health(None, 0.0) == (False, {"status": "starting"})
     assert health(snapshot(0.0), 130.0)[0]
