@@ -164,7 +164,7 @@ def write_results(
         return result
     from hil.report import write_report  # matplotlib takes a second to import: not before the run
 
-    write_report(result.html_path, result, plant.panels, plant.plan_state)
+    write_report(result.html_path, result, plant)
     return result
 
 

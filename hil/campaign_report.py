@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-import jinja2
-
 from hil.campaign import Trial, as_toml
 from hil.scenario import Scenario
+from pages.page import Block, Cell, Column, Heading, Items, Listing, Page, Table, text, write_page
 
 
 def tried(trials: Sequence[Trial]) -> list[tuple[str, int, int]]:
@@ -24,21 +23,55 @@ def tried(trials: Sequence[Trial]) -> list[tuple[str, int, int]]:
     return [(label, count, failed[label]) for label, count in sorted(drawn.items(), key=lambda x: (-x[1], x[0]))]
 
 
-def write_page(path: Path, scenario: Scenario, trials: Sequence[Trial], wall_s: float | None) -> None:
+def campaign_page(scenario: Scenario, trials: Sequence[Trial], wall_s: float | None) -> Page:
     """wall_s: how long all of it took; None where that is not known, since the campaign was stopped in between."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, trim_blocks=True
+    head = scenario.head
+    failed = [trial for trial in trials if not trial.passed]
+    days = len(trials) * head.duration / 86400.0
+    blocks: list[Block] = []
+    for trial in failed:
+        blocks += [
+            Heading(f"Run {trial.number:03d} fails"),
+            Items(trial.failures),
+            text("The smallest schedule that still does:"),
+            Listing(f"Smallest failing schedule of run {trial.number:03d}", as_toml(trial.smallest)),
+        ]
+    rows = [(label, str(count), Cell(str(bad), mood="bad" if bad else "plain")) for label, count, bad in tried(trials)]
+    columns = [Column("fault"), Column("schedules", number=True), Column("failed", number=True)]
+    blocks += [
+        Heading("What must hold in every run"),
+        Items([expect.that for expect in scenario.expectations]),
+        Heading("Tried"),
+        Table("Faults tried", columns, rows),
+        Heading("Schedules"),
+        Table(
+            "All schedules",
+            [Column("run"), Column("verdict"), Column("faults (from h, for h)", wraps=True)],
+            [(f"{trial.number:03d}", _verdict(trial), _schedule(trial)) for trial in trials],
+        ),
+    ]
+    took = "" if wall_s is None else f" in {wall_s / 60:.1f} min"
+    return Page(
+        title=f"{head.name}: {len(trials)} fault schedules",
+        lead=f"{len(trials) - len(failed)} of {len(trials)} schedules survived.",
+        mood="bad" if failed else "good",
+        about=f"{head.description}{'; ' if head.description else ''}{days:g} simulated days of {head.house} through "
+        f"the real daemon, broker and serial line{took}, seed {head.seed}",
+        blocks=blocks,
     )
-    page = environment.get_template("campaign.html").render(
-        scenario=scenario,
-        head=scenario.head,
-        trials=trials,
-        failed=[(trial, as_toml(trial.smallest)) for trial in trials if not trial.passed],
-        tried=tried(trials),
-        days=len(trials) * scenario.head.duration / 86400.0,
-        wall_min=None if wall_s is None else wall_s / 60.0,
-    )
-    path.write_text(page, encoding="utf-8")
+
+
+def _verdict(trial: Trial) -> Cell:
+    return Cell("holds", mood="good") if trial.passed else Cell("fails", mood="bad")
+
+
+def _schedule(trial: Trial) -> str:
+    return "; ".join(f"{f.label} ({f.at / 3600:.1f}, {f.duration / 3600:.1f})" for f in trial.faults)
+
+
+def write_campaign_page(path: Path, scenario: Scenario, trials: Sequence[Trial], wall_s: float | None) -> None:
+    """Write the page, whole or not at all."""
+    write_page(path, campaign_page(scenario, trials, wall_s))
 
 
 def write_junit(path: Path, scenario: Scenario, trials: Sequence[Trial]) -> None:

@@ -15,14 +15,11 @@ from rich.table import Table
 from hil.bench import Result, bundle_of, exit_on_sigterm, replay_scenario, run_scenario
 from hil.campaign import as_toml, run_campaign
 from hil.campaign_log import LOG_FILE, append, begin_log, identity
-from hil.campaign_report import as_json as campaign_json
-from hil.campaign_report import write_junit as write_campaign_junit
-from hil.campaign_report import write_page
 from hil.errors import BenchUsageError
 from hil.house_run import HouseRun, house_scenario, is_house
 from hil.kpi import LEVELS
-from hil.report import number, timing_rows, unit
 from hil.scenario import Scenario, load_scenario, shipped_scenario
+from hil.words import number, timing_rows, unit
 from runtime.bundle import open_bundle
 
 EXIT_OK, EXIT_CHECK_FAILED = 0, 1
@@ -86,6 +83,8 @@ def _scenario(args: argparse.Namespace) -> Scenario:
 
 
 def _campaign(scenario: Scenario, args: argparse.Namespace, output: Path) -> int:
+    from hil import campaign_report  # matplotlib takes a second to import
+
     if args.campaign < 1 or args.jobs < 1:
         raise BenchUsageError("--campaign and --jobs need a number of at least 1")
     console, began = Console(), time.perf_counter()
@@ -107,10 +106,12 @@ def _campaign(scenario: Scenario, args: argparse.Namespace, output: Path) -> int
             jobs=args.jobs,
             progress=lambda done, total, failed: bar.update(task, completed=done, total=total, failed=failed),
         )
-    write_page(output / "campaign.html", scenario, trials, None if done else time.perf_counter() - began)
-    write_campaign_junit(args.junit or output / "junit.xml", scenario, trials)
+    campaign_report.write_campaign_page(
+        output / "campaign.html", scenario, trials, None if done else time.perf_counter() - began
+    )
+    campaign_report.write_junit(args.junit or output / "junit.xml", scenario, trials)
     if args.json is not None:
-        args.json.write_text(json.dumps(campaign_json(scenario, trials), indent=2) + "\n", encoding="utf-8")
+        args.json.write_text(json.dumps(campaign_report.as_json(scenario, trials), indent=2) + "\n", encoding="utf-8")
     failed = [trial for trial in trials if not trial.passed]
     for trial in failed:
         console.print(f"[bold red]run {trial.number:03d} fails[/]", "; ".join(trial.failures), soft_wrap=True)
