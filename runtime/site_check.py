@@ -48,6 +48,14 @@ def check_against(site: SiteFile, manifest: Manifest) -> None:
     """Raises ConfigError at the first thing that does not fit."""
     inputs = {s.name: s for s in all_inputs(site, manifest)}
     actions = {a.name: a for a in manifest.actions}
+    wanted = dict.fromkeys(action for output in site.outputs.values() for action in output.combine)
+    read = {spec.name for spec in manifest.measured} & site.inputs.keys()
+    if wanted and not read and not wanted.keys() & actions.keys():
+        raise site.error(
+            ("controller", "bundle"),
+            f"a controller of {manifest.system!r}, which moves {', '.join(actions)} and nothing that this site has, "
+            f"{', '.join(wanted)}; name the bundle of this house, or write its site file with nisse init --bundle",
+        )
     for name, section in site.inputs.items():
         if name not in inputs:
             raise site.error(("inputs", name), f"the bundle has no such signal{did_you_mean(name, inputs)}")

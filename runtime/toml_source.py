@@ -69,6 +69,8 @@ class TomlSource:
             case "literal_error":
                 known = re.findall(r"'([^']+)'", str(first.get("ctx", {}).get("expected", "")))
                 message = f"{name}: {_found(first['input'])} is none of them{did_you_mean(str(first['input']), known)}"
+            case "too_short":
+                message = f"{name}: name at least one; found {_found(first['input'])}"
             case "tuple_type" | "list_type":
                 message = f"{name}: write a list, in brackets; found {_found(first['input'])}"
             case "model_type" | "dict_type":

@@ -48,7 +48,7 @@ OPTIONS = ("zones", "heat_pump", "tank", "pv", "battery", "grid_kw", "peak_charg
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    of = parser.add_argument_group("what there is (asked for otherwise)")
+    of = parser.add_argument_group("what there is; asked for, but where one is given the others are not there")
     of.add_argument("--zones", metavar="NAMES", help="heated, each with its thermometer: living,bedroom - or how many")
     of.add_argument(
         "--heat-pump", action="append", metavar="KIND:KW[:FEEDS]",

@@ -83,6 +83,15 @@ def test_not_toml_names_line_and_column(tmp_path: Path, text: str) -> None:
     assert "line 3" in refused(tmp_path, text.replace('name = "tank"', "name = tank"))
 
 
+def test_the_bundle_of_another_house_is_named(tmp_path: Path, text: str) -> None:
+    other = text.replace("[inputs.level]", "[inputs.living_temperature]").replace("{ inflow = 1.0", "{ hp_power = 1.0")
+    message = refused(tmp_path, other)
+    assert (
+        message.startswith(f"{line(other, 'bundle =')}:") and "'tiny', which moves inflow and nothing that" in message
+    )
+    assert "this site has, hp_power; name the bundle of this house" in message
+
+
 def test_a_missing_signal_is_named(tmp_path: Path, text: str) -> None:
     start = text.index("[inputs.demand]")
     assert "needs demand" in refused(tmp_path, text[:start] + text[text.index("[outputs.inflow]") :])

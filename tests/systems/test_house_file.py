@@ -65,7 +65,7 @@ MISTAKES = {
     "a missing key": ("max_power_kw = 2\n", "", 23, "max_power_kw is missing: add it"),
     "a zone that nothing heats": ('"living", "bed"', '"living"', 20, "nothing heats zone 'bed'; name it in `feeds`"),
     "a pump that feeds a stranger": ('"bed"]', '"bad"]', 25, "no zone or tank 'bad' to feed; did you mean 'bed'?"),
-    "a pump that feeds nothing": ('["living", "bed"]', "[]", 25, "feeds"),
+    "a pump that feeds nothing": ('["living", "bed"]', "[]", 25, "heat_pump.feeds: name at least one"),
     "a pump that feeds one twice": ('"bed"]', '"bed", "bed"]', 25, "name each once"),
     "two assets of one name": ('name = "bed"', 'name = "home"', 21, "'home' is the name of a battery already"),
     "a set-point outside its band": (
