@@ -38,6 +38,9 @@ EXPERIMENTS: dict[str, Experiment] = {
         "research.experiments.in_sim", "a simulator tuned so that the policy trained in it does better"
     ),
     "lqr": Experiment("research.experiments.lqr", "the linear-quadratic regulator from data, three ways"),
+    "invariant-sets": Experiment(
+        "research.experiments.invariant_sets", "from which states a linear system stays safe, and the filter on them"
+    ),
     "smart-home": Experiment(
         "research.experiments.smart_home",
         "four heat pumps: ten models tuned for decisions, judged after every iteration",
