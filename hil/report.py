@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from hil.figures import levels_chart, panel_chart
 from hil.plant import Panel, Plant
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 def write_report(path: Path, result: Result, plant: Plant) -> None:
     """Write the page, whole or not at all."""
-    write_page(path, bench_page(result, plant.panels, plant.plan_state, ZoneInfo(plant.house.timezone)))
+    write_page(path, bench_page(result, plant.panels, plant.plan_state, plant.house.timezone))
 
 
 def bench_page(result: Result, panels: Sequence[Panel], plan_state: str | None, zone: tzinfo) -> Page:
