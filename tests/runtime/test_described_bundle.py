@@ -114,7 +114,7 @@ def test_a_row_of_the_forecast_holds_all_steps_of_its_stage() -> None:
     ("change", "words"),
     [
         ({"format_version": 1}, "needs format_version 2"),
-        ({"compressors": [{"name": "hp", "actions": ["fan"], "most_kw": 1.0}]}, "names 'fan', which is no action"),
+        ({"compressors": [{"name": "hp", "actions": ["fan"], "most_kw": 1.0}]}, "name 'fan', which is no action"),
         ({"compressors": [{"name": n, "actions": ["hp_power"], "most_kw": 1.0} for n in "ab"]}, "or another's"),
         ({"estimator": {"type": "groups", "groups": [ALONE]}}, "in their order"),
         ({"actions": [{"name": "other", "unit": "kW", "lower": 0.0, "upper": 2.0}]}, "neither forecasts nor actions"),
