@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from runtime.limited_outputs import LimitedOutput, limited_outputs
 from runtime.pulses import Compressor
 from runtime.records import Finite, Name, Positive, Record, Row
 from runtime.rules_data import AnyRule, SelfConsumptionRule, owned_twice, unknown_name
@@ -308,6 +310,11 @@ class Manifest(Record):
     def forecast_columns(self) -> int:
         """Columns of the forecast row, nd."""
         return sum(forecast.steps for forecast in self.forecasts)
+
+    @cached_property
+    def limited_outputs(self) -> tuple[LimitedOutput, ...]:
+        """Of the safety set, for the filter."""
+        return () if self.safety is None else limited_outputs(self.safety, [s.name for s in self.states])
 
     def action_gains(self, forecast: Sequence[float]) -> Row:
         """(na) factors on the columns of the safety set's action matrix under a forecast row (nd)."""

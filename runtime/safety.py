@@ -20,14 +20,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from runtime.limited_outputs import NO_EFFECT, LimitedOutput, value
 from runtime.manifest import Manifest
 from runtime.projection import HalfSpace, nearest
-from runtime.safety_set import PowerLimit, SafetySet, StateLimit
+from runtime.safety_set import PowerLimit, SafetySet
 
 TOLERANCE = 1e-9
 # Of a violated limit against a moved action, where both cannot be had.
 VIOLATION_PRICE = 1e8
-NO_EFFECT = 1e-12
 
 Vector = tuple[float, ...]
 
@@ -76,7 +76,7 @@ def safety_filter(
     if not broken:
         return Filtered(action, action != tuple(nominal), hopeless, not hopeless)
     sources = [any(row.g[j] < 0.0 for row in power if row.name in broken) for j in range(len(action))]
-    for j in _resting(manifest, safety):
+    for j in _resting(manifest):
         lower = _with(lower, j, max(lower[j], min(action[j], 0.0)))
         upper = _with(upper, j, min(upper[j], max(action[j], 0.0)))
     upper = tuple(action[j] if source else up for j, (up, source) in enumerate(zip(upper, sources, strict=True)))
@@ -145,16 +145,8 @@ def power_rows(manifest: Manifest, safety: SafetySet, around: Surroundings) -> l
 
 def unchecked(manifest: Manifest, state: Sequence[float]) -> frozenset[str]:
     """The actions that move a limited output which is not known at this state, NaN for unknown."""
-    safety, names = manifest.safety, [s.name for s in manifest.states]
-    if safety is None or not any(map(math.isnan, state)):
-        return frozenset()
-    found = set()
-    for limit in safety.limits:
-        row = _row(limit, names)
-        needed = [_dot(row, column) for column in zip(*safety.state_matrix, strict=True)]
-        if any(math.isnan(s) and (a or r) for s, a, r in zip(state, needed, row, strict=True)):
-            found |= {manifest.actions[j].name for j in _moving(safety, row)}
-    return frozenset(found)
+    unknown = [output for output in manifest.limited_outputs if not output.known(state)]
+    return frozenset(manifest.actions[j].name for output in unknown for j in output.moved_by)
 
 
 def _drawn_besides(limit: PowerLimit, g: Sequence[float], around: Surroundings) -> float | None:
@@ -181,16 +173,14 @@ def _state_rows(
     manifest: Manifest, safety: SafetySet, state: Sequence[float], forecast: Sequence[float]
 ) -> tuple[list[HalfSpace], tuple[str, ...]]:
     """The limits as half-spaces in a, and the names of those that no action can influence and that are not kept."""
-    names = [s.name for s in manifest.states]
-    free = free_motion(safety, state, forecast)
     gains = manifest.action_gains(forecast)
     rows: list[HalfSpace] = []
     hopeless: list[str] = []
-    for limit in safety.limits:
-        for half in _sides(limit, safety, names, state, free, gains):
+    for output in manifest.limited_outputs:
+        if not output.known(state):
+            continue
+        for half in _sides(output, safety.gamma, state, forecast, gains):
             length = math.sqrt(_dot(half.g, half.g))
-            if math.isnan(half.h):
-                continue
             if length > NO_EFFECT:
                 rows.append(HalfSpace(half.name, tuple(v / length for v in half.g), half.h / length))
             elif half.h < -TOLERANCE:
@@ -198,57 +188,30 @@ def _state_rows(
     return rows, tuple(hopeless)
 
 
-def free_motion(safety: SafetySet, state: Sequence[float], forecast: Sequence[float]) -> list[float]:
-    """A s + E d + c: the state one step ahead with no action; NaN where it depends on a state that is NaN."""
-    free = [sum(a * s for a, s in zip(row, state, strict=True) if a) for row in safety.state_matrix]
-    if safety.forecast_matrix:
-        free = [f + _dot(row, forecast) for f, row in zip(free, safety.forecast_matrix, strict=True)]
-    if safety.offset:
-        free = [f + c for f, c in zip(free, safety.offset, strict=True)]
-    return free
-
-
 def _sides(
-    limit: StateLimit,
-    safety: SafetySet,
-    names: Sequence[str],
-    state: Sequence[float],
-    free: Sequence[float],
-    gains: Sequence[float],
+    output: LimitedOutput, gamma: float, state: Sequence[float], forecast: Sequence[float], gains: Sequence[float]
 ) -> list[HalfSpace]:
     """C(F(s, a, w)) <= gamma C(s) for the worst w, not yet normalised."""
-    row = _row(limit, names)
-    y, y_free = (sum(r * v for r, v in zip(row, values, strict=True) if r) for values in (state, free))
-    g = tuple(gain * _dot(row, column) for gain, column in zip(gains, _columns(safety), strict=True))
+    limit, y = output.limit, value(output.row, state)
+    y_free = value(output.state, state) + value(output.forecast, forecast) + output.offset
+    g = tuple(gain * b for gain, b in zip(gains, output.action, strict=True))
     w_low, w_high = limit.disturbance
-    rests = _rests(safety, row)
     sides = []
     if limit.upper is not None:
         # y_free + g a + w_high - upper <= gamma (y - upper)
-        h = limit.upper + safety.gamma * (y - limit.upper) - y_free - w_high
-        sides.append(HalfSpace(f"{limit.name} upper", g, max(h, 0.0) if rests else h))
+        h = limit.upper + gamma * (y - limit.upper) - y_free - w_high
+        sides.append(HalfSpace(f"{limit.name} upper", g, max(h, 0.0) if output.rests else h))
     if limit.lower is not None:
         # lower - (y_free + g a + w_low) <= gamma (lower - y)
-        h = y_free + w_low - limit.lower + safety.gamma * (limit.lower - y)
-        sides.append(HalfSpace(f"{limit.name} lower", tuple(-v for v in g), max(h, 0.0) if rests else h))
+        h = y_free + w_low - limit.lower + gamma * (limit.lower - y)
+        sides.append(HalfSpace(f"{limit.name} lower", tuple(-v for v in g), max(h, 0.0) if output.rests else h))
     return sides
 
 
-def _resting(manifest: Manifest, safety: SafetySet) -> list[int]:
+def _resting(manifest: Manifest) -> list[int]:
     """The actions that move limited outputs of stores alone."""
-    names = [s.name for s in manifest.states]
-    limited = [_row(limit, names) for limit in safety.limits]
-    stores = {j for row in limited if _rests(safety, row) for j in _moving(safety, row)}
-    return sorted(stores - {j for row in limited if not _rests(safety, row) for j in _moving(safety, row)})
-
-
-def _moving(safety: SafetySet, row: Sequence[float]) -> set[int]:
-    """The actions that move y = row . s."""
-    return {j for j, column in enumerate(_columns(safety)) if abs(_dot(row, column)) > NO_EFFECT}
-
-
-def _columns(safety: SafetySet) -> list[Vector]:
-    return list(zip(*safety.action_matrix, strict=True))
+    stores = {j for output in manifest.limited_outputs if output.rests for j in output.moved_by}
+    return sorted(stores - {j for output in manifest.limited_outputs if not output.rests for j in output.moved_by})
 
 
 def _box(lower: Vector, upper: Vector) -> list[HalfSpace]:
@@ -256,17 +219,6 @@ def _box(lower: Vector, upper: Vector) -> list[HalfSpace]:
     axes = [tuple(float(i == j) for j in range(na)) for i in range(na)]
     most = [HalfSpace("", axis, up) for axis, up in zip(axes, upper, strict=True)]
     return most + [HalfSpace("", tuple(-v for v in axis), -lo) for axis, lo in zip(axes, lower, strict=True)]
-
-
-def _row(limit: StateLimit, names: Sequence[str]) -> Vector:
-    return limit.row or tuple(float(name == limit.name) for name in names)
-
-
-def _rests(safety: SafetySet, row: Sequence[float]) -> bool:
-    """y = row . s stays as it is where no action is taken, whatever the state and the forecast."""
-    kept = [_dot(row, column) for column in zip(*safety.state_matrix, strict=True)]
-    moved = [_dot(row, column) for column in zip(*safety.forecast_matrix, strict=True)]
-    return kept == list(row) and not any(moved) and not (safety.offset and _dot(row, safety.offset))
 
 
 def _with(vector: Vector, index: int, value: float) -> Vector:

@@ -13,7 +13,6 @@ from runtime.config_signals import InputSection
 from runtime.manifest import Manifest
 from runtime.process_image import ProcessImage, forecast_now
 from runtime.profile import Value
-from runtime.safety import free_motion
 from runtime.safety_set import SafetySet
 from runtime.signals import Sample, Validity
 
@@ -118,8 +117,12 @@ class Substitutes:
 
 def one_step(model: SafetySet, state: Sequence[float], action: Sequence[float], forecast: Sequence[float]) -> Vector:
     """s+ = A s + B a + E d + c, the state one dt later."""
-    free = free_motion(model, state, forecast)
-    return tuple(f + _dot(b, action) for f, b in zip(free, model.action_matrix, strict=True))
+    ahead = [_dot(row, state) + _dot(b, action) for row, b in zip(model.state_matrix, model.action_matrix, strict=True)]
+    if model.forecast_matrix:
+        ahead = [s + _dot(row, forecast) for s, row in zip(ahead, model.forecast_matrix, strict=True)]
+    if model.offset:
+        ahead = [s + c for s, c in zip(ahead, model.offset, strict=True)]
+    return tuple(ahead)
 
 
 def _dot(a: Sequence[float], b: Sequence[float]) -> float:

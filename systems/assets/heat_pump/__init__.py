@@ -20,6 +20,8 @@ from systems.weather import outdoor_forecast
 
 REGULARISATION_PER_KW2_H = 1e-3
 """Keeps the plan smooth where price and comfort leave it open, a per cent or so of the cost."""
+LEAST_RESERVE_K = 3.0
+"""Above the lower bound of a tank, where a thermostat begins to heat."""
 CopMap = tuple[tuple[float, float], ...]
 """((outdoor degC, COP), ...), ascending."""
 COP_BY_KIND: dict[str, CopMap] = {
@@ -173,6 +175,12 @@ def heat_gains(house: House, pump: HeatPump) -> tuple[dict[str, Any], ...]:
     )
 
 
+def _reserve_k(house: House, name: str) -> float:
+    """A thermostat knows of no draw to come: it keeps a third of the band in reserve."""
+    tank = next(tank for tank in house.of("tank") if tank.name == name)
+    return max(LEAST_RESERVE_K, float(tank.upper.default - tank.lower.default) / 3.0)
+
+
 def heat_rules(house: House, pump: HeatPump) -> tuple[dict[str, Any], ...]:
     """A thermostat for the zones together, one in each tank, by the set-points and bounds of now."""
     rules: list[dict[str, Any]] = [
@@ -182,6 +190,7 @@ def heat_rules(house: House, pump: HeatPump) -> tuple[dict[str, Any], ...]:
             "measurement": f"{tank}_temperature",
             "lower": f"{tank}_lower",
             "upper": f"{tank}_upper",
+            "reserve": _reserve_k(house, tank),
             "on": pump.max_power_kw,
         }
         for tank in pump.tanks(house)
