@@ -115,7 +115,7 @@ def tank_block(house: House, tank: Tank, draws: WeekProfile | None = None) -> Bl
         stage=stage,
         terminal=terminal,
         features=price_scales,
-        limits=lambda theta: tank_limits(house, tank),
+        limits=lambda theta: tank_limits(house, tank, draws),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from systems.assets import Mistake
 from systems.assets.heat_pump import tank_feeders
 from systems.grid import HOUR_S
 from systems.house_file import House
+from systems.profile import WeekProfile
 
 if TYPE_CHECKING:
     from systems.assets.tank import Tank
@@ -17,8 +19,10 @@ LUKEWARM_C = 30.0
 """Whatever the plan says, water does not get colder than that where there is power."""
 BELOW_BAND_K = 5.0
 FREEZING_C = 5.0
-UNFORESEEN_DRAW = 0.1
-"""Of the largest draw, as a mean over a decision."""
+UNFORESEEN_DRAW = 0.2
+"""Of the largest draw, as a mean over a decision: a shower that no forecast knows of."""
+DEVIATIONS = 3.0
+"""Of the draws that a log taught: so many times their spread may come unforeseen."""
 HEAT_ERROR = 0.1
 """Of the largest heat of a decision: what the COP map and the meter may be wrong by."""
 SENSOR_ERROR_K = 0.5
@@ -31,7 +35,15 @@ def coldest_c(tank: Tank) -> float:
     return max(FREEZING_C, min(LUKEWARM_C, tank.lower.lowest - BELOW_BAND_K))
 
 
-def tank_limits(house: House, tank: Tank) -> tuple[dict[str, Any], ...]:
+def unforeseen_kw(tank: Tank, draws: WeekProfile | None) -> float:
+    """The most that is drawn beyond the forecast, as a mean over a decision."""
+    if draws is None:
+        return UNFORESEEN_DRAW * tank.draw_peak_kw
+    spread = math.sqrt(sum(value * value for value in draws.spread) / len(draws.spread))
+    return min(DEVIATIONS * spread, tank.draw_peak_kw)
+
+
+def tank_limits(house: House, tank: Tank, draws: WeekProfile | None = None) -> tuple[dict[str, Any], ...]:
     """One limit, on the measured temperature."""
     per_kw = house.grid.hold_h / tank.capacity_kwh_per_k
     heat_kw = sum(
@@ -43,7 +55,7 @@ def tank_limits(house: House, tank: Tank) -> tuple[dict[str, Any], ...]:
         pump.min_power_kw * max(pump.min_run or 0.0, house.grid.step_s) / 2 * max(cop for _, cop in pump.tank_cop_map())
         for pump in tank_feeders(house, tank.name)
     ) / (HOUR_S * tank.capacity_kwh_per_k)
-    drawn = UNFORESEEN_DRAW * tank.draw_peak_kw * per_kw
+    drawn = unforeseen_kw(tank, draws) * per_kw
     return (
         {
             "name": f"{tank.name}_temperature",
