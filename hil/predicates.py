@@ -187,7 +187,8 @@ def _value(node: ast.expr, values: Mapping[str, Value]) -> Value:
         case ast.Name() | ast.Attribute():
             return values[_dotted(node)]
         case ast.BinOp(left=left, op=op, right=right):
-            return ARITHMETIC[type(op)](np.asarray(_value(left, values)), np.asarray(_value(right, values)))
+            both: Value = ARITHMETIC[type(op)](np.asarray(_value(left, values)), np.asarray(_value(right, values)))
+            return both
         case ast.UnaryOp(operand=operand):
             return -_value(operand, values)
         case ast.Call(func=ast.Name(id=name), args=[argument]):
