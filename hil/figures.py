@@ -77,7 +77,7 @@ def _plan_line(record: Record, state: str | None) -> Line | None:
     for cycle in record.cycles:
         values: Any = cycle.plan.get(state or "")
         if values is not None:
-            xs.append(cycle.time_s + step_s * np.arange(len(values) + 1))
+            xs.append(cycle.time_s + step_s * np.arange(len(values) + 1, dtype=np.float64))
             ys.append(np.array([*values, np.nan], float))
     if not xs:
         return None

@@ -33,16 +33,18 @@ def bench_page(result: Result, panels: Sequence[Panel], plan_state: str | None, 
     charts: list[Block] = []
     for panel in panels:
         charts += [Heading(panel.title), panel_chart(record, panel, plan_state, zone)]
+    faults: list[Block] = [Heading("Faults"), _faults(result, zone)] if record.header["faults"] else []
+    timing: list[Block] = [Heading("Real time of a cycle"), _timing(result)] if result.timing else []
     blocks: list[Block] = [
         _predicates(checks),
         *charts,
         Heading("Level and faults"),
         levels_chart(record, zone),
         _levels(result),
-        *([Heading("Faults"), _faults(result, zone)] if record.header["faults"] else []),
+        *faults,
         Heading("Indicators"),
         _indicators(result),
-        *([Heading("Real time of a cycle"), _timing(result)] if result.timing else []),
+        *timing,
         Heading("Record"),
         quiet(
             "The run cycle by cycle: ", Link(result.record_path.name, result.record_path.name), ", sha256 ",
