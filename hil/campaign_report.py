@@ -55,8 +55,8 @@ def campaign_page(scenario: Scenario, trials: Sequence[Trial], wall_s: float | N
         title=f"{head.name}: {len(trials)} fault schedules",
         lead=f"{len(trials) - len(failed)} of {len(trials)} schedules survived.",
         mood="bad" if failed else "good",
-        about=f"{head.description}{'; ' if head.description else ''}{days:g} simulated days of {head.house} through "
-        f"the real daemon, broker and serial line{took}, seed {head.seed}",
+        about=f"{head.description}{'; ' if head.description else ''}{days:g} simulated days of {Path(head.house).stem} "
+        f"through the real daemon, broker and serial line{took}, seed {head.seed}",
         blocks=blocks,
     )
 

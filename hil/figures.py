@@ -42,7 +42,7 @@ def panel_chart(record: Record, wish: Wish, plan_state: str | None, zone: tzinfo
     told = f", {spelled}" if spelled else ""
     limits = [Limit(limit) for limit in wish.limits]
     plan = _plan_line(record, plan_state) if plan_state in wish.quantities else None
-    each = wish.stacked or len(wish.quantities) > MOST_TOGETHER
+    each = len(wish.quantities) > (1 if wish.stacked else MOST_TOGETHER)
 
     def line(name: str, role: Role, label: str) -> Line:
         return Line(label, x, values[name], role, "stairs" if wish.stairs or wish.stacked else "line")

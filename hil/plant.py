@@ -49,7 +49,7 @@ class Panel:
     stairs: bool = True
     limits: tuple[float, ...] = ()
     stacked: bool = False
-    """One above the other: parts of a sum."""
+    """Parts of a sum, which is shown as well."""
 
 
 class Plant:
@@ -190,7 +190,7 @@ def panels(house: House) -> tuple[Panel, ...]:
             stairs=False,
             limits=tuple(sorted({b.soc_min for b in batteries} | {b.soc_max for b in batteries})),
         ),
-        Panel("Heat pumps, one above the other", "kW", named("heat_pump", "kw"), stacked=True),
+        Panel("Heat pumps", "kW", named("heat_pump", "kw"), stacked=True),
         Panel("Power", "kW", tuple(power)),
         Panel("Outdoors", "degC", ("outdoor",) if "outdoor" in _published(house) else (), stairs=False),
     )

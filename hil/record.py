@@ -113,7 +113,10 @@ def read_record(path: Path) -> Record:
     Raises:
         RecordError: not a record, of another format version, or damaged (with the line).
     """
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecordError(f"{path}: no bench record ({error}): name the record.jsonl of a run") from error
     number = 1
     try:
         header = json.loads(lines[0])

@@ -57,7 +57,7 @@ def bench_page(result: Result, panels: Sequence[Panel], plan_state: str | None, 
         lead=f"{'Passed' if result.verdict.passed else 'Failed'}: {holding} of {len(checks)} predicates hold.",
         mood="good" if result.verdict.passed else "bad",
         about=f"{head.description}{'; ' if head.description else ''}{number(days)} day{'' if days == 1 else 's'} of "
-        f"{head.house} from {start:%A} {start.day} {start:%B %Y, %H:%M} "
+        f"{Path(head.house).stem} from {start:%A} {start.day} {start:%B %Y, %H:%M} "
         f"(local time, {zone_name(zone, head.start.timestamp())}), {len(record.cycles)} cycles in lockstep in "
         f"{number(result.wall_s)} s of real time, seed {head.seed}",
         blocks=blocks,
