@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runtime.manifest import ArxObserver, Manifest, SignalSpec
+from runtime.rules_data import HeatingCurveRule, ThermostatRule
 from runtime.units import conversion, is_price
 
 LINKS = ("serial", "mqtt")
@@ -36,6 +37,8 @@ class Signals:
     """Where decisions are rarer than cycles."""
     rules: tuple[str, ...] = ()
     """What the bundle itself brings for when the optimiser cannot decide."""
+    heat: tuple[str, ...] = ()
+    """Those actions that these rules keep zones warm by."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,8 @@ def signals_of(manifest: Manifest) -> Signals:
     cycle_s = min([manifest.dt_s, *(observer.dt_s for observer in observers)])
     signals = (manifest.measured, tuple(f for f in manifest.forecasts if f.schedule is None), manifest.actions)
     rules = tuple(f"{rule.kind} moves {', '.join(rule.actions)}" for rule in manifest.rules)
-    return Signals(manifest.system, *signals, cycle_s, manifest.decide_every_s, rules)
+    heat = tuple(rule.action for rule in manifest.rules if isinstance(rule, ThermostatRule | HeatingCurveRule))
+    return Signals(manifest.system, *signals, cycle_s, manifest.decide_every_s, rules, heat)
 
 
 def site_text(answers: Answers, signals: Signals) -> str:
@@ -236,7 +240,7 @@ def _outputs(answers: Answers, signals: Signals) -> str:
         "# What the controller moves: the weighted sum of its actions. `safe` is written when nothing else is sure\n"
         "# and when nisse ends, and stays in force until nisse is back."
     ]
-    rooms = {action for action, _ in _zones(signals)}
+    rooms = _warming(signals)
     for address, (name, combine, unit) in enumerate(_set_points(signals.actions), start=10):
         signs = ", ".join(f"{action} = {factor:g}.0" for action, factor in combine)
         told, scale = unit, 1.0
@@ -251,7 +255,7 @@ def _outputs(answers: Answers, signals: Signals) -> str:
             where = f'sink = "mqtt"\ntopic = "house/{name}/set"\n'
         most = next((a.upper for a in signals.actions if a.name == name), 0.0)
         safe, why = _safe(answers, most, unit, told) if name in rooms else (0.0, "the battery rests")
-        if name not in rooms and {action for action, _ in combine} != {"charge", "discharge"}:
+        if name not in rooms and len(combine) == 1:
             why = "what is right for this device while nothing is known"
         lines.append(
             f"[outputs.{name}]\n{where}{_by_itself(answers)}unit = {json.dumps(told)}\n"
@@ -314,7 +318,12 @@ def _rule(answers: Answers, signals: Signals) -> str:
 
 def heats(signals: Signals) -> float:
     """The least full power of the heat pumps, in kW; 0 where there are none."""
-    return min((a.upper for a in signals.actions), default=0.0) if _zones(signals) else 0.0
+    return min((a.upper for a in signals.actions if a.name in _warming(signals)), default=0.0)
+
+
+def _warming(signals: Signals) -> set[str]:
+    """The actions that keep rooms or zones warm."""
+    return {*signals.heat, *(action for action, _ in _zones(signals))}
 
 
 def _zones(signals: Signals) -> list[tuple[str, str]]:

@@ -65,11 +65,18 @@ def draw_house(house: House) -> str:
         if "meter" not in portraits and what == "forecast":
             names["buy"] = None
         lines += _listed(title, names)
+    kept = {name: what_is_kept(portrait) for name, portrait in portraits.items()}
+    lines += _listed("kept", [f"{name}: {what}" for name, what in kept.items() if what], "; ")
     return "\n".join([*lines, *_listed("log columns", [column.name for column in log_columns(house) if column.needed])])
 
 
-def _listed(title: str, names: Iterable[str]) -> list[str]:
-    text = ", ".join(names) or "nothing"
+def what_is_kept(portrait: Portrait) -> str:
+    """Of an asset, by the safety filter; empty where nothing is moved and nothing limited."""
+    return portrait.kept or ("nothing but the bounds of what is moved" if portrait.moved else "")
+
+
+def _listed(title: str, names: Iterable[str], between: str = ", ") -> list[str]:
+    text = between.join(names) or "nothing"
     return textwrap.wrap(text, WIDTH, initial_indent=f"{title:<13}", subsequent_indent=" " * 13)
 
 

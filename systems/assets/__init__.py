@@ -49,6 +49,8 @@ class Portrait:
     measured: tuple[str, ...] = ()
     moved: tuple[str, ...] = ()
     forecast: tuple[str, ...] = ()
+    kept: str = ""
+    """What the safety filter keeps of it, or why nothing; where nothing is said, the bounds of its actions."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import importlib.util
 import json
 
 from systems.house_file import House, parse_house, read_house
-from systems.portrait import asset_columns, asset_portraits, draw_house
+from systems.portrait import asset_columns, asset_portraits, draw_house, what_is_kept
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,6 +37,7 @@ def document(house: House) -> dict[str, object]:
                 "measured": list(portrait.measured),
                 "moved": list(portrait.moved),
                 "forecast": list(portrait.forecast),
+                "kept": what_is_kept(portrait),
                 "logged": [column.name for column in columns[name] if column.needed],
             }
             for table, name, portrait in asset_portraits(house)

@@ -157,6 +157,7 @@ def _portrait(house: House, battery: Battery) -> Portrait:
         f"{battery.capacity_kwh:g} kWh, charges {battery.max_charge_kw:g} kW, gives {battery.max_discharge_kw:g} kW",
         measured=(f"{name}_soc",),
         moved=(f"{name}_charge", f"{name}_discharge"),
+        kept="within {lower:.1%} and {upper:.1%}".format(**soc_limit("", battery.soc_min, battery.soc_max, 0.0)),
     )
 
 

@@ -229,7 +229,15 @@ def _portrait(house: House, pump: HeatPump) -> Portrait:
         f"{pump.kind}, {pump.max_power_kw:g} kW, feeds {', '.join(pump.feeds)}",
         moved=moved,
         forecast=("outdoor",),
+        kept=_kept(pump, moved),
     )
+
+
+def _kept(pump: HeatPump, moved: Sequence[str]) -> str:
+    power = f"up to {pump.max_power_kw:g} kW" + (" together" if len(moved) > 1 else "")
+    least = f", from {pump.min_power_kw:g} kW in pulses" if pump.min_power_kw else ""
+    times = [(pump.min_run, "runs"), (pump.min_rest, "rests")]
+    return power + least + "".join(f", {does} {s / 60:g} min at least" for s, does in times if s)
 
 
 def _blocks(house: House, fits: Mapping[str, Any]) -> tuple[Block, ...]:

@@ -169,6 +169,7 @@ def _portrait(house: House, meter: Meter) -> Portrait:
         f"imports up to {meter.import_limit_kw:g} kW, exports up to {meter.export_limit_kw:g} kW{charge}",
         measured=("grid_power",) if meter.capacity is None else ("grid_power", "month_peak"),
         forecast=("buy", "sell"),
+        kept=f"import up to {meter.import_limit_kw:g} kW",
     )
 
 

@@ -73,6 +73,7 @@ def _portrait(house: House, pv: Pv) -> Portrait:
         f"{pv.peak_kw:g} kW of panels" + (", can be curtailed" if pv.curtailable else ""),
         moved=moved,
         forecast=(forecast_name(house, pv),),
+        kept="nothing: what panels give up harms nothing" if pv.curtailable else "",
     )
 
 

@@ -12,7 +12,7 @@ from runtime.weekly import Weekly, WeeklyValue
 from systems.asset_plant import AssetPlant
 from systems.assets import AssetKind, Mistake, Nameplate, Portrait
 from systems.assets.heat_pump import tank_feeders
-from systems.assets.tank.limits import limit_mistakes, tank_limits
+from systems.assets.tank.limits import coldest_c, limit_mistakes, tank_limits
 from systems.block import Block, Forecast, Inflow, Scope, Soft, Terms
 from systems.house_file import House
 from systems.logs.lesson import Lesson
@@ -136,6 +136,7 @@ def _portrait(house: House, tank: Tank) -> Portrait:
         f"{tank.litres:g} litres, {band}, heated by {heats}",
         measured=(f"{tank.name}_temperature",),
         forecast=(f"{tank.name}_draw", f"{tank.name}_draw_spread"),
+        kept=f"{coldest_c(tank):g} to {tank.never_above_c:g} degC",
     )
 
 

@@ -58,6 +58,7 @@ def _portrait(house: House, zone: Zone) -> Portrait:
         f"{span} degC, within {low.lowest:g} to {high.highest:g}, heated by {', '.join(pumps)}",
         measured=(f"{zone.name}_temperature",),
         forecast=("outdoor", "sun") if sun else ("outdoor",),
+        kept=f"{zone.never_below_c:g} to {zone.never_above_c:g} degC",
     )
 
 
