@@ -1,8 +1,8 @@
-/* HPIPM by itself on an OCP QP with one-sided rows: what benchmarks/solver.py compares with.
+/* HPIPM by itself on an OCP QP with one-sided rows: what the deployed solves are compared with.
  *
- * stages: per stage, column-major, in this order: A B b Q S R q r C D d; x_0 is folded into stage 0, which has no
- * state and no soft rows. blocks: stages after partial condensing, or N for none. Returns the CPU time of the QP alone:
- * condensing, interior point, expansion.
+ * stages: per stage, column-major, in this order: A B b Q S R q r C D d zl Zl; x_0 is folded into stage 0, which has no
+ * state. The soft rows are the last `soft` of a stage, and all `soft_end` of the terminal one. blocks: stages after
+ * partial condensing, or N for none. Returns the CPU time of the QP alone: condensing, interior point, expansion.
  */
 #include <stdlib.h>
 #include <time.h>
@@ -38,29 +38,31 @@ static void set_tolerances(struct d_ocp_qp_ipm_arg *arg, double mu0, double tole
 }
 
 /* u0: [nu]. status: of HPIPM, 0 solved. Memory is left to the process, which ends soon. */
-double hpipm_direct(int N, int nx, int nu, int hard, int soft, double *stages, double *lower, double *upper, double *zl,
-                    double *Zl, int blocks, double mu0, double tolerance, double complementarity, double *u0,
+double hpipm_direct(int N, int nx, int nu, int hard, int soft, int soft_end, double *stages, double *lower,
+                    double *upper, int blocks, double mu0, double tolerance, double complementarity, double *u0,
                     int *iterations, int *status) {
     struct d_ocp_qp_dim dim = make_dim(N), small = make_dim(blocks);
-    int *numbers = calloc(nu + hard + soft + N + 2, sizeof(int)), *block_size = calloc(blocks + 1, sizeof(int));
-    double *zeros = calloc(hard + soft + 1, sizeof(double)), *ones = calloc(soft + 1, sizeof(double));
-    for (int i = 0; i < nu + hard + soft; i++) numbers[i] = i;
-    for (int i = 0; i < soft; i++) ones[i] = 1.0;
+    const int most = nu + hard + soft + soft_end;
+    int *numbers = calloc(most + 1, sizeof(int)), *block_size = calloc(blocks + 1, sizeof(int));
+    double *zeros = calloc(most + 1, sizeof(double)), *ones = calloc(most + 1, sizeof(double));
+    for (int i = 0; i < most; i++) numbers[i] = i;
+    for (int i = 0; i < most; i++) ones[i] = 1.0;
     for (int k = 0; k <= N; k++) {
+        const int slacks = k < N ? soft : soft_end;
         d_ocp_qp_dim_set("nx", k, k ? nx : 0, &dim);
         d_ocp_qp_dim_set("nu", k, k < N ? nu : 0, &dim);
         d_ocp_qp_dim_set("nbu", k, k < N ? nu : 0, &dim);
-        d_ocp_qp_dim_set("ng", k, (k < N ? hard : 0) + (k ? soft : 0), &dim);
-        d_ocp_qp_dim_set("nsg", k, k ? soft : 0, &dim);
-        d_ocp_qp_dim_set("ns", k, k ? soft : 0, &dim);
+        d_ocp_qp_dim_set("ng", k, k < N ? hard + soft : soft_end, &dim);
+        d_ocp_qp_dim_set("nsg", k, slacks, &dim);
+        d_ocp_qp_dim_set("ns", k, slacks, &dim);
     }
     struct d_ocp_qp qp, small_qp;
     d_ocp_qp_create(&dim, &qp, calloc(1, d_ocp_qp_memsize(&dim)));
     d_ocp_qp_set_all_zero(&qp);
     double *at = stages;
     for (int k = 0; k <= N; k++) {
-        const int x = k ? nx : 0, u = k < N ? nu : 0, rows = (k < N ? hard : 0) + (k ? soft : 0);
-        const int next = k < N ? nx : 0;
+        const int x = k ? nx : 0, u = k < N ? nu : 0, slacks = k < N ? soft : soft_end;
+        const int rows = k < N ? hard + soft : soft_end, next = k < N ? nx : 0;
         if (k < N) d_ocp_qp_set_A(k, at, &qp);
         at += next * x;
         if (k < N) d_ocp_qp_set_B(k, at, &qp);
@@ -81,11 +83,11 @@ double hpipm_direct(int N, int nx, int nu, int hard, int soft, double *stages, d
             d_ocp_qp_set_lbu(k, lower, &qp);
             d_ocp_qp_set_ubu(k, upper, &qp);
         }
-        if (k == 0 || soft == 0) continue;
-        int *soft_rows = numbers + u + rows - soft;
+        if (slacks == 0) continue;
+        int *soft_rows = numbers + u + rows - slacks;
         d_ocp_qp_set("idxs", k, soft_rows, &qp);
-        d_ocp_qp_set("zl", k, zl, &qp);
-        d_ocp_qp_set("Zl", k, Zl, &qp);
+        d_ocp_qp_set("zl", k, at, &qp), at += slacks;
+        d_ocp_qp_set("Zl", k, at, &qp), at += slacks;
         d_ocp_qp_set("zu", k, zeros, &qp);
         d_ocp_qp_set("Zu", k, ones, &qp);
         d_ocp_qp_set_lus_mask(k, zeros, &qp);

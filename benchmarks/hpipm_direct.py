@@ -1,4 +1,4 @@
-"""The battery's QP for HPIPM alone: stage matrices by CasADi, solved by a few lines of C on acados' own libhpipm."""
+"""A problem's QP for HPIPM alone: stage matrices by CasADi, solved by a few lines of C on acados' own libhpipm."""
 
 from __future__ import annotations
 
@@ -55,38 +55,39 @@ class HpipmDirect:
         problem, n = self.problem, self.problem.horizon
         z = problem.features(forecast, x0) if problem.features is not None else ca.DM(0, 1)
         p = problem.prepare(theta) if problem.prepare is not None else theta
-        flat = [self._first(x0, self._stage(forecast[0], z, p))]
-        flat += [_flatten(self._stage(forecast[k], z, p)) for k in range(1, n)]
-        flat.append(_flatten(self._terminal(forecast[n], z, p)))
-        stages = np.concatenate(flat)
+        soft, end = problem.soft_penalty, problem.soft_terminal_penalty
+        flat = []
+        for k in range(n + 1):
+            parts = self._stage(forecast[k], z, p) if k < n else self._terminal(forecast[n], z, p)
+            matrices = [np.array(part) for part in parts]
+            matrices = _first(matrices, x0) if k == 0 else matrices
+            weight, price = problem.discount**k, soft if k < n else end
+            at = slice(3, 8) if 0 < k < n else slice(2, 4) if k == 0 else slice(0, 2)
+            matrices[at] = [weight * cost for cost in matrices[at]]
+            prices = [weight * np.array(side, dtype=float) for side in (price.linear, price.quadratic)]
+            flat += [part.ravel(order="F") for part in (*matrices, *prices)]
         signals = (*problem.actions, *problem.auxiliaries)
-        penalty = problem.soft_penalty
-        vectors = [stages, *(np.array(v, dtype=float) for v in (
-            [s.lower for s in signals], [s.upper for s in signals], penalty.linear, penalty.quadratic,
-        ))]  # fmt: skip
+        vectors = [np.concatenate(flat), *(np.array([getattr(s, e) for s in signals]) for e in ("lower", "upper"))]
         u0, iterations, status = np.zeros(problem.nu), ctypes.c_int(), ctypes.c_int()
         hard = 0 if problem.hard is None else int(problem.hard.numel_out(0))
-        pointers = [ctypes.c_void_p(v.ctypes.data) for v in vectors]
         numbers = [ctypes.c_double(v) for v in (MU0, QP_TOLERANCE, BARRIER)]
         cpu_s = self._call(
-            n, problem.nx, problem.nu, hard, len(penalty.linear), *pointers, blocks, *numbers,
+            n, problem.nx, problem.nu, hard, len(soft.linear), len(end.linear),
+            *(ctypes.c_void_p(v.ctypes.data) for v in vectors), blocks, *numbers,
             ctypes.c_void_p(u0.ctypes.data), ctypes.byref(iterations), ctypes.byref(status),
         )  # fmt: skip
         return DirectSolution(u0, iterations.value, status.value == 0, float(cpu_s))
 
-    def _first(self, x0: Array, parts: tuple[ca.DM, ...]) -> Array:
-        """Stage 0 with its known state folded in."""
-        A, B, b, _, S, R, _, r, C, D, d = (np.asarray(part) for part in parts)
-        x, hard = x0.reshape(-1, 1), D.shape[0] - len(self.problem.soft_penalty.linear)
-        return _flatten((B, b + A @ x, R, r + S @ x, D[:hard], (d - C @ x)[:hard]))
 
-
-def _flatten(parts: tuple[ca.DM | Array, ...]) -> Array:
-    return np.concatenate([np.asarray(part, dtype=float).ravel(order="F") for part in parts])
+def _first(parts: list[Array], x0: Array) -> list[Array]:
+    """Stage 0 with its known state folded in: B b R r D d."""
+    A, B, b, _, S, R, _, r, C, D, d = parts
+    x = np.asarray(x0, dtype=float).reshape(-1, 1)
+    return [B, b + A @ x, R, r + S @ x, D, d - C @ x]
 
 
 def _stage_matrices(problem: Problem) -> tuple[ca.Function, ca.Function]:
-    """(d, z, p) -> A B b Q S R q r C D d of a stage; Q q C d (in the same order) of the terminal one. Discount 1."""
+    """(d, z, p) -> A B b Q S R q r C D d of a stage; Q q C d (in the same order) of the terminal one. Undiscounted."""
     x, u = ca.SX.sym("x", problem.nx), ca.SX.sym("u", problem.nu)
     d, z, p = ca.SX.sym("d", problem.nd), ca.SX.sym("z", problem.nz), ca.SX.sym("p", problem.np)
     stage, terminal, zero = (x, u, d, z, p), (x, d, z, p), ca.vertcat(x, u)
@@ -97,7 +98,8 @@ def _stage_matrices(problem: Problem) -> tuple[ca.Function, ca.Function]:
         ca.jacobian(f, x), ca.jacobian(f, u), f, ca.jacobian(q, x), ca.jacobian(r, x), ca.jacobian(r, u), q, r,
         ca.jacobian(rows, x), ca.jacobian(rows, u), -rows,
     ]  # fmt: skip
-    last, last_rows = problem.terminal_cost(*terminal), problem.soft_terminal(*terminal)
+    last = problem.terminal_cost(*terminal)
+    last_rows = ca.SX(0, 1) if problem.soft_terminal is None else problem.soft_terminal(*terminal)
     slope = ca.gradient(last, x)
     last_parts = [ca.jacobian(slope, x), slope, ca.jacobian(last_rows, x), -last_rows]
 

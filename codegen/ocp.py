@@ -38,6 +38,8 @@ costs where stages are large. Measured on a 2.5 GHz Xeon: 1.3 ms an iteration of
 (48 stages of 31 variables), which gives its search 1.4 s."""
 FEWEST_SEARCHED, MOST_SEARCHED = 200, 2000
 """Iterations, whatever the size. Two batteries in quarter-hours of a day take 0.14 ms for one."""
+HESSIAN_LINES = 3000
+"""Of C that a Hessian may take, written out entry by entry: a compiler takes seconds for as many."""
 BLOCK_INPUTS = 24
 """Partial condensing joins stages until a block has about this many inputs: larger matrices, fewer calls per iteration.
 Measured on the battery (N = 96, nu = 3): blocks of 8 stages take 0.4 of the time of single stages."""
@@ -152,6 +154,16 @@ def _derivatives(e: StageExpressions) -> tuple[Symbols, Symbols]:
     return ca.jacobian(affine, w), ca.vertcat(ca.hessian(e.cost, w)[0], ca.hessian(e.terminal_cost, w)[0])
 
 
+def hessian_of_stage(problem: Problem, e: StageExpressions) -> ca.MX:
+    """The Hessian in (u, x). That of a quadratic program only copies and scales numbers, in scalars a line each; a loop
+    over its columns evaluates the cost's slope once for each."""
+    s = expressions(problem, ca.SX)
+    hessian = ca.hessian(s.cost, ca.vertcat(s.u, s.x))[0]
+    if ca.depends_on(hessian, ca.vertcat(s.u, s.x)) or hessian.nnz() > HESSIAN_LINES:
+        return hessian_by_columns(e.cost, e.u, e.x, e.parameters)
+    return ca.Function("hessian", [s.parameters], [ca.densify(hessian)])(e.parameters)
+
+
 def hessian_by_columns(cost: ca.MX, u: ca.MX, x: ca.MX, parameters: ca.MX) -> ca.MX:
     """The Hessian in (u, x) as a loop over its columns; CasADi's own would write every column out."""
     nu, size = u.numel(), u.numel() + x.numel()
@@ -206,7 +218,7 @@ def build_ocp(problem: Problem, e: StageExpressions, templates: ModuleType) -> A
     model.cost_expr_ext_cost, model.cost_expr_ext_cost_0 = e.cost, e.cost
     model.cost_expr_ext_cost_e = e.terminal_cost
     if isinstance(e.x, ca.MX):
-        hessian = hessian_by_columns(e.cost, e.u, e.x, e.parameters)
+        hessian = hessian_of_stage(problem, e)
         model.cost_expr_ext_cost_custom_hess = model.cost_expr_ext_cost_custom_hess_0 = hessian
     ocp.model = model
     set_horizon(ocp, problem.horizon)
@@ -226,7 +238,7 @@ def build_ocp(problem: Problem, e: StageExpressions, templates: ModuleType) -> A
     if soft:
         ocp.constraints.idxsh = np.arange(rows - soft, rows)
         ocp.cost.zl, ocp.cost.Zl = np.array(problem.soft_penalty.linear), np.array(problem.soft_penalty.quadratic)
-        ocp.cost.zu, ocp.cost.Zu = np.zeros(soft), np.ones(soft)
+        ocp.cost.zu, ocp.cost.Zu = np.ones(soft), np.ones(soft)
     rows_from_the_first_stage_on(ocp)
     soft_e = len(problem.soft_terminal_penalty.linear)
     if soft_e:
@@ -235,7 +247,7 @@ def build_ocp(problem: Problem, e: StageExpressions, templates: ModuleType) -> A
         ocp.constraints.idxsh_e = np.arange(soft_e)
         terminal = problem.soft_terminal_penalty
         ocp.cost.zl_e, ocp.cost.Zl_e = np.array(terminal.linear), np.array(terminal.quadratic)
-        ocp.cost.zu_e, ocp.cost.Zu_e = np.zeros(soft_e), np.ones(soft_e)
+        ocp.cost.zu_e, ocp.cost.Zu_e = np.ones(soft_e), np.ones(soft_e)
 
     quadratic = is_quadratic_program(problem)
     options = ocp.solver_options

@@ -40,13 +40,11 @@ int call_casadi(const casadi_function *f) { return f->call(f->arg, f->res, f->iw
 
 /* ---- the acados solver ---- */
 
-/* Rows are one-sided: mask their upper sides and the slacks of these, which then cost nothing. */
+/* Rows are one-sided: mask their upper sides. The slacks of these stay, at a price: HPIPM aims at a barrier that is too
+ * large by the cube of all constraints over those that are not masked, and a soft row has four. */
 static void mask_upper_sides(nisse_controller *c) {
     const double zeros[AT_LEAST_ONE(MAX(NROWS, NISSE_NSOFT_E))] = {0};
-    for (int k = 0; k <= NISSE_N; k++) {
-        d_ocp_qp_set_ug_mask(k, (double *)zeros, c->memory->qp_in);
-        d_ocp_qp_set_lus_mask(k, (double *)zeros, c->memory->qp_in);
-    }
+    for (int k = 0; k <= NISSE_N; k++) d_ocp_qp_set_ug_mask(k, (double *)zeros, c->memory->qp_in);
 }
 
 static void set_cost(nisse_controller *c, int stage, const char *field, double *values) {
@@ -210,7 +208,7 @@ static void read_plans(const nisse_controller *c, double *plan_x, double *plan_a
         memcpy(plan_a + k * NISSE_NA, ux[k].pa, sizeof(double) * NISSE_NA);
 }
 
-/* The masked upper slacks belong to no constraint, and their arbitrary values would show in the cost. */
+/* The upper slacks belong to no constraint, and what a barrier leaves of them would show in the cost. */
 void clear_upper_slacks(nisse_controller *c) {
     for (int k = 0; k <= NISSE_N; k++) {
         const int soft = k < NISSE_N ? NISSE_NSOFT : NISSE_NSOFT_E, lower_end = (k < NISSE_N ? NV : NISSE_NX) + soft;
