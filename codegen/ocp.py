@@ -161,7 +161,7 @@ def hessian_of_stage(problem: Problem, e: StageExpressions) -> ca.MX:
     hessian = ca.hessian(s.cost, ca.vertcat(s.u, s.x))[0]
     if ca.depends_on(hessian, ca.vertcat(s.u, s.x)) or hessian.nnz() > HESSIAN_LINES:
         return hessian_by_columns(e.cost, e.u, e.x, e.parameters)
-    return ca.Function("hessian", [s.parameters], [ca.densify(hessian)])(e.parameters)
+    return ca.MX(ca.Function("hessian", [s.parameters], [ca.densify(hessian)])(e.parameters))
 
 
 def hessian_by_columns(cost: ca.MX, u: ca.MX, x: ca.MX, parameters: ca.MX) -> ca.MX:

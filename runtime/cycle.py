@@ -17,7 +17,7 @@ from runtime.actuator import Actuator, Written, resting, set_points
 from runtime.clock import Clock, clock_doubt
 from runtime.compressors import Pulsed, Pulses
 from runtime.decision import InForce, next_decision_s, outdated
-from runtime.estimator import Estimate
+from runtime.estimate import Estimate
 from runtime.exploration import explore
 from runtime.gate import LastAction, Limited, limit, remember
 from runtime.ladder import Ladder, Level, step

@@ -23,6 +23,7 @@ from runtime.journal import Journal
 from runtime.ladder import Level
 from runtime.leaving import close_all, leave_safe
 from runtime.overrides import RefusedError
+from runtime.peaks import keep_peaks, recall_peaks
 from runtime.plan import Plan
 from runtime.policy import Policy
 from runtime.reloading import Reloading
@@ -298,6 +299,7 @@ class Daemon:
             if self._journal is not None:
                 self._loop.wishes = recalled(self._journal.kept(WISHES), self.bundle.manifest)
                 self._remember_forecasts()
+                recall_peaks(self._in_force.peaks, self._journal.kept)
             if self._newcomer is not None:
                 self.succession.propose(self._loop, self._newcomer)
         return self._loop
@@ -337,16 +339,15 @@ class Daemon:
         journal = self._journal
         if journal is None:
             return WriteBudget(self._writes, self._site.zone, self.clock)
-        kept_text = journal.kept(WRITES)
-        return WriteBudget(
-            self._writes, self._site.zone, self.clock, lambda text: journal.keep(WRITES, text), kept_text
-        )
+        keep, kept_text = partial(journal.keep, WRITES), journal.kept(WRITES)
+        return WriteBudget(self._writes, self._site.zone, self.clock, keep, kept_text)
 
     def _append(self, cycle: Cycle) -> None:
         if self._journal is not None:
             t = cycle.timing
             row = transition(cycle, cycle.policy.bundle)
             self._journal.append(row, cycle.plan, (t.solve_s, t.link_s, t.overhead_s))
+            keep_peaks(cycle.policy.peaks, self._journal.keep, self._notice)
 
     def _say(self, cycle: Cycle) -> None:
         self.surface.show(cycle, cycle.policy.bundle, self.notices, self._control_loop().wishes, self.tally.levels)

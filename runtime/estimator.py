@@ -4,26 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
-from runtime.manifest import ArxObserver, Manifest, StateGroup
+from runtime.estimate import Estimate, Estimator
+from runtime.manifest import ArxObserver, Manifest, PeakObserver, StateGroup
+from runtime.peaks import Peaks, peaks_of
 from runtime.process_image import ProcessImage
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """`state` (nx) is None where it cannot be known; `problem` says why. `known`: what of it is, NaN for the rest."""
-
-    state: tuple[float, ...] | None
-    problem: str = ""
-    known: tuple[float, ...] = ()
-
-
-class Estimator(Protocol):
-    """Called once per cycle with what was measured now and what was actuated in the step that ended."""
-
-    def update(self, image: ProcessImage, last_action: tuple[float, ...] | None) -> Estimate: ...
 
 
 class DirectEstimate:
@@ -55,13 +40,29 @@ class GroupedEstimate:
         return Estimate(None, problems[0], known) if problems else Estimate(known, known=known)
 
 
-def make_estimator(manifest: Manifest) -> Estimator:
-    """The estimator that the bundle asks for."""
-    parts = [_of_group(manifest, group) for group in manifest.groups]
+class PeakEstimate:
+    """What a capacity charge counts from; known at all times, since a month begins without a peak."""
+
+    def __init__(self, peaks: Peaks, meter: str) -> None:
+        self._peaks, self._meter = peaks, meter
+
+    def update(self, image: ProcessImage, last_action: tuple[float, ...] | None) -> Estimate:
+        sample = image.samples[self._meter]
+        self._peaks.observe(image.time_s, sample.value if sample.ok and isinstance(sample.value, float) else None)
+        state = (self._peaks.value,)
+        return Estimate(state, known=state)
+
+
+def make_estimator(manifest: Manifest, peaks: Peaks | None = None) -> Estimator:
+    """The estimator that the bundle asks for; `peaks` as known so far, where it counts them."""
+    parts = [_of_group(manifest, group, peaks or peaks_of(manifest)) for group in manifest.groups]
     return parts[0] if len(parts) == 1 else GroupedEstimate(parts)
 
 
-def _of_group(manifest: Manifest, group: StateGroup) -> Estimator:
+def _of_group(manifest: Manifest, group: StateGroup, peaks: Peaks | None) -> Estimator:
+    if isinstance(group.estimator, PeakObserver):
+        assert peaks is not None
+        return PeakEstimate(peaks, group.estimator.meter.name)
     if isinstance(group.estimator, ArxObserver):
         from runtime.estimator_house import ArxEstimate  # numpy, which a battery's daemon does not need
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from runtime.estimator import Estimate
+from runtime.estimate import Estimate
 from runtime.estimator_arx import ArxEstimator, ObserverModel, TimedSample
 from runtime.manifest import ArxObserver, Manifest
 from runtime.process_image import ProcessImage

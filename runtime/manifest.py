@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, mode
 
 from runtime.limited_outputs import LimitedOutput, limited_outputs
 from runtime.pulses import Compressor
-from runtime.records import Finite, Name, Positive, Record, Row
+from runtime.records import Finite, Name, NonNegative, Positive, Record, Row
 from runtime.rules_data import AnyRule, SelfConsumptionRule, owned_twice, unknown_name
 from runtime.safety_set import SafetySet, check_safety
 from runtime.weekly import Weekly
@@ -168,11 +168,33 @@ class ArxObserver(Record):
         return document
 
 
+class PeakObserver(Record):
+    """The state is the import that raises nothing: what a capacity charge counts from (`runtime.peaks`), in kW."""
+
+    type: Literal["peak"]
+    meter: SignalSpec
+    """What is measured: power from the grid, negative into it."""
+    interval_s: Positive
+    """Over which import is averaged."""
+    days: Annotated[int, Field(ge=1, le=31)] = 1
+    """The mean of the highest intervals of so many days is charged."""
+    free: NonNegative = 0.0
+    """Charged in any case."""
+    edges: Row = ()
+    """Where tiers end: up to the end of its tier a peak costs no more."""
+
+    @model_validator(mode="after")
+    def _ascending(self) -> PeakObserver:
+        if any(a >= b for a, b in pairwise(self.edges)):
+            raise ValueError("the tiers of the peak do not ascend")
+        return self
+
+
 class StateGroup(Record):
     """Some of the states, in the manifest's order, and how they are estimated."""
 
     states: Annotated[tuple[Name, ...], Field(min_length=1)]
-    estimator: Annotated[DirectEstimator | ArxObserver, Field(discriminator="type")]
+    estimator: Annotated[DirectEstimator | ArxObserver | PeakObserver, Field(discriminator="type")]
 
 
 class GroupedEstimator(Record):
@@ -245,6 +267,8 @@ class Manifest(Record):
         if tuple(name for group in self.groups for name in group.states) != tuple(s.name for s in self.states):
             raise ValueError("the groups of the estimator are not the states in their order")
         for group in self.groups:
+            if isinstance(group.estimator, PeakObserver) and len(group.states) != 1:
+                raise ValueError(f"a peak is one state, and there are {len(group.states)}: {', '.join(group.states)}")
             if isinstance(group.estimator, ArxObserver):
                 _check_observer(group.estimator, len(group.states), actions | {f.name for f in self.forecasts})
         if self.format_version < self.oldest_format:
@@ -253,11 +277,12 @@ class Manifest(Record):
 
     def _check_rules(self, actions: Collection[str]) -> None:
         inputs = {s.name for s in (*self.measured, *self.forecasts)}
+        meters = {g.estimator.meter.name for g in self.groups if isinstance(g.estimator, PeakObserver)}
         for i, rule in enumerate(self.rules):
             wrong = unknown_name(rule, actions, inputs)
             if wrong is not None:
                 raise ValueError(f"rule {i + 1} names {wrong[1]!r}, which is no {wrong[0]}")
-            if isinstance(rule, SelfConsumptionRule) and rule.meter in {*inputs, *actions}:
+            if isinstance(rule, SelfConsumptionRule) and rule.meter in {*inputs, *actions} - meters:
                 raise ValueError(f"the meter of rule {i + 1}, {rule.meter!r}, is a signal already")
         twice = owned_twice(self.rules)
         if twice is not None:
@@ -296,9 +321,13 @@ class Manifest(Record):
         states = {s.name: s for s in self.states}
         found: list[SignalSpec] = []
         for group in self.groups:
-            observer = group.estimator
-            own = observer.outputs if isinstance(observer, ArxObserver) else [states[name] for name in group.states]
-            found += own
+            match group.estimator:
+                case ArxObserver() as observer:
+                    found += observer.outputs
+                case PeakObserver() as observer:
+                    found.append(observer.meter)
+                case _:
+                    found += [states[name] for name in group.states]
         return tuple(found)
 
     @property

@@ -15,10 +15,12 @@ from runtime.config import SiteFile
 from runtime.decision import Rhythm
 from runtime.doubts import Doubts
 from runtime.errors import SolverProcessError, SolverStartingError
-from runtime.estimator import Estimate, make_estimator
+from runtime.estimate import Estimate
+from runtime.estimator import make_estimator
 from runtime.forecast import Memory
 from runtime.gate import refusal
 from runtime.overrides import Overrides
+from runtime.peaks import peaks_of
 from runtime.process_image import ProcessImage, forecast_rows, take_image
 from runtime.rules_site import wishes
 from runtime.signals import Arrival
@@ -70,7 +72,9 @@ class Policy:
         """Of the forecasts; who knows their past may tell it."""
         self.doubts = Doubts(bundle.manifest, wishes(site, bundle.manifest))
         """Of the readings."""
-        self._estimator = make_estimator(bundle.manifest)
+        self.peaks = peaks_of(bundle.manifest, site.zone)
+        """Of the month, where the bundle counts them; who knows the time before may tell them."""
+        self._estimator = make_estimator(bundle.manifest, self.peaks)
 
     @property
     def rhythm(self) -> Rhythm:
@@ -78,10 +82,12 @@ class Policy:
         return self.site.rhythm(self.bundle.manifest.decide_every_s)
 
     def follow(self, other: Policy) -> None:
-        """Know of the forecasts what another policy knows: they are those of the site, whichever bundle is in force."""
+        """Know of forecasts and peaks what another policy knows: they are the site's, whichever bundle is in force."""
         units = {spec.name: spec.unit for spec in other.bundle.manifest.forecasts}
         same = [spec.name for spec in self.bundle.manifest.forecasts if units.get(spec.name) == spec.unit]
         self.memory.inherit(other.memory, same)
+        if self.peaks is not None and other.peaks is not None:
+            self.peaks.recall(other.peaks.text)
 
     def observe(
         self,
@@ -108,7 +114,7 @@ class Policy:
         estimate = self._estimator.update(image, last_action)
         diverged = estimate.state is not None and not all(map(math.isfinite, estimate.state))
         if diverged:
-            self._estimator = make_estimator(manifest)
+            self._estimator = make_estimator(manifest, self.peaks)
             unknown = (math.nan,) * len(manifest.states)
             estimate = Estimate(None, "the estimate of the state is not finite; starting afresh", unknown)
         forecast = forecast_rows(image, manifest)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,10 +31,10 @@ CODEGEN_MAY_USE = (
     "runtime.bundle", "runtime.manifest", "runtime.keys", "runtime.errors", "runtime.abi",
     "runtime.version",
 )  # fmt: skip
-# Of runtime, systems may know how files and schedules are read, and the rules.
+# Of runtime, systems may know how files and schedules are read, the rules, and what a peak costs.
 SYSTEMS_MAY_USE = (
     "runtime.duration", "runtime.rules", "runtime.rules_data", "runtime.rules_laws", "runtime.toml_lines",
-    "runtime.toml_source", "runtime.weekly",
+    "runtime.toml_source", "runtime.uncharged", "runtime.weekly",
 )  # fmt: skip
 # And the tuner the rules that it judges by.
 TUNER_MAY_USE = ("runtime.rules", "runtime.rules_data", "runtime.rules_laws")
@@ -131,3 +132,34 @@ def test_files_stay_readable(part: str) -> None:
     assert not {name: length for name, length in lengths.items() if length > 400}
     undocumented = [str(f.relative_to(ROOT)) for f in sources(part) if not ast.get_docstring(ast.parse(f.read_text()))]
     assert not undocumented
+
+
+def _as_it_loads(statements: Iterable[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Imports that run with the module: not those of functions, nor those for type checkers."""
+    for node in statements:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            yield from _as_it_loads(node.orelse)
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            for part in ("body", "orelse", "handlers", "finalbody"):
+                yield from _as_it_loads(getattr(node, part, ()))
+
+
+def test_no_module_needs_itself_to_be_loaded() -> None:
+    """Not by way of others either, over all parts."""
+    files = {
+        ".".join(f.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): f
+        for part in PARTS
+        for f in sources(part)
+    }
+    needs: dict[str, set[str]] = {}
+    for module, file in files.items():
+        named: set[str] = set()
+        for node in _as_it_loads(ast.parse(file.read_text(encoding="utf-8")).body):
+            if isinstance(node, ast.ImportFrom):
+                named |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+            else:
+                named |= {alias.name for alias in node.names}
+        needs[module] = (named & set(files)) - {module}
+    graphlib.TopologicalSorter(needs).prepare()  # raises CycleError, with the circle

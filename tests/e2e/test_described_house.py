@@ -36,6 +36,8 @@ timezone = "Europe/Oslo"
 horizon = "4 h"
 
 [meter]
+capacity = { price_per_kw = 5 }
+
 [load]
 
 [building]
@@ -79,7 +81,7 @@ def test_the_bundle_carries_its_house(folder: Path) -> None:
     bundle = open_bundle(folder / "small.nisse", None, unpack_dir=folder / "look")
     manifest = bundle.manifest
     assert (manifest.format_version, manifest.system) == (2, "small")
-    assert [s.name for s in manifest.measured] == ["home_soc", "living_temperature"]
+    assert [s.name for s in manifest.measured] == ["home_soc", "living_temperature", "grid_power"]
     assert [rule.kind for rule in manifest.rules] == ["self_consumption", "thermostat"]
     assert [(c.least_kw, c.most_kw, c.min_run_s, c.min_rest_s) for c in manifest.compressors] == [(0.6, 1.6, 600, 300)]
     again = shape_of(manifest)
@@ -129,8 +131,9 @@ def running(folder: Path, name: str) -> Iterator[tuple[LockstepDaemon, mqtt.Clie
 
 def test_the_daemon_decides_for_it(folder: Path) -> None:
     """In the evening before a cheap night; the set-point comes from the house file, by nobody's message."""
-    with running(folder, "first") as (daemon, client, _):
+    with running(folder, "first") as (daemon, client, heard):
         events = [cycle(daemon, client, k) for k in range(2)]
+        state = heard("nisse/small/state", lambda state: "counts from zero" in json.dumps(state))
     text = (folder / "site.toml").read_text()
     assert "living_set_point" not in text and "[outputs.home_power]" in text
     assert [event["level"] for event in events] == ["mpc", "mpc"], events
@@ -140,6 +143,8 @@ def test_the_daemon_decides_for_it(folder: Path) -> None:
     first = events[0]
     assert set(first["action"]) == {"home_charge", "home_discharge", "hp_power"}
     assert first["inputs"]["living_set_point"]["value"] == 21.0
+    # The bundle counts the month's peak from the meter, and nothing is known of this month yet.
+    assert state["inputs"]["grid_power"]["value"] == 1.2
     # The hour is dear and the battery is full enough: it serves the house, and does not charge meanwhile.
     assert first["action"]["home_discharge"] > 0.3 and first["action"]["home_charge"] < 1e-6
 
@@ -240,6 +245,7 @@ def cycle(
         say("house/home_soc", soc)
     say("house/living_temperature", living)
     if forecasts:
+        say("house/grid_power", 1.2)
         say("house/load", hourly([0.8] * 8))
         say("house/outdoor", hourly([-2.0 - 0.3 * i for i in range(8)]))
         say("house/buy", hourly([0.40, 0.12, 0.10, 0.10, 0.11, 0.10, 0.10, 0.10]))

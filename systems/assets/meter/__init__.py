@@ -6,12 +6,15 @@ A house without [meter] buys every kWh at `buy`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from dataclasses import asdict
+from itertools import pairwise
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from systems.asset_plant import AssetPlant
 from systems.assets import AssetKind, Mistake, Nameplate, Portrait
+from systems.assets.meter.capacity import Capacity
 from systems.block import Block, Concave, Inflow, Scope, Soft, Symbols, Terms
 from systems.house_file import House
 from systems.logs.lesson import Lesson
@@ -27,18 +30,6 @@ from systems.money import (
     tangents,
 )
 from systems.problem import Parameter, Signal
-from systems.section import Section
-
-
-class Capacity(Section):
-    """[meter.capacity]: a charge for the highest import of the month."""
-
-    price_per_kw: Annotated[float, Field(gt=0)]
-    """For each kW of the month's highest interval, in the currency of the house."""
-    interval: Literal["15 min", "1 h"] = "15 min"
-    """Over which import is averaged."""
-    free_kw: Annotated[float, Field(ge=0)] = 0.0
-    """Charged as a peak in any case."""
 
 
 class Meter(Nameplate):
@@ -54,8 +45,9 @@ def meter_block(house: House, meter: Meter) -> Block:
 
     Stage cost: h (price_scale buy import - sell export), concave where selling pays more than buying costs. Both limits
     are soft, priced above what breaking them could earn: a load that is beyond a limit by itself leaves a program that
-    can be solved, and is not added to. With a capacity charge the month's peak so far is a state and an epigraph
-    variable carries it on: peak+ = new >= peak, new >= import + reserve; the end of the horizon pays for the peak.
+    can be solved, and is not added to. With a capacity charge the import that raises nothing is a state and an epigraph
+    variable carries it on: peak+ = new >= peak, new >= import + reserve; the end of the horizon pays for the peak. A
+    decision counts as an interval of the charge, and a horizon as a day of it.
     """
     hours, capacity = house.grid.hold_h, meter.capacity
     most_kw = house_range_kw(house)
@@ -67,7 +59,7 @@ def meter_block(house: House, meter: Meter) -> Block:
             Parameter("peak_belief", "1", 1.0, 0.0, 2.0, "how much of the capacity charge decisions believe", "cost"),
             Parameter("peak_reserve", "kW", 0.0, 0.0, 5.0, "distance kept from the month's peak", "backoff"),
         ]
-        states = [Signal("month_peak", "kW", 0.0, 2 * meter.import_limit_kw, "highest import of the month so far")]
+        states = [Signal("month_peak", "kW", 0.0, 2 * meter.import_limit_kw, "import that raises no charge")]
         auxiliaries.append(Signal("new_peak", "kW", 0.0, 2 * most_kw, "the month's peak after the stage"))
 
     def prices(scope: Scope) -> tuple[Symbols, Symbols]:
@@ -100,7 +92,15 @@ def meter_block(house: House, meter: Meter) -> Block:
     def terminal(scope: Scope) -> Terms:
         if capacity is None:
             return Terms()
-        return Terms(cost=scope.p[1] * capacity.price_per_kw * scope.x)
+        import casadi as ca
+
+        # Of the days that make the charge one rises; where a kW costs more from some power on, a soft row pays that.
+        believed = scope.p[1] / capacity.days
+        (_, least), *more = capacity.slopes()
+        steps = [b - a for (_, a), (_, b) in pairwise(capacity.slopes())]
+        rows = ca.vertcat(*(believed * (start - scope.x) for start, _ in more))
+        soft = Soft(rows, tuple(steps), (0.0,) * len(more)) if more else None
+        return Terms(cost=believed * least * scope.x, soft=soft)
 
     def relaxed(scope: Scope, inflow: Inflow) -> dict[str, Symbols]:
         import casadi as ca
@@ -121,6 +121,10 @@ def meter_block(house: House, meter: Meter) -> Block:
         bought = ca.fmax(inflow.electric_kw, 0.0)
         return bought if capacity is None else ca.vertcat(bought, ca.fmax(scope.x, bought + scope.p[2]))
 
+    def observer(theta: Mapping[str, float]) -> dict[str, Any]:
+        assert capacity is not None
+        return capacity.observer(asdict(Signal("grid_power", "kW", -most_kw, most_kw, "power from the grid")))
+
     return Block(
         asset=meter.name,
         states=tuple(states),
@@ -131,6 +135,7 @@ def meter_block(house: House, meter: Meter) -> Block:
         terminal=terminal,
         features=price_scales,
         concave=Concave(relaxed, tangent, settled),
+        observer=None if capacity is None or capacity.measured else observer,
         power_limits=({"name": f"{meter.name}_import", "upper": meter.import_limit_kw, "meter": "grid_power"},),
     )
 
@@ -162,15 +167,21 @@ def _mistakes(house: House) -> Iterable[Mistake]:
 
 
 def _portrait(house: House, meter: Meter) -> Portrait:
-    charge = (
-        "" if meter.capacity is None else f", {meter.capacity.price_per_kw:g} {house.currency}/kW for the month's peak"
-    )
+    capacity = meter.capacity
+    charge = "" if capacity is None else f", {_in_words(house, capacity)}"
     return Portrait(
         f"imports up to {meter.import_limit_kw:g} kW, exports up to {meter.export_limit_kw:g} kW{charge}",
-        measured=("grid_power",) if meter.capacity is None else ("grid_power", "month_peak"),
+        measured=("grid_power", "month_peak") if capacity is not None and capacity.measured else ("grid_power",),
         forecast=("buy", "sell"),
         kept=f"import up to {meter.import_limit_kw:g} kW",
     )
+
+
+def _in_words(house: House, capacity: Capacity) -> str:
+    peak = "the month's peak" if capacity.days == 1 else f"the mean peak of {capacity.days} days"
+    if capacity.price_per_kw is None:
+        return f"{len(capacity.tiers)} tiers for {peak}"
+    return f"{capacity.price_per_kw:g} {house.currency}/kW for {peak}"
 
 
 def _blocks(house: House, fits: Mapping[str, Any]) -> tuple[Block, ...]:

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.duration import parse_duration
+from runtime.uncharged import uncharged_kw
 from systems.asset_plant import Around, AssetPlant, Now
 from systems.grid import HOUR_S
 from systems.problem import Signal
 from systems.world import Exogenous
 
 if TYPE_CHECKING:
-    from systems.assets.meter import Capacity
+    from systems.assets.meter.capacity import Capacity
+
+DAY_MIN = 24 * 60
 
 METER_RANGE_KW = 60.0
 
@@ -22,21 +24,21 @@ METER_RANGE_KW = 60.0
 class MeterPlant(AssetPlant):
     """A house without [meter] buys every kWh: it sells nothing, and its meter is not read.
 
-    The peak is that of the highest mean import over whole intervals of the clock; a month begins at `free_kw`. What an
-    interval adds to the month's charge is a cost of the step that ends it.
+    A peak is the mean import over a whole interval of the clock. What an interval adds to the month's charge is a cost
+    of the step that ends it. `month_peak` is the import that would add nothing.
     """
 
     asset = "meter"
 
     def __init__(self, read: bool, capacity: Capacity | None = None) -> None:
         self._read, self._capacity = read, capacity
-        self._free_kw = 0.0 if capacity is None else capacity.free_kw
-        self._interval_s = HOUR_S if capacity is None else float(parse_duration(capacity.interval))
         self._start()
 
     def _start(self) -> None:
         self._grid_kw = self._energy_cost = self._capacity_cost = 0.0
-        self._peak_kw, self._month = self._free_kw, -1
+        self._days_kw: list[float] = [0.0]
+        """The highest interval of each day of the month so far, today's last."""
+        self._day = self._month = -1
         self._interval, self._interval_kwh = -1, 0.0
 
     def initial_names(self) -> tuple[str, ...]:
@@ -46,30 +48,36 @@ class MeterPlant(AssetPlant):
         self, rng: np.random.Generator, world: Exogenous, first: int, steps: int, initial: Mapping[str, float]
     ) -> None:
         self._start()
-        self._peak_kw = max(self._free_kw, initial.get("month_peak", self._free_kw))
+        self._days_kw = [initial.get("month_peak", 0.0)]
 
     def advance(self, now: Now, around: Around) -> None:
         self._grid_kw = around.electric_kw
         price = now.world["buy"] if self._grid_kw > 0.0 or not self._read else now.world["sell"]
         self._energy_cost = now.hours * price * self._grid_kw
-        self._capacity_cost = 0.0 if self._capacity is None else self._charge(now, self._capacity.price_per_kw)
+        self._capacity_cost = 0.0 if self._capacity is None else self._charge(now, self._capacity)
 
-    def _charge(self, now: Now, price_per_kw: float) -> float:
+    def _charge(self, now: Now, capacity: Capacity) -> float:
         """What the month's charge has risen by."""
-        if now.month != self._month:
-            self._peak_kw = self._peak_kw if self._month < 0 else self._free_kw
-            self._month = now.month
-        interval = int(now.time_s // self._interval_s)
+        self._turn_the_page(now)
+        interval = int(now.time_s // capacity.interval_s)
         if interval != self._interval:
             self._interval, self._interval_kwh = interval, 0.0
         self._interval_kwh += max(0.0, self._grid_kw) * now.hours
-        ends = int((now.time_s + now.hours * HOUR_S + 1e-6) // self._interval_s) != interval
-        mean_kw = self._interval_kwh / (self._interval_s / HOUR_S)
-        if not ends or mean_kw <= self._peak_kw:
+        ends = int((now.time_s + now.hours * HOUR_S + 1e-6) // capacity.interval_s) != interval
+        mean_kw = self._interval_kwh / (capacity.interval_s / HOUR_S)
+        if not ends or mean_kw <= self._days_kw[-1]:
             return 0.0
-        risen = mean_kw - self._peak_kw
-        self._peak_kw = mean_kw
-        return price_per_kw * risen
+        before = capacity.fee(capacity.charged_kw(self._days_kw))
+        self._days_kw[-1] = mean_kw
+        return capacity.fee(capacity.charged_kw(self._days_kw)) - before
+
+    def _turn_the_page(self, now: Now) -> None:
+        day = now.minute_of_week // DAY_MIN
+        if self._month >= 0 and now.month != self._month:
+            self._days_kw = [0.0]
+        elif self._day >= 0 and day != self._day:
+            self._days_kw.append(0.0)
+        self._day, self._month = day, now.month
 
     def sensors(self) -> tuple[Signal, ...]:
         if not self._read:
@@ -83,7 +91,10 @@ class MeterPlant(AssetPlant):
         return {"grid_power": self._grid_kw, **self.states()}
 
     def states(self) -> Mapping[str, float]:
-        return {} if self._capacity is None else {"month_peak": self._peak_kw}
+        if self._capacity is None:
+            return {}
+        c, (*others, today) = self._capacity, self._days_kw
+        return {"month_peak": uncharged_kw(others, today, c.days, c.free_kw, c.edges)}
 
     def flows(self) -> Mapping[str, float]:
         return {
