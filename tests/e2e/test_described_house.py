@@ -193,7 +193,7 @@ def test_by_rule_what_is_lost_costs_only_what_needs_it(folder: Path) -> None:
     """The bundle's own rules: the zone by its thermometer, the battery for all that is drawn; unheard it rests."""
     with running(folder, "ruled") as (daemon, client, _):
         client.publish("nisse/small/set/mode", "rule", qos=1).wait_for_publish(60.0)
-        cycle(daemon, client, 5)
+        cycle(daemon, client, 5, meter=None)
         events = [cycle(daemon, client, 6, forecasts=False, living=20.3)]
         events += [cycle(daemon, client, k, forecasts=False, living=19.2, soc=None) for k in (20, 21)]
     text = (folder / "site.toml").read_text()
@@ -230,6 +230,7 @@ def cycle(
     forecasts: bool = True,
     living: float = 20.6,
     soc: float | None = 0.7,
+    meter: float | None = 1.2,
 ) -> dict[str, Any]:
     """Publish what there is to know and run one cycle."""
     now_s = EVENING_S + k * CYCLE_S
@@ -245,7 +246,8 @@ def cycle(
         say("house/home_soc", soc)
     say("house/living_temperature", living)
     if forecasts:
-        say("house/grid_power", 1.2)
+        if meter is not None:
+            say("house/grid_power", meter)
         say("house/load", hourly([0.8] * 8))
         say("house/outdoor", hourly([-2.0 - 0.3 * i for i in range(8)]))
         say("house/buy", hourly([0.40, 0.12, 0.10, 0.10, 0.11, 0.10, 0.10, 0.10]))

@@ -12,6 +12,7 @@ from runtime.weekly import Weekly, WeeklyValue
 from systems.asset_plant import AssetPlant
 from systems.assets import AssetKind, Mistake, Nameplate, Portrait
 from systems.assets.heat_pump import tank_feeders
+from systems.assets.tank.draws import usual_week
 from systems.assets.tank.limits import coldest_c, limit_mistakes, tank_limits
 from systems.block import Block, Forecast, Inflow, Scope, Soft, Terms
 from systems.house_file import House
@@ -57,8 +58,9 @@ class Tank(Nameplate):
 def tank_block(house: House, tank: Tank, draws: WeekProfile | None = None) -> Block:
     """C dT/dt = delivered - scale draw - loss (T - ambient), exact over a stage with everything held.
 
-    With the draws that a log taught, their forecast is there where nobody publishes one.
+    Where nobody publishes draws, those that a log taught are the forecast; before there is one, those of a household.
     """
+    week = draws or usual_week(tank, house.grid.hold_h)
     name, hours = tank.name, house.grid.hold_h
     loss_kw = tank.loss_w_per_k / 1000.0
     theta = (
@@ -98,8 +100,7 @@ def tank_block(house: House, tank: Tank, draws: WeekProfile | None = None) -> Bl
         return Forecast(f"{name}_{what}", "degC", *TEMPERATURE_RANGE_C, text, schedule=schedule)
 
     def drawn(what: str, text: str, of: str) -> Forecast:
-        schedule = None if draws is None else draws.weekly(of=of)
-        return Forecast(f"{name}_{what}", "kW", 0.0, tank.draw_peak_kw, text, schedule=schedule)
+        return Forecast(f"{name}_{what}", "kW", 0.0, tank.draw_peak_kw, text, schedule=week.weekly(of=of))
 
     return Block(
         asset=name,
@@ -135,7 +136,6 @@ def _portrait(house: House, tank: Tank) -> Portrait:
     return Portrait(
         f"{tank.litres:g} litres, {band}, heated by {heats}",
         measured=(f"{tank.name}_temperature",),
-        forecast=(f"{tank.name}_draw", f"{tank.name}_draw_spread"),
         kept=f"{coldest_c(tank):g} to {tank.never_above_c:g} degC",
     )
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from systems.asset_plant import Around, AssetPlant, Now
 from systems.assets.tank import KWH_PER_LITRE_K
+from systems.assets.tank.draws import rates, spread_kw, usual_kw
 from systems.problem import Signal
-from systems.world import Array, Column, Exogenous
+from systems.world import Column, Exogenous
 from systems.world.foresight import Usual
 
 if TYPE_CHECKING:
@@ -24,15 +25,7 @@ if TYPE_CHECKING:
 MAINS_C, TAP_C = 8.0, 38.0
 """Of the water that comes in, and of a shower."""
 USUAL_C = 55.0
-LITRES_PER_PERSON = 60.0
-"""Of a tank, as they are sized."""
-SHOWER_KWH, SMALL_DRAW_KWH = 1.6, 0.15
-SHOWERS_A_DAY, SMALL_DRAWS_A_DAY = 0.9, 6.0
-"""Of a person."""
 SHOWER_S = 600.0
-HABITS = ((7.2, 0.8, 0.55), (20.5, 1.5, 0.45))
-"""(hour, standard deviation in hours, share) of the showers."""
-AWAKE = (6.5, 23.0)
 SENSOR_STEP_K = 0.1
 THERMOMETER_RANGE_C = (-10.0, 120.0)
 
@@ -96,34 +89,15 @@ class TankPlant(AssetPlant):
 
 
 def draw_columns(tank: Tank, hold_h: float, around: Surroundings, number: int) -> Mapping[str, Column]:
-    """Draws, what is usual, and the spread of a decision's mean: a compound Poisson process by the hour of the day.
-
-    Showers and small draws come at rates that follow habits; the size of each is within half and one and a half times
-    the mean. Variance of the heat in a time: rate times the mean square of a draw.
-    """
+    """Draws as they happen, what is usual, and the spread of a decision's mean."""
     rng, hour, dt_h = around.rng(100 + number), around.clock.hour, around.dt_s / 3600.0
-    persons = max(1.0, tank.litres / LITRES_PER_PERSON)
-    showers = persons * SHOWERS_A_DAY * sum(share * _density(hour, centre, std) for centre, std, share in HABITS)
-    awake = (hour >= AWAKE[0]) & (hour < AWAKE[1])
-    small = persons * SMALL_DRAWS_A_DAY * awake / (AWAKE[1] - AWAKE[0])
-    spread_steps = max(1, round(SHOWER_S / around.dt_s))
     drawn = np.zeros(len(hour))
-    usual, variance = np.zeros(len(hour)), np.zeros(len(hour))
-    for rate, size, steps in ((showers, SHOWER_KWH, spread_steps), (small, SMALL_DRAW_KWH, 1)):
+    for (rate, size), length_s in zip(rates(tank, hour), (SHOWER_S, 0.0), strict=True):
+        steps = max(1, round(length_s / around.dt_s))
         energy = rng.poisson(rate * dt_h) * size * rng.uniform(0.5, 1.5, len(hour))
         drawn += np.convolve(energy, np.ones(steps) / steps)[: len(hour)]
-        usual += rate * size
-        variance += rate * size**2 * (1 + 1 / 12)
-    peak = tank.draw_peak_kw
-    name = f"{tank.name}_draw"
-    spread = np.minimum(np.sqrt(variance / hold_h), peak)
+    usual, spread = usual_kw(tank, hour), spread_kw(tank, hour, hold_h)
     return {
-        name: Column(np.minimum(drawn / dt_h, peak), Usual(np.minimum(usual, peak))),
-        f"{name}_spread": Column(spread, Usual(spread)),
+        f"{tank.name}_draw": Column(np.minimum(drawn / dt_h, tank.draw_peak_kw), Usual(usual)),
+        f"{tank.name}_draw_spread": Column(spread, Usual(spread)),
     }
-
-
-def _density(hour: Array, centre: float, std: float) -> Array:
-    """Of the hour of the day, 1/h."""
-    distance = np.abs((hour - centre + 12.0) % 24.0 - 12.0)
-    return np.exp(-0.5 * (distance / std) ** 2) / (std * math.sqrt(2 * math.pi))
