@@ -181,13 +181,7 @@ class PeakObserver(Record):
     free: NonNegative = 0.0
     """Charged in any case."""
     edges: Row = ()
-    """Where tiers end: up to the end of its tier a peak costs no more."""
-
-    @model_validator(mode="after")
-    def _ascending(self) -> PeakObserver:
-        if any(a >= b for a, b in pairwise(self.edges)):
-            raise ValueError("the tiers of the peak do not ascend")
-        return self
+    """Where tiers end, ascending: up to the end of its tier a peak costs no more."""
 
 
 class StateGroup(Record):
