@@ -6,7 +6,6 @@ The house has its own: `nisse.demo_house`.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from nisse import demo_parts
 from nisse.exits import EXIT_CHECK_FAILED, EXIT_OK
+from systems.commands.output import output_folder, output_path, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,8 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--system", choices=("battery", "house"), default="battery", help="what to show (default: %(default)s)"
     )
-    parser.add_argument("--output", type=Path, metavar="DIR", help="(default: out/demo, or out/demo-house)")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write the comparison as JSON")
+    parser.add_argument("--output", type=output_folder, metavar="DIR", help="(default: out/demo, or out/demo-house)")
+    parser.add_argument("--json", type=output_path, metavar="PATH", help="write the comparison as JSON")
     parser.add_argument(
         "--prices", type=Path, metavar="FILE.csv", help="your own hourly prices instead of generated ones"
     )
@@ -91,10 +91,7 @@ def _run_battery(args: argparse.Namespace) -> int:
         report, evaluation, title="A battery week, from a price series to the daemon", history=history, notes=notes
     )
     if args.json is not None:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(
-            json.dumps(_document(evaluation, bench, built.path, chosen), indent=2) + "\n", encoding="utf-8"
-        )
+        write_json(args.json, _document(evaluation, bench, built.path, chosen))
 
     console.print(table_of(evaluation))
     console.print(evaluation.verdict)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
     from pages.page import quiet
     from systems.catalogue import Shape
+    from systems.commands.output import write_json
     from systems.house.theta import HouseMpc, house_theta, theta_values
     from tuner.commands.evaluate_house import table_of
     from tuner.evaluate.house import TUNED
@@ -98,8 +98,7 @@ def run(args: argparse.Namespace) -> int:
             "bundle": {"path": str(built.path), "theta": chosen},
             "tuning": tuning.as_json(),
         }
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        write_json(args.json, document)
     console.print(table_of(evaluation, source))
     console.print(evaluation.verdict, soft_wrap=True)
     demo_parts.print_end(console, bench, built.path, chosen, report, time.monotonic() - began)

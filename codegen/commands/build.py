@@ -19,6 +19,7 @@ from runtime.keys import load_key
 from runtime.manifest import new_serial, serial_number
 from systems.catalogue import SYSTEMS, Shape
 from systems.commands.numbers import number, seed_number, whole
+from systems.commands.output import output_path, write_json
 from systems.design import HouseDesign
 from systems.house_file import read_house
 from systems.model_file import read_fits
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--theta", type=Path, metavar="FILE", help="what `nisse tune` or `identify` wrote")
     parser.add_argument("--model", type=Path, metavar="FILE", help="what `nisse identify` wrote")
     parser.add_argument("--key", type=Path, required=True, metavar="FILE", help="signing key, from `nisse key new`")
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the bundle, NAME.nisse")
+    parser.add_argument("--output", type=output_path, required=True, metavar="FILE", help="the bundle, NAME.nisse")
     parser.add_argument(
         "--serial",
         type=serial_number,
@@ -66,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--problems", type=whole(1), default=DEFAULT_PROBLEMS, help=f"programs to verify (default: {DEFAULT_PROBLEMS})"
     )
     parser.add_argument("--seed", type=seed_number, default=0, help="of the verification problems (default: 0)")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write the result as JSON")
+    parser.add_argument("--json", type=output_path, metavar="PATH", help="write the result as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -92,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"{result.path}: signed by {key.public}")
     if args.json:
         document = {"bundle": str(result.path), "targets": list(targets), "certificate": result.certificate}
-        args.json.write_text(json.dumps(document, indent=1) + "\n")
+        write_json(args.json, document)
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from codegen.errors import ToolchainError
 from codegen.targets import TARGETS, cache_directory, host_arch, target_arch
 from codegen.toolchain import OWN, folder_of, newest_tree, own_acados, pins_of, proof_of, renderer_for, tree_of
 from codegen.tree import AcadosTree
+from systems.commands.output import output_path, write_json
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ARCH",
         help=f"beside this machine, one of {', '.join(TARGETS)}; repeatable (show: all)",
     )
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write what is there as JSON")
+    parser.add_argument("--json", type=output_path, metavar="PATH", help="write what is there as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
                 print(f"  {tool.kind:<9} {tool.name:<24} {tool.state}{f'  {tool.path}' if tool.path else ''}")
     if args.json:
         document = {"cache": str(cache), "tools": [asdict(tool) for tool in tools]}
-        args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        write_json(args.json, document)
     return 0
 
 

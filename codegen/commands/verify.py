@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from codegen.targets import TARGETS
 from codegen.verify import DEFAULT_PROBLEMS, certify, failures
 from runtime.bundle import LIBRARY, open_bundle
 from systems.commands.numbers import seed_number, whole
+from systems.commands.output import output_path, write_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, help="a bundle, packed or as a directory")
     parser.add_argument("--problems", type=whole(1), default=DEFAULT_PROBLEMS, help=f"default: {DEFAULT_PROBLEMS}")
     parser.add_argument("--seed", type=seed_number, default=0, help="of the problems (default: 0)")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write the certificate as JSON")
+    parser.add_argument("--json", type=output_path, metavar="PATH", help="write the certificate as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
             )
     print_certificate(certificate)
     if args.json:
-        args.json.write_text(json.dumps(certificate, indent=1) + "\n")
+        write_json(args.json, certificate)
     broken = failures(certificate)
     for sentence in broken:
         print(f"not verified: {sentence}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ from hil.kpi import LEVELS
 from hil.scenario import Scenario, load_scenario, shipped_scenario
 from hil.words import number, timing_rows, unit
 from runtime.bundle import open_bundle
+from systems.commands.output import output_folder, output_path, write_json
 
 EXIT_OK, EXIT_CHECK_FAILED = 0, 1
 SHOWN = ("cost_tot", "ener_tot", "pele_tot", "time_rat", "recovery_s", "level_changes", "actuator_travel")
@@ -43,9 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--campaign", type=int, metavar="N", help="run N random fault schedules and report the smallest that fails"
     )
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="runs at a time in a campaign (default: 2)")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="folder of the results (default: out/hil/NAME)")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write verdict and indicators as JSON")
-    parser.add_argument("--junit", type=Path, metavar="PATH", help="write the JUnit XML here as well")
+    parser.add_argument("--output", type=output_folder, metavar="DIR", help="of the results (default: out/hil/NAME)")
+    parser.add_argument("--json", type=output_path, metavar="PATH", help="write verdict and indicators as JSON")
+    parser.add_argument("--junit", type=output_path, metavar="PATH", help="write the JUnit XML here as well")
     parser.epilog = (
         "examples:\n  nisse hil villa --bundle villa.nisse --days 2 --start 2024-07-08\n"
         "  nisse hil battery-week --bundle battery.nisse --output out/week\n"
@@ -62,8 +62,7 @@ def run(args: argparse.Namespace) -> int:
         return _campaign(scenario, args, output)
     result = replay_scenario(scenario, args.replay, output) if args.replay else _run(scenario, args, output)
     if args.json is not None:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(as_json(result), indent=2) + "\n", encoding="utf-8")
+        write_json(args.json, as_json(result))
     if args.junit is not None:
         args.junit.parent.mkdir(parents=True, exist_ok=True)
         args.junit.write_bytes(result.junit_path.read_bytes())
@@ -109,9 +108,11 @@ def _campaign(scenario: Scenario, args: argparse.Namespace, output: Path) -> int
     campaign_report.write_campaign_page(
         output / "campaign.html", scenario, trials, None if done else time.perf_counter() - began
     )
-    campaign_report.write_junit(args.junit or output / "junit.xml", scenario, trials)
+    junit = args.junit or output / "junit.xml"
+    junit.parent.mkdir(parents=True, exist_ok=True)
+    campaign_report.write_junit(junit, scenario, trials)
     if args.json is not None:
-        args.json.write_text(json.dumps(campaign_report.as_json(scenario, trials), indent=2) + "\n", encoding="utf-8")
+        write_json(args.json, campaign_report.as_json(scenario, trials))
     failed = [trial for trial in trials if not trial.passed]
     for trial in failed:
         console.print(f"[bold red]run {trial.number:03d} fails[/]", "; ".join(trial.failures), soft_wrap=True)

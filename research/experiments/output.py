@@ -16,6 +16,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from systems.commands.output import output_folder, output_path
+
 PAPER = "All AI Models are Wrong, but Some are Optimal (Anand, Sawant, Reinhardt, Gros)"
 STYLE = {
     "axes.spines.top": False,
@@ -53,8 +55,8 @@ class Page:
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", type=Path, metavar="DIR", help="folder of figures and page (default: out/NAME)")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="also write the result as JSON")
+    parser.add_argument("--output", type=output_folder, metavar="DIR", help="of figures and page (default: out/NAME)")
+    parser.add_argument("--json", type=output_path, metavar="PATH", help="also write the result as JSON")
 
 
 def write_outputs(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 from contextlib import nullcontext
@@ -18,6 +17,7 @@ from research.smart_home.figure import draw_curves
 from research.smart_home.summary import summarise
 from research.smart_home.sweep import draw_sweep, run_sweep
 from systems.commands.numbers import MOST_PROCESSES, number, seed_number, whole
+from systems.commands.output import output_folder, output_path, write_json
 from systems.house.arx import reference_model
 from systems.house.theta import house_theta
 from tuner.commands.evaluate_house import BETA
@@ -43,8 +43,10 @@ class SmartHomeUsageError(ValueError):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "Example: nisse experiment smart-home --protocol quick --output smart-home --json smart-home.json"
     parser.add_argument("--protocol", choices=sorted(PROTOCOLS), default="quick", help="default: %(default)s")
-    parser.add_argument("--output", type=Path, default=Path("smart-home"), metavar="DIR", help="default: %(default)s")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write all results there")
+    parser.add_argument(
+        "--output", type=output_folder, default=Path("smart-home"), metavar="DIR", help="default: %(default)s"
+    )
+    parser.add_argument("--json", type=output_path, metavar="PATH", help="write all results there")
     parser.add_argument(
         "--threads", type=whole(1, MOST_PROCESSES), default=os.cpu_count() or 1, help="default: %(default)s"
     )
@@ -132,7 +134,7 @@ def sweep(args: argparse.Namespace, spec: SmartHomeSpec) -> int:
     draw_sweep(rows, args.output / "sweep.png")
     document = {"experiment": "smart-home-sweep", "data": data.source, "points": rows, "versions": _versions()}
     if args.json:
-        _write_json(args.json, document)
+        write_json(args.json, document)
     heads = f"{'model':10}{'comfort share':>14}{'beta':>10}{'improvement %':>15}"
     print(f"{heads}{'95 % interval':>18}{'fit with mean %':>17}")
     for row in rows:
@@ -161,14 +163,9 @@ def run(args: argparse.Namespace) -> int:
     document = summarise(outcome) | {"versions": _versions(), "threads": args.threads}
     draw_curves(outcome.record.costs, args.output / "smart-home.png", title=_title(outcome))
     for path in {args.output / "smart-home.json", args.json or args.output / "smart-home.json"}:
-        _write_json(path, document)
+        write_json(path, document)
     print(report(document, args.output))
     return 0
-
-
-def _write_json(path: Path, document: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 def report(document: dict[str, Any], output: Path) -> str:

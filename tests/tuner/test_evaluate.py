@@ -254,12 +254,3 @@ def test_the_command_prints_the_table_and_writes_json_and_page(
     assert document["improvement_of_tuned_over_data_fitted"]["mean_percent"] == 0.0
     assert document["verdict"] in page.read_text().replace("No improvement", "no improvement")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["page.html", "result.json", "theta.json"]
-
-
-def test_a_result_that_could_not_be_written_is_told_before_the_work(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["evaluate", "--json", str(tmp_path / "absent" / "result.json")])
-    assert caught.value.code == 2
-    assert "does not exist; create it first" in capsys.readouterr().err

@@ -7,8 +7,8 @@ import importlib
 from pathlib import Path
 
 from systems.commands.numbers import MOST_PROCESSES, whole
+from systems.commands.output import output_path
 from tuner.commands.battery_data import add_data_arguments
-from tuner.commands.output import output_path
 from tuner.commands.own_options import declare_own, refuse_foreign
 
 # Each module offers `run(args) -> exit code`, and `add_arguments(group)` where it has options of its own.

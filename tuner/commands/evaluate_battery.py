@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from systems.battery.problem import home_battery
+from systems.commands.output import write_json
 from systems.theta import read_theta
 from tuner.commands.battery_data import split_from
-from tuner.commands.output import write_json
 from tuner.commands.progress import counted
 from tuner.evaluate.battery import LABELS, NO_BATTERY, Evaluation, evaluate_battery, fit_from_plant
 from tuner.evaluate.periods import check_theta_provenance

@@ -13,13 +13,13 @@ from rich.table import Table
 
 from systems.assets.zone.arx_fit import fit_arx
 from systems.commands.numbers import number
+from systems.commands.output import write_json
 from systems.house.arx import ArxModel, reference_model
 from systems.house.cost import HouseCost
 from systems.house.theta import HouseMpc, house_theta, theta_values
 from systems.house.weather import Conditions, generate_conditions
 from systems.theta import read_theta
 from tuner.commands.battery_data import price_options
-from tuner.commands.output import write_json
 from tuner.commands.progress import counted
 from tuner.evaluate.house import HouseEvaluation, evaluate_house, policies, spread_weeks
 from tuner.house.data import data_from_files

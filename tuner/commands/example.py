@@ -14,9 +14,9 @@ from rich.progress import Progress
 from systems.battery.exogenous import GENERATED_START, generated_spot
 from systems.battery.generator import PRICE_SHAPES
 from systems.commands.numbers import number, seed_number
+from systems.commands.output import output_folder, output_path, write_json
 from systems.prices import PRICE
 from tuner.commands.battery_data import GENERATED_WEEKS
-from tuner.commands.output import output_path, write_json
 
 HOUSE_DAYS = 60.0
 HOUSE_LOG_DAYS, HOUSE_LOG_START = 28.0, "2023-01-09"
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("house", nargs="?", help="a house file, or the name of a shipped house (see `nisse check`)")
     parser.add_argument("--system", choices=sorted(FILES), help="without a house file (default: battery)")
-    parser.add_argument("--output", type=Path, default=Path(), metavar="DIR", help="(default: the current folder)")
+    parser.add_argument("--output", type=output_folder, default=Path(), metavar="DIR", help="(default: this folder)")
     parser.add_argument("--force", action="store_true", help="write over files that are there")
     parser.add_argument(
         "--generator", choices=sorted(PRICE_SHAPES), default="nordic", help="of the prices (default: %(default)s)"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from systems.clock import zone_named
 from systems.commands.numbers import seed_number
+from systems.commands.output import output_path
 from systems.logs.log import LogError
 from tuner.commands import identify_described
 from tuner.commands.battery_data import usable
-from tuner.commands.output import output_path
 from tuner.commands.own_options import declare_own, refuse_foreign
 
 # Each module offers `run(args) -> exit code`, and `add_arguments(group)` where it has options of its own.

@@ -13,10 +13,10 @@ from systems.battery.plant import BatteryPlant
 from systems.battery.problem import home_battery
 from systems.battery.spec import BatterySpec
 from systems.commands.numbers import number
+from systems.commands.output import write_json
 from systems.series import TimeSeries
 from systems.theta import write_theta
 from tuner.commands.faults_table import faults_table
-from tuner.commands.output import write_json
 from tuner.identify.battery import IDENTIFICATION_DAYS, BatteryFit, fit_battery, simulate_log
 from tuner.identify.battery_log import BatteryLog, load_battery_log
 

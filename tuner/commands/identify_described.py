@@ -9,12 +9,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from systems.commands.output import output_path, write_json
 from systems.house_file import House, load_house
 from systems.logs.lesson import Lesson
 from systems.logs.log import LogError
 from systems.portrait import log_columns
 from tuner.commands.faults_table import faults_table
-from tuner.commands.output import output_path, write_json
 from tuner.identify.assemble import HouseLog, MissingColumnsError, load_log
 from tuner.identify.mapping import map_text, read_map
 from tuner.identify.model import HouseModel, learn_house

@@ -14,11 +14,11 @@ from rich.table import Table
 
 from systems.assets.zone.arx_fit import ArxOptions
 from systems.commands.numbers import number
+from systems.commands.output import output_path, write_json
 from systems.house.plant import PhysicalHouse
 from systems.house.rules import Exciting
 from systems.house.weather import generate_conditions
 from tuner.commands.faults_table import faults_table
-from tuner.commands.output import output_path, write_json
 from tuner.identify.house import GAIN_HOURS, HouseIdentification, identify_house
 from tuner.identify.house_log import HouseLog, load_house_log, simulate_house_log
 

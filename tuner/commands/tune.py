@@ -7,7 +7,7 @@ import importlib
 from pathlib import Path
 
 from systems.commands.numbers import MOST_PROCESSES, number, whole
-from tuner.commands.output import output_path
+from systems.commands.output import output_path
 from tuner.commands.own_options import declare_own, refuse_foreign
 from tuner.critics import CRITICS
 from tuner.methods import METHODS

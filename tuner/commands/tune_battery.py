@@ -10,10 +10,10 @@ from rich.table import Table
 
 from systems.battery.problem import home_battery
 from systems.commands.numbers import whole
+from systems.commands.output import write_json
 from systems.problem import Problem
 from systems.theta import read_theta, write_theta
 from tuner.commands.battery_data import add_data_arguments, split_from
-from tuner.commands.output import write_json
 from tuner.commands.tune_display import LiveTable, View
 from tuner.evaluate.battery import Evaluation, evaluate_battery
 from tuner.evaluate.periods import PeriodError, Split

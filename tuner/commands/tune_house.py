@@ -13,6 +13,7 @@ from rich.table import Table
 
 from systems.assets.zone.arx_fit import fit_arx
 from systems.commands.numbers import number, whole
+from systems.commands.output import write_json
 from systems.house.arx import ArxModel, reference_model
 from systems.house.cost import HouseCost
 from systems.house.theta import HouseMpc, house_theta, theta_values
@@ -22,7 +23,6 @@ from systems.series import held_at
 from systems.theta import read_theta, write_theta
 from tuner.commands.battery_data import price_options
 from tuner.commands.evaluate_house import BETA
-from tuner.commands.output import write_json
 from tuner.commands.tune_battery import OLD, TUNED
 from tuner.commands.tune_display import LiveTable, View
 from tuner.evaluate.statistics import Interval, mean_interval
