@@ -22,7 +22,6 @@ from systems.compose import ComposeError, compose_blocks, house_blocks, house_po
 from systems.house_file import House, HouseFileError, parse_house
 from systems.model_file import THETA
 from systems.problem import Problem
-from systems.soundness import check_blocks
 
 
 @dataclass(frozen=True)
@@ -42,18 +41,19 @@ class HouseDesign:
         return parse_house(self.text, self.source)
 
     @cached_property
-    def blocks(self) -> tuple[Block, ...]:
+    def fitted(self) -> Mapping[str, Any]:
+        """The fits as the blocks and plants of their tables take them."""
         readers = {kind.table: kind.read for kind in asset_kinds() if kind.read is not None}
         unknown = [table for table in self.fits if table not in readers and table != THETA]
         if unknown:
             raise HouseFileError(
                 f"a fitted model of {unknown[0]!r}, which nothing here reads; identify the house again"
             )
-        blocks = house_blocks(
-            self.house, {table: readers[table](self.fits[table]) for table in self.fits if table != THETA}
-        )
-        check_blocks(self.house, blocks)
-        return with_defaults(blocks, json.loads(self.fits.get(THETA, "{}")))
+        return {table: readers[table](text) for table, text in self.fits.items() if table != THETA}
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        return with_defaults(house_blocks(self.house, self.fitted), json.loads(self.fits.get(THETA, "{}")))
 
     @cached_property
     def problem(self) -> Problem:

@@ -10,8 +10,10 @@ A step is one model step of the house ([grid] step). `plant.actions` are those o
 is held by whoever makes it. `plant.measured()` is what sensors show now, by name of the signal; `plant.forecast(name,
 count)` a column as it is known now; `info` is the truth of the step, by name: states with which it ends, flows as means
 over it (kW), `energy_cost` and `capacity_cost` in the currency of the house, `discomfort_kh.ZONE`, `TANK_cold_litres`,
-and the world's columns. Reward: minus the two costs. Disturbances depend on the seed and the start alone, so two
-policies with the same ones meet the same weather, people and draws.
+and the world's columns. `cost.NAME` is what no meter bills (discomfort, cold showers, wear) at the price that the MPC
+puts on it; `worth_kwh.NAME` the electric energy that what an asset has stored would save. Reward: minus the two costs.
+Disturbances depend on the seed and the start alone, so two policies with the same ones meet the same weather, people
+and draws.
 """
 
 from __future__ import annotations

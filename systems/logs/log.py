@@ -61,6 +61,8 @@ class LogColumn:
     """1 where it draws from the house's electric bus, -1 where it gives: the sum over all columns is 0."""
     remainder: bool = False
     """What is left of the sum, where it is not logged itself."""
+    world: str = ""
+    """The column of the world that it is a record of, if it comes from outside."""
     sum_of: tuple[tuple[str, float], ...] = ()
     """Columns that make it up where it is not logged itself, with their factors."""
 

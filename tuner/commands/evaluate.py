@@ -8,8 +8,9 @@ from pathlib import Path
 
 from systems.commands.numbers import MOST_PROCESSES, whole
 from systems.commands.output import output_path
+from tuner.commands import described_world, evaluate_described
 from tuner.commands.battery_data import add_data_arguments
-from tuner.commands.own_options import declare_own, refuse_foreign
+from tuner.commands.own_options import declare_own, refuse_foreign, refuse_system
 
 # Each module offers `run(args) -> exit code`, and `add_arguments(group)` where it has options of its own.
 SYSTEMS: dict[str, str] = {
@@ -29,10 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "perfect forecast; for the house thermostat, heating curve and the MPCs, in the physical house.\n"
         "All meet the same weeks and the same disturbances.\n\n"
         "examples:\n"
+        "  nisse evaluate cabin --model model.json --theta theta.json --html verdict.html\n"
         "  nisse evaluate --system battery --prices prices.csv --train-until 2021-01-01 --theta theta.json\n"
         "  nisse evaluate --system house --weeks 8 --html house.html"
     )
-    parser.add_argument("--system", choices=sorted(SYSTEMS), default="battery", help="(default: %(default)s)")
+    parser.add_argument("house", nargs="?", help="a house file, or the name of a shipped house (see `nisse check`)")
+    parser.add_argument("--system", choices=sorted(SYSTEMS), help="without a house file (default: battery)")
     parser.add_argument("--theta", type=Path, metavar="FILE", help="the tuned parameters")
     parser.add_argument(
         "--data-fitted",
@@ -58,9 +61,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         extra = getattr(importlib.import_module(module), "add_arguments", None)
         if extra is not None:
             extra(parser.add_argument_group(f"with --system {name}"))
+    described_world.add_arguments(parser)
     declare_own(parser, OWN_OPTIONS)
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.house is not None:
+        refuse_system(args)
+        return evaluate_described.run(args)
+    args.system = args.system or "battery"
     refuse_foreign(args)
     return int(importlib.import_module(SYSTEMS[args.system]).run(args))

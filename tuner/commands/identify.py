@@ -12,7 +12,7 @@ from systems.commands.output import output_path
 from systems.logs.log import LogError
 from tuner.commands import identify_described
 from tuner.commands.battery_data import usable
-from tuner.commands.own_options import declare_own, refuse_foreign
+from tuner.commands.own_options import declare_own, refuse_foreign, refuse_system
 
 # Each module offers `run(args) -> exit code`, and `add_arguments(group)` where it has options of its own.
 SYSTEMS: dict[str, str] = {
@@ -65,9 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.house is not None and args.system is not None:
-        raise LogError("--system and a house file exclude each other; leave --system out")
     if args.house is not None:
+        refuse_system(args)
         return identify_described.run(args)
     args.system = args.system or "battery"
     refuse_foreign(args)

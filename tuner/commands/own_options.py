@@ -29,3 +29,9 @@ def refuse_foreign(args: argparse.Namespace) -> None:
                 f"{', '.join(given)}: with --system {system} only, and this is {args.system}; leave it out, "
                 f"or add --system {system}"
             )
+
+
+def refuse_system(args: argparse.Namespace) -> None:
+    """Raises ForeignOptionError where a system is named beside a house."""
+    if args.system is not None:
+        raise ForeignOptionError(f"--system {args.system} and {args.house} exclude each other; leave --system out")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from systems.commands.numbers import MOST_PROCESSES, number, whole
 from systems.commands.output import output_path
-from tuner.commands.own_options import declare_own, refuse_foreign
+from tuner.commands import described_world, tune_described
+from tuner.commands.own_options import declare_own, refuse_foreign, refuse_system
 from tuner.critics import CRITICS
 from tuner.methods import METHODS
 
@@ -31,12 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "fit stays when nothing was better. Held-out weeks then give the verdict, and --output holds the theta that\n"
         "it names: the tuned one where the gain is shown, otherwise the old one.\n\n"
         "examples:\n"
+        "  nisse tune cabin --model model.json --output theta.json\n"
         "  nisse tune --system battery --theta fitted.json --output theta.json\n"
         "  nisse tune --system battery --prices prices.csv --train-until 2021-01-01 --output theta.json\n"
         "  nisse tune --system house --model arx.json --learn cost set_point --output theta.json\n"
         "  nisse tune --system house --model arx.json --world log --log nisse.db --output theta.json"
     )
-    parser.add_argument("--system", choices=sorted(SYSTEMS), default="battery", help="(default: %(default)s)")
+    parser.add_argument("house", nargs="?", help="a house file, or the name of a shipped house (see `nisse check`)")
+    parser.add_argument("--system", choices=sorted(SYSTEMS), help="without a house file (default: battery)")
     parser.add_argument("--method", choices=sorted(METHODS), default="dpg", help="(default: %(default)s)")
     parser.add_argument("--critic", choices=sorted(CRITICS), default="lstdq", help="(default: %(default)s)")
     parser.add_argument("--iterations", type=whole(1), metavar="N", help="(default: the system's own)")
@@ -71,11 +74,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         extra = getattr(importlib.import_module(module), "add_arguments", None)
         if extra is not None:
             extra(parser)
+    described_world.add_arguments(parser)
     declare_own(parser, OWN_OPTIONS)
 
 
 def run(args: argparse.Namespace) -> int:
-    refuse_foreign(args)
     if args.checkpoint is None:
         args.checkpoint = args.output.with_suffix(".checkpoint.npz")
+    if args.house is not None:
+        refuse_system(args)
+        return tune_described.run(args)
+    args.system = args.system or "battery"
+    refuse_foreign(args)
     return int(importlib.import_module(SYSTEMS[args.system]).run(args))

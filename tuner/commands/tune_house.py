@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     if isinstance(world, RecordedWorld):
         rooms = ", ".join(f"{kw:.2f}" for kw in world.exploration_kw)
         console.print(f"{world.decisions} decisions; exploration in the rooms {rooms} kW", soft_wrap=True)
-    with LiveTable(console, _view(f"tuning house by {spec.method} in {world.name}, {data.source}")) as live:
+    with LiveTable(console, tuning_view(f"tuning house by {spec.method} in {world.name}, {data.source}")) as live:
         tuning = tune_house(
             world, mpc, table, start, spec,
             threads=args.jobs, checkpoint=args.checkpoint, resume=args.resume, report=live.update,
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
         )  # fmt: skip
         verdict = _held_out(judge, tuning) if tuning.improved and judge is not None else None
     if tuning.improved:
-        console.print(_changes(tuning))
+        console.print(changes_table(tuning))
     console.print(_summary(tuning, verdict), soft_wrap=True)
     kept = not tuning.improved or (verdict is not None and verdict.low <= 0.0)
     theta = tuning.start if kept else tuning.theta
@@ -208,7 +208,9 @@ def _held_out(judge: World, tuning: HouseTuning) -> Interval | None:
     return mean_interval(100.0 * (before.total - after.total) / before.total.mean())
 
 
-def _view(title: str) -> View[HouseProgress]:
+def tuning_view(title: str, currency: str = "EUR") -> View[HouseProgress]:
+    """How an iteration is shown; costs are per held-in week."""
+
     def shown(value: float | None) -> str:
         return "-" if value is None else f"{value:.3f}"
 
@@ -229,7 +231,7 @@ def _view(title: str) -> View[HouseProgress]:
         r = p.record
         return (
             f"iteration {r.iteration}: price {shown(r.price)}, comfort {shown(r.comfort)}, total {shown(r.total)} "
-            f"EUR/week, change {change(p)}, {r.failures} failures, {p.remaining_s:.0f} s left"
+            f"{currency}/week, change {change(p)}, {r.failures} failures, {p.remaining_s:.0f} s left"
         )
 
     costs = ("price", "comfort", "total", "change")
@@ -237,7 +239,8 @@ def _view(title: str) -> View[HouseProgress]:
     return View(title, columns, row, line, "first look at the held-in weeks")
 
 
-def _changes(tuning: HouseTuning) -> Table:
+def changes_table(tuning: HouseTuning) -> Table:
+    """What moved, with its bounds."""
     table = Table(title="theta")
     for heading in ("parameter", "unit", "before", "tuned", "bounds"):
         table.add_column(heading, justify="left" if heading in ("parameter", "unit") else "right")

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from tuner.checkpoint_file import UNREADABLE, read_checkpoint, write_checkpoint
 from tuner.house.critic import StepOptions
 from tuner.house.improve import METHODS, Credit, Improvement, Method, keep_what_is_sure
 from tuner.house.parameters import learning_entries
-from tuner.house.transitions import Experience, Transitions, label
+from tuner.house.transitions import Experience, Labelled, Transitions, label
 from tuner.house.worlds import Tried, World
 from tuner.trainer import TrainingError, worse
 from tuner.trainer_state import CheckpointError
@@ -160,6 +160,44 @@ class HouseTuning:
         }
 
 
+class Labeller(Protocol):
+    """What a theta says of experience: value, policy, and their derivatives, of whatever program."""
+
+    gamma: float
+    """Discount of a decision."""
+    exploration: float
+    """Standard deviation of the exploring noise, in the unit of the labels' actions."""
+
+    def label(
+        self, experience: Sequence[Any], theta: Array, entries: NDArray[np.int64], scale: Array, *, with_advantage: bool
+    ) -> Labelled: ...
+
+
+@dataclass(frozen=True, eq=False)
+class CondensedLabeller:
+    """By the condensed program of the four-room house."""
+
+    mpc: HouseMpc
+    exploration: float
+    threads: int = 1
+
+    @property
+    def gamma(self) -> float:
+        return self.mpc.interval_discount
+
+    def label(
+        self,
+        experience: Sequence[Experience],
+        theta: Array,
+        entries: NDArray[np.int64],
+        scale: Array,
+        *,
+        with_advantage: bool,
+    ) -> Labelled:
+        mpc = CondensedMpc(self.mpc, theta)
+        return label(experience, mpc, entries, scale, with_advantage=with_advantage, threads=self.threads)
+
+
 def tune_house(
     world: World,
     mpc: HouseMpc,
@@ -173,14 +211,36 @@ def tune_house(
     report: Callable[[HouseProgress], None] | None = None,
     time_limit_s: float | None = None,
 ) -> HouseTuning:
-    """Learn from `start` (ntheta,), ordered as `parameters`.
+    """`tune` with the condensed program of the four-room house."""
+    labeller = CondensedLabeller(mpc, spec.exploration_kw, threads)
+    learning = learning_entries(parameters, spec.learn)
+    return tune(
+        world, labeller, parameters, learning, start, spec,
+        checkpoint=checkpoint, resume=resume, report=report, time_limit_s=time_limit_s,
+    )  # fmt: skip
+
+
+def tune(
+    world: World,
+    labeller: Labeller,
+    parameters: Sequence[Parameter],
+    learning: tuple[NDArray[np.int64], Array],
+    start: Array,
+    spec: HouseTuningSpec,
+    *,
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    report: Callable[[HouseProgress], None] | None = None,
+    time_limit_s: float | None = None,
+) -> HouseTuning:
+    """Learn from `start` (ntheta,), ordered as `parameters`; `learning`: which entries (p,), and their scales (p,).
 
     `checkpoint` is written after every iteration; `resume` continues from it. `time_limit_s` ends the run after the
     iteration that passes it, which makes the result depend on the machine. Raises TrainingError, CheckpointError,
     HouseMpcError, and what the world raises.
     """
     spec.validate()
-    method, (entries, scale) = METHODS[spec.method], learning_entries(parameters, spec.learn)
+    method = METHODS[spec.method]
     if method.on_policy and world.recorded:
         raise TrainingError(
             f"method {spec.method} learns from its own decisions alone and cannot use a log; choose dpg or q"
@@ -201,7 +261,7 @@ def tune_house(
     while course.iteration < spec.iterations:
         kept = [*kept, world.explore(course.thetas[-1], course.iteration)][-memory:]
         experience = [stretch for iteration in kept for stretch in iteration]
-        learner = _Learner(mpc, method, spec, entries, scale, bounds, threads)
+        learner = _Learner(labeller, method, spec, *learning, bounds)
         course, solving_s = learner.iterate(world, course, experience)
         if checkpoint is not None:
             save_course(checkpoint, course, spec)
@@ -221,22 +281,20 @@ def tune_house(
 class _Learner:
     """One iteration's constants."""
 
-    mpc: HouseMpc
+    labeller: Labeller
     method: Method
     spec: HouseTuningSpec
     entries: NDArray[np.int64]
     scale: Array
     bounds: tuple[Array, Array]
-    threads: int
 
-    def iterate(self, world: World, course: Course, experience: Sequence[Experience]) -> tuple[Course, float]:
+    def iterate(self, world: World, course: Course, experience: Sequence[Any]) -> tuple[Course, float]:
         """(the course with one more iteration, seconds spent in solves and their derivatives)."""
         spec, theta = self.spec, course.thetas[-1]
         clock = time.perf_counter()
-        found = label(
-            experience, CondensedMpc(self.mpc, theta), self.entries, self.scale,
-            with_advantage=self.method.needs_advantage, threads=self.threads,
-        )  # fmt: skip
+        found = self.labeller.label(
+            experience, theta, self.entries, self.scale, with_advantage=self.method.needs_advantage
+        )
         solving_s = time.perf_counter() - clock
         if len(found.transitions) < 2 * len(self.entries) + 40:
             raise TrainingError(
@@ -277,7 +335,7 @@ class _Learner:
     def _propose(self, t: Transitions, theta: Array, start: Array) -> Improvement:
         """What the method asks for, less what the experience does not bear out."""
         spec, distance = self.spec, (theta - start)[self.entries] / self.scale
-        credit = Credit(self.mpc.interval_discount, spec.trace, spec.exploration_kw, spec.step)
+        credit = Credit(self.labeller.gamma, spec.trace, self.labeller.exploration, spec.step)
 
         def improve(part: Transitions) -> Improvement:
             return self.method.improve(part, distance, credit)

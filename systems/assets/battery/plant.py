@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from systems.assets.battery import Battery
 
 USUAL_SOC = 0.5
+NOMINAL_EFFICIENCY = 0.95
+"""Of a kWh in the cells, what the house gets."""
 
 
 class BatteryPlant(AssetPlant):
@@ -33,7 +35,8 @@ class BatteryPlant(AssetPlant):
             soc_max=battery.soc_max,
         )
         self.physics = PlantSpec(battery=nameplate)
-        self._soc, self._power_kw = USUAL_SOC, 0.0
+        self._soc, self._power_kw, self._wear = USUAL_SOC, 0.0, battery.wear_per_kwh
+        self._cost = 0.0
 
     def initial_names(self) -> tuple[str, ...]:
         return (f"{self.asset}_soc",)
@@ -41,10 +44,11 @@ class BatteryPlant(AssetPlant):
     def begin(
         self, rng: np.random.Generator, world: Exogenous, first: int, steps: int, initial: Mapping[str, float]
     ) -> None:
-        self._soc, self._power_kw = initial.get(f"{self.asset}_soc", USUAL_SOC), 0.0
+        self._soc, self._power_kw, self._cost = initial.get(f"{self.asset}_soc", USUAL_SOC), 0.0, 0.0
 
     def draw(self, action: Sequence[float], now: Now) -> Flow:
         self._power_kw = limited_power(self.physics, self._soc, action[0] - action[1], now.hours)
+        self._cost = now.hours * self._wear / 2 * abs(self._power_kw)
         return Flow(self._power_kw)
 
     def advance(self, now: Now, around: Around) -> None:
@@ -63,7 +67,8 @@ class BatteryPlant(AssetPlant):
         return {f"{self.asset}_soc": reported_soc(self.physics, self._soc)}
 
     def states(self) -> Mapping[str, float]:
-        return {f"{self.asset}_soc": self._soc}
+        worth_kwh = NOMINAL_EFFICIENCY * self.physics.battery.capacity_kwh * self._soc
+        return {f"{self.asset}_soc": self._soc, f"worth_kwh.{self.asset}": worth_kwh}
 
     def flows(self) -> Mapping[str, float]:
-        return {f"{self.asset}_kw": self._power_kw}
+        return {f"{self.asset}_kw": self._power_kw, f"cost.{self.asset}": self._cost}

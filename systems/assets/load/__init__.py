@@ -74,11 +74,10 @@ def _world(house: House, around: Surroundings) -> Mapping[str, Column]:
 
 
 def _columns(house: House, load: Load) -> tuple[LogColumn, ...]:
+    most, text = 3 * load.peak_kw, "what is drawn and not controlled"
     return (
-        LogColumn(
-            "load_kw", Quantity.POWER, 3 * load.peak_kw, text="what is drawn and not controlled", bus=1, remainder=True
-        ),
-        LogColumn("load_forecast_kw", Quantity.POWER, 3 * load.peak_kw, needed=False, text="what was forecast of it"),
+        LogColumn("load_kw", Quantity.POWER, most, text=text, bus=1, remainder=True, world="load"),
+        LogColumn("load_forecast_kw", Quantity.POWER, most, needed=False, text="what was forecast of it"),
     )
 
 

@@ -95,10 +95,10 @@ def _world(house: House, around: Surroundings) -> Mapping[str, Column]:
 
 
 def _columns(house: House, pv: Pv) -> tuple[LogColumn, ...]:
-    largest = 3 * pv.peak_kw
+    most, of = 3 * pv.peak_kw, forecast_name(house, pv)
     return (
-        LogColumn(f"{pv.name}_kw", Quantity.POWER, largest, text="power of the panels", bus=-1),
-        LogColumn(f"{pv.name}_forecast_kw", Quantity.POWER, largest, needed=False, text="what was forecast of it"),
+        LogColumn(f"{pv.name}_kw", Quantity.POWER, most, text="power of the panels", bus=-1, world=of),
+        LogColumn(f"{pv.name}_forecast_kw", Quantity.POWER, most, needed=False, text="what was forecast of it"),
     )
 
 

@@ -164,7 +164,11 @@ def _columns(house: House, tank: Tank) -> tuple[LogColumn, ...]:
         for pump in tank_feeders(house, tank.name)
     )
     water = LogColumn(f"{tank.name}_c", Quantity.WATER, text="mean temperature of the water")
-    return (water, *powers, LogColumn("outdoor_c", Quantity.OUTDOOR, needed=False, text="outdoor temperature"))
+    return (
+        water,
+        *powers,
+        LogColumn("outdoor_c", Quantity.OUTDOOR, world="outdoor", needed=False, text="outdoor temperature"),
+    )
 
 
 def _learn(house: House, tanks: tuple[Tank, ...], log: Log) -> tuple[Lesson, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from systems.asset_plant import Around, AssetPlant, Now
-from systems.assets.tank import KWH_PER_LITRE_K
+from systems.assets.tank import KWH_PER_LITRE_K, NOMINAL_COP
 from systems.assets.tank.draws import rates, spread_kw, usual_kw
 from systems.problem import Signal
 from systems.world import Column, Exogenous
@@ -34,7 +34,7 @@ class TankPlant(AssetPlant):
     def __init__(self, tank: Tank) -> None:
         self.asset, self._tank = tank.name, tank
         self._layers_c = [USUAL_C, USUAL_C]
-        self._cold_litres = self._draw_kw = 0.0
+        self._cold_litres = self._draw_kw = self._cost = 0.0
 
     def initial_names(self) -> tuple[str, ...]:
         return (f"{self.asset}_temperature",)
@@ -44,6 +44,7 @@ class TankPlant(AssetPlant):
     ) -> None:
         start_c = initial.get(f"{self.asset}_temperature", min(USUAL_C, self._tank.upper.lowest))
         self._layers_c, self._cold_litres, self._draw_kw = [start_c, start_c], 0.0, 0.0
+        self._cost = 0.0
 
     @property
     def mean_c(self) -> float:
@@ -54,6 +55,8 @@ class TankPlant(AssetPlant):
 
     def advance(self, now: Now, around: Around) -> None:
         self._draw_kw = now.world[f"{self.asset}_draw"]
+        missing_k = max(0.0, self._tank.lower.at(now.minute_of_week) - self.mean_c)
+        self._cost = now.hours * self._tank.cold_shower_per_kh * missing_k
         self._cold_litres = 0.0
         # Small parts, so that no layer is emptied at once.
         parts = max(1, math.ceil(self._draw_kw * now.hours / (0.05 * self._tank.litres * KWH_PER_LITRE_K * 30.0)))
@@ -82,10 +85,17 @@ class TankPlant(AssetPlant):
         return {f"{self.asset}_temperature": round(self.mean_c / SENSOR_STEP_K) * SENSOR_STEP_K}
 
     def states(self) -> Mapping[str, float]:
-        return {f"{self.asset}_temperature": self.mean_c, f"{self.asset}_top": self._layers_c[0]}
+        worth_kwh = self._tank.capacity_kwh_per_k * self.mean_c / NOMINAL_COP
+        top = self._layers_c[0]
+        return {
+            f"{self.asset}_temperature": self.mean_c, f"{self.asset}_top": top, f"worth_kwh.{self.asset}": worth_kwh
+        }  # fmt: skip
 
     def flows(self) -> Mapping[str, float]:
-        return {f"{self.asset}_draw_kw": self._draw_kw, f"{self.asset}_cold_litres": self._cold_litres}
+        return {
+            f"{self.asset}_draw_kw": self._draw_kw, f"{self.asset}_cold_litres": self._cold_litres,
+            f"cost.{self.asset}": self._cost,
+        }  # fmt: skip
 
 
 def draw_columns(tank: Tank, hold_h: float, around: Surroundings, number: int) -> Mapping[str, Column]:

@@ -81,8 +81,8 @@ def _columns(house: House, zone: Zone) -> tuple[LogColumn, ...]:
     sun = building is not None and building.sun
     return (
         LogColumn(f"{zone.name}_c", Quantity.INDOOR, text="temperature of the zone"),
-        LogColumn("outdoor_c", Quantity.OUTDOOR, text="outdoor temperature"),
-        *((LogColumn("sun_w_m2", Quantity.SUN, text="global irradiance on the level"),) if sun else ()),
+        LogColumn("outdoor_c", Quantity.OUTDOOR, world="outdoor", text="outdoor temperature"),
+        *((LogColumn("sun_w_m2", Quantity.SUN, text="global irradiance on the level", world="sun"),) if sun else ()),
         *(
             LogColumn(f"{pump.name}_kw", Quantity.POWER, 3 * pump.max_power_kw, text="electric power", bus=1)
             for pump in heating_feeders(house)

@@ -34,6 +34,8 @@ GAINS_KW = ((0.05, 0.30, 0.10), (0.10, 0.25, 0.0), (0.03, 0.03, 0.20), (0.04, 0.
 """Per kind of zone in turn (living, cooking, sleeping, working): always, when at home and awake, at night."""
 WINDOW_OPENED_A_DAY = 0.45
 WINDOW_OPEN_S = 600.0
+USUAL_COP = 3.0
+"""Of what would have to make again the heat that a zone holds."""
 
 
 def physical_spec(house: House) -> PhysicalSpec:
@@ -68,6 +70,7 @@ class _Zones(AssetPlant):
         self._true_c = np.zeros(len(self._zones))
         self._shown_c = np.zeros(len(self._zones))
         self._outside_k = np.zeros(len(self._zones))
+        self._cost = np.zeros(len(self._zones))
 
     def initial_names(self) -> tuple[str, ...]:
         return tuple(f"{name}_temperature" for name in self._names)
@@ -77,11 +80,18 @@ class _Zones(AssetPlant):
         return np.array([initial.get(f"{zone.name}_temperature", zone.set_point.at(minute)) for zone in self._zones])
 
     def _count(self, now: Now) -> None:
-        """K outside the band with which the step ends."""
+        """K outside the band with which the step ends, and the price that the MPC puts on it and on the set-point."""
         band = [(zone.lower.at(now.minute_of_week), zone.upper.at(now.minute_of_week)) for zone in self._zones]
         self._outside_k = np.array(
             [max(low - t, t - high, 0.0) for t, (low, high) in zip(self._true_c, band, strict=True)]
         )
+        off_k = self._true_c - [zone.set_point.at(now.minute_of_week) for zone in self._zones]
+        weight, band_weight = np.array([(z.weight_per_k2h, z.band_weight_per_k2h) for z in self._zones]).T
+        self._cost = now.hours * (weight * off_k**2 + band_weight / 2 * self._outside_k**2)
+
+    def _heat_kwh(self) -> Array:
+        """(n,) above 0 degC."""
+        return np.asarray(self._true_c * [zone.heat_capacity_kwh_per_k for zone in self._zones])
 
     def temperatures(self) -> Mapping[str, float]:
         return dict(zip(self._names, self._true_c.tolist(), strict=True))
@@ -93,10 +103,13 @@ class _Zones(AssetPlant):
         return {f"{name}_temperature": float(c) for name, c in zip(self._names, self._shown_c, strict=True)}
 
     def states(self) -> Mapping[str, float]:
-        return {f"{name}_temperature": c for name, c in self.temperatures().items()}
+        heat = zip(self._names, self._heat_kwh(), strict=True)
+        worth = {f"worth_kwh.{name}": float(kwh) / USUAL_COP for name, kwh in heat}
+        return {f"{name}_temperature": c for name, c in self.temperatures().items()} | worth
 
     def flows(self) -> Mapping[str, float]:
-        return {f"discomfort_k.{name}": float(k) for name, k in zip(self._names, self._outside_k, strict=True)}
+        outside = {f"discomfort_k.{name}": float(k) for name, k in zip(self._names, self._outside_k, strict=True)}
+        return outside | {f"cost.{name}": float(cost) for name, cost in zip(self._names, self._cost, strict=True)}
 
 
 class PhysicalZones(_Zones):
@@ -125,6 +138,11 @@ class PhysicalZones(_Zones):
         self._nodes_c = np.concatenate([start, (to_mass * start + out * outdoor) / (to_mass + out)])
         self._outside_k = np.zeros(n)
         self._show()
+
+    def _heat_kwh(self) -> Array:
+        n, spec = len(self._zones), self._spec
+        air, mass = np.array(spec.air_kwh_per_k), np.array(spec.mass_kwh_per_k)
+        return np.asarray(air * self._nodes_c[:n] + mass * self._nodes_c[n : 2 * n])
 
     def _show(self) -> None:
         n, step = len(self._zones), self._spec.sensor_step_k

@@ -1,0 +1,51 @@
+"""The worlds that the options of `tune` and `evaluate` mean for a described house, and the design with its model."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from systems.battery.tariff import Tariff, load_tariff
+from systems.design import HouseDesign
+from systems.house_file import House, read_house
+from systems.model_file import read_fits
+from systems.portrait import log_columns
+from systems.prices import load_prices
+from tuner.commands.battery_data import price_options
+from tuner.identify.assemble import load_log
+from tuner.identify.mapping import read_map
+from tuner.loop.worlds import Worlds, generated_worlds, own_worlds
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("with a house file")
+    group.add_argument(
+        "--own-log", type=Path, action="append", metavar="FILE.csv", help="take load, panels and weather from this log"
+    )
+    group.add_argument("--map", type=Path, metavar="FILE.toml", help="of its columns, as for `nisse identify`")
+
+
+def design_from(args: argparse.Namespace) -> HouseDesign:
+    text, source = read_house(args.house)
+    design = HouseDesign(text, {}, source)
+    if args.model is None:
+        return design
+    return replace(design, fits=read_fits(args.model, design.house.name))
+
+
+def worlds_from(args: argparse.Namespace, house: House) -> Worlds:
+    """Raises SeriesError, LogError and TariffError for the files, and PeriodError for their lengths."""
+    tariff = load_tariff(args.tariff) if args.tariff is not None else Tariff()
+    options = price_options(args)
+    if args.prices is None and not args.own_log:
+        return generated_worlds(house, seed=args.seed, prices=args.generator, tariff=tariff)
+    mapping = None if args.map is None else read_map(args.map, log_columns(house))
+    log = None
+    if args.own_log:
+        log = load_log(house, args.own_log, mapping=mapping, zone=args.timezone).log
+    prices = None if args.prices is None else load_prices(args.prices, options)
+    until = args.train_until
+    if until is not None and until.tzinfo is None:
+        until = until.replace(tzinfo=house.timezone)
+    return own_worlds(house, prices=prices, log=log, until=until, seed=args.seed, kind=args.generator, tariff=tariff)

@@ -1,0 +1,148 @@
+"""The policies of a described house on held-out weeks, paired: the same weather, people, prices and draws for all.
+
+What a person would try first stands beside the tuned theta: the rules, the data fit, the data fit with its mean error
+removed; and above them the program with a perfect forecast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from codegen.solver import build_solver
+from codegen.targets import host_arch
+from systems.design import HouseDesign
+from systems.logs.log import Array
+from systems.plant import HousePlant
+from systems.problem import Parameter
+from systems.world import Exogenous
+from tuner.evaluate.statistics import Interval, mean_interval
+from tuner.loop.policies import Mpc, Ruled
+from tuner.loop.week import Policy, Result, run_stretch
+
+RULE, PLAIN, UNBIASED, TUNED, PERFECT = "rule", "data fit", "data fit, mean removed", "tuned", "perfect forecast"
+DAY_S = 86_400.0
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A policy by name: rules where theta is None."""
+
+    name: str
+    theta: tuple[float, ...] | None
+    forecast_error: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Results by policy, one for each week; the first week's with its trace."""
+
+    house: str
+    currency: str
+    contenders: tuple[Contender, ...]
+    results: Mapping[str, tuple[Result, ...]]
+    weeks: tuple[int, ...]
+    parameters: tuple[Parameter, ...]
+    source: str
+
+    def totals(self, name: str) -> Array:
+        """(weeks,)"""
+        return np.array([result.total for result in self.results[name]])
+
+    def saving(self, name: str, against: str) -> Interval | None:
+        """Paired, per week; None for a single week."""
+        difference = self.totals(against) - self.totals(name)
+        return mean_interval(difference) if len(difference) > 1 else None
+
+
+def contenders(parameters: Sequence[Parameter], tuned: Mapping[str, float] | None) -> tuple[Contender, ...]:
+    """The data fit is what the parameters default to; its biases are what the mean of its errors has taught."""
+    fit = tuple(p.default for p in parameters)
+    plain = tuple(0.0 if is_bias(p) else p.default for p in parameters)
+    found = [Contender(RULE, None), Contender(PLAIN, plain)]
+    if plain != fit:
+        found.append(Contender(UNBIASED, fit))
+    if tuned is not None:
+        found.append(Contender(TUNED, tuple(tuned[p.name] for p in parameters)))
+    return (*found, Contender(PERFECT, fit, forecast_error=0.0))
+
+
+def is_bias(parameter: Parameter) -> bool:
+    """Whether it stands for the mean of a forecast's errors."""
+    return parameter.name.endswith("_bias")
+
+
+def evaluate_house(
+    design: HouseDesign,
+    world: Exogenous,
+    weeks: Sequence[int],
+    policies: Sequence[Contender],
+    *,
+    days: float = 7.0,
+    seed: int = 0,
+    jobs: int = 1,
+    cache_dir: Path | None = None,
+    report: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Raises CodegenError where the program cannot be compiled."""
+    library = build_solver(design.problem, host_arch(), cache_dir).library
+    text, fits = design.text, tuple(sorted(design.fits.items()))
+    tasks = [(policy, k, week) for k, week in enumerate(weeks) for policy in policies]
+    calls = (
+        delayed(run_week)(text, fits, library, world, policy, week, days, (seed, k), k == 0)
+        for policy, k, week in tasks
+    )
+    found: list[Result] = []
+    for result in Parallel(n_jobs=jobs, return_as="generator")(calls):
+        found.append(result)
+        if report is not None:
+            report(len(found), len(tasks))
+    results = {
+        policy.name: tuple(r for (other, _, _), r in zip(tasks, found, strict=True) if other is policy)
+        for policy in policies
+    }
+    return Evaluation(
+        design.house.name, design.house.currency, tuple(policies), results, tuple(weeks), design.problem.theta,
+        world.source,
+    )  # fmt: skip
+
+
+def run_week(
+    text: str,
+    fits: tuple[tuple[str, str], ...],
+    library: Path,
+    world: Exogenous,
+    policy: Contender,
+    week: int,
+    days: float,
+    seed: tuple[int, int],
+    traced: bool,
+) -> Result:
+    """In a worker: the same week and disturbances whichever policy."""
+    design = design_of(text, fits)
+    return run_stretch(
+        design,
+        HousePlant(design.house, world),
+        policy_of(design, library, policy),
+        first=week,
+        stages=round(days * DAY_S / design.house.grid.hold_s),
+        seed=int(np.random.SeedSequence(list(seed)).generate_state(1)[0]),
+        traced=traced,
+    )
+
+
+def policy_of(design: HouseDesign, library: Path, contender: Contender) -> Policy:
+    if contender.theta is None:
+        return Ruled(design, np.array([p.default for p in design.problem.theta]))
+    return Mpc(design, library, np.array(contender.theta), forecast_error=contender.forecast_error)
+
+
+@lru_cache(maxsize=2)
+def design_of(text: str, fits: tuple[tuple[str, str], ...]) -> HouseDesign:
+    """Composed once a process."""
+    return HouseDesign(text, dict(fits))

@@ -1,0 +1,172 @@
+"""What the controller of a house sees of its plant: states from sensors and history, forecasts as they are known."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from systems.design import HouseDesign
+from systems.house.arx import ArxModel
+from systems.house_file import House
+from systems.logs.log import Array
+from systems.plant import HousePlant
+
+WEEK_MIN = 10_080
+SCHEDULE_MIN = 5
+"""Schedules change on full multiples of it, near enough."""
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """All that a decision is made from, whatever theta: it stays true when theta changes."""
+
+    measured: Mapping[str, float]
+    outputs: tuple[Array, ...]
+    """(lags, ny) of each ARX group, the newest last."""
+    inputs: tuple[Array, ...]
+    """(lags - 1, nu)"""
+    forecast: Array
+    """(N + 1, nd)"""
+
+
+class Estimator:
+    """x_0 of the program at one theta: what is measured as it is, ARX groups by their exact state of an hour."""
+
+    def __init__(self, design: HouseDesign, theta: Array) -> None:
+        names = {p.name: float(v) for p, v in zip(design.problem.theta, theta, strict=True)}
+        data = design.estimator(names)
+        states = [state.name for state in design.problem.states]
+        groups = data.get("groups", [{"states": states, "estimator": data}])
+        self._groups = [(group["states"], _arx_of(group["estimator"])) for group in groups]
+
+    def state(self, moment: Moment) -> Array:
+        parts, number = list[Array](), 0
+        for states, arx in self._groups:
+            if arx is None:
+                parts.append(np.array([moment.measured[name] for name in states]))
+            else:
+                parts.append(arx.state_from_history(moment.outputs[number], moment.inputs[number]))
+                number += 1
+        return np.concatenate(parts)
+
+
+def _arx_of(estimator: Mapping[str, Any]) -> ArxModel | None:
+    if estimator["type"] != "arx":
+        return None
+    arrays = (np.array(estimator[key]) for key in ("output_coefficients", "input_coefficients"))
+    innovations = (np.array(estimator[key]) for key in ("innovation_mean", "innovation_covariance"))
+    return ArxModel(*arrays, *innovations, float(estimator["dt_s"]))
+
+
+class View:
+    """Keeps the history that ARX groups need, and makes moments; `after` is told of every model step."""
+
+    def __init__(self, design: HouseDesign, plant: HousePlant) -> None:
+        self._house, self._plant, self._grid = design.house, plant, design.house.grid
+        defaults = {p.name: p.default for p in design.problem.theta}
+        data = design.estimator(defaults)
+        groups = data.get("groups", [{"estimator": data}])
+        self._arx = [group["estimator"] for group in groups if group["estimator"]["type"] == "arx"]
+        self._forecasts, self._stages = design.forecasts, design.problem.horizon
+        self._schedules = {f.name: _table(f.schedule) for f in self._forecasts if f.schedule is not None}
+        self._drawn: dict[str, float] = {}
+        self._outputs: list[deque[Array]] = []
+        self._inputs: list[deque[Array]] = []
+
+    def begin(self) -> None:
+        """After the plant's reset: the hour before is taken as one at rest, with nothing drawn."""
+        self._drawn = {}
+        self._outputs, self._inputs = [], []
+        world = self._plant.world.row(self._plant.step_index)
+        for arx in self._arx:
+            lags = len(arx["output_coefficients"])
+            resting = self._inputs_now(arx, world, {})
+            self._outputs.append(deque([self._outputs_now(arx)] * lags, maxlen=lags))
+            self._inputs.append(deque([resting] * max(lags - 1, 0), maxlen=max(lags - 1, 0)))
+
+    def after(self, action: Array, info: Mapping[str, Any]) -> None:
+        """A model step: what was asked, and the truth of it."""
+        self._drawn = drawn_powers(self._house, self._plant, action, info, self._drawn)
+        for arx, outputs, inputs in zip(self._arx, self._outputs, self._inputs, strict=True):
+            inputs.append(self._inputs_now(arx, info, self._drawn))
+            outputs.append(self._outputs_now(arx))
+
+    def moment(self, *, error: float = 1.0) -> Moment:
+        """error: of forecasts, in units of their own; 0 is the perfect forecast."""
+        return Moment(
+            self._plant.measured(),
+            tuple(np.array(outputs) for outputs in self._outputs),
+            tuple(np.array(inputs).reshape(len(inputs), -1) for inputs in self._inputs),
+            self._forecast(error),
+        )
+
+    def values(self) -> dict[str, float]:
+        """What is known of now, by name: sensors, set-points and bounds, and what lasts."""
+        step = self._plant.step_index
+        minute = int(self._plant.world.minute_of_week[step])
+        said = {name: float(table[minute // SCHEDULE_MIN]) for name, table in self._schedules.items()}
+        return {**self._plant.world.row(step), **said, **self._plant.measured()}
+
+    def _outputs_now(self, arx: Mapping[str, Any]) -> Array:
+        shown = self._plant.measured()
+        return np.array([shown[output["name"]] for output in arx["outputs"]])
+
+    def _inputs_now(self, arx: Mapping[str, Any], world: Mapping[str, Any], drawn: Mapping[str, float]) -> Array:
+        known = {**world, **drawn}
+        values = {name: float(known.get(name, 0.0)) for name in arx["inputs"]}
+        raw = dict(values)
+        for gain in arx["input_gains"]:
+            x, factors = np.transpose(gain["points"])
+            values[gain["input"]] *= float(np.interp(raw.get(gain.get("by", ""), 0.0), x, factors))
+        return np.array([values[name] for name in arx["inputs"]])
+
+    def _forecast(self, error: float) -> Array:
+        """(N + 1, nd); what has one value a stage is the mean of it."""
+        grid, rows, plant = self._grid, self._stages + 1, self._plant
+        step, columns = plant.step_index, []
+        middle = step + grid.steps * np.arange(rows) + (grid.steps - 1) // 2
+        minutes = plant.world.minute_of_week
+        # Beyond the world's end the clock goes on.
+        last = len(minutes) - 1
+        beyond = np.maximum(middle - last, 0) * round(grid.step_s / 60.0)
+        minute = (minutes[np.minimum(middle, last)] + beyond) % WEEK_MIN
+        for forecast in self._forecasts:
+            if forecast.name in self._schedules:
+                columns.append(self._schedules[forecast.name][minute // SCHEDULE_MIN][:, None])
+                continue
+            fine = plant.forecast(forecast.name, rows * grid.steps, error=error).reshape(rows, grid.steps)
+            columns.append(fine if forecast.steps == grid.steps else fine.mean(1, keepdims=True))
+        return np.hstack(columns)
+
+
+def _table(schedule: Any) -> Array:
+    return np.array([schedule.at(minute) for minute in range(0, WEEK_MIN, SCHEDULE_MIN)])
+
+
+def drawn_powers(
+    house: House, plant: HousePlant, action: Array, info: Mapping[str, Any], before: Mapping[str, float]
+) -> dict[str, float]:
+    """By action, what a meter at each heat pump says of it: its power by the shares that it was last asked for."""
+    asked = dict(zip([a.name for a in plant.actions], np.asarray(action).tolist(), strict=True))
+    drawn = dict(asked)
+    for pump in house.of("heat_pump"):
+        own = [f"{pump.name}_power"] if pump.zones(house) else []
+        own += [f"{pump.name}_{tank}_power" for tank in pump.tanks(house)]
+        weights: Sequence[float] = [asked[name] for name in own]
+        if sum(weights) <= 0.0:
+            weights = [before.get(name, 1.0) for name in own]
+        total = sum(weights)
+        shares = [w / total if total > 0.0 else 1.0 / len(own) for w in weights]
+        drawn |= {name: float(info[f"{pump.name}_kw"]) * share for name, share in zip(own, shares, strict=True)}
+    return drawn
+
+
+def pairs_of(design: HouseDesign) -> tuple[tuple[int, int], ...]:
+    """Places of actions of which at most one is above 0: a power in and a power out."""
+    names = [action.name for action in design.problem.actions]
+    pairs = ((names.index(a), names.index(b)) for a, b in design.problem.exclusive if a in names and b in names)
+    return tuple(pair for pair in pairs if len(set(pair)) == 2)
