@@ -86,7 +86,8 @@ def safety_filter(
     if moved is None:
         priced = [replace(row, price=VIOLATION_PRICE) for row in rows]
         moved = nearest(action, [*priced, *kept, *_box(lower, upper)])
-    found = action if moved is None else moved
+    # Numbers that no arithmetic can handle end at rest, not unchecked.
+    found = moved if moved is not None and all(map(math.isfinite, moved)) else (0.0,) * len(action)
     found = tuple(min(max(v, lo), up) for v, lo, up in zip(found, lower, upper, strict=True))
     return Filtered(found, True, broken + hopeless, feasible and not hopeless)
 

@@ -39,6 +39,8 @@ class Signals:
     """What the bundle itself brings for when the optimiser cannot decide."""
     heat: tuple[str, ...] = ()
     """Those actions that these rules keep zones warm by."""
+    meters: tuple[str, ...] = ()
+    """Measured powers that rules and limits go by where there are any."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,8 @@ def signals_of(manifest: Manifest) -> Signals:
     signals = (manifest.measured, tuple(f for f in manifest.forecasts if f.schedule is None), manifest.actions)
     rules = tuple(f"{rule.kind} moves {', '.join(rule.actions)}" for rule in manifest.rules)
     heat = tuple(rule.action for rule in manifest.rules if isinstance(rule, ThermostatRule | HeatingCurveRule))
-    return Signals(manifest.system, *signals, cycle_s, manifest.decide_every_s, rules, heat)
+    meters = () if manifest.safety is None else manifest.safety.meters
+    return Signals(manifest.system, *signals, cycle_s, manifest.decide_every_s, rules, heat, meters)
 
 
 def site_text(answers: Answers, signals: Signals) -> str:
@@ -202,6 +205,13 @@ def _inputs(answers: Answers, signals: Signals) -> str:
             f"# {seen}: positive is bought.\n"
             "# The rule goes by it when there is no forecast; it may come by another link than the device.\n"
             f"[inputs.{METER}]\n{_measured(answers, spec, len(signals.measured), METER)}max_age_s = 60\n"
+        )
+    for name in signals.meters:
+        topic = "".join(f"# {line}\n" for line in _topic(name).splitlines())
+        lines.append(
+            "# What the meter at the connection shows now, positive is bought. With it the import limit is kept by\n"
+            "# what is measured, and the battery's rule does without forecasts.\n"
+            f'# [inputs.{name}]\n{topic}# unit = "kW"\n# max_age_s = 60\n'
         )
     lines.append(
         "# A forecast in any common shape: raw_today and raw_tomorrow of Nord Pool in Home Assistant, rates of evcc,\n"

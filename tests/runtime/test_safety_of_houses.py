@@ -221,3 +221,17 @@ def test_a_safety_set_that_names_what_is_not_there_is_refused(
     document["safety"] = {**document["safety"], **change}
     with pytest.raises(ValidationError, match=words):
         Manifest.model_validate(document)
+
+
+def test_numbers_beyond_arithmetic_end_at_rest(villa: Manifest) -> None:
+    """A bundle may hold any finite number; what comes of it is finite and inside the bounds."""
+    document = villa.model_dump()
+    document["safety"]["action_gains"] = [
+        {"action": "hp_power", "by": "outdoor", "points": [[-10.0, 1.7e308], [10.0, 1.7e308]]}
+    ]
+    document["safety"]["limits"][1]["lower"] = 1.7e308
+    document["safety"]["power"][1]["actions"][0]["factor"] = 1.7e308
+    wild = Manifest.model_validate(document)
+    found, _ = filtered(wild, {}, {"hp_power": 1.0, "home_charge": 2.0}, outdoor=0.0, load=1.0, pv=0.0)
+    for value, action in zip(found.action, wild.actions, strict=True):
+        assert action.lower <= value <= action.upper
