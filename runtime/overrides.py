@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
+from runtime.duration import parse_duration
 from runtime.manifest import ForecastSpec, Manifest
 from runtime.safety_set import StateLimit
 
@@ -27,7 +28,7 @@ LONGEST_HOT_WATER_S = 24 * 3600.0
 HOT_SHARE = 0.75
 """How far from the lower to the upper bound of a tank hot water now is."""
 LONGEST_S = 366 * 86400.0
-WHEN = "hours from now, 17:30, or 2026-01-15T17:30"
+WHEN = "hours from now, 90 min, 17:30, or 2026-01-15T17:30"
 _CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 
 
@@ -124,8 +125,11 @@ def settable(manifest: Manifest) -> tuple[str, ...]:
 
 
 def moment(text: str, now_s: float, zone: tzinfo, longest_s: float = LONGEST_S) -> float:
-    """The Unix time meant: hours from now, the next time that the site's clock says so, or ISO 8601, by that clock
-    where it has no offset. Raises RefusedError."""
+    """The Unix time meant. Raises RefusedError.
+
+    Hours from now, a duration with its unit, the next time that the site's clock says so, or ISO 8601, by that clock
+    where it has no offset.
+    """
     clock = _CLOCK.fullmatch(text)
     try:
         if clock is not None:
@@ -135,6 +139,8 @@ def moment(text: str, now_s: float, zone: tzinfo, longest_s: float = LONGEST_S) 
         elif "-" in text[4:]:
             then = datetime.fromisoformat(text)
             found = (then if then.tzinfo else then.replace(tzinfo=zone)).timestamp()
+        elif text[-1:].isalpha() and text[:1].isdigit():
+            found = now_s + parse_duration(text)
         else:
             found = now_s + 3600.0 * float(text)
     except (ValueError, OverflowError):
@@ -154,11 +160,11 @@ def changed(
     now = before.at(now_s)
     match name:
         case "away":
-            return _away(now, value, until, now_s, zone)
+            return _away(now, value.lower() if value.isalpha() else value, until, now_s, zone)
         case "away_temperature":
             return replace(now, away_c=_number(name, value, *AWAY_RANGE_C, "degC"))
         case "hot_water_now":
-            return _hot_water(now, value, until, now_s, zone)
+            return _hot_water(now, value.lower() if value.isalpha() else value, until, now_s, zone)
     comfort = next(c for c in comforts(manifest) if name in {spec.name for spec in c.specs})
     spec = next(spec for spec in comfort.specs if spec.name == name)
     others = {held: hold for held, hold in now.holds.items() if held != name}

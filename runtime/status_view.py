@@ -13,7 +13,7 @@ from runtime.status_file import Status
 from runtime.text import LONGEST_LINE, plain_document
 
 BARS = "▁▂▃▄▅▆▇█"
-LEAST_WIDTH, LABEL_WIDTH = 60, 14
+LEAST_WIDTH, LABEL_WIDTH = 60, 20
 # A state that is this many seconds old is called old: longer than any cycle that a tariff asks for.
 OLD_S = 3600.0
 
@@ -94,7 +94,7 @@ def _input(name: str, entry: Mapping[str, Any], since_s: float, style: Style) ->
     paint = style.good if validity == Validity.OK else style.fair if validity in USABLE else style.bad
     verdict = paint(validity)
     problem = entry.get("problem") or ""
-    return f"  {name:<{LABEL_WIDTH}} {value:>9} {_unit(entry.get('unit')):<8} {age:>10}  {verdict}  {problem}".rstrip()
+    return f"  {name:<{LABEL_WIDTH}} {value:>7} {_unit(entry.get('unit')):<8} {age:>10}  {verdict}  {problem}".rstrip()
 
 
 def _outputs(state: Mapping[str, Any], style: Style, written: str) -> list[str]:
@@ -104,7 +104,7 @@ def _outputs(state: Mapping[str, Any], style: Style, written: str) -> list[str]:
         problem = output.get("problem")
         verdict = style.bad(problem) if problem else style.good(written)
         more = style.dim(_writes(output))
-        lines.append(f"  {name:<{LABEL_WIDTH}} {output['value']:>9.4g} {'':<8} {'':>10}  {verdict}  {more}".rstrip())
+        lines.append(f"  {name:<{LABEL_WIDTH}} {output['value']:>7.4g} {'':<8} {'':>10}  {verdict}  {more}".rstrip())
     limits = [*state.get("limits", []), *state.get("filter", {}).get("limits", [])]
     return [*lines, *([f"  {'changed by':<{LABEL_WIDTH}} {', '.join(limits)}"] if limits else [])]
 
@@ -127,16 +127,16 @@ def _comfort(control: Mapping[str, Any], style: Style) -> list[str]:
     lines = ["", style.strong("comfort")]
     for name, wanted in control["comfort"].items():
         target = wanted.get("set_point", wanted.get("lower"))
-        band = f"{wanted.get('lower', 0):g} .. {wanted.get('upper', 0):g}"
+        band = f"{wanted.get('lower', 0):g}..{wanted.get('upper', 0):g}"
         shown = "-" if target is None else f"{target:.4g}"
         by = "" if wanted["by"] == "schedule" else style.fair(f"{wanted['by'].replace('_', ' ')}{_until(wanted)}")
-        lines.append(f"  {name:<{LABEL_WIDTH}} {shown:>6} {_unit(wanted['unit']):<5} {band:<13} {by}".rstrip())
+        lines.append(f"  {name:<{LABEL_WIDTH}} {shown:>7} {_unit(wanted['unit']):<5} {band:<9} {by}".rstrip())
     return lines
 
 
 def _until(wanted: Mapping[str, Any]) -> str:
     if not wanted.get("until"):
-        return ", until something else is said"
+        return " until told otherwise"
     return f" until {datetime.fromisoformat(wanted['until']):%a %d %b %H:%M}"
 
 

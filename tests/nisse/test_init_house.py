@@ -69,6 +69,9 @@ def test_options_alone_write_what_check_accepts(
     assert f"nisse build house.toml --key signing.pem --output {site.controller.bundle}" in said
     assert site.controller.trusted_keys == (load_key(tmp_path / "signing.pem").public,)
     assert site.site.name == house.name and site.zone == house.timezone
+    # A house whose thermometers are not heard is not left cold, whatever its rooms are called.
+    warming = {rule for rule in ("hp_power", "hp_living_power", "hp_bedroom_power") if rule in site.outputs}
+    assert all(site.outputs[name].safe > 0 for name in warming)
     if "--house" not in options:
         text = (tmp_path / "house.toml").read_text()
         assert len(text.splitlines()) < 60 and text.count("#") > 5 and max(map(len, text.splitlines())) <= 100

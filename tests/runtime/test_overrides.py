@@ -70,7 +70,15 @@ def test_a_plain_number_holds_until_the_schedule_switches_and_takes_its_band_alo
 
 
 def test_a_number_holds_as_long_as_is_said() -> None:
-    for until in ("3", '"15:00"', '"2026-01-08T15:00"', '"2026-01-08 14:00Z"', '"2026-01-08T16:00+02:00"'):
+    for until in (
+        "3",
+        '"3 h"',
+        '"180 min"',
+        '"15:00"',
+        '"2026-01-08T15:00"',
+        '"2026-01-08 14:00Z"',
+        '"2026-01-08T16:00+02:00"',
+    ):
         found = columns(said(Wishes(), "living_set_point", f'{{"value": 22, "until": {until}}}'))["living_set_point"]
         assert (hours(found, 0, 3), hours(found, 3, 10)) == ({22.0}, {21.0}), until
 
@@ -119,7 +127,7 @@ def test_hot_water_now_raises_the_tank_for_a_time() -> None:
     assert hours(found, 0, 2) == {hot} and hours(found, 2, 24) == {45.0}
     found = columns(said(Wishes(), "hot_water_now", "3.5"))["water_lower"]
     assert hours(found, 0, 3.5) == {hot} and hours(found, 3.5, 24) == {45.0}
-    assert said(said(Wishes(), "hot_water_now", "5"), "hot_water_now", "off") == Wishes()
+    assert said(said(Wishes(), "hot_water_now", "5"), "hot_water_now", "OFF") == Wishes()
 
 
 @pytest.mark.parametrize(
