@@ -35,7 +35,7 @@ def site_template(plant: Plant, manifest: Manifest) -> str:
             *_inputs(plant, manifest),
             *_forecasts(plant, manifest),
             *_outputs(plant, manifest),
-            _rule(plant, manifest),
+            _rule(manifest),
         ]
     )
 
@@ -109,7 +109,7 @@ def _inputs(plant: Plant, manifest: Manifest) -> list[str]:
         if found is None:
             raise _unknown(plant, "state", spec.name)
         texts.append(_measured(spec.name, sensors[next(iter(found))], max(LARGEST_AGE_S, 2 * plant.step_s)))
-    if _battery_alone(plant, manifest) is not None:
+    if METER in sensors and _self_consumption(manifest):
         texts.append(_measured(METER, sensors[METER], 2 * plant.step_s))
     return texts
 
@@ -166,33 +166,30 @@ sink = "gateway"
 register = {_register("holding", register)}
 unit = {json.dumps(point.signal.unit)}
 combine = {{ {terms} }}
-safe = 0.0
+safe = {point.safe:.1f}
 readback = true
 """)
     return texts
 
 
-def _battery_alone(plant: Plant, manifest: Manifest) -> str | None:
-    """What the actions of a battery begin with that is all there is to move, behind a meter that is read."""
-    names = {action.name for action in manifest.actions}
-    batteries = [name.removesuffix("discharge") for name in names if name.endswith("discharge")]
-    alone = len(batteries) == 1 and names == {f"{batteries[0]}charge", f"{batteries[0]}discharge"}
-    return batteries[0] if alone and METER in {sensor.name for sensor in plant.sensors} else None
+def _self_consumption(manifest: Manifest) -> bool:
+    """Whether there is a rule that goes by what is bought: the bundle's own, or the one below."""
+    return any(rule.kind == "self_consumption" for rule in manifest.rules) or _is_battery(manifest)
 
 
-def _rule(plant: Plant, manifest: Manifest) -> str:
-    """A battery alone goes by the meter, heard or not what is forecast; else the bundle's rules, or what is at hand."""
-    battery = _battery_alone(plant, manifest)
-    if battery is None:
-        return "" if manifest.rules else '[rule]\nkind = "hold"\n'
-    forecasts = {forecast.name: None for forecast in manifest.forecasts}
-    net_load = Roles(plant.house).of("net_load", forecasts) or {"net_load": 1.0}
-    terms = ", ".join(f"{name} = {factor:.1f}" for name, factor in net_load.items())
+def _is_battery(manifest: Manifest) -> bool:
+    """Whether this is a bundle without rules, for a battery that is all there is to move."""
+    return not manifest.rules and {action.name for action in manifest.actions} == {"charge", "discharge"}
+
+
+def _rule(manifest: Manifest) -> str:
+    """The bundle's own rules; one that has none is told what to do."""
+    if manifest.rules:
+        return ""
+    if not _is_battery(manifest):
+        return '[rule]\nkind = "hold"\n'
     return f"""[rule]
 kind = "self_consumption"
-charge = "{battery}charge"
-discharge = "{battery}discharge"
-net_load = {{ {terms} }}
 meter = "{METER}"
 meter_at = "grid"
 """

@@ -68,6 +68,8 @@ class SetPoint:
     signal: Signal
     factors: Mapping[str, float]
     """Action -> what it counts for in the number."""
+    safe: float = 0.0
+    """What to tell it while nothing is known."""
 
     def actions(self, value: float) -> dict[str, float]:
         """The actions that a number asks for."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from systems.asset_plant import AssetPlant, Flow, Now
+from systems.asset_plant import AssetPlant, Flow, Now, SetPoint
 from systems.block import Block
 from systems.grid import HOUR_S
 from systems.house.heat_pump import KELVIN, HeatPumpSpec
@@ -39,6 +39,7 @@ COIL_K = 5.0
 TANK_LIMIT_K = 8.0
 """Above the tank's upper bound its own thermostat cuts out."""
 START_S = 300.0
+MODEST = 1 / 3
 DEFROST_POWER, DEFROST_HEAT = 0.4, -0.13
 """Shares of the largest power, for five minutes."""
 
@@ -191,6 +192,14 @@ class HeatPumpPlant(AssetPlant):
 
     def sensors(self) -> tuple[Signal, ...]:
         return (Signal(f"{self.asset}_meter", "kW", 0.0, 2 * self._pump.max_power_kw, "what it draws"),)
+
+    def set_points(self) -> tuple[SetPoint, ...]:
+        """Modest heat for zones of which nothing is known; a tank can wait."""
+        modest = {"zones": round(self._pump.max_power_kw * MODEST, 1)}
+        return tuple(
+            SetPoint(action, {action.name: 1.0}, modest.get(purpose, 0.0))
+            for action, purpose in zip(self.actions, self._purposes, strict=True)
+        )
 
     def measured(self) -> Mapping[str, float]:
         return {f"{self.asset}_meter": self._seen[f"{self.asset}_kw"]}
