@@ -12,8 +12,7 @@ from systems.battery.tariff import Tariff
 from systems.house_file import House
 from systems.logs.log import DAY_S, Array, Log
 from systems.portrait import log_columns
-from systems.prices import PRICE
-from systems.series import TimeSeries, held_at
+from systems.series import TimeSeries
 from systems.world import Column, Exogenous
 from systems.world.foresight import Usual
 from systems.world.generate import generated_world, moment
@@ -71,12 +70,7 @@ def own_worlds(
     days = min((end_s - start.timestamp()) // DAY_S, MOST_DAYS)
     if days < 14 + 2 * MARGIN_DAYS:
         raise PeriodError(f"the given series share {max(days, 0):.0f} days; at least 18 are needed: bring longer ones")
-    spot = None
-    n = round(days * DAY_S / house.grid.step_s)
-    if prices is not None:
-        times = start.timestamp() + house.grid.step_s * np.arange(n)
-        spot = _filled(held_at(prices, PRICE, times))
-    world = generated_world(house, start, days, seed=seed, prices=kind, tariff=tariff, spot_eur_kwh=spot)
+    world = generated_world(house, start, days, seed=seed, prices=kind, tariff=tariff, spot=prices)
     own = ["prices"] if prices is not None else []
     cut = world.step_at(until) if until is not None else len(world) // 2
     if log is not None:
@@ -129,9 +123,3 @@ def _usual(values: Array, world: Exogenous, cut: int) -> Array:
     minutes = world.minute_of_week
     profile = week_profile(values[:cut], minutes[:cut], world.dt_s, "workdays and weekends")
     return np.asarray(profile[minutes // 60])
-
-
-def _filled(values: Array) -> Array:
-    """Gaps in prices as the last one known."""
-    index = np.where(np.isfinite(values), np.arange(len(values)), 0)
-    return np.asarray(values[np.maximum.accumulate(index)])
