@@ -6,7 +6,7 @@ import math
 import os
 from pathlib import Path
 
-from runtime.actuator import ranges
+from runtime.actuator import ranges, resting
 from runtime.bundle import Bundle, open_bundle
 from runtime.config import SiteFile
 from runtime.config_signals import OutputSection
@@ -116,6 +116,14 @@ def warnings(site: SiteFile, manifest: Manifest) -> list[str]:
     found += [f"outputs.{name}: {text}" for name, output in site.outputs.items() if (text := _too_often(output))]
     within = ranges(site.outputs, manifest.actions)
     found += [f"outputs.{n}: {text}" for n, output in site.outputs.items() if (text := _unreachable(output, within[n]))]
+    rest = resting(site.outputs, manifest.actions)
+    for unit in manifest.compressors:
+        power = sum(rest.get(action, 0.0) for action in unit.actions)
+        if 0.0 < power < unit.least_kw - 1e-9:
+            found.append(
+                f"{unit.name} is left at {power:g} kW by the safe values of its outputs, and turns at no less than "
+                f"{unit.least_kw:g} kW; give that, or 0"
+            )
     rhythm = site.rhythm(manifest.decide_every_s)
     if not rhythm.on_cycles and not rhythm.every_cycle:
         found.append(

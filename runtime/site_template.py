@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from runtime.manifest import ArxObserver, Manifest, SignalSpec
 from runtime.rules_data import HeatingCurveRule, ThermostatRule
@@ -39,6 +39,8 @@ class Signals:
     """What the bundle itself brings for when the optimiser cannot decide."""
     heat: tuple[str, ...] = ()
     """Those actions that these rules keep zones warm by."""
+    least: Mapping[str, float] = field(default_factory=dict)
+    """Of actions whose compressor turns at no less."""
     meters: tuple[str, ...] = ()
     """Measured powers that rules and limits go by where there are any."""
 
@@ -108,8 +110,9 @@ def signals_of(manifest: Manifest) -> Signals:
     signals = (manifest.measured, tuple(f for f in manifest.forecasts if f.schedule is None), manifest.actions)
     rules = tuple(f"{rule.kind} moves {', '.join(rule.actions)}" for rule in manifest.rules)
     heat = tuple(rule.action for rule in manifest.rules if isinstance(rule, ThermostatRule | HeatingCurveRule))
+    least = {action: unit.least_kw for unit in manifest.compressors for action in unit.actions}
     meters = () if manifest.safety is None else manifest.safety.meters
-    return Signals(manifest.system, *signals, cycle_s, manifest.decide_every_s, rules, heat, meters)
+    return Signals(manifest.system, *signals, cycle_s, manifest.decide_every_s, rules, heat, least, meters)
 
 
 def site_text(answers: Answers, signals: Signals) -> str:
@@ -264,7 +267,8 @@ def _outputs(answers: Answers, signals: Signals) -> str:
         else:
             where = f'sink = "mqtt"\ntopic = "house/{name}/set"\n'
         most = next((a.upper for a in signals.actions if a.name == name), 0.0)
-        safe, why = _safe(answers, most, unit, told) if name in rooms else (0.0, "the battery rests")
+        least = signals.least.get(name, 0.0)
+        safe, why = _safe(answers, least, most, unit, told) if name in rooms else (0.0, "the battery rests")
         if name not in rooms and len(combine) == 1:
             why = "what is right for this device while nothing is known"
         lines.append(
@@ -274,12 +278,13 @@ def _outputs(answers: Answers, signals: Signals) -> str:
     return "\n".join(lines)
 
 
-def _safe(answers: Answers, most: float, unit: str, told: str) -> tuple[float, str]:
+def _safe(answers: Answers, least: float, most: float, unit: str, told: str) -> tuple[float, str]:
     """What a heat pump is told while no room is heard, in the unit in which it is told, and why."""
     convert = conversion(unit, told)
     if answers.heat_safe == OWN_CONTROL:
         return float(convert(most)), "its own thermostat decides, up to this power"
-    modest = round(most * MODEST, 1) or most if not answers.heat_safe else float(answers.heat_safe)
+    usual = max(least, round(most * MODEST, 1)) or most
+    modest = usual if not answers.heat_safe else float(answers.heat_safe)
     if modest <= 0.0:
         return 0.0, "off: the house gets cold while no thermometer is heard"
     return float(convert(min(modest, most))), "modest heat: a house without readings is not left cold"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runtime.config import load_site
 from runtime.rules_site import rules_in_force
+from runtime.safety_set import StateLimit
 from runtime.shelf import allow_older, check_site_news
 from runtime.site_check import open_site_bundle, warnings
 from runtime.theta_update import with_update
@@ -49,6 +50,9 @@ def run(args: argparse.Namespace) -> int:
     print(f"site      {site.site.name}: inputs: {len(site.inputs)}, outputs: {len(site.outputs)}")
     rules = [f"{rule.kind} ({', '.join(rule.actions) or 'nothing'})" for rule in rules_in_force(site, manifest)]
     print(f"rules     {'; '.join(rules) or 'none: all rests at safe values'}")
+    kept = [_kept(limit) for limit in manifest.safety.limits] if manifest.safety is not None else []
+    kept += [f"{limit.name} to {limit.upper:g} kW" for limit in manifest.safety.power] if manifest.safety else []
+    print(f"keeps     {'; '.join(kept) or 'nothing but the bounds of actions'}")
     print(f"bundle    {manifest.name} ({manifest.system}), {manifest.horizon} steps of {manifest.dt_s:g} s")
     rhythm = site.rhythm(manifest.decide_every_s)
     print(f"decides   every {max(rhythm.every_s, rhythm.cycle_s):g} s, in cycles of {rhythm.cycle_s:g} s")
@@ -65,3 +69,8 @@ def run(args: argparse.Namespace) -> int:
         }
         args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return 0
+
+
+def _kept(limit: StateLimit) -> str:
+    ends = [("from", limit.lower), ("to", limit.upper)]
+    return " ".join([limit.name, *(f"{word} {end:g}" for word, end in ends if end is not None)])

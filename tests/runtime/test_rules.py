@@ -22,7 +22,7 @@ from runtime.manifest import Manifest, SignalSpec
 from runtime.rules import Rulebook, RuleUnavailableError
 from runtime.rules_data import AnyRule
 from runtime.rules_site import all_inputs, rules_in_force, wishes
-from runtime.site_check import check_against
+from runtime.site_check import check_against, warnings
 from systems.design import HouseDesign
 from systems.house.rules import HeatingCurve, Thermostat
 from systems.house_file import SHIPPED
@@ -234,3 +234,12 @@ def test_a_wrong_rule_is_told_by_its_line(tmp_path: Path, text: str, line: int, 
 def test_a_bundle_with_a_wrong_rule_is_refused(rules: list[dict[str, Any]], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         pumped(rules=rules)
+
+
+def test_a_safe_power_at_which_no_compressor_turns_is_told(tmp_path: Path) -> None:
+    manifest = pumped(compressors=[{"name": "pump", "actions": ["inflow"], "least_kw": 0.4, "most_kw": 1.0}])
+    for safe, told in ((0.0, False), (0.3, True), (0.5, False)):
+        text = site(tmp_path, "").text
+        (tmp_path / "site.toml").write_text(text.replace("safe = 0.0", f"safe = {safe}"))
+        found = warnings(load_site(tmp_path / "site.toml"), manifest)
+        assert any("turns at no less than 0.4 kW" in text for text in found) is told
