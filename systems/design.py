@@ -22,6 +22,7 @@ from systems.compose import ComposeError, compose_blocks, house_blocks, house_po
 from systems.house_file import House, HouseFileError, parse_house
 from systems.model_file import THETA
 from systems.problem import Problem
+from systems.soundness import check_blocks
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,9 @@ class HouseDesign:
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
-        return with_defaults(house_blocks(self.house, self.fitted), json.loads(self.fits.get(THETA, "{}")))
+        blocks = house_blocks(self.house, self.fitted)
+        check_blocks(self.house, blocks)
+        return with_defaults(blocks, json.loads(self.fits.get(THETA, "{}")))
 
     @cached_property
     def problem(self) -> Problem:
