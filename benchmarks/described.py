@@ -1,9 +1,11 @@
 """Described houses as they are deployed: what a solve costs against others, and against zones and horizon.
 
-    python -m benchmarks.described [--json PATH] [--plot PATH] [--part villa|zones|horizon ...]
+    python -m benchmarks.described [--json PATH] [--plot PATH] [--part villa|zones|horizon ...] [--only NAME ...]
+        [--hpipm-alone]
 
 CPU times of one thread on the same ordinary days in one run: the controller as a bundle holds it, CasADi with IPOPT on
-the same program, HPIPM called directly on the same QP. Every controller is generated and compiled anew.
+the same program, HPIPM called directly on the same QP. Every controller is generated and compiled anew, which takes
+minutes on a busy machine; --hpipm-alone leaves controllers out. Results join those in the JSON file.
 """
 
 from __future__ import annotations
@@ -21,14 +23,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.described_days import ordinary_days
-from benchmarks.hpipm_direct import HpipmDirect
+from benchmarks.hpipm_direct import DirectSolution, HpipmDirect
 from codegen.compilers import find_compiler
 from codegen.making import LIBRARY, compile_controller, generate_sources
 from codegen.ocp import condensed_stages
 from codegen.reference import ReferenceSolver
 from codegen.targets import cache_directory, host_arch
 from codegen.toolchain import acados_tree, renderer_for
-from runtime.abi.controller import Controller, Status
+from runtime.abi.controller import Controller, Solution, Status
 from systems.design import HouseDesign
 from systems.house_file import read_house
 from systems.problem import Problem
@@ -58,44 +60,64 @@ def fastest(call: Callable[[], Any]) -> float:
     return min(spent)
 
 
-def measure(design: HouseDesign, *, with_ipopt: bool) -> dict[str, float]:
+def hpipm_alone(design: HouseDesign) -> tuple[list[DirectSolution], dict[str, float]]:
     problem = design.problem
     theta, days = problem.theta_default(), ordinary_days(design, DAYS)
     blocks = condensed_stages(problem.horizon, problem.nx, problem.nu)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        build_s = generate_and_compile(problem, folder)
-        hpipm = HpipmDirect(problem, folder)
-        ours, direct, iterations, theirs, moved = [], [], [], [], []
-        with Controller(folder / "lib" / LIBRARY) as controller:
-            controller.set_theta(theta)
-            for x0, forecast in days:
-                solution = controller.solve(x0, forecast)
-                if solution.status is not Status.OK:
-                    raise RuntimeError(f"the controller stopped with {solution.status}")
-                ours.append(fastest(lambda: controller.solve(x0, forecast)))  # noqa: B023
-                alone = hpipm.solve(theta, x0, forecast, blocks)
-                direct.append(alone.cpu_s)
-                iterations.append((solution.iterations, alone.iterations))
-                if alone.solved:
-                    moved.append(np.abs(alone.u0[: problem.na] - solution.action).max())
-    if with_ipopt:
-        reference = ReferenceSolver(problem)
-        for x0, forecast in days[:FEW]:
-            began = time.thread_time()
-            reference.solve(theta, x0, forecast)
-            theirs.append((time.thread_time() - began) / ours[len(theirs)])
+        hpipm = HpipmDirect(problem, Path(name))
+        alone = [hpipm.solve(theta, x0, forecast, blocks) for x0, forecast in days]
     found = {
-        "states": problem.nx, "inputs": problem.nu, "stages": problem.horizon, "generate_and_compile_s": build_s,
-        "solve_ms": 1e3 * np.median(ours), "solve_p95_ms": 1e3 * np.quantile(ours, 0.95),
-        "solve_max_ms": 1e3 * max(ours), "hpipm_ms": 1e3 * np.median(direct),
-        "iterations": np.median([a for a, _ in iterations]), "iterations_max": max(a for a, _ in iterations),
-        "hpipm_iterations": np.median([b for _, b in iterations]),
-        "solve_over_hpipm": np.median(np.array(ours) / np.array(direct)),
-        "first_move_from_hpipm_kw": max(moved, default=np.nan), "load_average": os.getloadavg()[0],
+        "states": problem.nx, "inputs": problem.nu, "stages": problem.horizon,
+        "hpipm_ms": 1e3 * np.median([s.cpu_s for s in alone]),
+        "hpipm_iterations": np.median([s.iterations for s in alone]),
+        "hpipm_iteration_ms": 1e3 * np.median([s.cpu_s / s.iterations for s in alone]),
+        "not_solved_by_hpipm": sum(not s.solved for s in alone),
     }  # fmt: skip
-    if theirs:
-        found["ipopt_over_solve"] = np.median(theirs)
+    return alone, found
+
+
+def deployed(design: HouseDesign) -> tuple[list[float], list[Solution], dict[str, float]]:
+    """CPU seconds of each solve, the solutions, and numbers."""
+    problem, spent = design.problem, []
+    with tempfile.TemporaryDirectory() as name:
+        build_s = generate_and_compile(problem, Path(name))
+        with Controller(Path(name) / "lib" / LIBRARY) as controller:
+            controller.set_theta(problem.theta_default())
+            solutions = [controller.solve(x0, forecast) for x0, forecast in ordinary_days(design, DAYS)]
+            for x0, forecast in ordinary_days(design, DAYS):
+                spent.append(fastest(lambda: controller.solve(x0, forecast)))  # noqa: B023
+    bad = [s.status for s in solutions if s.status is not Status.OK]
+    if bad:
+        raise RuntimeError(f"the controller stopped with {bad[0]}")
+    found = {
+        "generate_and_compile_s": build_s, "solve_ms": 1e3 * np.median(spent),
+        "solve_p95_ms": 1e3 * np.quantile(spent, 0.95), "solve_max_ms": 1e3 * max(spent),
+        "iterations": np.median([s.iterations for s in solutions]),
+        "iterations_max": max(s.iterations for s in solutions),
+    }  # fmt: skip
+    return spent, solutions, found
+
+
+def measure(design: HouseDesign, *, with_controller: bool, with_ipopt: bool) -> dict[str, float]:
+    problem = design.problem
+    alone, found = hpipm_alone(design)
+    if with_controller:
+        spent, solutions, more = deployed(design)
+        pairs = list(zip(solutions, alone, strict=True))
+        moved = [np.abs(b.u0[: problem.na] - a.action).max() for a, b in pairs if b.solved]
+        found |= more | {
+            "solve_over_hpipm": np.median([s / b.cpu_s for s, b in zip(spent, alone, strict=True)]),
+            "first_move_from_hpipm_kw": max(moved, default=np.nan),
+        }
+        if with_ipopt:
+            reference, ratios = ReferenceSolver(problem), []
+            for (x0, forecast), ours in zip(ordinary_days(design, DAYS)[:FEW], spent, strict=False):
+                began = time.thread_time()
+                reference.solve(problem.theta_default(), x0, forecast)
+                ratios.append((time.thread_time() - began) / ours)
+            found["ipopt_over_solve"] = np.median(ratios)
+    found["load_average"] = os.getloadavg()[0]
     return {name: float(value) for name, value in found.items()}
 
 
@@ -110,6 +132,11 @@ def zones_house(zones: int) -> HouseDesign:
     return HouseDesign(text)
 
 
+def shipped(name: str) -> HouseDesign:
+    text, path = read_house(name)
+    return HouseDesign(text, source=path)
+
+
 def villa(horizon_h: int) -> HouseDesign:
     text, path = read_house("villa")
     return HouseDesign(re.sub(r'horizon = "[^"]*"', f'horizon = "{horizon_h} h"', text), source=path)
@@ -122,7 +149,9 @@ def plot(results: dict[str, Any], path: Path) -> None:
     for axes, part, label in zip(figure.subplots(1, 2), ("zones", "horizon"), ("zones", "horizon, h"), strict=True):
         at = sorted(results.get(part, {}), key=float)
         for name, text in (("solve_ms", "deployed"), ("hpipm_ms", "HPIPM alone")):
-            axes.plot([float(x) for x in at], [results[part][x][name] for x in at], marker="o", label=text)
+            points = [(float(x), results[part][x][name]) for x in at if name in results[part][x]]
+            if points:
+                axes.plot(*np.transpose(points), marker="o", label=text)
         axes.set_xlabel(label)
         axes.set_ylabel("CPU time of a solve, ms")
         axes.set_ylim(bottom=0)
@@ -135,27 +164,26 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="PATH")
     parser.add_argument("--plot", type=Path, metavar="PATH")
     parser.add_argument("--part", choices=("villa", "zones", "horizon"), action="append")
+    parser.add_argument("--only", action="append", metavar="NAME", help="a number of zones, or of hours")
+    parser.add_argument("--hpipm-alone", action="store_true")
     args = parser.parse_args()
     results: dict[str, Any] = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
-    wanted = {
-        "villa": {"villa": lambda: measure(HouseDesign(*_shipped("villa")), with_ipopt=True)},
-        "horizon": {str(h): lambda h=h: measure(villa(h), with_ipopt=False) for h in HORIZONS_H},
-        "zones": {str(n): lambda n=n: measure(zones_house(n), with_ipopt=False) for n in ZONES},
+    wanted: dict[str, dict[str, HouseDesign]] = {
+        "villa": {"villa": shipped("villa")},
+        "horizon": {str(hours): villa(hours) for hours in HORIZONS_H},
+        "zones": {str(zones): zones_house(zones) for zones in ZONES},
     }
     for part in args.part or wanted:
-        for name, run in wanted[part].items():
-            found = run()
-            results.setdefault(part, {})[name] = found
+        for name, design in wanted[part].items():
+            if args.only and name not in args.only:
+                continue
+            found = measure(design, with_controller=not args.hpipm_alone, with_ipopt=part == "villa")
+            results.setdefault(part, {}).setdefault(name, {}).update(found)
             print(part, name, json.dumps(found), flush=True)
             if args.json:
                 args.json.write_text(json.dumps(results, indent=1) + "\n")
     if args.plot:
         plot(results, args.plot)
-
-
-def _shipped(name: str) -> tuple[str, dict[str, str], Path]:
-    text, path = read_house(name)
-    return text, {}, path
 
 
 if __name__ == "__main__":
