@@ -1,4 +1,4 @@
-# make demo  -- set up .venv and run the demo        make test  -- set up .venv and run the tests
+# make demo  -- set up .venv and run the demo        make test  -- set up .venv and run the tests, a file at a time on each core
 # make wheel -- what other machines install, in dist/
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +11,7 @@ demo: $(VENV)/.installed-all
 	$(BIN)/nisse demo $(ARGS)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

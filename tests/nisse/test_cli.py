@@ -62,7 +62,7 @@ def test_a_mistake_is_one_line_with_its_exit_code(arguments: tuple[str, ...], co
     [
         (("tune", "--log", "log.csv"), "--log: with --system house only"),
         (("evaluate", "--system", "house", "--horizon", "48"), "--horizon: with --system battery only"),
-        (("identify", "--plot", "fit.html", "--force"), "--plot, --force: with --system house only"),
+        (("identify", "--plot", "fit.html"), "--plot: with --system house only"),
     ],
 )
 def test_an_option_that_would_be_ignored_is_refused(
