@@ -59,6 +59,8 @@ class Panel:
     log: bool = False
     x_title: str = ""
     """Where it differs from that of the chart."""
+    log_x: bool = False
+    """Whatever the axis of the chart is."""
 
     def __post_init__(self) -> None:
         if len(self.lines) > MOST_LINES:

@@ -83,6 +83,7 @@ def png(chart: Chart, size: Size = WIDE, *, scale: float = 2.0) -> bytes:
 
 def write_picture(path: Path, charts: Sequence[Chart], size: Size = WIDE, *, scale: float = 2.0) -> None:
     """The charts one below the other, each panel with its own axis, as .png, .svg or .pdf by the name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     panels = [
         replace(panel, x_title=panel.x_title or chart.axis.title) if isinstance(panel, Panel) else panel
         for chart in charts
@@ -155,6 +156,9 @@ def _draw_panel(
     else:
         _draw_lines(axes, panel, size, beside)
     _draw_axis(axes, chart.axis, panel.x_title if isinstance(panel, Panel) else "", size, titled)
+    if isinstance(panel, Panel) and panel.log_x:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_locator(NullLocator())
     if isinstance(panel, Panel):
         if beside:
             _label_ends(axes, panel)
@@ -265,7 +269,9 @@ def _draw_axis(axes: Axes, axis: NumberAxis | TimeAxis, own_title: str, size: Si
             axes.set_xscale("log")
             axes.xaxis.set_minor_locator(NullLocator())
         else:
-            axes.xaxis.set_major_locator(MaxNLocator(8 if size.beside else 5, integer=axis.whole))
+            axes.xaxis.set_major_locator(
+                MaxNLocator(8 if size.beside else 5, steps=[1, 2, 2.5, 5, 10], integer=axis.whole)
+            )
         if not titled:
             axes.tick_params(labelbottom=False)
     if titled and (own_title or axis.title):

@@ -13,7 +13,7 @@ import numpy as np
 
 from research.experiments.battery_figures import figure_4, figure_5
 from research.experiments.battery_study import BatteryStudy, run_study
-from research.experiments.output import PAPER, Page, Statement, add_output_arguments, rounded, write_outputs
+from research.experiments.output import PAPER, Statement, add_output_arguments, result_page, rounded, write_outputs
 from research.experiments.progress import steps
 from research.experiments.scalar_options import ScalarOptions, add_scalar_arguments, scalar_options
 from research.optimality_model import OptimalModel, delta_range
@@ -46,12 +46,12 @@ def run(args: argparse.Namespace) -> int:
         critical = delta_range(study.world, study.solution)
         models = models_for(study, args.delta, critical, number)
     result = as_json(args.experiment, options, study, models, critical)
-    figures = {"figure4": figure_4(study, number), "figure5": figure_5(study, models)}
-    page = Page(
+    charts = [figure_4(study, number), figure_5(study, models)]
+    page = result_page(
         title=f"Scalar battery, case {number}",
         summary=summary(options, study),
         statements=(statements_1 if number == 1 else statements_2)(study, critical, models),
-        figures=figures,
+        charts=charts,
         tables=(numbers_table(study), errors_table(study)),
         notes=(
             "Delta is in the cost convention, E[V*(s+)] − V*(f) with V* the cost-to-go; in rewards its sign changes.",

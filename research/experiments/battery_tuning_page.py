@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from research.experiments.output import ACCENT, MODEL, WORLD, Page, new_figure
+from pages.chart import Chart, Limit, Line, Panel
+from pages.page import Page
+from pages.palette import LINES
+from research.experiments.output import result_page
 from research.scalar_system import TABLE
 from research.tabular.scalar import Solution
 from tuner.policy import Array
@@ -20,7 +22,7 @@ LABELS = {
     "q": "Q-learning over MPC",
     "spg": "stochastic policy gradient",
 }
-COLOURS = {"dpg": WORLD, "q": ACCENT, "spg": "#2f8f4e"}
+SHORT = {"dpg": "policy gradient", "q": "Q-learning", "spg": "stochastic gradient"}
 
 
 @dataclass(frozen=True)
@@ -173,14 +175,14 @@ def make_page(studies: Mapping[int, Sequence[CaseStudy]]) -> Page:
         ]
         title = f"Case {number}, leaving [0, 1] charged at {of_case[0].penalty:g} per unit, seeds {_seeds(of_case)}"
         tables.append((title, ("policy", "J", "gap closed, %", "remaining loss, % of |J*|"), rows))
-    return Page(
+    return result_page(
         title="Tuning a wrong model for decisions",
         summary=(
             "The MPC plans with the expected value s + a of the next state: the best fit, and bad decisions. "
             "Tuned in the real world it decides almost optimally, with a model that still knows nothing of the noise. "
             "J is the exact expected discounted return from uniform initial states. Ranges are over the seeds."
         ),
-        figures={f"case{number}": case_figure(of_case) for number, of_case in studies.items()},
+        charts=[case_chart(of_case) for of_case in studies.values()],
         tables=tables,
         notes=[
             f"Case {number}, seed {study.seed}: {limits(study)}"
@@ -190,25 +192,44 @@ def make_page(studies: Mapping[int, Sequence[CaseStudy]]) -> Page:
     )
 
 
-def case_figure(of_case: Sequence[CaseStudy]) -> Figure:
-    """Left: remaining loss by iteration, log scale. Right: the policies. One line per method and seed."""
-    figure, axes = new_figure(2)
-    curve, policy = axes[0]
+def case_chart(of_case: Sequence[CaseStudy]) -> Chart:
+    """Remaining loss by iteration, mean and range over the seeds; and of each method the policy of the first seed."""
     first = of_case[0]
     scale = 100 / abs(first.j_star)
-    for study in of_case:
-        for name, learned in study.learned.items():
-            loss = np.maximum(scale * (study.j_star - learned.path), 1e-4)
-            label = study is first
-            look = {"color": COLOURS[name], "linewidth": 1.0}
-            curve.semilogy(np.arange(len(loss)), loss, label=LABELS[name] if label else None, **look)
-            policy.plot(TABLE, learned.policy, label=f"tuned: {name}" if label else None, **look)
+    lines = []
+    for name, role in zip(first.learned, LINES, strict=False):
+        losses = [np.maximum(scale * (study.j_star - study.learned[name].path), 1e-4) for study in of_case]
+        count = min(len(loss) for loss in losses)
+        table = np.array([loss[:count] for loss in losses])
+        x = np.arange(count, dtype=float)
+        lines.append(Line(SHORT[name], x, table.mean(0), role, low=table.min(0), high=table.max(0)))
     floor = max(scale * (first.j_star - max(study.j_best for study in of_case)), 1e-4)
-    curve.axhline(floor, color="#888888", linestyle=":", label="best of the parameterisation")
-    policy.plot(first.solution.nodes, first.solution.policy, color="#222222", linestyle="--", label="optimal")
-    policy.plot(TABLE, first.policy_data_fitted, color=MODEL, linestyle="--", label="data-fitted MPC")
-    curve.set(xlabel="iteration", ylabel="remaining loss, % of |J*|", title=f"Case {first.number}: learning")
-    policy.set(xlabel="s", ylabel="action a", title=f"Case {first.number}: policies")
-    for panel in (curve, policy):
-        panel.legend(fontsize=7)
-    return figure
+    panels = [
+        Panel(
+            "Remaining loss, % of |J*|",
+            lines,
+            limits=[Limit(floor, "best θ")],
+            log=True,
+            x_title="iteration",
+        ),
+        *(
+            Panel(
+                f"Action, {SHORT[name]}",
+                [
+                    Line("data-fitted", TABLE, first.policy_data_fitted, "second", "dashes"),
+                    Line("optimal", first.solution.nodes, first.solution.policy, "third", "dashes"),
+                    Line("tuned", TABLE, learned.policy, "first"),
+                ],
+                x_title="state s",
+            )
+            for name, learned in first.learned.items()
+        ),
+    ]
+    return Chart(
+        f"case{first.number}",
+        f"Case {first.number}: remaining loss of every method over the iterations, and the policies that were learned.",
+        panels,
+        caption=f"Case {first.number}. Loss: mean over the seeds, their range shaded; dashed: no θ does better. "
+        f"Policies: seed {first.seed}.",
+        columns=2,
+    )

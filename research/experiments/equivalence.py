@@ -12,17 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from pages.chart import Chart, Line, NumberAxis, Panel
+from pages.page import Page
 from research.experiments.output import (
-    MODEL,
     PAPER,
-    WORLD,
-    Page,
     Statement,
     add_output_arguments,
-    new_figure,
+    result_page,
     write_outputs,
 )
 from research.experiments.progress import steps
@@ -215,11 +213,11 @@ def make_page(cases: list[Compared], randoms: list[Compared]) -> Page:
     tables = [("Residuals", HEADER, [row(c) for c in cases])]
     if randoms:
         tables.append(("Random problems", HEADER, [row(c) for c in randoms]))
-    return Page(
+    return result_page(
         title="Conditions for optimal decisions from a wrong model",
         summary="D = Q* − V* is what an action costs beyond the best one, in the world; D̂ is the same in the model.",
         statements=statements,
-        figures={"sandwich": sandwich_figure(cases[:4])},
+        charts=[sandwich_chart(cases[:4])],
         tables=tables,
         notes=(
             "All numbers are costs. ∞: the model's best action is forbidden in the world.",
@@ -233,23 +231,28 @@ def largest(compared: list[Compared], name: str) -> float:
     return max(float(getattr(c.outcome, name)) for c in compared)
 
 
-def sandwich_figure(cases: list[Compared]) -> Figure:
+def sandwich_chart(cases: list[Compared]) -> Chart:
     """D against D_hat for all (s, a), with the class-K functions where they exist."""
-    columns = min(2, len(cases))
-    figure, axes = new_figure(columns, -(-len(cases) // columns))
-    for axis, compared in zip(axes.ravel(), cases, strict=False):
+    panels = []
+    for compared in cases:
         o = compared.outcome
         d, d_hat = disadvantage(o.world), disadvantage(o.model)
         both = np.isfinite(d) & np.isfinite(d_hat)
-        axis.plot(d[both], d_hat[both], ".", color=WORLD, markersize=2, alpha=0.4, label="(s, a)")
+        lines = [Line("(s, a)", d[both], d_hat[both], "first", "dots")]
         if o.sandwich.exists:
-            axis.plot(o.sandwich.at, o.sandwich.alpha, color=MODEL, linewidth=1, label="α, β")
-            axis.plot(o.sandwich.at, o.sandwich.beta, color=MODEL, linewidth=1)
-        axis.set_xlabel("D, world")
-        axis.set_ylabel("D̂, model")
-        axis.set_title(compared.name + ("" if o.sandwich.exists else ": no sandwich"), fontsize=8)
-        axis.legend(fontsize=8)
-    return figure
+            lines += [
+                Line("α", o.sandwich.at, o.sandwich.alpha, "second"),
+                Line("β", o.sandwich.at, o.sandwich.beta, "third"),
+            ]
+        panels.append(Panel(compared.name + ("" if o.sandwich.exists else ": no sandwich"), lines))
+    return Chart(
+        "sandwich",
+        "What an action costs beyond the best one, in the model over in the world, for every (s, a).",
+        panels,
+        NumberAxis("D, world"),
+        caption="D̂ of the model over D of the world; α and β are the class-K functions where they exist.",
+        columns=2,
+    )
 
 
 def report(cases: list[Compared], randoms: list[Compared], path: Path) -> None:

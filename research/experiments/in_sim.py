@@ -13,18 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from pages.chart import Chart, Limit, Line, NumberAxis, Panel
+from pages.page import Page
 from research.experiments.output import (
-    ACCENT,
-    MODEL,
-    WORLD,
-    Page,
     Statement,
     add_output_arguments,
-    new_figure,
+    result_page,
     write_outputs,
 )
 from research.experiments.progress import steps
@@ -173,7 +170,7 @@ def make_page(history: list[Iterate], best: float, optimum: float, mismatch: flo
             strict=True,
         )
     ]
-    return Page(
+    return result_page(
         title="A simulator tuned for the decisions that it teaches",
         summary=(
             f"Return in the real plant {history[0].real_return:.4f} → {history[-1].real_return:.4f}; the best of the "
@@ -192,28 +189,31 @@ def make_page(history: list[Iterate], best: float, optimum: float, mismatch: flo
                 "Only the policy counts: noise and cost weight both widen the band without action.",
             ),
         ),
-        figures={"in_sim": learning_figure(history, best, optimum)},
+        charts=[learning_chart(history, best, optimum)],
         tables=(("Parameters", ["", "start", "end"], rows),),
         source=SOURCE,
     )
 
 
-def learning_figure(history: list[Iterate], best: float, optimum: float) -> Figure:
-    figure, axes = new_figure(2)
-    left, right = axes[0]
-    left.plot([h.real_return for h in history], color=MODEL, label="policy trained in the tuned simulator")
-    left.axhline(best, color=WORLD, linestyle="--", label="best of the policy class")
-    left.axhline(optimum, color=ACCENT, linestyle=":", label="optimum")
-    left.set_xlabel("iteration")
-    left.set_ylabel("return in the real plant")
-    left.legend(fontsize=8)
+def learning_chart(history: list[Iterate], best: float, optimum: float) -> Chart:
+    """Return in the real plant, and where θ stands within its bounds."""
+    x = np.arange(len(history), dtype=float)
+    panels = [
+        Panel(
+            "Return in the real plant",
+            [Line("trained in the tuned simulator", x, np.array([h.real_return for h in history]))],
+            limits=[Limit(best, "best of the class"), Limit(optimum, "optimum")],
+        )
+    ]
     for index, name in enumerate(MODEL_PARAMETERS):
-        span = THETA_HIGH[index] - THETA_LOW[index]
-        right.plot([(h.theta[index] - THETA_LOW[index]) / span for h in history], label=name)
-    right.set_xlabel("iteration")
-    right.set_ylabel("θ within its bounds")
-    right.legend(fontsize=8)
-    return figure
+        values = np.array([h.theta[index] for h in history])
+        panels.append(Panel(f"θ: {name}", [Line("", x, values)]))
+    return Chart(
+        "in_sim",
+        f"Return in the real plant over {len(history) - 1} iterations, and the parameters of the simulator.",
+        panels,
+        NumberAxis("iteration", whole=True),
+    )
 
 
 def report(history: list[Iterate], best: float, optimum: float, mismatch: float, path: Path) -> None:

@@ -12,17 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from pages.chart import Chart, Limit, Line, Panel
+from pages.page import Page
+from pages.palette import Role
 from research.experiments.output import (
-    ACCENT,
-    MODEL,
-    WORLD,
-    Page,
     Statement,
     add_output_arguments,
-    new_figure,
+    result_page,
     write_outputs,
 )
 from research.experiments.progress import steps
@@ -263,7 +261,7 @@ def make_page(problem: LinearProblem, sets: Sets, extreme: dict[str, int], trial
          f"{100 * max(t.feasible_share[gamma] for t in trials):.1f} %"]
         for gamma in trials[0].feasible_share
     ]  # fmt: skip
-    return Page(
+    return result_page(
         title="Invariant sets and the filter on them",
         summary=f"{sum(t.robust_left for t in trials)} of {total} trajectories that start on the border of the robust "
         f"invariant set leave the safe set; {sum(t.nominal_left for t in trials)} of {total} that start on the border "
@@ -302,7 +300,7 @@ def make_page(problem: LinearProblem, sets: Sets, extreme: dict[str, int], trial
                 "γ ≤ 1 − max h_W(f)/b, by scaling the action of the border point.",
             ),
         ),
-        figures={"invariant-sets": figure(problem, sets)} if len(problem.a) == 2 else {},
+        charts=[sets_chart(problem, sets)] if len(problem.a) == 2 else [],
         tables=(
             ("Where the first state is, the second may be", ["first state", "second state"], rows),
             ("Share of the set where the filter has an action", ["γ", "over the seeds"], shares),
@@ -312,45 +310,60 @@ def make_page(problem: LinearProblem, sets: Sets, extreme: dict[str, int], trial
     )
 
 
-def figure(problem: LinearProblem, sets: Sets) -> Figure:
-    drawn, axes = new_figure(3)
+def sets_chart(problem: LinearProblem, sets: Sets) -> Chart:
+    """The sets in the plane, and one trajectory that pushes against the border, with and without the filter."""
     angle = np.linspace(0.0, 2.0 * np.pi, 200)
     circle = np.column_stack([np.cos(angle), np.sin(angle)]) * np.sqrt(sets.level)
     ellipse = np.linalg.solve(np.linalg.cholesky(sets.p).T, circle.T).T
-    for axis, shapes in (
-        (axes[0][0], ((sets.invariant.polytope, WORLD, "largest invariant"),)),
-        (
-            axes[0][1],
-            (
-                (sets.controlled.polytope, ACCENT, "with actions"),
-                (sets.invariant.polytope, WORLD, "no disturbance"),
-                (sets.robust.polytope, MODEL, "robust"),
-            ),
-        ),
-    ):
-        for shape, colour, label in shapes:
-            outline = vertices(shape)
-            axis.plot(*np.vstack([outline, outline[:1]]).T, color=colour, linewidth=1.5, label=label)
-        axis.set_xlabel("first state")
-        axis.set_ylabel("second state")
-    axes[0][0].plot(*ellipse.T, color=MODEL, linewidth=1.5, label=f"ellipsoid, c = {sets.level:.3f}")
-    for axis in axes[0][:2]:
-        axis.legend(fontsize=8)
+
+    def outline(polytope: Polytope, label: str, role: Role) -> Line:
+        corners = vertices(polytope)
+        closed = np.vstack([corners, corners[:1]])
+        return Line(label, closed[:, 0], closed[:, 1], role)
+
     keep, pushing = barrier_of(problem, sets), vertices(problem.action)[-1]
     corners, generator = vertices(problem.disturbance), np.random.default_rng(0)
-    for barrier, colour, label in ((None, MODEL, "unfiltered"), (keep, WORLD, "filtered")):
+    trajectories = []
+    runs: tuple[tuple[Any, str, Role], ...] = ((None, "unfiltered", "second"), (keep, "filtered", "first"))
+    for barrier, label, role in runs:
         states = [np.zeros(len(problem.a))]
         for _ in range(FILTERED_STEPS):
             action = pushing if barrier is None else barrier(states[-1], pushing)
             if action is None:
                 break
             states.append(problem.a @ states[-1] + problem.b @ action + corners[generator.integers(len(corners))])
-        axes[0][2].plot(np.array(states) @ problem.state.normals[0], color=colour, label=label)
-    axes[0][2].axhline(problem.state.offsets[0], color="#808890", linewidth=1, linestyle="--", label="bound")
-    axes[0][2].set_xlabel("step")
-    axes[0][2].set_ylabel("first row of the safe set")
-    axes[0][2].legend(fontsize=8)
-    return drawn
+        seen = np.array(states) @ problem.state.normals[0]
+        trajectories.append(Line(label, np.arange(len(seen), dtype=float), seen, role))
+    return Chart(
+        "invariant-sets",
+        "Invariant sets in the plane of the two states, and a filtered and an unfiltered trajectory.",
+        [
+            Panel(
+                "Second state",
+                [
+                    Line(f"ellipsoid, c = {sets.level:.3f}", ellipse[:, 0], ellipse[:, 1], "second"),
+                    outline(sets.invariant.polytope, "largest invariant", "first"),
+                ],
+                x_title="first state",
+            ),
+            Panel(
+                "Second state",
+                [
+                    outline(sets.controlled.polytope, "with actions", "third"),
+                    outline(sets.robust.polytope, "robust", "second"),
+                    outline(sets.invariant.polytope, "no disturbance", "first"),
+                ],
+                x_title="first state",
+            ),
+            Panel(
+                "First row of the safe set",
+                trajectories,
+                limits=[Limit(float(problem.state.offsets[0]), "bound")],
+                x_title="step",
+            ),
+        ],
+        columns=2,
+    )
 
 
 def report(problem: LinearProblem, sets: Sets, extreme: dict[str, int], trials: list[Trials], path: Path) -> None:

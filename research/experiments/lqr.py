@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from pages.chart import Chart, Line, NumberAxis, Panel
+from pages.page import Page
+from pages.palette import LINES
 from research.experiments.output import (
-    ACCENT,
-    MODEL,
-    WORLD,
-    Page,
     Statement,
     add_output_arguments,
-    new_figure,
+    result_page,
     write_outputs,
 )
 from research.experiments.progress import steps
@@ -44,9 +42,9 @@ SYSTEM = LinearQuadratic(
 )
 EXPLORATION_STD = 0.5
 ROUTES = {
-    "certainty_equivalence": ("certainty equivalence", WORLD),
-    "lstd_policy_iteration": ("LSTD policy iteration", MODEL),
-    "policy_gradient": ("policy gradient, finite differences", ACCENT),
+    "certainty_equivalence": "certainty equivalence",
+    "lstd_policy_iteration": "LSTD policy iteration",
+    "policy_gradient": "policy gradient",
 }
 SOURCE = "Safety and data-driven control (Dean, lecture)"
 
@@ -120,9 +118,9 @@ def make_page(budgets: list[int], gain_errors: dict[str, Array], cost_gaps: dict
     rows = [
         [f"{n}", *(f"{np.median(gain_errors[route][:, k]):.3g}" for route in ROUTES)] for k, n in enumerate(budgets)
     ]
-    slopes = "; ".join(f"{label}: {slope(budgets, gain_errors[route]):.2f}" for route, (label, _) in ROUTES.items())
-    final = "; ".join(f"{label}: {np.median(cost_gaps[r][:, -1]):.1e}" for r, (label, _) in ROUTES.items())
-    return Page(
+    slopes = "; ".join(f"{label}: {slope(budgets, gain_errors[route]):.2f}" for route, label in ROUTES.items())
+    final = "; ".join(f"{label}: {np.median(cost_gaps[r][:, -1]):.1e}" for r, label in ROUTES.items())
+    return result_page(
         title="The linear-quadratic regulator from data, three ways",
         summary="Error of the learned gain against the number of transitions that it was learned from.",
         statements=(
@@ -142,28 +140,33 @@ def make_page(budgets: list[int], gain_errors: dict[str, Array], cost_gaps: dict
                 "The Q in the printed gain is one too many; it does not show where Q = I.",
             ),
         ),
-        figures={"lqr": learning_figure(budgets, gain_errors, cost_gaps)},
-        tables=(("Median error of the gain", ["transitions", *(label for label, _ in ROUTES.values())], rows),),
+        charts=[learning_chart(budgets, gain_errors, cost_gaps)],
+        tables=(("Median error of the gain", ["transitions", *ROUTES.values()], rows),),
         notes=("Band: quartiles over the repetitions.",),
         source=SOURCE,
     )
 
 
-def learning_figure(budgets: list[int], gain_errors: dict[str, Array], cost_gaps: dict[str, Array]) -> Figure:
-    figure, axes = new_figure(2)
-    for axis, errors, label in ((axes[0][0], gain_errors, "‖K − K*‖"), (axes[0][1], cost_gaps, "J / J* − 1")):
-        for route, (name, colour) in ROUTES.items():
+def learning_chart(budgets: list[int], gain_errors: dict[str, Array], cost_gaps: dict[str, Array]) -> Chart:
+    """Median and quartiles over the repetitions, both axes logarithmic."""
+    x = np.array(budgets, float)
+    panels = []
+    for errors, title in ((gain_errors, "Error of the gain, ‖K − K*‖"), (cost_gaps, "Cost gap, J / J* − 1")):
+        lines = []
+        for (route, name), role in zip(ROUTES.items(), LINES, strict=True):
             low, middle, high = np.percentile(errors[route], (25, 50, 75), axis=0)
-            axis.loglog(budgets, middle, marker="o", markersize=3, color=colour, label=name)
-            axis.fill_between(budgets, low, high, color=colour, alpha=0.15)
-        axis.set_xlabel("transitions")
-        axis.set_ylabel(label)
-        axis.legend(fontsize=8)
-    return figure
+            lines.append(Line(name, x, middle, role, "line and dots", low, high))
+        panels.append(Panel(title, lines, log=True))
+    return Chart(
+        "lqr",
+        f"Error of the gain and cost gap of {len(ROUTES)} routes over the number of transitions.",
+        panels,
+        NumberAxis("transitions", log=True),
+    )
 
 
 def report(budgets: list[int], gain_errors: dict[str, Array], path: Path) -> None:
-    header: list[Any] = ["transitions", *(label for label, _ in ROUTES.values())]
+    header: list[Any] = ["transitions", *ROUTES.values()]
     print("  ".join(f"{cell:>22}" for cell in header))
     for k, n in enumerate(budgets):
         cells = [str(n), *(f"{np.median(gain_errors[route][:, k]):.3g}" for route in ROUTES)]

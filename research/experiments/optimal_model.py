@@ -12,18 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from pages.chart import Chart, Line, NumberAxis, Panel
+from pages.page import Page
 from research.experiments.output import (
-    ACCENT,
-    MODEL,
     PAPER,
-    WORLD,
-    Page,
     Statement,
     add_output_arguments,
-    new_figure,
+    result_page,
     rounded,
     write_outputs,
 )
@@ -268,11 +265,11 @@ def make_page(
             [f"{p.delta:+.6f}", f"{100 * p.covered:.2f} %", str(p.jumps), f"{p.largest_jump:.5f}"] for p in scan.points
         ]
         tables.append(("Scan", ["Δ", "covered", "jumps", "largest jump"], rows))
-    return Page(
+    return result_page(
         title=f"The optimal model of the scalar battery, case {options.case.number}",
         summary=f"Δ = {model.delta:.6f}, branch: {model.branch} root. The model f {describe(jumps, missing, covered)}.",
         statements=statements,
-        figures={"model": model_figure(model), **({"scan": scan_figure(scan.points)} if scan else {})},
+        charts=[model_chart(model), *([scan_chart(scan.points)] if scan else [])],
         tables=tables,
         notes=(
             "Δ is in the cost convention; in rewards its sign changes. The numbers that the paper prints fit costs: "
@@ -316,37 +313,49 @@ def range_table(low: Refined, high: Refined, scan: Scan | None) -> tuple[str, li
     return "Range of Δ", ["", "Δ", "estimated error"], rows
 
 
-def model_figure(model: OptimalModel) -> Figure:
-    figure, axes = new_figure(2)
-    left, right = axes[0]
+def model_chart(model: OptimalModel) -> Chart:
+    """The model over s + a, and the policy that is planned with it."""
     low, high = model.domain
     m = np.linspace(max(low, 0.0), min(high, 1.0), 2001)
     f = model(m)
     for jump in model.jumps():
         f[np.argmin(np.abs(m - jump.at))] = np.nan
-    left.plot(m, m, color=WORLD, label="expected value s + a")
-    left.plot(m, f, color=MODEL, label=f"f, Δ = {model.delta:.4g}")
-    left.set_xlabel("s + a")
-    left.set_ylabel("next state")
-    left.legend(fontsize=8)
-    right.plot(model.solution.nodes, model.solution.policy, color=WORLD, linewidth=3, alpha=0.5, label="π*, world")
     planned = model.plan(model.solution.cost_to_go)
-    right.plot(planned.nodes, planned.policy, color=MODEL, linestyle="--", label="π̂* planned with f")
-    right.set_xlabel("s")
-    right.set_ylabel("action a")
-    right.legend(fontsize=8)
-    return figure
+    nodes = model.solution.nodes
+    return Chart(
+        "model",
+        f"The model f with Δ = {model.delta:.4g} over s + a, and the policy planned with it over the state.",
+        [
+            Panel(
+                "Next state",
+                [Line("expected value s + a", m, m, "second", "dashes"), Line(f"f, Δ = {model.delta:.4g}", m, f)],
+                x_title="s + a",
+            ),
+            Panel(
+                "Action a",
+                [
+                    Line("π*, world", nodes, model.solution.policy, "second"),
+                    Line("planned with f", planned.nodes, planned.policy, "first", "dashes"),
+                ],
+                x_title="state s",
+            ),
+        ],
+        columns=2,
+    )
 
 
-def scan_figure(scan: list[ScanPoint]) -> Figure:
-    figure, axes = new_figure(1)
-    (axis,) = axes[0]
-    deltas = [p.delta for p in scan]
-    axis.plot(deltas, [p.covered for p in scan], color=WORLD, label="share of (s, a) covered")
-    axis.plot(deltas, [p.largest_jump for p in scan], color=ACCENT, label="largest jump of f")
-    axis.set_xlabel("Δ")
-    axis.legend(fontsize=8)
-    return figure
+def scan_chart(scan: list[ScanPoint]) -> Chart:
+    """Over Δ: where the model exists, and how far it jumps."""
+    deltas = np.array([p.delta for p in scan])
+    return Chart(
+        "scan",
+        "Share of (s, a) that the model covers, and its largest jump, over Δ.",
+        [
+            Panel("Share of (s, a) covered", [Line("", deltas, np.array([p.covered for p in scan], float))]),
+            Panel("Largest jump of f", [Line("", deltas, np.array([p.largest_jump for p in scan], float))]),
+        ],
+        NumberAxis("Δ"),
+    )
 
 
 def _interval(low: Refined, high: Refined) -> str:

@@ -1,34 +1,24 @@
-"""What every experiment leaves behind: a JSON file for machines, PNG figures, and one self-contained HTML page."""
+"""What every experiment leaves behind: a JSON file for machines, figures as PNG, and one page."""
 
 from __future__ import annotations
 
 import argparse
-import base64
-import io
 import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
+from pages.chart import Chart
+from pages.drawing import png
+from pages.page import Block, Column, Heading, Page, Table, quiet, write_page
 from systems.commands.output import output_folder, output_path
 
 PAPER = "All AI Models are Wrong, but Some are Optimal (Anand, Sawant, Reinhardt, Gros)"
-STYLE = {
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e6e8eb",
-    "legend.frameon": False,
-    "figure.dpi": 130,
-}
-WORLD, MODEL, ACCENT = "#1d6f8a", "#c2571a", "#6a4c93"
-"""Colours: the real problem, the model-based one, and anything else."""
+NUMERIC = re.compile(r"[^A-Za-z]{0,3}[-−+]?[\d∞].{0,24}|")
 
 
 @dataclass(frozen=True)
@@ -40,18 +30,33 @@ class Statement:
     explanation: str = ""
 
 
-@dataclass(frozen=True)
-class Page:
-    """The result page. Tables are (title, header, rows) of texts that are already rounded to their digits."""
+def result_page(
+    title: str,
+    summary: str,
+    statements: Sequence[Statement] = (),
+    *,
+    charts: Sequence[Chart] = (),
+    tables: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]]]] = (),
+    notes: Sequence[str] = (),
+    source: str = PAPER,
+) -> Page:
+    """The page of an experiment. Tables are (title, header, rows) of texts, already rounded to their digits."""
+    blocks: list[Block] = []
+    if statements:
+        columns = [Column(name, wraps=True) for name in ("the source says", "computed here", "why")]
+        rows = [(s.paper, s.here, s.explanation) for s in statements]
+        title_of = "The source, and this computation"
+        blocks += [Heading(title_of), Table(title_of, columns, rows)]
+    blocks += charts
+    for name, header, rows_of in tables:
+        columns = [Column(words, number=_numeric(rows_of, k)) for k, words in enumerate(header)]
+        blocks += [Heading(name), Table(name, columns, rows_of)]
+    return Page(title, summary, [*blocks, *(quiet(note) for note in notes), quiet(f"Source: {source}.")])
 
-    title: str
-    summary: str
-    statements: Sequence[Statement] = ()
-    figures: Mapping[str, Figure] = field(default_factory=dict)
-    """File name stem -> figure."""
-    tables: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]]]] = ()
-    notes: Sequence[str] = ()
-    source: str = PAPER
+
+def _numeric(rows: Sequence[Sequence[str]], column: int) -> bool:
+    """Whether the column holds short texts with digits only, but for the first, which names the row."""
+    return column > 0 and all(NUMERIC.fullmatch(row[column]) for row in rows)
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,15 +70,10 @@ def write_outputs(
     """Write figures, page and JSON, each whole or not at all; returns the path of the page."""
     folder = output or Path("out") / name
     folder.mkdir(parents=True, exist_ok=True)
-    images = {}
-    for stem, figure in page.figures.items():
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-        write_atomically(folder / f"{stem}.png", buffer.getvalue())
-        images[stem] = base64.b64encode(buffer.getvalue()).decode("ascii")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    html = environment.from_string(TEMPLATE).render(page=page, images=images)
-    write_atomically(folder / "index.html", html.encode())
+    for chart in page.blocks:
+        if isinstance(chart, Chart):
+            write_atomically(folder / f"{chart.name}.png", png(chart))
+    write_page(folder / "index.html", page)
     text = json.dumps(plain(result), indent=1, allow_nan=False).encode()
     write_atomically(folder / "result.json", text)
     if json_path is not None:
@@ -105,14 +105,6 @@ def plain(value: Any) -> Any:
     return value
 
 
-def new_figure(columns: int, rows: int = 1) -> tuple[Figure, Any]:
-    """A figure with (rows, columns) axes, outside any global state of pyplot."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(4.6 * columns, 3.6 * rows), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False)
-    return figure, axes
-
-
 def rounded(value: float, error: float) -> str:
     """The number with the decimals that its error supports, at most 9."""
     if not np.isfinite(value):
@@ -121,42 +113,3 @@ def rounded(value: float, error: float) -> str:
         return f"{value:.9f}"
     decimals = int(np.clip(np.floor(-np.log10(2.0 * error)), 0, 9))
     return f"{value:z.{decimals}f}"
-
-
-TEMPLATE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ page.title }}</title>
-<style>
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #202428; }
-table { border-collapse: collapse; margin: 1rem 0; width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: .4rem .6rem; border-bottom: 1px solid #d9dde1; }
-td { font-variant-numeric: tabular-nums; }
-img { max-width: 100%; } h2 { margin-top: 2rem; } .note { color: #545c64; }
-@media (prefers-color-scheme: dark) { body { background: #16191c; color: #e4e7ea; } th, td { border-color: #3a4046; }
- img { background: #fff; } .note { color: #9aa3ab; } }
-</style></head><body>
-<h1>{{ page.title }}</h1>
-<p>{{ page.summary }}</p>
-{% if page.statements %}
-<h2>The paper, and this computation</h2>
-<table><tr><th>The paper says</th><th>Computed here</th><th>Why</th></tr>
-{% for s in page.statements %}
-<tr><td>{{ s.paper }}</td><td>{{ s.here }}</td><td>{{ s.explanation }}</td></tr>
-{% endfor %}
-</table>
-{% endif %}
-{% for stem, image in images.items() %}
-<p><img alt="{{ stem }}" src="data:image/png;base64,{{ image }}"></p>
-{% endfor %}
-{% for title, header, rows in page.tables %}
-<h2>{{ title }}</h2>
-<table><tr>{% for h in header %}<th>{{ h }}</th>{% endfor %}</tr>
-{% for row in rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
-{% endfor %}
-</table>
-{% endfor %}
-{% for note in page.notes %}<p class="note">{{ note }}</p>
-{% endfor %}
-<p class="note">Source: {{ page.source }}.</p>
-</body></html>
-"""

@@ -13,12 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 
+from pages.chart import Chart, Limit, Line, NumberAxis, Panel
+from pages.drawing import write_picture
+from pages.palette import Role
 from research.smart_home.experiment import run_experiment
 from research.smart_home.summary import summarise
 from systems.assets.zone.arx_fit import fit_arx
@@ -33,7 +32,6 @@ from tuner.house.worlds import Exploration, PhysicalWorld, Season, split_season
 SHARES = (0.1, 0.25, 0.5, 0.7)
 READINGS = ("exact", "sampled")
 PHYSICAL = "physical"
-COLOURS = {"exact": "#1b6ca8", "sampled": "#c1660a", PHYSICAL: "#2e933c"}
 PHYSICAL_ITERATIONS, PHYSICAL_WEEKS = 6, 12
 BETAS = (0.0005, 0.002, 0.01, 0.05, 0.25)
 """EUR/(K^2 h). In the physical house the share of comfort is no measure of its weight: it falls and rises again."""
@@ -111,27 +109,39 @@ def _physical_point(
     }
 
 
-def draw_sweep(rows: Sequence[dict[str, Any]], path: Path) -> None:
+def sweep_charts(rows: Sequence[dict[str, Any]]) -> list[Chart]:
     """Improvement and its interval: in the ARX house against the share of comfort, in the physical one against beta."""
-    figure, (arx, physical) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained", width_ratios=(1.2, 1.0))
-    for case, colour in COLOURS.items():
+
+    def line(case: str, x: str, role: Role) -> Line:
         mine = [row for row in rows if row["model"] == case]
-        axis, x = (physical, "beta_eur_per_k2_h") if case == PHYSICAL else (arx, "comfort_share")
         at = np.array([row[x] for row in mine])
         mean, low, high = (np.array([row["improvement_percent"][k] for row in mine]) for k in ("mean", "low", "high"))
-        axis.fill_between(at, low, high, color=colour, alpha=0.18, linewidth=0)
-        axis.plot(at, mean, "o-", color=colour, label=f"{case} model")
-    arx.set_title("ARX house, bias tuned")
-    arx.set_xlabel("comfort share of the data-fitted cost")
-    arx.legend(frameon=False)
-    physical.set_title("Physical house, weights tuned")
-    physical.set_xlabel("weight of comfort, EUR/(K² h)")
-    physical.set_xscale("log")
-    for axis in (arx, physical):
-        axis.axhline(0.0, color="black", linewidth=0.8)
-        axis.set_ylabel("improvement, %")
-        axis.grid(alpha=0.3)
-        axis.spines[["top", "right"]].set_visible(False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=140)
-    plt.close(figure)
+        return Line(f"{case} model", at, mean, role, "line and dots", low, high)
+
+    zero = [Limit(0.0)]
+    arx = [line("exact", "comfort_share", "first"), line("sampled", "comfort_share", "second")]
+    share = Chart(
+        "sweep-arx",
+        "Improvement by tuning the bias in the ARX house over the share of comfort in the cost.",
+        [Panel("ARX house, bias tuned: improvement, %", arx, zero)],
+        NumberAxis("comfort share of the data-fitted cost"),
+    )
+    physical = Chart(
+        "sweep-physical",
+        "Improvement by tuning the weights in the physical house over the weight of comfort.",
+        [
+            Panel(
+                "Physical house, weights tuned: improvement, %",
+                [line(PHYSICAL, "beta_eur_per_k2_h", "first")],
+                zero,
+                log_x=True,
+            )
+        ],
+        NumberAxis("weight of comfort, EUR/(K² h)"),
+    )
+    return [share, physical]
+
+
+def draw_sweep(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """`sweep_charts` below one another as PNG or SVG, by the suffix."""
+    write_picture(path, sweep_charts(rows))

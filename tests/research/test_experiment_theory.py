@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from page_rules import check_page
 
 from nisse.cli import main
 
@@ -16,7 +17,7 @@ def run(tmp_path: Path, *arguments: str) -> dict[str, Any]:
     path = tmp_path / "result.json"
     assert main(["experiment", *arguments, "--output", str(tmp_path / "out"), "--json", str(path)]) == 0
     page = (tmp_path / "out" / "index.html").read_text()
-    assert "data:image/png;base64," in page and "http" not in page
+    check_page(page)
     return dict(json.loads(path.read_text()))
 
 
