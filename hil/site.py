@@ -109,7 +109,7 @@ def _inputs(plant: Plant, manifest: Manifest) -> list[str]:
         if found is None:
             raise _unknown(plant, "state", spec.name)
         texts.append(_measured(spec.name, sensors[next(iter(found))], max(LARGEST_AGE_S, 2 * plant.step_s)))
-    if METER in sensors and _self_consumption(manifest):
+    if METER in sensors and METER not in {spec.name for spec in manifest.measured} and _self_consumption(manifest):
         texts.append(_measured(METER, sensors[METER], 2 * plant.step_s))
     return texts
 

@@ -45,7 +45,10 @@ def wishes(site: SiteFile, manifest: Manifest) -> dict[str, float]:
 
 
 def meters(site: SiteFile, manifest: Manifest) -> tuple[SignalSpec, ...]:
-    """Inputs that only rules and limits on power go by: measured powers, with the most that they may show."""
+    """Inputs that only rules and limits on power go by: measured powers, with the most that they may show.
+
+    What an observer of the bundle measures anyway is none of them.
+    """
     found: dict[str, SignalSpec] = {}
     for rule in rules_in_force(site, manifest):
         if isinstance(rule, SelfConsumptionRule) and rule.meter is not None:
@@ -54,7 +57,8 @@ def meters(site: SiteFile, manifest: Manifest) -> tuple[SignalSpec, ...]:
     for limit in () if manifest.safety is None else manifest.safety.power:
         if limit.meter is not None and limit.meter in site.inputs:
             _add(found, limit.meter, list(_terms(limit, manifest)), manifest)
-    return tuple(found.values())
+    measured = {spec.name for spec in manifest.measured}
+    return tuple(spec for name, spec in found.items() if name not in measured)
 
 
 def _terms(limit: PowerLimit, manifest: Manifest) -> Iterable[tuple[str, float]]:

@@ -187,6 +187,7 @@ def _unreachable(output: OutputSection, within: tuple[float, float]) -> str:
 
 def _check_rules(site: SiteFile, manifest: Manifest) -> None:
     own = {s.name for s in (*manifest.measured, *manifest.forecasts)}
+    foreign = {s.name for s in (*manifest.states, *manifest.forecasts, *manifest.actions)}
     actions, inputs = {a.name for a in manifest.actions}, own | {meter.name for meter in meters(site, manifest)}
     for i, rule in enumerate(site.rules):
         where = ("rule", min(i, len(site.rule) - 1))
@@ -195,7 +196,7 @@ def _check_rules(site: SiteFile, manifest: Manifest) -> None:
             kind, name = wrong
             hint = did_you_mean(name, actions if kind == "action" else inputs)
             raise site.error(where, f"the bundle has no {kind} {name!r}{hint}")
-        if isinstance(rule, SelfConsumptionRule) and rule.meter in own | actions:
+        if isinstance(rule, SelfConsumptionRule) and rule.meter in foreign:
             raise site.error((*where, "meter"), f"{rule.meter} is a signal of the bundle; name an input of its own")
     twice = owned_twice(site.rules)
     if twice is not None:

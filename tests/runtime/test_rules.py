@@ -243,3 +243,24 @@ def test_a_safe_power_at_which_no_compressor_turns_is_told(tmp_path: Path) -> No
         (tmp_path / "site.toml").write_text(text.replace("safe = 0.0", f"safe = {safe}"))
         found = warnings(load_site(tmp_path / "site.toml"), manifest)
         assert any("turns at no less than 0.4 kW" in text for text in found) is told
+
+
+def test_a_meter_that_the_bundle_measures_is_one_input(tmp_path: Path) -> None:
+    """The month's peak is observed from the meter that the battery's rule and the import limit go by."""
+    peak = {"name": "month_peak", "unit": "kW", "lower": 0, "upper": 20}
+    meter = {"name": "grid_power", "unit": "kW", "lower": -20, "upper": 20}
+    level = tiny_manifest().states[0].model_dump()
+    groups = [
+        {"states": ["level"], "estimator": {"type": "direct"}},
+        {"states": ["month_peak"], "estimator": {"type": "peak", "meter": meter, "interval_s": 900.0}},
+    ]
+    limit = {"name": "import", "upper": 1.0, "actions": [{"signal": "heat", "factor": 1}], "meter": "grid_power"}
+    safety = {
+        "limits": [{"name": "level", "lower": 0.05}], "state_matrix": [[1.0, 0.0], [0.0, 1.0]],
+        "action_matrix": [[1.0, -1.0, 0.0], [0.0, 0.0, 0.0]], "power": [limit],
+    }  # fmt: skip
+    manifest = pumped(states=[level, peak], safety=safety, estimator={"type": "groups", "groups": groups})
+    own = '[inputs.grid_power]\nsource = "mqtt"\ntopic = "m"\nunit = "W"\nmax_age_s = 60\n'
+    whole = site(tmp_path, own)
+    check_against(whole, manifest)
+    assert [spec.name for spec in all_inputs(whole, manifest)].count("grid_power") == 1
