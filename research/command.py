@@ -41,6 +41,10 @@ EXPERIMENTS: dict[str, Experiment] = {
     "invariant-sets": Experiment(
         "research.experiments.invariant_sets", "from which states a linear system stays safe, and the filter on them"
     ),
+    "sls": Experiment(
+        "research.experiments.sls",
+        "responses instead of gains: bounds for all disturbances, by convex programs",
+    ),
     "smart-home": Experiment(
         "research.experiments.smart_home",
         "four heat pumps: ten models tuned for decisions, judged after every iteration",

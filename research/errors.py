@@ -16,6 +16,12 @@ class EmptySet(ValueError):
 
 
 class Unsolved(ValueError):
-    """A convex program without a solution, or a solver that is not installed."""
+    """A convex program without a solution."""
 
     exit_code = 1
+
+
+class MissingSolver(ImportError):
+    """A package of the extra `research` that is not installed."""
+
+    exit_code = 2

@@ -88,11 +88,10 @@ def check_linear(problem: LinearProblem, name: str) -> LinearProblem:
         require_nonempty(polytope, f"{name}: {entry}")
     if (problem.disturbance.offsets < 0.0).any():
         raise BadSystem(f"{name}: disturbance must hold 0, and a row says 0 <= {problem.disturbance.offsets.min():g}")
-    for entry, least in (("Q", 0.0), ("R", 1e-12)):
+    for entry, kind in (("Q", "semidefinite"), ("R", "definite")):
         matrix = getattr(problem, entry.lower())
         lowest = float(np.linalg.eigvalsh((matrix + matrix.T) / 2.0)[0])
-        if not np.allclose(matrix, matrix.T) or lowest < least - 1e-12:
-            kind = "semidefinite" if least == 0.0 else "definite"
+        if not np.allclose(matrix, matrix.T) or lowest < (-1e-12 if entry == "Q" else 1e-12):
             raise BadSystem(f"{name}: {entry} must be symmetric and positive {kind}; lowest eigenvalue {lowest:.3g}")
     return problem
 
