@@ -23,6 +23,9 @@ from systems.house_file import SHIPPED, HouseFileError, load_house, parse_house
 from systems.plant import HousePlant
 from systems.problem import Problem
 from systems.world.generate import generated_world
+from tuner.identify.assemble import load_log
+from tuner.identify.model import learn_house
+from tuner.identify.simulate import simulate_log
 
 HOUSES = sorted(file.stem for file in SHIPPED.glob("*.toml"))
 Array = NDArray[np.float64]
@@ -186,6 +189,8 @@ from pydantic import Field
 from systems.asset_plant import AssetPlant, Flow
 from systems.assets import AssetKind, Nameplate, Portrait
 from systems.block import Block, Forecast, Inflow, Ports, Scope, Soft, Terms
+from systems.logs.lesson import Finding, Lesson
+from systems.logs.log import LogColumn, Quantity
 from systems.problem import Signal
 
 
@@ -214,7 +219,11 @@ class PoolPlant(AssetPlant):
 
     def draw(self, action: Any, now: Any) -> Flow:
         self.run_h += action[0] / self.pool.power_kw * now.hours
+        self.kw = action[0]
         return Flow(action[0])
+
+    def flows(self) -> dict[str, float]:
+        return {f"{self.asset}_kw": getattr(self, "kw", 0.0)}
 
     def measured(self) -> dict[str, float]:
         return {f"{self.asset}_run": self.run_h}
@@ -225,6 +234,11 @@ KINDS = (
         "pool", Pool, 70, lambda house, fits: tuple(block(house, pool) for pool in house.of("pool")),
         lambda house, pool: Portrait(f"{pool.power_kw:g} kW", moved=(f"{pool.name}_power",)),
         plants=lambda house, fits: tuple(PoolPlant(house, pool) for pool in house.of("pool")),
+        columns=lambda house, pool: (LogColumn(f"{pool.name}_kw", Quantity.POWER, bus=1),),
+        learn=lambda house, pools, log: tuple(
+            Lesson(pool.name, "it runs", findings=(Finding("mean", "kW", float(log[f"{pool.name}_kw"].mean())),))
+            for pool in pools
+        ),
     ),
 )
 '''
@@ -238,7 +252,12 @@ def test_a_new_kind_of_asset_is_one_folder_and_nothing_else(tmp_path: Path, monk
     try:
         house = parse_house(text)
         problem = compose(house)
-        plant = HousePlant(house, generated_world(house, datetime(2024, 1, 1, tzinfo=UTC), 1.0))
+        world = generated_world(house, datetime(2024, 1, 1, tzinfo=UTC), 2.0)
+        plant = HousePlant(house, world)
+        logged = simulate_log(house, world, seed=0)
+        logged.write(tmp_path / "log.csv")
+        found = load_log(house, [tmp_path / "log.csv"])
+        lessons = {lesson.asset: lesson for lesson in learn_house(house, found).lessons}
     finally:
         sys.modules.pop("systems.assets.pool", None)
     assert plant.actions == problem.actions
@@ -248,6 +267,11 @@ def test_a_new_kind_of_asset_is_one_folder_and_nothing_else(tmp_path: Path, monk
     assert plant.measured()["pool_run"] == house.grid.step_h
     assert "pool_power" in [a.name for a in problem.actions]
     assert_convex(problem)
+    seen = logged.values[:, logged.names.index("pool_kw")].mean()
+    assert lessons["pool"].findings[0].value == pytest.approx(seen, abs=1e-3)
+    # Nothing is missing in the sum at the meter, so the pump is in it.
+    unexplained = next(f.value for f in lessons["meter"].findings if f.name == "not explained")
+    assert unexplained == pytest.approx(0.0, abs=1e-3)
     with pytest.raises(HouseFileError, match="unknown key 'pool'"):
         monkeypatch.undo()
         parse_house(text)
