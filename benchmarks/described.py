@@ -30,6 +30,9 @@ from codegen.ocp import condensed_stages
 from codegen.reference import ReferenceSolver
 from codegen.targets import cache_directory, host_arch
 from codegen.toolchain import acados_tree, renderer_for
+from pages.chart import Chart, Line, Panel
+from pages.drawing import write_picture
+from pages.palette import Role
 from runtime.abi.controller import Controller, Solution, Status
 from systems.design import HouseDesign
 from systems.house_file import read_house
@@ -142,21 +145,24 @@ def villa(horizon_h: int) -> HouseDesign:
     return HouseDesign(re.sub(r'horizon = "[^"]*"', f'horizon = "{horizon_h} h"', text), source=path)
 
 
-def plot(results: dict[str, Any], path: Path) -> None:
-    from matplotlib.figure import Figure
+SERIES: tuple[tuple[str, str, Role], ...] = (("solve_ms", "deployed", "first"), ("hpipm_ms", "HPIPM alone", "second"))
+"""(key, label, role) of the lines of the figure."""
 
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
-    for axes, part, label in zip(figure.subplots(1, 2), ("zones", "horizon"), ("zones", "horizon, h"), strict=True):
+
+def plot(results: dict[str, Any], path: Path) -> None:
+    panels = []
+    for part in ("zones", "horizon"):
         at = sorted(results.get(part, {}), key=float)
-        for name, text in (("solve_ms", "deployed"), ("hpipm_ms", "HPIPM alone")):
-            points = [(float(x), results[part][x][name]) for x in at if name in results[part][x]]
+        lines = []
+        for name, text, role in SERIES:
+            points = [(float(x), float(results[part][x][name])) for x in at if name in results[part][x]]
             if points:
-                axes.plot(*np.transpose(points), marker="o", label=text)
-        axes.set_xlabel(label)
-        axes.set_ylabel("CPU time of a solve, ms")
-        axes.set_ylim(bottom=0)
-        axes.legend()
-    figure.savefig(path)
+                x, y = np.array(points).T
+                lines.append(Line(text, x, y, role, "line and dots"))
+        highest = max((float(line.y.max()) for line in lines), default=1.0)
+        title = "CPU time of a solve, ms"
+        panels.append(Panel(title, lines, y_range=(0.0, 1.1 * highest), x_title=part + ", h" * (part == "horizon")))
+    write_picture(path, [Chart("described", "CPU time of a solve over zones and horizon.", panels, columns=2)])
 
 
 def main() -> None:
