@@ -27,6 +27,7 @@ from research.experiments.progress import steps
 from research.experiments.scalar_options import parse_leaving
 from research.optimality import Equivalence, compare, disadvantage
 from research.scalar_battery import CASES, DISCOUNT
+from research.tabular.deterministic import as_mdp, deterministic_model
 from research.tabular.errors import BadProblem
 from research.tabular.mdp import Mdp, make_mdp, policy_iteration
 from research.tabular.scalar import expected_value_model, scalar_world
@@ -49,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "Example: nisse experiment equivalence --json equivalence.json\n"
         "Example: nisse experiment equivalence --problem mine.npz\n\n"
-        "FILE.npz holds P (ns, na, ns), L (ns, na), gamma, and the model's P_hat, optionally L_hat and gamma_hat.\n"
+        "FILE.npz holds P (ns, na, ns), L (ns, na), gamma, and optionally the model's P_hat, L_hat and gamma_hat.\n"
         "L are costs; inf marks an action that is not available."
     )
     parser.add_argument("--problem", type=Path, metavar="FILE.npz", help="compare these arrays instead")
@@ -66,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     if args.problem is not None:
-        cases, randoms = [Compared(args.problem.name, compare(*read_problem(args.problem)))], []
+        cases, randoms = own_problem(args.problem), []
     else:
         penalty = parse_leaving(args.leaving)
         with steps("equivalence", 3) as step:
@@ -86,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
     if args.problem is not None:
         result["modified_cost"] = cases[0].outcome.modified_cost
         result["storage"] = cases[0].outcome.storage
+        result["deterministic"] = existence(read_problem(args.problem)[0])
     path = write_outputs("equivalence", make_page(cases, randoms), result, args.output, args.json)
     report(cases, randoms, path)
     return 0
@@ -116,18 +118,48 @@ def random_problems(args: argparse.Namespace) -> list[Compared]:
     return found
 
 
-def read_problem(path: Path) -> tuple[Mdp, Mdp]:
-    """World and model from an npz file. Raises BadProblem naming the file and what is missing."""
+def own_problem(path: Path) -> list[Compared]:
+    """The file's model, if it has one, and the deterministic model of the sufficient condition, Delta = 0."""
+    world, model = read_problem(path)
+    given = [] if model is None else [Compared(path.name, compare(world, model))]
+    nearest = deterministic_model(world, policy_iteration(world).value, 0.0)
+    return [*given, Compared(f"{path.name}, deterministic, Δ = 0", compare(world, as_mdp(world, nearest)))]
+
+
+def existence(world: Mdp) -> dict[str, Any]:
+    """Over Delta: the residuals of the deterministic model from eq. (26), and where it exists in the support."""
+    value = policy_iteration(world).value
+    spread = float(np.ptp(value))
+    found = []
+    for delta in np.linspace(-0.5, 0.5, 11) * spread:
+        model = deterministic_model(world, value, delta)
+        found.append(
+            {
+                "delta": delta,
+                "largest_residual": np.nanmax(model.residual),
+                "largest_residual_in_support": np.nanmax(model.support_residual),
+                "share_in_range_of_support": np.nanmean(model.outside_support <= 1e-9 * max(1.0, spread)),
+                "share_exact": model.exists(1e-9 * max(1.0, spread)),
+            }
+        )
+    at_zero = deterministic_model(world, value, 0.0)
+    return {"over_delta": found, "following": at_zero.following, "residual": at_zero.residual}
+
+
+def read_problem(path: Path) -> tuple[Mdp, Mdp | None]:
+    """World, and model if there is one, from an npz file. Raises BadProblem naming the file and what is missing."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             held = {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, EOFError) as error:
         raise BadProblem(f"{path}: cannot be read as an npz file of numbers ({error})") from error
-    missing = sorted({"P", "L", "gamma", "P_hat"} - set(held))
+    missing = sorted({"P", "L", "gamma"} - set(held))
     if missing:
-        raise BadProblem(f"{path}: has no {', '.join(missing)}; it needs P, L, gamma and P_hat")
+        raise BadProblem(f"{path}: has no {', '.join(missing)}; it needs P, L and gamma")
     try:
         world = make_mdp(held["P"], held["L"], float(held["gamma"]))
+        if "P_hat" not in held:
+            return world, None
         model = make_mdp(held["P_hat"], held.get("L_hat", held["L"]), float(held.get("gamma_hat", held["gamma"])))
     except BadProblem as error:
         raise BadProblem(f"{path}: {error}") from error

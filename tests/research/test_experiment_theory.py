@@ -154,6 +154,6 @@ def test_bad_arrays_name_the_file(
 
 
 def test_a_missing_array_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    np.savez(tmp_path / "mine.npz", **{k: v for k, v in arrays().items() if k != "P_hat"})
+    np.savez(tmp_path / "mine.npz", **{k: v for k, v in arrays().items() if k != "L"})
     assert main(["experiment", "equivalence", "--problem", str(tmp_path / "mine.npz")]) == 65
-    assert "no P_hat" in capsys.readouterr().err
+    assert "no L" in capsys.readouterr().err
