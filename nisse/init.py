@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import json
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from runtime.keys import load_key, new_key
 from runtime.manifest import Manifest
 from runtime.questions import InitError
 from runtime.site_template import Answers, signals_of
+from runtime.version import DISTRIBUTION
 from systems.commands import init_house
 from systems.house_file import parse_house, read_house
 
@@ -41,8 +43,8 @@ def run(args: argparse.Namespace) -> int:
         return site_init.run(args)
     if importlib.util.find_spec("casadi") is None:
         raise InitError(
-            "a house is built where nisse is installed with [build]; on a machine that only runs it: nisse init "
-            "--bundle HOUSE.nisse"
+            "on a machine that only runs a house: nisse init --bundle HOUSE.nisse; to write and build one here: "
+            f"{sys.executable} -m pip install '{DISTRIBUTION}[build]'"
         )
     if args.house is not None and init_house.said(args):
         raise InitError(f"{init_house.said(args)[0]}: {args.house} says what there is; leave one of them out")
