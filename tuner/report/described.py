@@ -14,8 +14,9 @@ from systems.world import Exogenous
 from tuner.evaluate.described import PERFECT, PLAIN, RULE, TUNED, UNBIASED, Evaluation
 
 METRICS = (
-    "Total is the bill less what is left in store at the week's end, plus what no meter bills: discomfort, cold "
-    "showers and wear at the prices of the house file. K h are kelvin outside the comfort band times hours."
+    "Means of a week. Total is the bill less what is left in store at the week's end, plus what no meter bills: "
+    "discomfort, cold showers and wear at the prices of the house file. K h are kelvin outside the comfort band times "
+    "hours."
 )
 SHOWN_STATES = 4
 SHOWN_PARAMETERS = 40
@@ -54,18 +55,18 @@ def compared(found: Evaluation) -> tuple[str, str]:
 def _table(found: Evaluation) -> kit.Table:
     zones = list(next(iter(found.results.values()))[0].discomfort_kh)
     tank = any(r.cold_litres for results in found.results.values() for r in results)
-    headings = [f"total, {found.currency} a week", "energy", "peaks", "in store", "not billed"]
+    peaks = any(r.capacity for results in found.results.values() for r in results)
+    headings = [f"total, {found.currency}", "energy", *(["peaks"] if peaks else []), "in store", "not billed"]
     headings += [f"{zone}, K h" for zone in zones] + (["cold litres"] if tank else [])
     rows = []
     for name, results in found.results.items():
-        values = np.array([[r.total, r.energy, r.capacity, -r.stored, sum(r.unbilled.values())] for r in results]).mean(
-            0
-        )
+        parts = [(r.energy, *([r.capacity] if peaks else []), -r.stored, sum(r.unbilled.values())) for r in results]
+        values = np.column_stack([found.totals(name), np.array(parts)]).mean(0)
         comfort = [float(np.mean([r.discomfort_kh[zone] for r in results])) for zone in zones]
         litres = [f"{np.mean([r.cold_litres for r in results]):.0f}"] if tank else []
         rows.append([name, *(f"{v:.2f}" for v in values.tolist()), *(f"{v:.1f}" for v in comfort), *litres])
     columns = [kit.Column("policy"), *(kit.Column(heading, number=True) for heading in headings)]
-    return kit.Table("What each policy costs", columns, rows, note=METRICS)
+    return kit.Table(f"What each policy costs, {found.currency} a week", columns, rows, note=METRICS)
 
 
 def _totals(found: Evaluation) -> Chart:
