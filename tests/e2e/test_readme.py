@@ -22,7 +22,6 @@ from pathlib import Path
 
 import paho.mqtt.client as paho
 import pytest
-from built_bundle import BuiltBundle
 from installed_wheel import ROOT, share_dependencies
 
 from hil.broker import Broker
@@ -131,11 +130,15 @@ def workplace(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Shell:
     return shell
 
 
+@pytest.fixture(scope="module")
+def said(workplace: Shell) -> dict[str, str]:
+    """After the second block: what each of its commands said, and their files in the workplace."""
+    return {command.split()[1]: workplace.run(command) for command in blocks("Your own battery")[1]}
+
+
 @pytest.mark.slow
-def test_from_a_log_to_a_proven_bundle_as_written(workplace: Shell) -> None:
+def test_from_a_log_to_a_proven_bundle_as_written(workplace: Shell, said: dict[str, str]) -> None:
     """The options of the other sections' commands: tests/nisse/test_commands_named.py."""
-    (_, commands) = blocks("Your own battery")
-    said = {command.split()[1]: workplace.run(command) for command in commands}
     assert list(said) == ["example", "identify", "tune", "evaluate", "key", "build", "verify", "hil"]
     for file in ("log.csv", "prices.csv", "fitted.json", "theta.json", "verdict.html", "signing.pem", "battery.nisse"):
         assert (workplace.folder / file).stat().st_size > 0
@@ -155,13 +158,13 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 
 @pytest.mark.slow
 def test_what_is_said_of_the_pi_runs_as_written(
-    workplace: Shell, home: Path, tmp_path: Path, broker: Broker, battery_bundle: BuiltBundle
+    workplace: Shell, said: dict[str, str], home: Path, tmp_path: Path, broker: Broker
 ) -> None:
     (commands,) = blocks("On the Pi")
     pi = tmp_path / "pi"
     pi.mkdir()
     shutil.copy(workplace.folder / f"nisse_mpc-{VERSION}-py3-none-any.whl", pi)
-    shutil.copy(battery_bundle.path, pi / "battery.nisse")
+    shutil.copy(workplace.folder / "battery.nisse", pi)
     shell = new_shell(home, pi)
     editor = tmp_path / "bin" / "nano"
     editor.parent.mkdir()
@@ -169,28 +172,28 @@ def test_what_is_said_of_the_pi_runs_as_written(
     editor.chmod(0o755)
     shell.environment["PATH"] = f"{editor.parent}:{shell.environment['PATH']}"
     household = Household(broker.port)
-    said: dict[str, str] = {}
+    heard: dict[str, str] = {}
     daemon: subprocess.Popen[str] | None = None
     try:
         for line in commands:
             command = line.partition("  #")[0].rstrip()
             if command.startswith("nisse init"):
-                said[command] = with_answers(shell, command)
+                heard[command] = with_answers(shell, command)
             elif command == "nisse run site.toml":
                 daemon = shell.begin(command)
             elif command == "nisse status site.toml":
-                said[command] = status_when_it_decides(shell, command)
+                heard[command] = status_when_it_decides(shell, command)
             elif command.startswith("pip install"):
                 shell.install(line)
             else:
-                said[command] = shell.run(line)
+                heard[command] = shell.run(line)
     finally:
         household.end()
         if daemon is not None:
             daemon.send_signal(signal.SIGINT)
             log, _ = daemon.communicate(timeout=60)
     assert daemon is not None and daemon.returncode == 0, log
-    assert "mpc" in said["nisse run site.toml --dry-run --cycles 1"]
+    assert "mpc" in heard["nisse run site.toml --dry-run --cycles 1"]
 
 
 def with_answers(shell: Shell, command: str) -> str:

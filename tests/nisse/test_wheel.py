@@ -73,7 +73,7 @@ for file in hil.scenario.shipped_scenario("battery-week").parent.glob("*.toml"):
     for command in (
         ["python", "-c", program],
         ["nisse", "--version"],
-        ["nisse", "init", "--yes", "site.toml"],
+        ["nisse", "init", "--yes", "--house", "battery", "site.toml"],
         ["nisse", "check", "--no-bundle", "site.toml"],
         ["nisse", "experiment", "optimal-model", "--case", "2", "--delta", "0.11"],
     ):
