@@ -77,7 +77,7 @@ def _from_house(args: argparse.Namespace) -> int:
         if not own:
             write_whole(house_file, text)
         partial.replace(args.path)
-    except BaseException:
+    except BaseException:  # Ctrl-C as well: what was begun leaves no half of a site, and goes on up
         for path in made:
             path.unlink(missing_ok=True)
         raise

@@ -21,6 +21,7 @@ from systems.assets.zone.arx_fit import (
     predict_ahead,
     window_starts,
 )
+from systems.assets.zone.excitation import Excitation
 from systems.house.arx import ArxModel
 from systems.logs.log import LogError
 from tuner.identify.cleaning import CleaningLimits, CleanLog, clean_house_log
@@ -29,8 +30,6 @@ from tuner.identify.house_log import HouseLog
 Array = NDArray[np.float64]
 MIN_DAYS = 7.0
 """Usable days below which twelve lags of nine signals are not worth fitting."""
-MIN_EXCITATION_KW = 0.03
-"""Standard deviation of a power that its own past and the temperatures do not explain."""
 GAIN_HOURS = 12.0
 STEPS_PER_DAY = 288
 
@@ -43,30 +42,6 @@ class Errors:
     model_rmse_k: Array
     persistence_rmse_k: Array
     bias_k: Array
-
-
-@dataclass(frozen=True, eq=False)
-class Excitation:
-    """What the log asked of one heat pump."""
-
-    unexplained_kw: float
-    """Standard deviation of the power that temperatures and past powers do not explain."""
-    changes_per_day: float
-    fixed_thermostat: bool
-    """Switched on at one temperature and off at another, always."""
-
-    @property
-    def sufficient(self) -> bool:
-        return self.unexplained_kw >= MIN_EXCITATION_KW and not self.fixed_thermostat
-
-    @property
-    def cause(self) -> str:
-        """Why it is not sufficient."""
-        if self.changes_per_day < 1.0:
-            return "the power hardly ever changes"
-        if self.fixed_thermostat:
-            return "a thermostat at a fixed set-point switched it at the same two temperatures all the time"
-        return "the power follows the temperatures and next to nothing of it varies by itself"
 
 
 @dataclass(frozen=True, eq=False)
