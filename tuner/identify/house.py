@@ -17,11 +17,10 @@ from systems.assets.zone.arx_fit import (
     ArxOptions,
     build_regression,
     fit_arx,
-    moments,
     predict_ahead,
     window_starts,
 )
-from systems.assets.zone.excitation import Excitation
+from systems.assets.zone.excitation import Excitation, excitations
 from systems.house.arx import ArxModel
 from systems.logs.log import LogError
 from tuner.identify.cleaning import CleaningLimits, CleanLog, clean_house_log
@@ -31,7 +30,6 @@ Array = NDArray[np.float64]
 MIN_DAYS = 7.0
 """Usable days below which twelve lags of nine signals are not worth fitting."""
 GAIN_HOURS = 12.0
-STEPS_PER_DAY = 288
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +119,8 @@ def identify_house(
         raise LogError(f"{log.source}: {error}") from error
     gain = fit.model.response_gain(GAIN_HOURS)
     gain_std = fit.jackknife_std([model.response_gain(GAIN_HOURS) for model in fit.leave_one_out])
-    excitation = measure_excitation(y, u, options.lags)
+    powers = u[:, 1:]
+    excitation = excitations(y, u, powers, [[i] for i in range(powers.shape[1])], options.lags, log.dt_s)
     return HouseIdentification(
         fit=fit,
         clean=clean,
@@ -173,45 +172,6 @@ def held_out_errors(fit: ArxFit, outputs: Array, inputs: Array, horizon: int) ->
 
 
 # -- judging -----------------------------------------------------------------------------------------------------------
-
-
-def measure_excitation(outputs: Array, inputs: Array, lags: int) -> tuple[Excitation, ...]:
-    """One per heat pump.
-
-    Under linear feedback from the temperatures the newest power is a combination of the other regressors, and least
-    squares cannot tell its effect from theirs; what is left of it after regressing it on them is what identifies it.
-    """
-    regression = build_regression(outputs, inputs, lags)
-    ny, nu = regression.ny, regression.nu
-    m = moments(regression.phi, regression.change)
-    mean = m.sum_phi / m.n
-    covariance = m.gram / m.n - np.outer(mean, mean)
-    newest = np.arange(lags * ny + 1, lags * ny + nu)
-    rest = np.setdiff1d(np.arange(len(mean)), newest)
-    normal = covariance[np.ix_(rest, rest)] + 1e-9 * np.diag(np.maximum(np.diag(covariance)[rest], 1e-9))
-    cross = covariance[np.ix_(rest, newest)]
-    left = np.diag(covariance)[newest] - np.einsum("ij,ij->j", cross, np.linalg.solve(normal, cross))
-    days = len(regression.rows) / STEPS_PER_DAY
-    result = []
-    for i in range(nu - 1):
-        power = inputs[:, 1 + i]
-        with np.errstate(invalid="ignore"):
-            changes = float((np.abs(np.diff(power)) > 0.05).sum()) / max(days, 1e-9)
-        unexplained = float(np.sqrt(max(left[i], 0.0)))
-        result.append(Excitation(unexplained, changes, follows_fixed_thermostat(outputs[:, i], power)))
-    return tuple(result)
-
-
-def follows_fixed_thermostat(temperature_c: Array, power_kw: Array, *, band_std_k: float = 0.2) -> bool:
-    """Whether every switch-on happens at one temperature and every switch-off at another, higher one."""
-    on = np.where(np.isfinite(power_kw), power_kw > 0.05, False)
-    known = np.isfinite(power_kw[1:]) & np.isfinite(power_kw[:-1]) & np.isfinite(temperature_c[1:])
-    switched_on = temperature_c[1:][known & on[1:] & ~on[:-1]]
-    switched_off = temperature_c[1:][known & ~on[1:] & on[:-1]]
-    if min(len(switched_on), len(switched_off)) < 10:
-        return False
-    narrow = max(np.std(switched_on), np.std(switched_off)) < band_std_k
-    return bool(narrow and np.mean(switched_off) > np.mean(switched_on))
 
 
 def find_problems(model: ArxModel, gain: Array, gain_std: Array, excitation: tuple[Excitation, ...]) -> list[str]:

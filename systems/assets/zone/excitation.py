@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,31 +44,40 @@ class Excitation:
 def measure_excitation(
     house: House, outputs: Array, inputs: Array, powers: Array, lags: int, dt_s: float
 ) -> dict[str, Excitation]:
-    """By name of the heat pump; powers (T, feeders) are electric, inputs (T, nu) those of the model.
+    """By name of the heat pump; arrays as for `excitations`."""
+    feeders, zones = heating_feeders(house), list(enumerate(house.of("zone")))
+    fed = [[i for i, zone in zones if zone.name in pump.feeds] for pump in feeders]
+    found = excitations(outputs, inputs, powers, fed, lags, dt_s)
+    return {pump.name: one for pump, one in zip(feeders, found, strict=True)}
 
-    Under linear feedback from the temperatures the newest power is a combination of the other regressors, and least
-    squares cannot tell its effect from theirs; what is left of it after regressing it on them is what identifies it.
+
+def excitations(
+    outputs: Array, inputs: Array, powers: Array, fed: Sequence[Sequence[int]], lags: int, dt_s: float
+) -> tuple[Excitation, ...]:
+    """One for each column of powers (T, heaters), kW electric; inputs (T, nu) of the model end with their heat.
+
+    outputs (T, ny) are temperatures, and `fed` says which of them each heater feeds. Under linear feedback from the
+    temperatures the newest power is a combination of the other regressors, and least squares cannot tell its effect
+    from theirs; what is left of it after regressing it on them is what identifies it.
     """
     regression = build_regression(outputs, inputs, lags)
-    ny, nu, feeders = regression.ny, regression.nu, heating_feeders(house)
+    ny, nu, heaters = regression.ny, regression.nu, powers.shape[1]
     m = moments(regression.phi, regression.change)
     mean = m.sum_phi / m.n
     covariance = m.gram / m.n - np.outer(mean, mean)
-    newest = lags * ny + nu - len(feeders) + np.arange(len(feeders))
+    newest = lags * ny + nu - heaters + np.arange(heaters)
     rest = np.setdiff1d(np.arange(len(mean)), newest)
     normal = covariance[np.ix_(rest, rest)] + 1e-9 * np.diag(np.maximum(np.diag(covariance)[rest], 1e-9))
     cross = covariance[np.ix_(rest, newest)]
     left = np.diag(covariance)[newest] - np.einsum("ij,ij->j", cross, np.linalg.solve(normal, cross))
     days = len(regression.rows) * dt_s / DAY_S
-    result = {}
-    for j, pump in enumerate(feeders):
-        power = powers[:, j]
+    result = []
+    for unexplained, power, zones in zip(left, powers.T, fed, strict=True):
         with np.errstate(invalid="ignore"):
             changes = float((np.abs(np.diff(power)) > CHANGE_KW).sum()) / max(days, 1e-9)
-        fed = [i for i, zone in enumerate(house.of("zone")) if zone.name in pump.feeds]
-        fixed = any(follows_fixed_thermostat(outputs[:, i], power) for i in fed)
-        result[pump.name] = Excitation(float(np.sqrt(max(left[j], 0.0))), changes, fixed)
-    return result
+        fixed = any(follows_fixed_thermostat(outputs[:, i], power) for i in zones)
+        result.append(Excitation(float(np.sqrt(max(unexplained, 0.0))), changes, fixed))
+    return tuple(result)
 
 
 def follows_fixed_thermostat(temperature_c: Array, power_kw: Array, *, band_std_k: float = 0.2) -> bool:
