@@ -26,6 +26,7 @@ from tuner.house.tuning import HouseTuningSpec, tune
 from tuner.loop.explore import CompiledLabeller, Noise, PlantWorld, learning_entries
 from tuner.loop.periods import spread, weeks_of
 from tuner.loop.view import Estimator, View
+from tuner.loop.workers import Processes
 from tuner.loop.worlds import own_worlds
 from tuner.trainer import TrainingError
 
@@ -117,10 +118,17 @@ def test_learning_mends_a_theta_that_is_wrong(design: HouseDesign, world: Exogen
     parameters, weeks = design.problem.theta, weeks_of(design.house, world)
     start = np.array([2.5 if p.name == "living_comfort_scale" else p.default for p in parameters])
     learn = ("living_comfort_scale",)
-    plants = PlantWorld(design, library, world, tuple(weeks[1:]), tuple(weeks[:1]), 4, 2.0, 0, 1, held_in_days=2.0)
+    plants = PlantWorld(
+        design, library, world, tuple(weeks[1:]), tuple(weeks[:1]), 4, 2.0, 0, Processes(), held_in_days=2.0
+    )
     spec = HouseTuningSpec(learn=learn, iterations=1)
     tuning = tune(
-        plants, CompiledLabeller(design, library, 1), parameters, learning_entries(parameters, learn), start, spec
+        plants,
+        CompiledLabeller(design, library, Processes()),
+        parameters,
+        learning_entries(parameters, learn),
+        start,
+        spec,
     )
     record = tuning.course.history[0]
     assert record.failures == 0 and record.transitions > 300

@@ -15,6 +15,7 @@ from systems.prices import load_prices
 from tuner.commands.battery_data import price_options
 from tuner.identify.assemble import load_log
 from tuner.identify.mapping import read_map
+from tuner.loop.workers import Cluster, Processes, Workers
 from tuner.loop.worlds import Worlds, generated_worlds, own_worlds
 
 
@@ -24,6 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--own-log", type=Path, action="append", metavar="FILE.csv", help="take load, panels and weather from this log"
     )
     group.add_argument("--map", type=Path, metavar="FILE.toml", help="of its columns, as for `nisse identify`")
+    group.add_argument(
+        "--cluster", metavar="ADDRESS", help="compute on the workers of this Dask scheduler, as tcp://10.0.0.5:8786"
+    )
+
+
+def workers_from(args: argparse.Namespace, jobs: int) -> Workers:
+    return Processes(jobs) if args.cluster is None else Cluster(args.cluster)
 
 
 def design_from(args: argparse.Namespace) -> HouseDesign:

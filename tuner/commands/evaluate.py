@@ -11,6 +11,7 @@ from systems.commands.output import output_path
 from tuner.commands import described_world, evaluate_described
 from tuner.commands.battery_data import add_data_arguments
 from tuner.commands.own_options import declare_own, refuse_foreign, refuse_system
+from tuner.loop.periods import HELD_IN_WEEKS
 
 # Each module offers `run(args) -> exit code`, and `add_arguments(group)` where it has options of its own.
 SYSTEMS: dict[str, str] = {
@@ -54,6 +55,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=-1,
         help="battery: processes (default: one per core)",
     )
+    parser.add_argument(
+        "--search",
+        type=whole(0),
+        default=24,
+        metavar="N",
+        help="house file: thetas that a grid by hand and a black-box search may each try on the training weeks; 0 "
+        "leaves both out (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--training-weeks", type=whole(1), default=HELD_IN_WEEKS, metavar="N", help="for them (default: %(default)s)"
+    )
+    parser.add_argument("--learn", nargs="+", metavar="NAME", help="what they turn, as in `nisse tune`")
     parser.add_argument("--json", type=output_path, metavar="PATH", help="write the result for machines")
     parser.add_argument("--html", type=output_path, metavar="PATH", help="write a page with table and plots")
     add_data_arguments(parser)

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 from rich.table import Table
 
+from codegen.solver import build_solver
+from codegen.targets import host_arch
 from systems.commands.output import write_json
+from systems.design import HouseDesign
+from systems.logs.log import Array
 from systems.theta import read_theta
-from tuner.commands.described_world import design_from, worlds_from
-from tuner.evaluate.described import PLAIN, RULE, TUNED, UNBIASED, Evaluation, contenders, evaluate_house
+from tuner.commands.described_world import design_from, workers_from, worlds_from
+from tuner.evaluate.described import BY_HAND, RULE, SEARCHED, TUNED, Evaluation, contenders, evaluate_house
+from tuner.loop.chosen import Choice, by_hand, by_search
+from tuner.loop.explore import LEARN, PlantWorld, learning_entries
 from tuner.loop.periods import spread
+from tuner.loop.workers import Workers
+from tuner.loop.worlds import Worlds
 
 
 def run(args: argparse.Namespace) -> int:
@@ -22,25 +32,90 @@ def run(args: argparse.Namespace) -> int:
     worlds = worlds_from(args, design.house)
     tuned = None if args.theta is None else read_theta(args.theta, design.problem)
     weeks = spread(worlds.held_out_weeks, args.weeks, "held-out")
+    workers = workers_from(args, args.workers)
     with Progress(transient=True) as progress:
-        bar = progress.add_task("weeks", total=None)
+        chosen = choices(args, design, worlds, workers, progress)
+        bar = progress.add_task("held-out weeks", total=None)
+        thetas = {name: choice.theta for name, choice in chosen.items()}
         found = evaluate_house(
-            design, worlds.held_out, weeks, contenders(design.problem.theta, tuned),
-            seed=args.seed, jobs=args.workers,
+            design, worlds.held_out, weeks, contenders(design.problem.theta, tuned, thetas),
+            seed=args.seed, workers=workers,
             report=lambda done, total: progress.update(bar, completed=done, total=total),
         )  # fmt: skip
     console = Console()
     console.print(table_of(found))
     console.print(verdict(found), soft_wrap=True, highlight=False)
-    console.print(worlds.told, soft_wrap=True, highlight=False)
+    for line in (*against_the_others(found), *told_of(chosen, found.currency), worlds.told):
+        console.print(line, soft_wrap=True, highlight=False)
     if args.json is not None:
-        write_json(args.json, document(found, worlds.told))
+        write_json(args.json, document(found, worlds.told) | {"chosen_on_training_weeks": chosen_document(chosen)})
     if args.html is not None:
         from tuner.report.described import write_page  # matplotlib takes a second to import
 
-        write_page(args.html, design, worlds.held_out, found, verdict(found), worlds.told)
+        says = [*against_the_others(found), *told_of(chosen, found.currency)]
+        write_page(args.html, design, worlds.held_out, found, verdict(found), says, worlds.told)
         console.print(f"drawn: {args.html}", soft_wrap=True, highlight=False)
     return 0
+
+
+def choices(
+    args: argparse.Namespace, design: HouseDesign, worlds: Worlds, workers: Workers, progress: Progress
+) -> dict[str, Choice]:
+    """What hand and search choose on the training weeks; empty where --search is 0."""
+    if args.search == 0:
+        return {}
+    parameters = design.problem.theta
+    learning = learning_entries(parameters, LEARN if args.learn is None else tuple(args.learn))
+    held_in = spread(worlds.learning_weeks, min(args.training_weeks, len(worlds.learning_weeks)), "training")
+    library = build_solver(design.problem, host_arch()).library
+    weeks = PlantWorld(design, library, worlds.learning, (), held_in, 0, 0.0, args.seed, workers)
+
+    def trial(thetas: Sequence[Array]) -> Array:
+        return np.array([tried.total.mean() for tried in weeks.try_all(thetas)])
+
+    start, found = design.problem.theta_default(), dict[str, Choice]()
+    for name, choose in ((BY_HAND, by_hand), (SEARCHED, partial(by_search, seed=args.seed))):
+        bar = progress.add_task(f"{name}: thetas on training weeks", total=args.search)
+        found[name] = choose(
+            parameters, learning, start, trial, budget=args.search, report=partial(_completed, progress, bar)
+        )
+        progress.remove_task(bar)
+    return found
+
+
+def _completed(progress: Progress, bar: TaskID, done: int) -> None:
+    progress.update(bar, completed=done)
+
+
+def told_of(chosen: Mapping[str, Choice], currency: str) -> list[str]:
+    """A line for each choice: what it promised on the weeks that it was chosen on."""
+    return [
+        f"{name}: best of {choice.tried} on the training weeks, {choice.cost:.2f} {currency} a week there; the data "
+        f"fit {choice.start_cost:.2f}"
+        for name, choice in chosen.items()
+    ]
+
+
+def chosen_document(chosen: Mapping[str, Choice]) -> dict[str, Any]:
+    return {
+        name: {"theta": c.theta.tolist(), "cost": c.cost, "data_fit_cost": c.start_cost, "tried": c.tried}
+        for name, c in chosen.items()
+    }
+
+
+def against_the_others(found: Evaluation) -> list[str]:
+    """The tuned theta against the choices of hand and search, in a sentence each, paired."""
+    if found.about != TUNED:
+        return []
+    lines = []
+    for rival in (BY_HAND, SEARCHED):
+        saving = found.saving(TUNED, rival) if rival in found.results else None
+        if saving is None:
+            continue
+        span = f"{saving.mean:+.3f} {found.currency} a week, 95 % interval {saving.low:.3f} to {saving.high:.3f}"
+        word = "beats" if saving.low > 0.0 else "loses to" if saving.high < 0.0 else "is not told apart from"
+        lines.append(f"tuned {word} {rival} ({span})")
+    return lines
 
 
 def table_of(found: Evaluation) -> Table:
@@ -66,9 +141,8 @@ def table_of(found: Evaluation) -> Table:
 
 def verdict(found: Evaluation) -> str:
     """What comes of it, in a sentence: tuned against the best that a person would try first, paired."""
-    names = list(found.results)
-    rival = UNBIASED if UNBIASED in names else PLAIN
-    if TUNED not in names:
+    rival = found.fit
+    if found.about != TUNED:
         saving = found.saving(rival, RULE)
         text = "" if saving is None else f" (95 % interval {saving.low:.2f} to {saving.high:.2f})"
         mean = (found.totals(RULE) - found.totals(rival)).mean()
@@ -90,13 +164,16 @@ def document(found: Evaluation, told: str) -> dict[str, Any]:
     """For machines."""
 
     def interval(name: str, against: str) -> dict[str, float] | None:
-        saving = found.saving(name, against) if against in found.results and name != against else None
-        return None if saving is None else {"mean": saving.mean, "low": saving.low, "high": saving.high}
+        saving = found.saving(name, against) if name != against else None
+        if saving is None:
+            return None
+        return {"mean": saving.mean, "low": saving.low, "high": saving.high, "clusters": saving.n}
 
     return {
         "house": found.house,
         "currency": found.currency,
         "weeks": list(found.weeks),
+        "months": list(found.months),
         "data": told,
         "verdict": verdict(found),
         "policies": {
@@ -113,8 +190,7 @@ def document(found: Evaluation, told: str) -> dict[str, Any]:
                 "peak_kw": [r.peak_kw for r in results],
                 "failed_solves": sum(r.failures for r in results),
                 "ms_per_solve": 1e3 * sum(r.solve_time_s for r in results) / max(sum(r.solves for r in results), 1),
-                "saving_against_rule": interval(name, RULE),
-                "saving_against_data_fit": interval(name, UNBIASED),
+                "saving_against": {other: interval(name, other) for other in found.results if other != name},
             }
             for name, results in found.results.items()
         },

@@ -14,7 +14,7 @@ from systems.commands.output import write_json
 from systems.design import HouseDesign
 from systems.logs.log import Array
 from systems.theta import check_theta, read_theta, write_theta
-from tuner.commands.described_world import design_from, worlds_from
+from tuner.commands.described_world import design_from, workers_from, worlds_from
 from tuner.commands.evaluate_described import table_of, verdict
 from tuner.commands.tune_battery import OLD, TUNED
 from tuner.commands.tune_display import LiveTable
@@ -22,17 +22,16 @@ from tuner.commands.tune_house import changes_table, tuning_view
 from tuner.evaluate.described import RULE, UNBIASED, Contender, Evaluation, evaluate_house
 from tuner.evaluate.described import TUNED as TUNED_POLICY
 from tuner.house.tuning import HouseTuning, HouseTuningSpec, tune
-from tuner.loop.explore import CompiledLabeller, PlantWorld, learning_entries
-from tuner.loop.periods import spread
+from tuner.loop.explore import LEARN, CompiledLabeller, PlantWorld, learning_entries
+from tuner.loop.periods import HELD_IN_WEEKS, spread
+from tuner.loop.workers import Workers
 from tuner.loop.worlds import Worlds
 from tuner.trainer import TrainingError
 
-LEARN = ("cost", "terminal")
-"""The weights, which a data fit knows nothing of."""
 ITERATIONS, EPISODES, EPISODE_DAYS = 4, 6, 4.0
 START_DAYS = 4
 """Of a week, on which an exploring episode may begin."""
-HELD_IN_WEEKS, HELD_OUT_WEEKS = 4, 8
+HELD_OUT_WEEKS = 8
 WORLDS = {"physical": "the plants of the house", "arx": "the identified model with its innovations"}
 
 
@@ -61,18 +60,19 @@ def run(args: argparse.Namespace) -> int:
     free = tuple(w + k * day for w in worlds.learning_weeks if w not in held_in for k in range(START_DAYS))
     if not free:
         raise TrainingError(f"beside {weeks} held-in weeks none is left to learn from; ask for fewer, or bring more")
+    workers = workers_from(args, args.jobs)
     world = PlantWorld(
         design, library, worlds.learning, free, held_in, EPISODES if args.episodes is None else args.episodes,
-        EPISODE_DAYS, spec.seed, args.jobs, WORLDS[kind], _truth(design, kind),
+        EPISODE_DAYS, spec.seed, workers, WORLDS[kind], _truth(design, kind),
     )  # fmt: skip
-    labeller = CompiledLabeller(design, library, args.jobs)
+    labeller = CompiledLabeller(design, library, workers)
     title = f"tuning {design.house.name} by {spec.method} in {world.name}"
     with LiveTable(console, tuning_view(title, design.house.currency)) as live:
         tuning = tune(
             world, labeller, parameters, learning, np.array([start[p.name] for p in parameters]), spec,
             checkpoint=args.checkpoint, resume=args.resume, report=live.update, time_limit_s=args.time_limit,
         )  # fmt: skip
-    judged = _judged(args, design, worlds, start, tuning)
+    judged = _judged(args, design, worlds, start, tuning, workers)
     if tuning.improved:
         console.print(changes_table(tuning))
     if judged is not None:
@@ -106,7 +106,12 @@ def _truth(design: HouseDesign, kind: str) -> dict[str, object]:
 
 
 def _judged(
-    args: argparse.Namespace, design: HouseDesign, worlds: Worlds, start: dict[str, float], tuning: HouseTuning
+    args: argparse.Namespace,
+    design: HouseDesign,
+    worlds: Worlds,
+    start: dict[str, float],
+    tuning: HouseTuning,
+    workers: Workers,
 ) -> Evaluation | None:
     weeks = HELD_OUT_WEEKS if args.held_out_weeks is None else args.held_out_weeks
     if weeks == 0 or not tuning.improved:
@@ -117,7 +122,7 @@ def _judged(
         Contender(TUNED_POLICY, tuple(tuning.theta.tolist())),
     )
     chosen = spread(worlds.held_out_weeks, weeks, "held-out")
-    return evaluate_house(design, worlds.held_out, chosen, found, seed=args.seed + 1, jobs=args.jobs)
+    return evaluate_house(design, worlds.held_out, chosen, found, seed=args.seed + 1, workers=workers)
 
 
 def _shown(judged: Evaluation) -> bool:

@@ -1,7 +1,8 @@
 """The policies of a described house on held-out weeks, paired: the same weather, people, prices and draws for all.
 
 What a person would try first stands beside the tuned theta: the rules, the data fit, the data fit with its mean error
-removed; and above them the program with a perfect forecast.
+removed, weights turned by hand and a black-box search over the same parameters, both chosen on the weeks that the tuner
+learns from; and above them the program with a perfect forecast.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from joblib import Parallel, delayed
 
 from codegen.solver import build_solver
 from codegen.targets import host_arch
@@ -21,11 +21,13 @@ from systems.logs.log import Array
 from systems.plant import HousePlant
 from systems.problem import Parameter
 from systems.world import Exogenous
-from tuner.evaluate.statistics import Interval, mean_interval
+from tuner.evaluate.statistics import Interval, clustered_interval
 from tuner.loop.policies import Mpc, Ruled
 from tuner.loop.week import Policy, Result, run_stretch
+from tuner.loop.workers import Processes, Workers
 
 RULE, PLAIN, UNBIASED, TUNED, PERFECT = "rule", "data fit", "data fit, mean removed", "tuned", "perfect forecast"
+BY_HAND, SEARCHED = "hand-set weights", "black-box search"
 DAY_S = 86_400.0
 
 
@@ -49,24 +51,46 @@ class Evaluation:
     weeks: tuple[int, ...]
     parameters: tuple[Parameter, ...]
     source: str
+    months: tuple[str, ...]
+    """In which each week begins."""
 
     def totals(self, name: str) -> Array:
         """(weeks,)"""
         return np.array([result.total for result in self.results[name]])
 
     def saving(self, name: str, against: str) -> Interval | None:
-        """Paired, per week; None for a single week."""
+        """Paired, per week, clustered by month; None for a single week."""
         difference = self.totals(against) - self.totals(name)
-        return mean_interval(difference) if len(difference) > 1 else None
+        return clustered_interval(difference, self.months) if len(difference) > 1 else None
+
+    @property
+    def fit(self) -> str:
+        """The data fit at its best."""
+        return UNBIASED if UNBIASED in self.results else PLAIN
+
+    @property
+    def about(self) -> str:
+        """The policy that the verdict is about."""
+        return TUNED if TUNED in self.results else self.fit
+
+    def rivals(self) -> list[str]:
+        """What the policy of the verdict is held against, in order."""
+        return [name for name in self.results if name not in (self.about, PERFECT)]
 
 
-def contenders(parameters: Sequence[Parameter], tuned: Mapping[str, float] | None) -> tuple[Contender, ...]:
-    """The data fit is what the parameters default to; its biases are what the mean of its errors has taught."""
+def contenders(
+    parameters: Sequence[Parameter], tuned: Mapping[str, float] | None, chosen: Mapping[str, Array] | None = None
+) -> tuple[Contender, ...]:
+    """The data fit is what the parameters default to; its biases are what the mean of its errors has taught.
+
+    chosen: theta by name, in the order of the parameters, of what was chosen on the training weeks.
+    """
     fit = tuple(p.default for p in parameters)
     plain = tuple(0.0 if is_bias(p) else p.default for p in parameters)
     found = [Contender(RULE, None), Contender(PLAIN, plain)]
     if plain != fit:
         found.append(Contender(UNBIASED, fit))
+    found += [Contender(name, tuple(theta.tolist())) for name, theta in (chosen or {}).items()]
     if tuned is not None:
         found.append(Contender(TUNED, tuple(tuned[p.name] for p in parameters)))
     return (*found, Contender(PERFECT, fit, forecast_error=0.0))
@@ -85,30 +109,26 @@ def evaluate_house(
     *,
     days: float = 7.0,
     seed: int = 0,
-    jobs: int = 1,
+    workers: Workers | None = None,
     cache_dir: Path | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Raises CodegenError where the program cannot be compiled."""
     library = build_solver(design.problem, host_arch(), cache_dir).library
-    text, fits = design.text, tuple(sorted(design.fits.items()))
-    tasks = [(policy, k, week) for k, week in enumerate(weeks) for policy in policies]
-    calls = (
-        delayed(run_week)(text, fits, library, world, policy, week, days, (seed, k), k == 0)
-        for policy, k, week in tasks
-    )
+    shared = (design.text, tuple(sorted(design.fits.items())), library, world, days)
+    tasks = [(policy, week, (seed, k), k == 0) for k, week in enumerate(weeks) for policy in policies]
     found: list[Result] = []
-    for result in Parallel(n_jobs=jobs, return_as="generator")(calls):
+    for result in (workers or Processes()).run(run_week, shared, tasks):
         found.append(result)
         if report is not None:
             report(len(found), len(tasks))
     results = {
-        policy.name: tuple(r for (other, _, _), r in zip(tasks, found, strict=True) if other is policy)
+        policy.name: tuple(r for (other, *_), r in zip(tasks, found, strict=True) if other is policy)
         for policy in policies
     }
     return Evaluation(
         design.house.name, design.house.currency, tuple(policies), results, tuple(weeks), design.problem.theta,
-        world.source,
+        world.source, tuple(f"{world.time(week):%Y-%m}" for week in weeks),
     )  # fmt: skip
 
 
@@ -117,9 +137,9 @@ def run_week(
     fits: tuple[tuple[str, str], ...],
     library: Path,
     world: Exogenous,
+    days: float,
     policy: Contender,
     week: int,
-    days: float,
     seed: tuple[int, int],
     traced: bool,
 ) -> Result:

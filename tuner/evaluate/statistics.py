@@ -17,6 +17,7 @@ confidence limits about effect measures", Statistics in Medicine 27 (2008).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,7 @@ from scipy.special import stdtrit
 LEVEL = 0.95
 LEAST = 2
 """Periods that an interval needs; two of them leave it very wide."""
+LEAST_CLUSTERS = 3
 SYMMETRIC = 1e-6
 """Skewness below which Hall's transformation is the identity in floating point."""
 
@@ -60,6 +62,22 @@ def mean_interval(values: NDArray[np.float64], *, level: float = LEVEL) -> Inter
     hall_lower, hall_upper = _hall(np.array([-upper, upper]), values)
     low, high = mean - error * max(upper, hall_upper), mean - error * min(-upper, hall_lower)
     return Interval(mean, float(low), float(high), n)
+
+
+def clustered_interval(values: NDArray[np.float64], clusters: Sequence[str], *, level: float = LEVEL) -> Interval:
+    """Interval for the mean of values (n,) of which those of one cluster may resemble each other; n counts clusters.
+
+    Weeks of a month share its weather, its prices and its peak. With G clusters and u_g the sum over cluster g of the
+    distances from the mean, the variance of the mean is G / (G - 1) sum u_g^2 / n^2 with G - 1 degrees of freedom: that
+    of the mean of the values mean + G u_g / n. Less than LEAST_CLUSTERS of them say nothing about how they differ; then
+    each value stands for itself.
+    Source: Cameron and Miller, "A Practitioner's Guide to Cluster-Robust Inference", J. Human Resources 50 (2015).
+    """
+    names, place = np.unique(np.asarray(clusters), return_inverse=True)
+    if len(names) < LEAST_CLUSTERS:
+        return mean_interval(values, level=level)
+    sums = np.bincount(place, weights=values - values.mean())
+    return mean_interval(values.mean() + len(names) * sums / len(values), level=level)
 
 
 def crossed_interval(values: NDArray[np.float64], *, level: float = LEVEL) -> Interval:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from codegen.controller import Controller, DerivativeError
@@ -28,11 +27,14 @@ from tuner.house.worlds import EXPLORE, TRY, Tried
 from tuner.loop.policies import Mpc, loaded
 from tuner.loop.view import Estimator, Moment, pairs_of
 from tuner.loop.week import run_stretch
+from tuner.loop.workers import Workers
 from tuner.trainer import TrainingError
 
 DAY_S = 86_400.0
 NOISE_SHARE = 0.1
 """Of an action's range, standard deviation."""
+LEARN = ("cost", "terminal")
+"""What learns by default: the weights, which a data fit knows nothing of."""
 SCALE_SHARE, ARX_SHARE = 0.1, 0.01
 """Of the width of a parameter's bounds: how far from the data fit it may plausibly lie."""
 LOOKS_AHEAD_H = 25.0
@@ -133,7 +135,7 @@ class PlantWorld:
     episodes: int
     days: float
     seed: int
-    jobs: int
+    workers: Workers
     name: str = "the plants of the house"
     truth: dict[str, Any] = field(default_factory=dict)
     """Fitted models that are the truth, by table, in the place of plants."""
@@ -141,23 +143,22 @@ class PlantWorld:
     recorded: bool = False
 
     def explore(self, theta: Array, iteration: int) -> list[Stretch]:
-        calls = [
-            delayed(_explored)(self._key(), self.library, self.world, self.truth, theta, self.starts, self.days, seeds)
-            for seeds in ((EXPLORE, self.seed, iteration, k) for k in range(self.episodes))
-        ]
-        return list(Parallel(n_jobs=self.jobs)(calls))
+        shared = (*self._shared(), theta, self.starts, self.days)
+        seeds = [((EXPLORE, self.seed, iteration, k),) for k in range(self.episodes)]
+        return list(self.workers.run(_explored, shared, seeds))
 
     def try_out(self, theta: Array) -> Tried:
-        days = self.held_in_days
-        calls = [
-            delayed(_tried)(self._key(), self.library, self.world, self.truth, theta, first, days, (TRY, self.seed, k))
-            for k, first in enumerate(self.held_in)
-        ]
-        found = list(Parallel(n_jobs=self.jobs)(calls))
-        return Tried(np.array([bill for bill, _ in found]), np.array([rest for _, rest in found]))
+        return self.try_all([theta])[0]
 
-    def _key(self) -> tuple[str, tuple[tuple[str, str], ...]]:
-        return self.design.text, tuple(sorted(self.design.fits.items()))
+    def try_all(self, thetas: Sequence[Array]) -> list[Tried]:
+        """Each of the thetas on the same held-in weeks, side by side."""
+        weeks = [(first, self.held_in_days, (TRY, self.seed, k)) for k, first in enumerate(self.held_in)]
+        tasks = [(theta, *week) for theta in thetas for week in weeks]
+        found = np.array(list(self.workers.run(_tried, self._shared(), tasks))).reshape(len(thetas), len(weeks), 2)
+        return [Tried(costs[:, 0], costs[:, 1]) for costs in found]
+
+    def _shared(self) -> tuple[Any, ...]:
+        return _key(self.design), self.library, self.world, self.truth
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +167,7 @@ class CompiledLabeller:
 
     design: HouseDesign
     library: Path
-    jobs: int
+    workers: Workers
     exploration: float = 1.0
 
     @property
@@ -183,12 +184,9 @@ class CompiledLabeller:
         *,
         with_advantage: bool,
     ) -> Labelled:
-        key = self.design.text, tuple(sorted(self.design.fits.items()))
-        calls = (
-            delayed(_labelled)(key, self.library, theta, stretch, entries, scale, with_advantage, number)
-            for number, stretch in enumerate(experience)
-        )
-        parts = list(Parallel(n_jobs=self.jobs)(calls))
+        shared = (_key(self.design), self.library, theta, entries, scale, with_advantage)
+        tasks = [(stretch, number) for number, stretch in enumerate(experience)]
+        parts = list(self.workers.run(_labelled, shared, tasks))
         return Labelled(
             join([part.transitions for part in parts]),
             sum(part.solves for part in parts),
@@ -211,6 +209,10 @@ def learning_entries(parameters: Sequence[Parameter], learn: Sequence[str]) -> t
         for i in entries
     ]
     return np.array(entries), np.array(scale)
+
+
+def _key(design: HouseDesign) -> tuple[str, tuple[tuple[str, str], ...]]:
+    return design.text, tuple(sorted(design.fits.items()))
 
 
 def _explored(
@@ -274,13 +276,14 @@ def _labelled(
     key: tuple[str, tuple[tuple[str, str], ...]],
     library: Path,
     theta: Array,
-    stretch: Stretch,
     entries: NDArray[np.int64],
     scale: Array,
     with_advantage: bool,
+    stretch: Stretch,
     number: int,
 ) -> Labelled:
-    design, controller = design_of(*key), loaded(library)
+    design = design_of(*key)
+    controller = loaded(design, library)
     controller.set_theta(theta)
     controller.reset()
     estimator, noise = Estimator(design, theta), Noise.of(design)

@@ -13,6 +13,8 @@ from tuner.evaluate.periods import PeriodError
 
 HEATING_BELOW_C = 10.0
 """Mean outdoor temperature of a week in which a house is heated."""
+HELD_IN_WEEKS = 4
+"""Of the weeks to learn from: on which a theta is tried, unless said otherwise."""
 DAY_S = 86_400.0
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from codegen.controller import Controller
+from codegen.solver import build_solver
+from codegen.targets import host_arch
 from runtime.rules import Rulebook
 from runtime.rules_data import AnyRule
 from systems.design import HouseDesign
@@ -17,9 +19,16 @@ from systems.logs.log import Array
 from tuner.loop.view import Estimator, Moment
 
 
+def loaded(design: HouseDesign, library: Path) -> Controller:
+    """One solver per process: loading it for every stretch would cost more than its first solves.
+
+    A worker on another machine has not the library of this one; it builds its own.
+    """
+    return _loaded(library if library.exists() else build_solver(design.problem, host_arch()).library)
+
+
 @lru_cache(maxsize=4)
-def loaded(library: Path) -> Controller:
-    """One solver per process: loading it for every stretch would cost more than its first solves."""
+def _loaded(library: Path) -> Controller:
     return Controller(library)
 
 
@@ -31,7 +40,7 @@ class Mpc:
     def __init__(self, design: HouseDesign, library: Path, theta: Array, *, forecast_error: float = 1.0) -> None:
         self.forecast_error = forecast_error
         self.failures, self.solve_time_s = 0, 0.0
-        self._controller, self._theta = loaded(library), np.asarray(theta, dtype=float)
+        self._controller, self._theta = loaded(design, library), np.asarray(theta, dtype=float)
         self._estimator = Estimator(design, self._theta)
         self._last = np.zeros(design.problem.na)
 
