@@ -25,9 +25,9 @@ import daemon
 import recovery
 
 from hil.bench import run_scenario
-from runtime.bundle import open_bundle
-from runtime.keys import load_key
-from runtime.theta_update import write_update
+from runtime.bundle.archive import open_bundle
+from runtime.bundle.keys import load_key
+from runtime.bundle.theta_update import write_update
 
 COMMAND = "python benchmarks/table.py --bundle battery.nisse --key key.pem"
 PATIENCE_S = 60.0

@@ -20,13 +20,13 @@ from codegen.targets import TARGETS, target_arch
 from codegen.toolchain import acados_tree
 from codegen.verify import DEFAULT_PROBLEMS, Progress, VerificationError, certify, failures
 from codegen.versions import versions_of
-from runtime.bundle import FORMAT_VERSION, Manifest, pack, write_bundle
+from runtime.bundle.archive import FORMAT_VERSION, Manifest, pack, write_bundle
 from systems.catalogue import Shape, full_spec, make_observer, make_problem, make_safety
 from systems.design import HouseDesign
 from systems.problem import Parameter, Problem, Signal
 
 if TYPE_CHECKING:
-    from runtime.keys import SigningKey
+    from runtime.bundle.keys import SigningKey
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ from hil.schedule import with_random_faults
 from hil.serial_line import SerialLine
 from hil.site import check_bundle, published_as, site_template
 from hil.verdict import Verdict, judge, parse_expectations
-from runtime.bundle import Bundle, open_bundle
+from runtime.bundle.archive import Bundle, open_bundle
 
 Progress = Callable[[int, int, str], None]
 """Called with (cycles done, cycles in all, level of the last cycle)."""

@@ -13,7 +13,7 @@ import numpy as np
 from hil.errors import ScenarioError
 from hil.registers import FIRST_SENSOR, FIRST_SET_POINT, register_map
 from hil.scenario import Scenario
-from runtime.toml_lines import did_you_mean
+from runtime.formats.toml_lines import did_you_mean
 from systems.asset_plant import SetPoint
 from systems.csv_rows import SeriesError
 from systems.house_file import House, HouseFileError, load_house

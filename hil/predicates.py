@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.toml_lines import did_you_mean
+from runtime.formats.toml_lines import did_you_mean
 
 Value = float | NDArray[np.float64]
 

@@ -20,9 +20,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from hil.errors import ScenarioError
-from runtime.duration import parse_duration
-from runtime.toml_lines import did_you_mean
-from runtime.toml_source import TomlSource
+from runtime.formats.duration import parse_duration
+from runtime.formats.toml_lines import did_you_mean
+from runtime.formats.toml_source import TomlSource
 
 SHIPPED = (Path(__file__).parent / "scenarios", Path(__file__).parents[1] / "scenarios")
 """Where scenarios are in an installed wheel, and in a checkout."""

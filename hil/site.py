@@ -9,7 +9,7 @@ from hil.errors import ScenarioError
 from hil.plant import Plant
 from hil.registers import Register
 from hil.roles import Roles
-from runtime.manifest import ForecastSpec, Manifest
+from runtime.bundle.manifest import ForecastSpec, Manifest
 from systems.house_file import House
 
 LARGEST_AGE_S = 1800.0

@@ -54,8 +54,8 @@ def build(
     """
     from codegen.build import BuildRequest, build_bundle
     from codegen.targets import host_arch
-    from runtime.keys import load_key, new_key
-    from runtime.manifest import new_serial
+    from runtime.bundle.keys import load_key, new_key
+    from runtime.bundle.manifest import new_serial
 
     key_path = output / "demo-key.pem"
     key = load_key(key_path) if key_path.exists() else new_key(key_path)

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from runtime.text import LONGEST_LINE, plain
+from runtime.formats.text import LONGEST_LINE, plain
 
 EXIT_OK = 0
 EXIT_CHECK_FAILED = 1

@@ -10,12 +10,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from runtime.bundle.keys import load_key, new_key
+from runtime.bundle.manifest import Manifest
 from runtime.commands import init as site_init
 from runtime.commands.init import LOCALTIME, ask_site, machine_zone, questions, site_beside
-from runtime.keys import load_key, new_key
-from runtime.manifest import Manifest
-from runtime.questions import InitError
-from runtime.site_template import Answers, signals_of
+from runtime.site.questions import InitError
+from runtime.site.template import Answers, signals_of
 from runtime.version import DISTRIBUTION
 from systems.commands import init_house
 from systems.house_file import parse_house, read_house

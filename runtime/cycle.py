@@ -13,25 +13,25 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from runtime.actuator import Actuator, Written, resting, set_points
+from runtime.actuate.actuator import Actuator, Written, resting, set_points
+from runtime.bundle.trial import Outcome, Phase, Trial, after_probation, after_shadow
 from runtime.clock import Clock, clock_doubt
-from runtime.compressors import Pulsed, Pulses
-from runtime.decision import InForce, next_decision_s, outdated
-from runtime.estimate import Estimate
-from runtime.exploration import explore
-from runtime.gate import LastAction, Limited, limit, remember
-from runtime.ladder import Ladder, Level, step
-from runtime.plan import Plan, PlanStep, shifted
-from runtime.policy import Decision, Observation, Policy
-from runtime.process_image import ProcessImage, forecast_now
-from runtime.pulses import Moment
-from runtime.remote import Wishes, still_valid
-from runtime.rules import RuleUnavailableError
-from runtime.rules_site import rulebook
-from runtime.safety import Filtered, Surroundings, safety_filter, unchecked
-from runtime.signals import Arrival
-from runtime.solver_process import Solved
-from runtime.trial import Outcome, Phase, Trial, after_probation, after_shadow
+from runtime.decide.compressors import Pulsed, Pulses
+from runtime.decide.decision import InForce, next_decision_s, outdated
+from runtime.decide.estimate import Estimate
+from runtime.decide.exploration import explore
+from runtime.decide.gate import LastAction, Limited, limit, remember
+from runtime.decide.ladder import Ladder, Level, step
+from runtime.decide.plan import Plan, PlanStep, shifted
+from runtime.decide.policy import Decision, Observation, Policy
+from runtime.decide.pulses import Moment
+from runtime.decide.rules import RuleUnavailableError
+from runtime.decide.safety import Filtered, Surroundings, safety_filter, unchecked
+from runtime.decide.solver_process import Solved
+from runtime.inputs.process_image import ProcessImage, forecast_now
+from runtime.inputs.signals import Arrival
+from runtime.publish.operator_commands import Wishes, still_valid
+from runtime.site.rules import rulebook
 
 Vector = tuple[float, ...]
 

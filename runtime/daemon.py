@@ -9,25 +9,25 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from runtime.actuator import Actuator, ranges
+from runtime.actuate.actuator import Actuator, ranges
+from runtime.actuate.leaving import close_all, leave_safe
+from runtime.actuate.write_budget import WriteBudget
 from runtime.background import interruptible
-from runtime.bundle import Bundle
+from runtime.bundle.archive import Bundle
+from runtime.bundle.replacement import BundleReplacement
+from runtime.bundle.trial import Outcome
 from runtime.clock import Clock
-from runtime.config import SiteFile
-from runtime.config_signals import MQTT
 from runtime.cycle import ControlLoop, Cycle, Timing
-from runtime.documents import remarks, transition
+from runtime.decide.gate import LastAction
+from runtime.decide.ladder import Level
+from runtime.decide.overrides import RefusedError
+from runtime.decide.plan import Plan
+from runtime.decide.policy import Policy
 from runtime.errors import NisseError
-from runtime.gate import LastAction
-from runtime.journal import Journal
-from runtime.ladder import Level
-from runtime.leaving import close_all, leave_safe
-from runtime.overrides import RefusedError
-from runtime.peaks import keep_peaks, recall_peaks
-from runtime.plan import Plan
-from runtime.policy import Policy
-from runtime.reloading import Reloading
-from runtime.remote import (
+from runtime.inputs.peaks import keep_peaks, recall_peaks
+from runtime.links.wiring import Links, open_links
+from runtime.publish.cycle_documents import remarks, transition
+from runtime.publish.operator_commands import (
     COMMANDS_PER_HOUR,
     TOO_MANY,
     TOO_MANY_IN_THE_HOUR,
@@ -42,13 +42,13 @@ from runtime.remote import (
     relaxes,
     wished,
 )
-from runtime.site_check import warnings
-from runtime.succession import Succession
-from runtime.surface import Places, Surface
+from runtime.publish.operator_view import OperatorView, Places
+from runtime.reloading import Reloading
+from runtime.site.check import warnings
+from runtime.site.config import SiteFile
+from runtime.site.signals import MQTT
+from runtime.store.journal import Journal
 from runtime.tally import Tally
-from runtime.trial import Outcome
-from runtime.wiring import Links, open_links
-from runtime.write_budget import WriteBudget
 
 # Under which names the log keeps what the operator wants, and how often devices were written today.
 WISHES = "wishes"
@@ -93,19 +93,19 @@ class Daemon:
         # Before the log is open, so that devices can be left safe from the first moment on.
         unkept = WriteBudget(self._writes, site.zone, clock)
         self.actuator = Actuator(site.outputs, self.links.sinks(dry=dry), clock, unkept, {})
-        self.surface = Surface(site, clock, self.links.mqtt, Places() if dry or places is None else places)
+        self.view = OperatorView(site, clock, self.links.mqtt, Places() if dry or places is None else places)
         self._rate, self._hour = RateLimit(), RateLimit(COMMANDS_PER_HOUR / 3600.0, COMMANDS_PER_HOUR)
         # The log of the machine is bounded too: commands one by one while they are few, then their number.
         self._each_told, self._sum_told = RateLimit(COMMANDS_PER_HOUR / 3600.0, COMMANDS_PER_HOUR), RateLimit(0.01, 1)
         self._untold = 0
         self._level: Level | None = None
         self._unheard = False
-        self._succession: Succession | None = None
+        self._replacement: BundleReplacement | None = None
         self._newcomer: Bundle | None = None
         self._policy: Policy | None = None
         self._journal: Journal | None = None
         self._loop: ControlLoop | None = None
-        self._reloading = Reloading(lambda: self.succession.look(self._in_force))
+        self._reloading = Reloading(lambda: self.replacement.look(self._in_force))
 
     def listen(self, wake: Callable[[], None]) -> None:
         """Call `wake`, from any thread, when there is something to do `between` cycles."""
@@ -118,18 +118,18 @@ class Daemon:
 
         A log that cannot be used is a notice, not an error.
         """
-        self._succession = succession = Succession(
+        self._replacement = replacement = BundleReplacement(
             self._site, self._notice, lasting=not self._dry, lockstep=self._lockstep, allow_older=self._allow_older
         )
-        succession.looking = lambda: self._reloading.under_way
-        bundle, self._newcomer = interruptible(lambda: succession.first(self._site), lambda: self._stopping)
+        replacement.looking = lambda: self._reloading.under_way
+        bundle, self._newcomer = interruptible(lambda: replacement.first(self._site), lambda: self._stopping)
         for warning in warnings(self._site, bundle.manifest):
             log.warning("%s", warning)
         # Started before anything connects: the child loads its solver meanwhile.
-        self._policy = self._succession.started(self._site, bundle, first=True)
+        self._policy = self._replacement.started(self._site, bundle, first=True)
         self._journal = None if self._dry else Journal(self._site, self.clock, self._notice)
         self.actuator.allot(self._write_budget(), ranges(self._site.outputs, bundle.manifest.actions))
-        self.surface.open()
+        self.view.open()
         if self.links.mqtt is not None:
             self.links.mqtt.start()
 
@@ -144,10 +144,10 @@ class Daemon:
         return self._in_force.site
 
     @property
-    def succession(self) -> Succession:
+    def replacement(self) -> BundleReplacement:
         """Which bundle follows which."""
-        assert self._succession is not None, "the daemon is not open"
-        return self._succession
+        assert self._replacement is not None, "the daemon is not open"
+        return self._replacement
 
     def cycle(self) -> tuple[Cycle, Timing]:
         """Read, decide, actuate; then say and log it. The timing covers all of it."""
@@ -159,12 +159,12 @@ class Daemon:
             self.leave_safe()  # before anything is said or logged
         self.unwritten = {name: written.problem for name, written in cycle.outputs.items() if written.problem}
         if cycle.trial is not None:
-            self.succession.told(cycle.trial)
+            self.replacement.told(cycle.trial)
             # The new one is live now, not at the next quarter of an hour.
             self.cycle_wanted = cycle.trial.outcome is Outcome.SWAPPED
         elif loop.trial is None:
-            self.succession.stands(cycle)
-        self.surface.site = loop.policy.site
+            self.replacement.stands(cycle)
+        self.view.site = loop.policy.site
         if self.tally.first_action_s is None:
             self.tally.first_action_s = time.perf_counter() - self._begun
         self.tally.cycles += 1
@@ -225,14 +225,14 @@ class Daemon:
                 self._answer(order, error)
         if refused is not None:
             self._untold += lost
-            self.surface.commands["error"] += lost
+            self.view.commands["error"] += lost
             mqtt.answer(f"{mqtt.prefix}/response/{refused.name}", answer(refused, TOO_MANY))
         if self._untold and self._sum_told.allows(self.clock.monotonic()):
             log.warning("%d more commands, most of them refused: %s", self._untold, TOO_MANY)
             self._untold = 0
 
     def _answer(self, order: Order, error: str) -> None:
-        self.surface.commands["error" if error else "ok"] += 1
+        self.view.commands["error" if error else "ok"] += 1
         if self.links.mqtt is not None:
             self.links.mqtt.answer(f"{self.links.mqtt.prefix}/response/{order.name}", answer(order, error))
 
@@ -249,9 +249,9 @@ class Daemon:
         look, asked = taken
         loop, problem = self._control_loop(), ""
         try:
-            self.succession.take(loop, look.result())
+            self.replacement.take(loop, look.result())
             loop.decide_anew()
-            self.surface.site = loop.policy.site
+            self.view.site = loop.policy.site
         except NisseError as error:
             problem = f"not reloaded: {error}"
         except Exception as error:
@@ -285,7 +285,7 @@ class Daemon:
         self._stopping = self._closed = True
         safe = self.leave_safe()
         solver = self._loop if self._loop is not None or self._policy is None else self._policy.solver
-        used = (self.links, self.surface, solver, self._succession)
+        used = (self.links, self.view, solver, self._replacement)
         closing = [one.close for one in used if one is not None]
         if self._journal is not None:
             closing.append(partial(self._journal.close, safe=safe))
@@ -301,7 +301,7 @@ class Daemon:
                 self._remember_forecasts()
                 recall_peaks(self._in_force.peaks, self._journal.kept)
             if self._newcomer is not None:
-                self.succession.propose(self._loop, self._newcomer)
+                self.replacement.propose(self._loop, self._newcomer)
         return self._loop
 
     @property
@@ -350,7 +350,7 @@ class Daemon:
             keep_peaks(cycle.policy.peaks, self._journal.keep, self._notice)
 
     def _say(self, cycle: Cycle) -> None:
-        self.surface.show(cycle, cycle.policy.bundle, self.notices, self._control_loop().wishes, self.tally.levels)
+        self.view.show(cycle, cycle.policy.bundle, self.notices, self._control_loop().wishes, self.tally.levels)
 
     def _obey(self, order: Order) -> str | None:
         """Do it; the error, or an empty string. None where the answer comes later."""

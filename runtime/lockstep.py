@@ -21,10 +21,10 @@ from typing import Any, TextIO
 
 from runtime.clock import LockstepClock
 from runtime.daemon import Daemon
-from runtime.documents import event_document
 from runtime.errors import LinkError
 from runtime.interrupts import Signals
 from runtime.links.mqtt import BARRIER_TOPIC
+from runtime.publish.cycle_documents import event_document
 
 # Real seconds, while the clock of the cycle stands still: on a loaded machine a broker is slow and not away.
 BROKER_WAIT_S = BARRIER_WAIT_S = ACKNOWLEDGE_WAIT_S = 300.0

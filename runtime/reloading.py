@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from runtime.background import Background
-from runtime.remote import Order
+from runtime.publish.operator_commands import Order
 
 T = TypeVar("T")
 

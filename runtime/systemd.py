@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.text import plain
+from runtime.formats.text import plain
 
 
 class Notifier:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from runtime.weekly import Weekly
+from runtime.formats.weekly import Weekly
 from systems.problem import Parameter, Signal
 
 Symbols = Any
@@ -157,9 +157,9 @@ class Block:
     gains: tuple[dict[str, Any], ...] = ()
     """Of its actions, what their effect on states is in proportion to: `action`, the forecast `by`, `points`."""
     compressors: tuple[dict[str, Any], ...] = ()
-    """What of it turns on and off as a whole, as plain data (`runtime.pulses`); plans are of means."""
+    """What of it turns on and off as a whole, as plain data (`runtime.decide.pulses`); plans are of means."""
     rules: tuple[dict[str, Any], ...] = ()
-    """What moves its actions where the program cannot, as plain data (`runtime.rules_data`). A self-consumption rule
-    that says no `net_load` goes by all that the house draws."""
+    """What moves its actions where the program cannot, as plain data (`runtime.decide.rules_data`). A rule of
+    self-consumption that says no `net_load` goes by all that the house draws."""
     in_matrices: bool = False
     """Written in matrix operations: with thousands of numbers, scalar code would take minutes to compile."""

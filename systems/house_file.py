@@ -15,9 +15,9 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model, field_validator
 
-from runtime.duration import parse_duration
-from runtime.toml_lines import did_you_mean
-from runtime.toml_source import TomlSource
+from runtime.formats.duration import parse_duration
+from runtime.formats.toml_lines import did_you_mean
+from runtime.formats.toml_source import TomlSource
 from systems.assets import Mistake, Nameplate, asset_kinds
 from systems.grid import GridError, TimeGrid
 from systems.names import RESERVED, AssetName, suggested

@@ -26,7 +26,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from runtime.toml_lines import did_you_mean
+from runtime.formats.toml_lines import did_you_mean
 from systems.asset_plant import Around, AssetPlant, Now
 from systems.assets import asset_kinds
 from systems.grid import HOUR_S

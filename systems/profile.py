@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from runtime.weekly import Span, Weekly
+from runtime.formats.weekly import Span, Weekly
 
 HOURS = 168
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runtime.toml_lines import did_you_mean
-from runtime.toml_source import TomlSource
+from runtime.formats.toml_lines import did_you_mean
+from runtime.formats.toml_source import TomlSource
 
 __all__ = ["TomlSource", "did_you_mean"]

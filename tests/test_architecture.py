@@ -28,16 +28,16 @@ MAY_IMPORT = {
 }
 # Of runtime, codegen may know the bundle format and the C ABI only.
 CODEGEN_MAY_USE = (
-    "runtime.bundle", "runtime.manifest", "runtime.keys", "runtime.errors", "runtime.abi",
+    "runtime.bundle.archive", "runtime.bundle.manifest", "runtime.bundle.keys", "runtime.errors", "runtime.abi",
     "runtime.version",
 )  # fmt: skip
 # Of runtime, systems may know how files and schedules are read, the rules, and what a peak costs.
 SYSTEMS_MAY_USE = (
-    "runtime.duration", "runtime.rules", "runtime.rules_data", "runtime.rules_laws", "runtime.toml_lines",
-    "runtime.toml_source", "runtime.uncharged", "runtime.weekly",
+    "runtime.formats.duration", "runtime.formats.toml_lines", "runtime.formats.toml_source", "runtime.formats.weekly",
+    "runtime.decide.rules", "runtime.decide.rules_data", "runtime.decide.rules_laws", "runtime.inputs.uncharged",
 )  # fmt: skip
 # And the tuner the rules that it judges by.
-TUNER_MAY_USE = ("runtime.rules", "runtime.rules_data", "runtime.rules_laws")
+TUNER_MAY_USE = ("runtime.decide.rules", "runtime.decide.rules_data", "runtime.decide.rules_laws")
 # What a Raspberry Pi has: the standard library and the base install.
 RUNTIME_MAY_USE = {"numpy", "paho", "pydantic", "serial", "pymodbus", "cryptography"}
 BUILD_MACHINE_ONLY = (

@@ -15,8 +15,8 @@ from codegen.commands.common import print_certificate, progress_bar
 from codegen.errors import CodegenError
 from codegen.targets import TARGETS, host_arch, target_arch
 from codegen.verify import DEFAULT_PROBLEMS
-from runtime.keys import load_key
-from runtime.manifest import new_serial, serial_number
+from runtime.bundle.keys import load_key
+from runtime.bundle.manifest import new_serial, serial_number
 from systems.catalogue import SYSTEMS, Shape
 from systems.commands.numbers import number, seed_number, whole
 from systems.commands.output import output_path, write_json

@@ -12,7 +12,7 @@ from codegen.build import problem_of, shape_of
 from codegen.commands.common import print_certificate, progress_bar
 from codegen.targets import TARGETS
 from codegen.verify import DEFAULT_PROBLEMS, certify, failures
-from runtime.bundle import LIBRARY, open_bundle
+from runtime.bundle.archive import LIBRARY, open_bundle
 from systems.commands.numbers import seed_number, whole
 from systems.commands.output import output_path, write_json
 

@@ -19,7 +19,7 @@ from hil.house_run import HouseRun, house_scenario, is_house
 from hil.kpi import LEVELS
 from hil.scenario import Scenario, load_scenario, shipped_scenario
 from hil.words import number, timing_rows, unit
-from runtime.bundle import open_bundle
+from runtime.bundle.archive import open_bundle
 from systems.commands.output import output_folder, output_path, write_json
 
 EXIT_OK, EXIT_CHECK_FAILED = 0, 1

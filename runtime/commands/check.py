@@ -8,12 +8,12 @@ import os
 import tempfile
 from pathlib import Path
 
-from runtime.config import load_site
-from runtime.rules_site import rules_in_force
-from runtime.safety_set import StateLimit
-from runtime.shelf import allow_older, check_site_news
-from runtime.site_check import open_site_bundle, warnings
-from runtime.theta_update import with_update
+from runtime.bundle.copies import allow_older, check_site_news
+from runtime.bundle.safety_set import StateLimit
+from runtime.bundle.theta_update import with_update
+from runtime.site.check import open_site_bundle, warnings
+from runtime.site.config import load_site
+from runtime.site.rules import rules_in_force
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,9 +9,9 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from runtime.config import load_site
-from runtime.doctor import Finding, examine
-from runtime.status_view import Style
+from runtime.publish.status_view import Style
+from runtime.site.config import load_site
+from runtime.site.doctor import Finding, examine
 from runtime.systemd import Surroundings
 
 EXIT_OK, EXIT_CHECK_FAILED = 0, 1

@@ -11,14 +11,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from runtime.bundle import Bundle, open_bundle
-from runtime.config import load_site
-from runtime.config_signals import known_zone, zone
+from runtime.bundle.archive import Bundle, open_bundle
+from runtime.bundle.manifest import Manifest
 from runtime.errors import ConfigError
-from runtime.manifest import Manifest
-from runtime.questions import InitError, Questions, one_of
-from runtime.site_check import check_against
-from runtime.site_template import (
+from runtime.site.check import check_against
+from runtime.site.config import load_site
+from runtime.site.questions import InitError, Questions, one_of
+from runtime.site.signals import known_zone, zone
+from runtime.site.template import (
     LINKS,
     METERS,
     OWN_CONTROL,

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from runtime.keys import SigningKey, load_key, new_key
+from runtime.bundle.keys import SigningKey, load_key, new_key
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,19 +13,19 @@ import time
 from pathlib import Path
 
 from runtime.clock import LockstepClock, SystemClock
-from runtime.config import SiteFile, load_site
 from runtime.daemon import Daemon
-from runtime.descriptors import require
 from runtime.errors import EXIT_UNSAFE, StoppedError
+from runtime.formats.text import log_to_stderr
 from runtime.interrupts import Signals
-from runtime.site_check import lock_file
-from runtime.state_lock import state_lock
-from runtime.status_file import Status
-from runtime.status_view import Style, view
-from runtime.surface import Places
+from runtime.publish.operator_view import Places
+from runtime.publish.status_file import Status
+from runtime.publish.status_view import Style, view
+from runtime.site.check import lock_file
+from runtime.site.config import SiteFile, load_site
+from runtime.site.descriptors import require
+from runtime.store.state_lock import state_lock
 from runtime.systemd import Notifier, Surroundings
-from runtime.text import log_to_stderr
-from runtime.wall import run_on_the_wall_clock
+from runtime.wall_clock import run_on_the_wall_clock
 
 log = logging.getLogger("nisse.run")
 
@@ -94,7 +94,7 @@ def _control(
         elif not signals.stop_requested:
             daemon.open()
             if args.dry_run:
-                daemon.surface.on_show = _print
+                daemon.view.on_show = _print
             run_on_the_wall_clock(daemon, notifier, signals, args.cycles)
             written = args.cycles is None or not daemon.unwritten
     except StoppedError:

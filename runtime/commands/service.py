@@ -7,8 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-from runtime.config import load_site
-from runtime.service_unit import CREDENTIALS, ServiceError, Unit, install
+from runtime.site.config import load_site
+from runtime.site.service_unit import CREDENTIALS, ServiceError, Unit, install
 
 SITE = Path("/etc/nisse/site.toml")
 STATE = Path("/var/lib/nisse")

@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from runtime.config import load_site
-from runtime.credentials import mqtt_password, mqtt_section
-from runtime.status_file import DEFAULT_DIRECTORY, Status, StatusError, read_status, status_path
-from runtime.status_view import Style, view
+from runtime.publish.status_file import DEFAULT_DIRECTORY, Status, StatusError, read_status, status_path
+from runtime.publish.status_view import Style, view
+from runtime.site.config import load_site
+from runtime.site.credentials import mqtt_password, mqtt_section
 from runtime.systemd import Surroundings
 
 DEFAULT_SITE = Path("/etc/nisse/site.toml")
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         where = DEFAULT_DIRECTORY if site is None else status_path(site)
         raise StatusError(f"no status file at {where} and no [mqtt] in the site file; is the daemon running?")
     # paho is loaded only where it is asked.
-    from runtime.status_source import BrokerListener
+    from runtime.publish.status_source import BrokerListener
 
     section = mqtt_section(site)
     assert section is not None

@@ -12,17 +12,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from runtime.bundle import Bundle, open_bundle
-from runtime.config import SiteFile, load_site
-from runtime.credentials import mqtt_password, mqtt_section
+from runtime.bundle.archive import Bundle, open_bundle
+from runtime.bundle.copies import allow_older, check_site_news
+from runtime.bundle.keys import load_key
+from runtime.bundle.manifest import new_serial, serial_number
+from runtime.bundle.theta_update import MAX_BYTES, with_update, write_update
 from runtime.errors import BundleMalformedError, LinkError, ThetaMisfitError
-from runtime.files import read_plain, replace_durably
-from runtime.keys import load_key
-from runtime.manifest import new_serial, serial_number
-from runtime.shelf import allow_older, check_site_news
-from runtime.site_check import open_site_bundle
+from runtime.formats.plain_files import read_plain, replace_durably
+from runtime.site.check import open_site_bundle
+from runtime.site.config import SiteFile, load_site
+from runtime.site.credentials import mqtt_password, mqtt_section
 from runtime.systemd import Surroundings
-from runtime.theta_update import MAX_BYTES, with_update, write_update
 
 ANSWER_TIMEOUT_S = 10.0
 MAX_THETA_BYTES = 4 << 20

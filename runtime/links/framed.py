@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.actuate.delivery import IN_FORCE, Delivery, unsent
 from runtime.clock import Clock
-from runtime.config_signals import Channel, SerialSection
-from runtime.delivery import IN_FORCE, Delivery, unsent
+from runtime.inputs.signals import Arrival
 from runtime.links import frames
 from runtime.links.frames import Board, Frame, FrameError, FrameReader
 from runtime.links.last_good import LastGood
 from runtime.links.worker import DeviceError, DeviceRefusedError, Worker
-from runtime.signals import Arrival
+from runtime.site.signals import Channel, SerialSection
 
 if TYPE_CHECKING:
     import serial

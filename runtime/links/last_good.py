@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import replace
 
-from runtime.signals import Arrival
+from runtime.inputs.signals import Arrival
 
 
 class LastGood:

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.actuate.delivery import IN_FORCE, Delivery, unsent
 from runtime.clock import Clock
-from runtime.config_signals import Register, SerialSection
-from runtime.delivery import IN_FORCE, Delivery, unsent
+from runtime.formats.literals import NoValueError
+from runtime.inputs.signals import Arrival
 from runtime.links.last_good import LastGood
 from runtime.links.registers import decode, encode, words_of
 from runtime.links.worker import LATE, DeviceError, DeviceRefusedError, Worker
-from runtime.literals import NoValueError
-from runtime.signals import Arrival
+from runtime.site.signals import Register, SerialSection
 
 if TYPE_CHECKING:
     from pymodbus.client import ModbusSerialClient

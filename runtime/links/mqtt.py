@@ -24,13 +24,13 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from runtime.clock import Clock
-from runtime.config import MqttSection
-from runtime.credentials import tls_context
-from runtime.literals import NoValueError, PayloadError
-from runtime.payload import MAX_PAYLOAD_BYTES, parse_payload, parse_time
-from runtime.profile import Profile
-from runtime.remote import MAX_BYTES
-from runtime.signals import Arrival
+from runtime.formats.literals import NoValueError, PayloadError
+from runtime.formats.payload import MAX_PAYLOAD_BYTES, parse_payload, parse_time
+from runtime.formats.profile import Profile
+from runtime.inputs.signals import Arrival
+from runtime.publish.operator_commands import MAX_BYTES
+from runtime.site.config import MqttSection
+from runtime.site.credentials import tls_context
 
 MAX_COMMANDS = 32
 WAKE_PAUSE_S = 0.1

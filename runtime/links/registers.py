@@ -6,8 +6,8 @@ import math
 import struct
 from collections.abc import Sequence
 
-from runtime.config_signals import Register, RegisterType
-from runtime.literals import NoValueError
+from runtime.formats.literals import NoValueError
+from runtime.site.signals import Register, RegisterType
 
 # What SunSpec, and many who follow it, put where a device does not have the value; a float says so by NaN. The largest
 # number of a signed register is no reading either: it stands for "more than fits".

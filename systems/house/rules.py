@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.rules_laws import heating_curve, thermostat
+from runtime.decide.rules_laws import heating_curve, thermostat
 
 Array = NDArray[np.float64]
 

@@ -20,7 +20,7 @@ from codegen.targets import host_arch
 from codegen.verify import certify, compare, failures, reference_values, sample_cases, solve_here
 from nisse.cli import main
 from runtime.abi.controller import Controller, Status
-from runtime.bundle import open_bundle
+from runtime.bundle.archive import open_bundle
 from tests.codegen.problems import bare_problem
 
 THETA = {"charge_efficiency": 0.9, "terminal_slope": 0.8}

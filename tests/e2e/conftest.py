@@ -7,7 +7,7 @@ from built_bundle import BuiltBundle
 
 from codegen.build import BuildRequest, build_bundle
 from codegen.targets import host_arch
-from runtime.keys import new_key
+from runtime.bundle.keys import new_key
 from systems.assets.zone.arx_fit import fit_arx
 from systems.design import HouseDesign
 from systems.house_file import read_house

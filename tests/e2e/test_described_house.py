@@ -22,8 +22,8 @@ from codegen.verify import failures
 from hil.broker import Broker
 from hil.lockstep import LockstepDaemon
 from hil.record import read_record
-from runtime.bundle import open_bundle
-from runtime.keys import new_key
+from runtime.bundle.archive import open_bundle
+from runtime.bundle.keys import new_key
 from runtime.links.mqtt import BARRIER_TOPIC
 from systems.design import HouseDesign
 

@@ -24,9 +24,9 @@ from hil.plant import make_plant
 from hil.record import RecordError, read_record
 from hil.scenario import Scenario, load_scenario, parse_scenario
 from hil.site import site_template
-from runtime.bundle import open_bundle
+from runtime.bundle.archive import open_bundle
+from runtime.bundle.keys import new_key
 from runtime.errors import BundleUntrustedError
-from runtime.keys import new_key
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 

@@ -14,7 +14,7 @@ from built_bundle import BuiltBundle
 
 from hil.bench import replay_scenario, run_scenario
 from hil.scenario import Scenario, load_scenario
-from runtime.bundle import open_bundle
+from runtime.bundle.archive import open_bundle
 
 SCENARIO = Path(__file__).parents[2] / "scenarios" / "house-winter-week.toml"
 

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nisse.cli import main
-from runtime.config import load_site
-from runtime.keys import load_key
+from runtime.bundle.keys import load_key
+from runtime.site.config import load_site
 from systems.commands.init_house import battery_size, fed, heat_sources, zone_names
 from systems.house_file import load_house, parse_house
 from systems.house_template import HeatSource, HouseAnswers, house_text

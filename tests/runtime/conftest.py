@@ -30,12 +30,12 @@ from tiny_site import (
 from hil.broker import Broker
 from hil.modbus_plant import ModbusDevice, Registers
 from hil.serial_line import SerialLine
-from runtime.bundle import (
+from runtime.bundle.archive import (
     LIBRARY,
     open_bundle,
     write_bundle,
 )
-from runtime.keys import SigningKey, new_key
+from runtime.bundle.keys import SigningKey, new_key
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from runtime.packing import GZIP_HEADER
+from runtime.bundle.packing import GZIP_HEADER
 
 LONG_NAME = tarfile.GNUTYPE_LONGNAME
 

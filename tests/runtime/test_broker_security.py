@@ -15,10 +15,10 @@ from secure_broker import PASSWORD, USER, secure_broker
 from tiny_site import Running, Tank, command, tiny_manifest
 
 from hil.broker import find_mosquitto, free_port
-from runtime.config import load_site
-from runtime.credentials import mqtt_password
 from runtime.errors import ConfigError
-from runtime.site_check import warnings
+from runtime.site.check import warnings
+from runtime.site.config import load_site
+from runtime.site.credentials import mqtt_password
 
 pytestmark = pytest.mark.skipif(
     find_mosquitto() is None or shutil.which("mosquitto_passwd") is None,

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from runtime import errors
-from runtime.bundle import LIBRARY, Bundle, Manifest, ParameterSpec, SignalSpec, open_bundle, pack, write_bundle
-from runtime.keys import SigningKey, load_key, new_key
-from runtime.seal import seal
+from runtime.bundle.archive import LIBRARY, Bundle, Manifest, ParameterSpec, SignalSpec, open_bundle, pack, write_bundle
+from runtime.bundle.keys import SigningKey, load_key, new_key
+from runtime.bundle.signature import seal
 
 ARCH = platform.machine()
 MANIFEST = Manifest(

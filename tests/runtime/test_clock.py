@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 from tiny_site import CYCLE_S, START_S, Bench, Ears, Running, Tank, forecast, level_is, tiny_manifest
 
-from runtime.bundle import open_bundle, write_bundle
+from runtime.bundle.archive import open_bundle, write_bundle
+from runtime.bundle.keys import SigningKey
 from runtime.clock import LockstepClock, SystemClock, clock_doubt
-from runtime.config import load_site
 from runtime.daemon import Daemon
 from runtime.interrupts import Signals
-from runtime.keys import SigningKey
-from runtime.status_file import Status
+from runtime.publish.status_file import Status
+from runtime.site.config import load_site
 from runtime.systemd import Notifier
-from runtime.wall import run_on_the_wall_clock
+from runtime.wall_clock import run_on_the_wall_clock
 
 DAY_S = 86400.0
 
@@ -58,7 +58,7 @@ def test_a_clock_that_is_set_is_noticed_at_once(tank: Tank, ears: Ears, shift_s:
                 later.start()
 
     later = threading.Timer(1.5, clock.set_by, [shift_s])
-    daemon.surface.on_show = show
+    daemon.view.on_show = show
     begun = time.monotonic()
     try:
         daemon.open()

@@ -17,15 +17,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tiny_site import Bench, Ears, Tank, site_text, tiny_manifest
 
+from runtime.bundle.keys import new_key
+from runtime.bundle.manifest import ActionLimit
 from runtime.clock import LockstepClock
-from runtime.config import load_site
-from runtime.gate import LastAction, limit
-from runtime.journal import EXTRA_ROWS_BURST, EXTRA_ROWS_PER_HOUR, Journal
-from runtime.keys import new_key
-from runtime.ladder import Level
-from runtime.manifest import ActionLimit
-from runtime.overrides import RefusedError
-from runtime.remote import (
+from runtime.decide.gate import LastAction, limit
+from runtime.decide.ladder import Level
+from runtime.decide.overrides import RefusedError
+from runtime.publish.operator_commands import (
     COMMANDS_BURST,
     COMMANDS_PER_HOUR,
     COMMANDS_PER_S,
@@ -41,7 +39,9 @@ from runtime.remote import (
     still_valid,
     wished,
 )
-from runtime.store import Transition
+from runtime.site.config import load_site
+from runtime.store.journal import EXTRA_ROWS_BURST, EXTRA_ROWS_PER_HOUR, Journal
+from runtime.store.transitions import Transition
 
 MANIFEST = tiny_manifest()
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from tiny_site import command, site_text, tiny_manifest
 
-from runtime.config import load_site
+from runtime.bundle.keys import SigningKey
 from runtime.errors import ConfigError
-from runtime.keys import SigningKey
-from runtime.site_check import check_against
-from runtime.toml_lines import line_of
+from runtime.formats.toml_lines import line_of
+from runtime.site.check import check_against
+from runtime.site.config import load_site
 
 
 @pytest.fixture

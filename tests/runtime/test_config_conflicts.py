@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from tiny_site import command, site_text, tiny_manifest
 
-from runtime.config import load_site
+from runtime.bundle.keys import new_key
 from runtime.errors import EXIT_CONFIG, ConfigError
-from runtime.keys import new_key
-from runtime.site_check import warnings
+from runtime.site.check import warnings
+from runtime.site.config import load_site
 
 OUTPUT = '[outputs.{name}]\nsink = "{sink}"\n{place}\nunit = "kW"\ncombine = {{ inflow = 1.0 }}\nsafe = 0.0\n{more}\n'
 HOLDING = 'register = {{ kind = "holding", address = {address}, type = "{type}" }}'

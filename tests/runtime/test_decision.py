@@ -11,14 +11,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tiny_site import site_text, tiny_manifest
 
+from runtime.bundle.keys import new_key
+from runtime.bundle.manifest import Manifest
 from runtime.clock import CLOCK_JUMP_S
-from runtime.config import load_site
-from runtime.decision import InForce, Rhythm, next_decision_s, outdated
+from runtime.decide.decision import InForce, Rhythm, next_decision_s, outdated
+from runtime.decide.solver_process import Solved
 from runtime.errors import ConfigError
-from runtime.keys import new_key
-from runtime.manifest import Manifest
-from runtime.site_check import check_against, warnings
-from runtime.solver_process import Solved
+from runtime.site.check import check_against, warnings
+from runtime.site.config import load_site
 
 SOLVED = Solved(0, 1, 0.0, 0.0, 0.0, (0.0,), ((0.0,),) * 5, ((0.0,),) * 4)
 RHYTHMS = st.builds(

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog, minimize
 from tiny_site import tiny_manifest
 
-from runtime.gate import LastAction, limit, refusal, remember
-from runtime.ladder import Ladder, Level, step
-from runtime.manifest import ActionLimit, SignalSpec
-from runtime.plan import Plan, PlanStep, shifted
-from runtime.rules import Rulebook, RuleUnavailableError
-from runtime.rules_data import HoldRule, Rule, SelfConsumptionRule, ThermostatRule, ThermostatsRule
-from runtime.safety import Filtered, safety_filter
-from runtime.safety_set import SafetySet, StateLimit
-from runtime.solver_process import Solved
+from runtime.bundle.manifest import ActionLimit, SignalSpec
+from runtime.bundle.safety_set import SafetySet, StateLimit
+from runtime.decide.gate import LastAction, limit, refusal, remember
+from runtime.decide.ladder import Ladder, Level, step
+from runtime.decide.plan import Plan, PlanStep, shifted
+from runtime.decide.rules import Rulebook, RuleUnavailableError
+from runtime.decide.rules_data import HoldRule, Rule, SelfConsumptionRule, ThermostatRule, ThermostatsRule
+from runtime.decide.safety import Filtered, safety_filter
+from runtime.decide.solver_process import Solved
 
 PROBLEMS = st.dictionaries(st.sampled_from([Level.MPC, Level.SHIFTED_PLAN, Level.RULE]), st.just("broken"))
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from runtime.estimator import make_estimator
-from runtime.manifest import ArxObserver, Manifest
-from runtime.process_image import ProcessImage, forecast_now, forecast_rows
-from runtime.signals import Sample, Validity
+from runtime.bundle.manifest import ArxObserver, Manifest
+from runtime.decide.estimator import make_estimator
+from runtime.inputs.process_image import ProcessImage, forecast_now, forecast_rows
+from runtime.inputs.signals import Sample, Validity
 from systems.design import HouseDesign
 from systems.house_file import SHIPPED
 
@@ -153,7 +153,7 @@ def test_what_says_nothing_new_is_written_as_older_daemons_read_it() -> None:
 
 def test_an_unknown_outdoor_temperature_leaves_the_heat_unknown() -> None:
     manifest = Manifest.model_validate(cabin_document())
-    from runtime.estimator_house import ArxEstimate
+    from runtime.decide.estimator_house import ArxEstimate
 
     observer = manifest.groups[1].estimator
     assert isinstance(observer, ArxObserver)

@@ -17,10 +17,10 @@ import pytest
 from tiny_site import Bench, Ears, Tank
 
 from runtime.clock import SystemClock
-from runtime.config import load_site
 from runtime.errors import StoreCorruptError
-from runtime.journal import Journal
-from runtime.store import Transition
+from runtime.site.config import load_site
+from runtime.store.journal import Journal
+from runtime.store.transitions import Transition
 
 Start = Callable[..., Bench]
 
@@ -219,13 +219,13 @@ def test_two_damaged_logs_in_the_same_second_are_both_kept(start_bench: Start, t
 def test_a_shelf_that_cannot_be_read_back_costs_memory_and_no_more(
     start_bench: Start, tank: Tank, ears: Ears, tmp_path: Path
 ) -> None:
-    shelf = tmp_path / "nisse.bundles"
-    shelf.mkdir()
-    (shelf / "record.json").write_bytes(b"\xff" * 100)
+    copies = tmp_path / "nisse.bundles"
+    copies.mkdir()
+    (copies / "record.json").write_bytes(b"\xff" * 100)
     bench = start_bench()
     bench.demand()
     tank.set_level(0.3)
     assert [bench.cycle()["level"] for _ in range(3)] == ["mpc"] * 3
-    assert json.loads((shelf / "record.json").read_text())["good"]["bundle"]
+    assert json.loads((copies / "record.json").read_text())["good"]["bundle"]
     assert bench.stop() == 0
-    shutil.rmtree(shelf)
+    shutil.rmtree(copies)

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from test_estimator_arx import DT, house_manifest, simulated
 from tiny_site import tiny_manifest
 
-from runtime.doubts import BETWEEN_ROOMS_K, Doubts
-from runtime.estimator import make_estimator
-from runtime.manifest import SignalSpec
-from runtime.plausibility import judge, likely_unit, price_range, tolerance
-from runtime.process_image import ProcessImage
-from runtime.safety_set import SafetySet, StateLimit
-from runtime.signals import Sample, Validity
+from runtime.bundle.manifest import SignalSpec
+from runtime.bundle.safety_set import SafetySet, StateLimit
+from runtime.decide.estimator import make_estimator
+from runtime.inputs.doubts import BETWEEN_ROOMS_K, Doubts
+from runtime.inputs.plausibility import judge, likely_unit, price_range, tolerance
+from runtime.inputs.process_image import ProcessImage
+from runtime.inputs.signals import Sample, Validity
 
 ROOMS = tuple(f"room_{k}" for k in range(1, 5))
 

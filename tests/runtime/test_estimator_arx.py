@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.estimator import make_estimator
-from runtime.estimator_arx import (
+from runtime.bundle.manifest import ArxObserver, Manifest, SignalSpec
+from runtime.decide.estimator import make_estimator
+from runtime.decide.estimator_arx import (
     ArxEstimator,
     Belief,
     ObserverModel,
@@ -24,9 +25,8 @@ from runtime.estimator_arx import (
     predict,
     resting_belief,
 )
-from runtime.manifest import ArxObserver, Manifest, SignalSpec
-from runtime.process_image import ProcessImage
-from runtime.signals import Sample, Validity
+from runtime.inputs.process_image import ProcessImage
+from runtime.inputs.signals import Sample, Validity
 from systems.house.arx import ArxModel, reference_model
 
 DT = 300.0

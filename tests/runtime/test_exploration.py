@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from tiny_site import CYCLE_S, Bench, Tank, command
 
-from runtime.config import ExplorationSection
-from runtime.exploration import explore
+from runtime.decide.exploration import explore
+from runtime.site.config import ExplorationSection
 
 
 def test_steps_have_the_asked_size_are_held_and_repeat() -> None:

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from runtime.forecast import Memory, on_horizon
-from runtime.literals import NoValueError, PayloadError
-from runtime.payload import parse_payload
-from runtime.profile import Profile
+from runtime.formats.literals import NoValueError, PayloadError
+from runtime.formats.payload import parse_payload
+from runtime.formats.profile import Profile
+from runtime.inputs.forecast import Memory, on_horizon
 
 OSLO = ZoneInfo("Europe/Oslo")
 UNIT = "EUR/kWh"

@@ -18,14 +18,14 @@ from hostile_files import NOT_FILES, PACKED
 from tiny_site import tiny_manifest
 
 from runtime import errors
-from runtime.bundle import LIBRARY, open_bundle, pack, write_bundle
-from runtime.config import MqttSection, load_site
-from runtime.credentials import tls_context
-from runtime.files import UnfitFileError, entries_below, open_plain, read_inside, read_plain
-from runtime.keys import SigningKey, load_key
-from runtime.status_file import StatusError, read_status
-from runtime.surface import peek_digest
-from runtime.theta_update import with_update, write_update
+from runtime.bundle.archive import LIBRARY, open_bundle, pack, write_bundle
+from runtime.bundle.keys import SigningKey, load_key
+from runtime.bundle.theta_update import with_update, write_update
+from runtime.formats.plain_files import UnfitFileError, entries_below, open_plain, read_inside, read_plain
+from runtime.publish.operator_view import peek_digest
+from runtime.publish.status_file import StatusError, read_status
+from runtime.site.config import MqttSection, load_site
+from runtime.site.credentials import tls_context
 
 MEMORY_BYTES = 96 << 20
 
@@ -105,7 +105,7 @@ def test_nothing_is_unpacked_of_what_a_stranger_signed(
     """Signed in all order, by a key that the site does not trust: no byte of it reaches a parser or the disk."""
     place = tmp_path / "there.nisse"
     place.write_bytes(good)
-    monkeypatch.setattr("runtime.bundle.json.loads", lambda *_: pytest.fail("parsed"))
+    monkeypatch.setattr("runtime.bundle.archive.json.loads", lambda *_: pytest.fail("parsed"))
     with pytest.raises(errors.BundleUntrustedError):
         open_bundle(place, ["ed25519:" + "A" * 43 + "="], unpack_dir=tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
@@ -162,7 +162,7 @@ def test_a_theta_update_is_not_parsed_before_its_signature_is_known(
     bundle = open_bundle(directory, [key.public])
     file = write_update(tmp_path / "new.theta", bundle, {"gain": 1.5}, key)
     message, seal = file.read_bytes().splitlines()
-    monkeypatch.setattr("runtime.theta_update.json.loads", lambda *_: pytest.fail("parsed"))
+    monkeypatch.setattr("runtime.bundle.theta_update.json.loads", lambda *_: pytest.fail("parsed"))
     for bad in (message, b"[" * 100_000 + b"\n" + seal, message + b"\n" + b"[" * 100_000, message + b" \n" + seal):
         file.write_bytes(bad + b"\n")
         begun = time.monotonic()

@@ -11,13 +11,13 @@ import pytest
 from answering import Answering
 
 from hil.serial_line import SerialLine
+from runtime.actuate.delivery import IN_FORCE, Delivery
 from runtime.clock import LockstepClock
-from runtime.config_signals import Channel, SerialSection
-from runtime.delivery import IN_FORCE, Delivery
 from runtime.links import frames
 from runtime.links.framed import FramedLink
 from runtime.links.frames import Frame, FrameReader
 from runtime.links.worker import BACKOFF_LAST_S
+from runtime.site.signals import Channel, SerialSection
 
 INPUT, OUTPUT = Channel(number=0, scale=0.1), Channel(number=0, scale=0.1)
 HELLO = bytes([1, 1]) + b"test board"

@@ -21,14 +21,14 @@ import jinja2
 import pytest
 from tiny_site import ABI, CYCLE_S, HERE, START_S, Bench, Ears, Running, Tank, forecast, tiny_manifest
 
-from runtime.bundle import LIBRARY, Bundle, open_bundle, write_bundle
-from runtime.config import load_site
-from runtime.homeassistant import discovery
-from runtime.keys import SigningKey
-from runtime.metrics import Snapshot, metrics
-from runtime.status_file import Status
-from runtime.status_view import view
-from runtime.theta_update import write_update
+from runtime.bundle.archive import LIBRARY, Bundle, open_bundle, write_bundle
+from runtime.bundle.keys import SigningKey
+from runtime.bundle.theta_update import write_update
+from runtime.publish.homeassistant import discovery
+from runtime.publish.metrics import Snapshot, metrics
+from runtime.publish.status_file import Status
+from runtime.publish.status_view import view
+from runtime.site.config import load_site
 
 Start = Callable[..., Bench]
 EVERY_S = 300.0

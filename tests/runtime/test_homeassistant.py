@@ -16,16 +16,16 @@ import pytest
 from tiny_site import CYCLE_S, Bench, Ears, Running, Tank, comfort_manifest, forecast, level_is, tiny_manifest
 
 from hil.broker import Broker
-from runtime.bundle import open_bundle, pack, write_bundle
-from runtime.config import load_site
-from runtime.homeassistant import discovery
-from runtime.keys import SigningKey
-from runtime.manifest import SignalSpec
-from runtime.overrides import comfort_document, overridden
-from runtime.remote import Wishes, parse_order, wished
-from runtime.signals import USABLE, Validity
-from runtime.site_template import USUAL, Answers, signals_of, site_text
-from runtime.surface import peek_digest
+from runtime.bundle.archive import open_bundle, pack, write_bundle
+from runtime.bundle.keys import SigningKey
+from runtime.bundle.manifest import SignalSpec
+from runtime.decide.overrides import comfort_document, overridden
+from runtime.inputs.signals import USABLE, Validity
+from runtime.publish.homeassistant import discovery
+from runtime.publish.operator_commands import Wishes, parse_order, wished
+from runtime.publish.operator_view import peek_digest
+from runtime.site.config import load_site
+from runtime.site.template import USUAL, Answers, signals_of, site_text
 
 SCHEMA = json.loads(Path(__file__).with_name("discovery_schema.json").read_text(encoding="utf-8"))
 CONFIG_TOPIC = "homeassistant/device/nisse_tank/config"

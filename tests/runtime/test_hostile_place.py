@@ -15,8 +15,8 @@ import pytest
 from hostile_files import NOT_FILES, PACKED
 from tiny_site import Bench, Ears, Running, Tank, forecast, level_is
 
-from runtime.bundle import open_bundle, pack
-from runtime.keys import SigningKey
+from runtime.bundle.archive import open_bundle, pack
+from runtime.bundle.keys import SigningKey
 
 
 def put(place: Path, kind: str, good: bytes) -> None:
@@ -37,7 +37,7 @@ def put(place: Path, kind: str, good: bytes) -> None:
 def test_control_goes_on_with_the_bundle_that_it_had(
     start_bench: Callable[..., Bench], tank: Tank, bundle_directory: Path, tmp_path: Path, suffix: str
 ) -> None:
-    """Cycle by cycle, through reloads and kills; nothing is left on the shelf."""
+    """Cycle by cycle, through reloads and kills; nothing is left among the copies."""
     bundle = tmp_path / "site.nisse"
     good = pack(bundle_directory, bundle).read_bytes()
     tank.site.write_text(tank.site.read_text().replace(str(bundle_directory), str(bundle)))
@@ -70,8 +70,8 @@ def test_control_goes_on_with_the_bundle_that_it_had(
         assert bench.cycle()["level"] == "mpc", kind
         told = "theta" if suffix else "bundle"
         bench.ears.wait_for("nisse/tank/state", lambda m, told=told: told in json.loads(m)["notices"])  # type: ignore[misc]
-    shelf = tmp_path / "nisse.bundles"
-    assert not [entry.name for entry in shelf.iterdir() if entry.name.startswith(".")]
+    copies = tmp_path / "nisse.bundles"
+    assert not [entry.name for entry in copies.iterdir() if entry.name.startswith(".")]
     assert bench.stop() == 0
 
 
@@ -104,17 +104,17 @@ def test_a_first_bundle_that_is_spoilt_before_its_trial_ends_is_still_there(
     bench.cycle()
     os.killpg(bench.process.pid, signal.SIGKILL)
     bench.process.wait()
-    shelf = tmp_path / "nisse.bundles"
+    copies = tmp_path / "nisse.bundles"
     for number in range(5):  # as a kill in the middle of unpacking leaves them
-        shutil.copytree(bundle_directory, shelf / f".unpack.{number}")
+        shutil.copytree(bundle_directory, copies / f".unpack.{number}")
     bundle.unlink()
     os.mkfifo(bundle)
     again = start_bench()
     again.time_s = bench.time_s
     again.demand()
     assert again.cycle()["level"] == "mpc" and again.stop() == 0
-    assert not list(shelf.glob(".*"))
-    assert open_bundle(bundle_directory, None).digest[:16] in {entry.name for entry in shelf.iterdir()}
+    assert not list(copies.glob(".*"))
+    assert open_bundle(bundle_directory, None).digest[:16] in {entry.name for entry in copies.iterdir()}
 
 
 def test_cycles_come_when_they_are_due_while_a_large_file_is_looked_at(

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtime.http_status import MAX_CONNECTIONS, MAX_HEAD_BYTES, REQUEST_TIMEOUT_S, StatusServer, parse_request
-from runtime.metrics import Snapshot
+from runtime.publish.http_status import MAX_CONNECTIONS, MAX_HEAD_BYTES, REQUEST_TIMEOUT_S, StatusServer, parse_request
+from runtime.publish.metrics import Snapshot
 
 STATE = {
     "level": "mpc", "reason": "", "inputs": {}, "solver": {}, "action": {}, "outputs": {}, "notices": {},

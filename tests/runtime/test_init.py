@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 from tiny_site import command, tiny_manifest
 
-from runtime.bundle import LIBRARY, write_bundle
+from runtime.bundle.archive import LIBRARY, write_bundle
+from runtime.bundle.keys import SigningKey
+from runtime.bundle.manifest import Manifest
+from runtime.bundle.packing import pack
 from runtime.commands.init import machine_zone
-from runtime.config import load_site
-from runtime.doctor import daemon, disk, processor, serial_port
-from runtime.keys import SigningKey
-from runtime.manifest import Manifest
-from runtime.packing import pack
-from runtime.site_check import warnings
-from runtime.site_template import LINKS, USUAL
-from runtime.status_file import Status, write_status
+from runtime.publish.status_file import Status, write_status
+from runtime.site.check import warnings
+from runtime.site.config import load_site
+from runtime.site.doctor import daemon, disk, processor, serial_port
+from runtime.site.template import LINKS, USUAL
 
 
 def nisse(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_site import CYCLE_S, LEVEL_REGISTER, Bench, Ears, Tank, tiny_manifest
 
-from runtime.config import load_site
-from runtime.config_signals import InputSection
+from runtime.bundle.safety_set import SafetySet, StateLimit
 from runtime.errors import ConfigError
-from runtime.literals import PayloadError
-from runtime.payload import parse_payload
-from runtime.process_image import ProcessImage
-from runtime.safety_set import SafetySet, StateLimit
-from runtime.signals import Sample, Validity
-from runtime.site_check import check_against
-from runtime.substitutes import Substitutes, one_step
+from runtime.formats.literals import PayloadError
+from runtime.formats.payload import parse_payload
+from runtime.inputs.process_image import ProcessImage
+from runtime.inputs.signals import Sample, Validity
+from runtime.inputs.substitutes import Substitutes, one_step
+from runtime.site.check import check_against
+from runtime.site.config import load_site
+from runtime.site.signals import InputSection
 
 StartBench = Callable[..., Bench]
 

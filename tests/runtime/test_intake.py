@@ -17,14 +17,14 @@ from test_input_policies import change, seen
 from tiny_site import CYCLE_S, LEVEL_REGISTER, START_S, Bench, Ears, Tank, tiny_manifest
 
 from hil.broker import Broker
-from runtime.bundle import LIBRARY, SignalSpec, open_bundle, write_bundle
+from runtime.bundle.archive import LIBRARY, SignalSpec, open_bundle, write_bundle
+from runtime.bundle.keys import SigningKey
+from runtime.bundle.theta_update import write_update
 from runtime.clock import LockstepClock
-from runtime.config import MqttSection
-from runtime.keys import SigningKey
+from runtime.formats.payload import parse_time
+from runtime.inputs.signals import Arrival
 from runtime.links.mqtt import CLOCK_SKEW_S, MqttLink, Subscription
-from runtime.payload import parse_time
-from runtime.signals import Arrival
-from runtime.theta_update import write_update
+from runtime.site.config import MqttSection
 
 StartBench = Callable[..., Bench]
 LEVEL_BY_MQTT = 'source = "mqtt"\ntopic = "plant/level"\npointer = "/level"\n'

@@ -12,7 +12,7 @@ import pytest
 from tiny_site import command
 
 from hil.board import BoardProcess, build, missing_tools
-from runtime.keys import SigningKey
+from runtime.bundle.keys import SigningKey
 
 MILLIVOLTS_PER_COUNT = 5000 / 1023
 SITE = """

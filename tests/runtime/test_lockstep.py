@@ -17,7 +17,7 @@ import pytest
 from tiny_site import Bench, Ears, Tank
 
 from runtime.errors import EXIT_UNSAFE
-from runtime.store import unpack_forecast
+from runtime.store.transitions import unpack_forecast
 
 Start = Callable[..., Bench]
 

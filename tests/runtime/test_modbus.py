@@ -14,15 +14,15 @@ from pymodbus.framer import FramerRTU
 
 from hil.modbus_plant import Answer, ModbusDevice, Registers
 from hil.serial_line import SerialLine
-from runtime.actuator import Actuator
+from runtime.actuate.actuator import Actuator
+from runtime.actuate.delivery import IN_FORCE, Delivery
+from runtime.actuate.write_budget import WriteBudget
 from runtime.clock import LockstepClock, SystemClock
-from runtime.config_signals import OutputSection, Register, SerialSection
-from runtime.delivery import IN_FORCE, Delivery
+from runtime.inputs.signals import Arrival
 from runtime.links.modbus import ModbusLink
+from runtime.links.wiring import ModbusSink
 from runtime.links.worker import BACKOFF_FIRST_S, BACKOFF_LAST_S
-from runtime.signals import Arrival
-from runtime.wiring import ModbusSink
-from runtime.write_budget import WriteBudget
+from runtime.site.signals import OutputSection, Register, SerialSection
 
 LEVEL = Register(kind="input", address=0, scale=0.001)
 INFLOW = Register(kind="holding", address=10, type="int16", scale=0.001)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from tiny_site import Ears, Running, Tank, command, forecast, level_is
 
-from runtime.bundle import open_bundle
+from runtime.bundle.archive import open_bundle
+from runtime.decide.solver_process import SolverProcess
 from runtime.errors import EXIT_BUSY, EXIT_MACHINE, SolverProcessError
-from runtime.solver_process import SolverProcess
 
 
 def test_a_second_daemon_refuses_before_it_touches_anything(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_site import NIGHT, SUNDAY, comfort_manifest, tiny_manifest
 
-from runtime.overrides import (
+from runtime.decide.overrides import (
     AWAY_RANGE_C,
     HOT_SHARE,
     Hold,
@@ -22,8 +22,8 @@ from runtime.overrides import (
     overridden,
     settable,
 )
-from runtime.remote import Wishes, kept, parse_order, recalled, relaxes, still_valid, wished
-from runtime.weekly import DAY_MIN, WEEK_MIN, Weekly
+from runtime.formats.weekly import DAY_MIN, WEEK_MIN, Weekly
+from runtime.publish.operator_commands import Wishes, kept, parse_order, recalled, relaxes, still_valid, wished
 
 OSLO = ZoneInfo("Europe/Oslo")
 HALF_HOUR = 1800.0

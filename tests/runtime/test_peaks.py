@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.manifest import PeakObserver, SignalSpec
-from runtime.peaks import Peaks, keep_peaks
-from runtime.uncharged import uncharged_kw
+from runtime.bundle.manifest import PeakObserver, SignalSpec
+from runtime.inputs.peaks import Peaks, keep_peaks
+from runtime.inputs.uncharged import uncharged_kw
 
 OSLO = ZoneInfo("Europe/Oslo")
 METER = SignalSpec(name="grid_power", unit="kW", lower=-20, upper=20)

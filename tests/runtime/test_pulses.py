@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from runtime.pulses import Compressor, Moment, Running, found, step
+from runtime.decide.pulses import Compressor, Moment, Running, found, step
 
 HOLD_S = 1800.0
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from tiny_site import Bench, Tank, tiny_manifest
 
-from runtime.bundle import LIBRARY, write_bundle
-from runtime.keys import SigningKey
-from runtime.manifest import ActionLimit
+from runtime.bundle.archive import LIBRARY, write_bundle
+from runtime.bundle.keys import SigningKey
+from runtime.bundle.manifest import ActionLimit
 
 Start = Callable[..., Bench]
 

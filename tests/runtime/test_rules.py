@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from tiny_site import site_text, tiny_manifest
 
-from runtime.actuator import resting, set_points
-from runtime.config import SiteFile, load_site
-from runtime.config_signals import OutputSection
+from runtime.actuate.actuator import resting, set_points
+from runtime.bundle.keys import new_key
+from runtime.bundle.manifest import Manifest, SignalSpec
+from runtime.decide.rules import Rulebook, RuleUnavailableError
+from runtime.decide.rules_data import AnyRule
 from runtime.errors import ConfigError
-from runtime.keys import new_key
-from runtime.manifest import Manifest, SignalSpec
-from runtime.rules import Rulebook, RuleUnavailableError
-from runtime.rules_data import AnyRule
-from runtime.rules_site import all_inputs, rules_in_force, wishes
-from runtime.site_check import check_against, warnings
+from runtime.site.check import check_against, warnings
+from runtime.site.config import SiteFile, load_site
+from runtime.site.rules import all_inputs, rules_in_force, wishes
+from runtime.site.signals import OutputSection
 from systems.design import HouseDesign
 from systems.house.rules import HeatingCurve, Thermostat
 from systems.house_file import SHIPPED

@@ -10,9 +10,9 @@ import pytest
 from pydantic import ValidationError
 from scipy.optimize import linprog, nnls
 
-from runtime.manifest import Manifest
-from runtime.projection import HalfSpace, nearest
-from runtime.safety import Surroundings, safety_filter, shed, unchecked
+from runtime.bundle.manifest import Manifest
+from runtime.decide.projection import HalfSpace, nearest
+from runtime.decide.safety import Surroundings, safety_filter, shed, unchecked
 from systems.design import HouseDesign
 from systems.house_file import SHIPPED
 

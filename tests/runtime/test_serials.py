@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_site import Bench, Tank, command, tiny_manifest
 
-from runtime.bundle import LIBRARY, Bundle, open_bundle, pack, write_bundle
-from runtime.keys import SigningKey
-from runtime.manifest import Manifest
-from runtime.serials import Stamp, stamp
-from runtime.theta_update import ThetaUpdate, with_update, write_update
+from runtime.bundle.archive import LIBRARY, Bundle, open_bundle, pack, write_bundle
+from runtime.bundle.keys import SigningKey
+from runtime.bundle.manifest import Manifest
+from runtime.bundle.serials import Stamp, stamp
+from runtime.bundle.theta_update import ThetaUpdate, with_update, write_update
 
 Start = Callable[..., Bench]
 Put = Callable[..., Bundle]
@@ -87,10 +87,10 @@ def test_an_older_bundle_is_refused_also_by_a_daemon_that_was_killed_and_whose_m
     answer = reloaded(bench)
     assert answer["status"] == "error" and "is older" in answer["error"]
     assert one(bench)["bundle"]["digest"] == new.digest[:16] and "is older" in bench.state()["notices"]["reload"]
-    shelf = place.parent / "nisse.bundles"
+    copies = place.parent / "nisse.bundles"
     for damage in (["record.json"], ["record.copy.json"], ["record.json", "record.copy.json"]):
         for name in damage:
-            (shelf / name).write_bytes(b"\0garbage")
+            (copies / name).write_bytes(b"\0garbage")
         bench = killed(bench, start_bench)
         shown = one(bench)
         assert shown["bundle"]["digest"] == new.digest[:16] and "is older" in shown["notices"]["bundle"], damage
@@ -104,7 +104,7 @@ def test_an_older_bundle_is_refused_also_by_a_daemon_that_was_killed_and_whose_m
     assert reloaded(bench)["status"] == "ok"
     for _ in range(7):
         one(bench)
-    assert bench.state()["bundle"]["name"] == "old" and not (shelf / "allow-older.json").exists()
+    assert bench.state()["bundle"]["name"] == "old" and not (copies / "allow-older.json").exists()
     bench = killed(bench, start_bench)
     assert one(bench)["bundle"]["name"] == "old" and bench.stop() == 0
 

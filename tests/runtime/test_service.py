@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from tiny_site import command
 
-from runtime.service_unit import CREDENTIALS, UNIT, Unit
-from runtime.site_template import USUAL, Answers, site_text
+from runtime.site.service_unit import CREDENTIALS, UNIT, Unit
+from runtime.site.template import USUAL, Answers, site_text
 from runtime.systemd import Surroundings
 
 MOST_EXPOSURE = 2.0

@@ -12,16 +12,16 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from tiny_site import tiny_manifest
 
-from runtime.config_signals import Register
 from runtime.errors import ConfigError
-from runtime.forecast import Memory, on_horizon
+from runtime.formats.literals import NoValueError, PayloadError
+from runtime.formats.payload import parse_payload
+from runtime.formats.profile import Profile, Value
+from runtime.formats.units import IDENTITY, conversion
+from runtime.inputs.forecast import Memory, on_horizon
+from runtime.inputs.signals import Arrival, Validity, sample
 from runtime.links.registers import decode, encode, words_of
-from runtime.literals import NoValueError, PayloadError
-from runtime.payload import parse_payload
-from runtime.profile import Profile, Value
-from runtime.remote import answer, parse_order
-from runtime.signals import Arrival, Validity, sample
-from runtime.units import IDENTITY, conversion
+from runtime.publish.operator_commands import answer, parse_order
+from runtime.site.signals import Register
 
 KEYS = [
     "start", "step_s", "values", "a", "end", "value", "time", "raw_today", "raw_tomorrow", "rates", "hourly", "state",

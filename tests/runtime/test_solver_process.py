@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from tiny_site import ABI, HERE
 
-from runtime.bundle import LIBRARY
+from runtime.bundle.archive import LIBRARY
+from runtime.decide.solver_process import SolverProcess
 from runtime.errors import SolverProcessError, SolverStartingError
-from runtime.solver_process import SolverProcess
 
 FORECAST = [(0.1,)] * 5
 SPIN = "while True: pass"

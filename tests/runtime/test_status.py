@@ -24,10 +24,10 @@ from tiny_site import Ears, Running, Tank, command, forecast, level_is
 
 from hil.broker import free_port
 from runtime.errors import LinkError
-from runtime.http_status import StatusServer, health
-from runtime.metrics import Snapshot, metrics
-from runtime.status_file import Status, StatusError, read_status
-from runtime.status_view import BARS, spark, view
+from runtime.publish.http_status import StatusServer, health
+from runtime.publish.metrics import Snapshot, metrics
+from runtime.publish.status_file import Status, StatusError, read_status
+from runtime.publish.status_view import BARS, spark, view
 
 # A line of the text format: name, labels, value.
 SAMPLE = re.compile(r'[a-z_]+(\{[a-z_]+="(\\.|[^"\\\n])*"(,[a-z_]+="(\\.|[^"\\\n])*")*\})? -?[0-9][0-9.e+-]*')

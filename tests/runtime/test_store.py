@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime.decide.gate import LastAction
+from runtime.decide.plan import Plan
 from runtime.errors import StoreError
-from runtime.gate import LastAction
-from runtime.plan import Plan
-from runtime.store import Store, Transition, pack_plan, unpack_forecast, unpack_plan
+from runtime.store.transitions import Store, Transition, pack_plan, unpack_forecast, unpack_plan
 
 FORECAST = ((0.1, float(2**0.5)), (-3.0, 1e-300))
 
@@ -98,7 +98,7 @@ def test_kill_9_at_any_moment_loses_no_committed_row(tmp_path: Path) -> None:
 import sys
 sys.path[:0] = {sys.path!r}
 from pathlib import Path
-from runtime.store import Store
+from runtime.store.transitions import Store
 from test_store import row
 store = Store(Path({str(tmp_path / "log.db")!r}), max_transitions=10**6)
 for k in range(10**6):

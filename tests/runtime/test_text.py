@@ -15,14 +15,14 @@ from tiny_site import tiny_manifest
 
 from nisse.exits import run_command
 from runtime.errors import NisseError
-from runtime.literals import PayloadError
-from runtime.metrics import Snapshot, metrics
-from runtime.payload import parse_payload
-from runtime.remote import Wishes, parse_order, wished
-from runtime.status_file import Status
-from runtime.status_view import view
+from runtime.formats.literals import PayloadError
+from runtime.formats.payload import parse_payload
+from runtime.formats.text import LineFormatter, plain, plain_document
+from runtime.publish.metrics import Snapshot, metrics
+from runtime.publish.operator_commands import Wishes, parse_order, wished
+from runtime.publish.status_file import Status
+from runtime.publish.status_view import view
 from runtime.systemd import Notifier
-from runtime.text import LineFormatter, plain, plain_document
 
 NASTY = "ok\nERROR nisse: forged\x1b[2J\x9b31m\u2028\u202e\u200b\x85\x00\ud800"
 MANIFEST = tiny_manifest()

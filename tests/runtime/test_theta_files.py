@@ -10,9 +10,9 @@ import pytest
 from tiny_site import tiny_manifest
 
 from nisse.cli import main
-from runtime.bundle import LIBRARY, open_bundle, write_bundle
-from runtime.keys import new_key
-from runtime.theta_update import with_update
+from runtime.bundle.archive import LIBRARY, open_bundle, write_bundle
+from runtime.bundle.keys import new_key
+from runtime.bundle.theta_update import with_update
 
 TUNED = {"system": "tiny", "theta": {"gain": 1.5}, "provenance": {"method": "dpg", "seed": 0}}
 

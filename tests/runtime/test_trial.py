@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 from tiny_site import ABI, HERE, Bench, Ears, Running, Tank, command, forecast, level_is, tiny_manifest
 
 from runtime import errors
-from runtime.bundle import LIBRARY, Bundle, open_bundle, pack, write_bundle
-from runtime.keys import SigningKey, new_key
-from runtime.policy import Decision
-from runtime.solver_process import Solved
-from runtime.theta_update import with_update, write_update
-from runtime.trial import Outcome, Phase, Trial, after_probation, after_shadow
+from runtime.bundle.archive import LIBRARY, Bundle, open_bundle, pack, write_bundle
+from runtime.bundle.keys import SigningKey, new_key
+from runtime.bundle.theta_update import with_update, write_update
+from runtime.bundle.trial import Outcome, Phase, Trial, after_probation, after_shadow
+from runtime.decide.policy import Decision
+from runtime.decide.solver_process import Solved
 
 Start = Callable[..., Bench]
 
@@ -104,8 +104,8 @@ def test_a_good_newcomer_is_shadowed_swapped_and_accepted(start_bench: Start, ea
     assert states[6]["trial"] is None and states[6]["bundle"]["digest"] == new.digest[:16]
     assert bench.stop() == 0
     # The copy of the bundle before is gone, that of the good one is there.
-    shelf = workshop.place.parent / "nisse.bundles"
-    assert sorted(p.name for p in shelf.iterdir()) == sorted([new.digest[:16], "record.copy.json", "record.json"])
+    copies = workshop.place.parent / "nisse.bundles"
+    assert sorted(p.name for p in copies.iterdir()) == sorted([new.digest[:16], "record.copy.json", "record.json"])
 
 
 @pytest.mark.parametrize(("mood", "reason"), [

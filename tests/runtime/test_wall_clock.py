@@ -17,8 +17,8 @@ import pytest
 from tiny_site import Ears, Running, Tank, forecast, level_is
 
 from hil.broker import Broker
-from runtime.bundle import open_bundle, write_bundle
-from runtime.keys import SigningKey
+from runtime.bundle.archive import open_bundle, write_bundle
+from runtime.bundle.keys import SigningKey
 
 
 def test_sigterm_leaves_the_device_safe_and_exits_0(start: Callable[..., Running], tank: Tank, ears: Ears) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from runtime.weekly import DAY_MIN, WEEK_MIN, WEEKDAYS, Weekly, minute_of_day, weekdays
+from runtime.formats.weekly import DAY_MIN, WEEK_MIN, WEEKDAYS, Weekly, minute_of_day, weekdays
 
 
 @pytest.mark.parametrize(

@@ -19,15 +19,15 @@ from tiny_site import INFLOW_REGISTER, START_S, Bench, Ears, Tank, tiny_manifest
 
 from hil.modbus_plant import ModbusDevice, Registers
 from hil.serial_line import SerialLine
-from runtime.actuator import Actuator, meant, ranges
+from runtime.actuate.actuator import Actuator, meant, ranges
+from runtime.actuate.delivery import IN_FORCE, Delivery, unsent
+from runtime.actuate.write_budget import WriteBudget
 from runtime.clock import LockstepClock
-from runtime.config import load_site
-from runtime.config_signals import Channel, OutputSection, Register, RegisterType, SerialSection
-from runtime.delivery import IN_FORCE, Delivery, unsent
 from runtime.links.modbus import ModbusLink
-from runtime.site_check import warnings
-from runtime.wiring import ModbusSink
-from runtime.write_budget import WriteBudget
+from runtime.links.wiring import ModbusSink
+from runtime.site.check import warnings
+from runtime.site.config import load_site
+from runtime.site.signals import Channel, OutputSection, Register, RegisterType, SerialSection
 
 DAY_S = 86400
 MIDNIGHT_S = 1_700_006_400.0  # UTC

@@ -20,7 +20,7 @@ import paho.mqtt.client as paho
 
 from hil.modbus_plant import ModbusDevice, Registers
 from hil.serial_line import SerialLine
-from runtime.bundle import (
+from runtime.bundle.archive import (
     ActionLimit,
     Manifest,
     ParameterSpec,
@@ -28,7 +28,7 @@ from runtime.bundle import (
     SignalSpec,
     StateLimit,
 )
-from runtime.weekly import Weekly
+from runtime.formats.weekly import Weekly
 
 HERE = Path(__file__).parent
 ABI = HERE.parents[1] / "runtime" / "abi"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.text import plain
+from runtime.formats.text import plain
 from systems.commands.check_house import document
 from systems.design import HouseDesign
 from systems.house_file import SHIPPED, HouseFileError, load_house, parse_house

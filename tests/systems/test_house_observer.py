@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runtime.manifest import ArxObserver
+from runtime.bundle.manifest import ArxObserver
 from systems.catalogue import Shape, UnknownSystemError, make_observer, make_problem
 from systems.house.arx import reference_model
 from systems.house.observer import house_observer

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from codegen.condensed.solver import CondensedMpc, States, solve
 from nisse.cli import main
-from runtime.store import Store, Transition
+from runtime.store.transitions import Store, Transition
 from systems.house.arx import reference_model
 from systems.house.cost import HouseCost
 from systems.house.plant import PhysicalHouse

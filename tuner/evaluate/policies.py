@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codegen.controller import Controller, Solution
-from runtime.rules_laws import self_consumption
+from runtime.decide.rules_laws import self_consumption
 from systems.battery.plant import BatteryPlant
 
 IDLE = np.zeros(2)

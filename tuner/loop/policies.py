@@ -12,8 +12,8 @@ from pydantic import TypeAdapter
 from codegen.controller import Controller
 from codegen.solver import build_solver
 from codegen.targets import host_arch
-from runtime.rules import Rulebook
-from runtime.rules_data import AnyRule
+from runtime.decide.rules import Rulebook
+from runtime.decide.rules_data import AnyRule
 from systems.design import HouseDesign
 from systems.logs.log import Array
 from tuner.loop.view import Estimator, Moment

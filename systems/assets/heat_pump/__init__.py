@@ -209,7 +209,7 @@ def heat_rules(house: House, pump: HeatPump) -> tuple[dict[str, Any], ...]:
 
 
 def _mistakes(house: House) -> Iterable[Mistake]:
-    from runtime.toml_lines import did_you_mean
+    from runtime.formats.toml_lines import did_you_mean
 
     heated = [asset.name for table in ("zone", "tank") for asset in house.of(table)]
     for i, pump in enumerate(house.of("heat_pump")):

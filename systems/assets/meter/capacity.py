@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, model_validator
 
-from runtime.duration import parse_duration
+from runtime.formats.duration import parse_duration
 from systems.section import Section
 
 Tiers = tuple[tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(ge=0)]], ...]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.uncharged import uncharged_kw
+from runtime.inputs.uncharged import uncharged_kw
 from systems.asset_plant import Around, AssetPlant, Now
 from systems.grid import HOUR_S
 from systems.problem import Signal

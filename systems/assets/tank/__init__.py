@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from runtime.weekly import Weekly, WeeklyValue
+from runtime.formats.weekly import Weekly, WeeklyValue
 from systems.asset_plant import AssetPlant
 from systems.assets import AssetKind, Mistake, Nameplate, Portrait
 from systems.assets.heat_pump import tank_feeders

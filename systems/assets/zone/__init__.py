@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from runtime.weekly import WEEKDAYS
+from runtime.formats.weekly import WEEKDAYS
 from systems.asset_plant import AssetPlant
 from systems.assets import AssetKind, Mistake, Portrait
 from systems.assets.heat_pump import heating_feeders

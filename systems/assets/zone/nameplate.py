@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from runtime.weekly import Weekly, WeeklyValue
+from runtime.formats.weekly import Weekly, WeeklyValue
 from systems.assets import Nameplate
 from systems.house_file import Duration
 

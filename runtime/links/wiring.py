@@ -1,0 +1,205 @@
+"""The links of a site file, opened; one place to read all inputs from and one sink per link to write to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtime.actuate.actuator import Sink
+from runtime.actuate.delivery import IN_FORCE, Delivery, unsent
+from runtime.clock import Clock
+from runtime.inputs.signals import Arrival
+from runtime.site.config import SiteFile
+from runtime.site.credentials import mqtt_password, mqtt_section
+from runtime.site.signals import MQTT, OutputSection
+
+if TYPE_CHECKING:
+    from runtime.links.framed import FramedLink
+    from runtime.links.modbus import ModbusLink
+    from runtime.links.mqtt import MqttLink
+
+
+# How long the broker may take to confirm a set-point at the end.
+SETTLE_S = 1.0
+
+
+@dataclass(frozen=True)
+class MqttSink:
+    """Set-points as plain numbers on their topics, not retained: nobody should act on an old one."""
+
+    link: MqttLink
+    session: int = 0
+    """The link itself says again what it said, after every reconnect."""
+
+    def write(self, name: str, output: OutputSection, value: float) -> Delivery:
+        assert output.topic is not None  # validated with the site file
+        self.link.say(output.topic, f"{value:.12g}", retain=False)
+        return IN_FORCE if self.link.connected else unsent("no connection to the broker")
+
+    def insist(self) -> None:
+        """The link tries on by itself."""
+
+    def settled(self) -> str:
+        return "" if self.link.wait_acknowledged(SETTLE_S) else "the broker has not confirmed it"
+
+
+@dataclass(frozen=True)
+class ModbusSink:
+    """Set-points in holding registers."""
+
+    link: ModbusLink
+
+    @property
+    def session(self) -> int:
+        return self.link.session
+
+    def write(self, name: str, output: OutputSection, value: float) -> Delivery:
+        assert output.register_ is not None  # validated with the site file
+        told = output.timeout_register, output.device_timeout_s
+        timeout = (told[0], told[1]) if told[0] is not None and told[1] is not None else None
+        within = None if output.step is None else output.step / 2
+        return self.link.write(output.register_, value, readback=output.readback, within=within, timeout=timeout).of(
+            self.link.name
+        )
+
+    def insist(self) -> None:
+        self.link.insist()
+
+    def settled(self) -> str:
+        return ""
+
+
+@dataclass(frozen=True)
+class FramedSink:
+    """Set-points in the outputs of an I/O board, which holds each for a stated time."""
+
+    link: FramedLink
+
+    @property
+    def session(self) -> int:
+        return self.link.session
+
+    def write(self, name: str, output: OutputSection, value: float) -> Delivery:
+        assert output.channel is not None  # validated with the site file
+        return self.link.write(output.channel, value, hold_s=output.hold_s).of(self.link.name)
+
+    def insist(self) -> None:
+        self.link.insist()
+
+    def settled(self) -> str:
+        return ""
+
+
+@dataclass(frozen=True)
+class DrySink:
+    """Takes every set-point and tells no device."""
+
+    session: int = 0
+
+    def write(self, name: str, output: OutputSection, value: float) -> Delivery:
+        return IN_FORCE
+
+    def insist(self) -> None:
+        pass
+
+    def settled(self) -> str:
+        return ""
+
+
+@dataclass(frozen=True)
+class Device:
+    """A serial device as the daemon uses it: `read` delivers its inputs, `sink` takes its set-points."""
+
+    read: Callable[[], dict[str, Arrival]]
+    sink: Sink
+    close: Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Links:
+    """All links of a site, the serial devices by name."""
+
+    mqtt: MqttLink | None
+    devices: Mapping[str, Device]
+
+    def read(self) -> dict[str, Arrival]:
+        """The last arrival of every input that ever had one."""
+        arrivals = {} if self.mqtt is None else self.mqtt.read()
+        for device in self.devices.values():
+            arrivals.update(device.read())
+        return arrivals
+
+    def sinks(self, *, dry: bool) -> dict[str, Sink]:
+        """By link name. A dry run reads everything and moves nothing."""
+        sinks: dict[str, Sink] = {name: DrySink() if dry else device.sink for name, device in self.devices.items()}
+        if self.mqtt is not None:
+            sinks[MQTT] = DrySink() if dry else MqttSink(self.mqtt)
+        return sinks
+
+    def close(self) -> None:
+        for device in self.devices.values():
+            device.close()
+        if self.mqtt is not None:
+            self.mqtt.stop()
+
+
+def open_links(
+    site: SiteFile, clock: Clock, *, lockstep: bool, dry: bool = False, credentials: Path | None = None
+) -> Links:
+    """Open every link; none of them needs to be there yet. Raises ConfigError for a password that is not.
+
+    dry: only read; nothing is said to the broker either. credentials: the service manager's folder of secrets.
+    """
+    mqtt = None
+    section = mqtt_section(site)
+    if section is not None:
+        # Each link brings its libraries: only those that the site uses are loaded.
+        from runtime.links.mqtt import MqttLink, Subscription
+
+        subscriptions = {
+            name: Subscription(
+                topic=entry.topic,
+                pointer=entry.pointer,
+                accept_retained=entry.accept_retained if entry.accept_retained is not None or not entry.flat else True,
+                unit=entry.unit,
+                unit_pointer=entry.unit_pointer,
+                value_key=entry.value_key,
+                timestamp_pointer=entry.timestamp_pointer,
+                zone=entry.zone(site.zone),
+            )
+            for name, entry in site.inputs.items()
+            if entry.source == MQTT and entry.topic is not None
+        }
+        mqtt = MqttLink(
+            site.site.name,
+            section,
+            mqtt_password(site, credentials),
+            subscriptions,
+            clock,
+            lockstep=lockstep,
+            spectator=dry,
+            birth_topic=f"{site.homeassistant.prefix}/status" if site.homeassistant.discovery else None,
+        )
+    # The cycle waits for a device at most this long; what it misses, the next cycle finds.
+    deadline_s = None if lockstep else min(2.0, site.controller.cycle_s / 2)
+    devices = {name: _device(site, name, clock, deadline_s) for name in site.serial}
+    return Links(mqtt, devices)
+
+
+def _device(site: SiteFile, name: str, clock: Clock, deadline_s: float | None) -> Device:
+    """The serial device `name` with the inputs that come from it."""
+    section = site.serial[name]
+    inputs = {signal: entry for signal, entry in site.inputs.items() if entry.source == name}
+    if section.protocol == "framed":
+        from runtime.links.framed import FramedLink
+
+        board = FramedLink(name, section, clock, deadline_s=deadline_s)
+        channels = {signal: entry.channel for signal, entry in inputs.items() if entry.channel is not None}
+        return Device(lambda: board.read(channels), FramedSink(board), board.close)
+    from runtime.links.modbus import ModbusLink
+
+    slave = ModbusLink(name, section, clock, deadline_s=deadline_s)
+    registers = {signal: entry.register_ for signal, entry in inputs.items() if entry.register_ is not None}
+    return Device(lambda: slave.read(registers), ModbusSink(slave), slave.close)

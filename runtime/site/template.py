@@ -1,0 +1,383 @@
+"""A commented site file from a few answers: what `nisse init` writes, ready for `nisse check`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from runtime.bundle.manifest import ArxObserver, Manifest, SignalSpec
+from runtime.decide.rules_data import HeatingCurveRule, ThermostatRule
+from runtime.formats.units import conversion, is_price
+
+LINKS = ("serial", "mqtt")
+METERS = ("house", "grid", "none")
+OWN_CONTROL = "own"
+NET_LOAD, METER = "net_load", "net_load_meter"
+MODEST = 1 / 3
+FORECAST_MAX_AGE_S = 43_200
+# What a device of this kind usually counts in: unit, Modbus type, scale.
+_REGISTERS = {
+    "1": ("%", "uint16", 1.0),
+    "degC": ("degC", "int16", 0.1),
+    "kW": ("W", "int16", 1.0),
+}
+
+
+@dataclass(frozen=True)
+class Signals:
+    """What the controller reads and decides; from its bundle, or usual for its system."""
+
+    system: str
+    measured: tuple[SignalSpec, ...]
+    forecasts: tuple[SignalSpec, ...]
+    actions: tuple[SignalSpec, ...]
+    cycle_s: float
+    decide_every_s: float | None = None
+    """Where decisions are rarer than cycles."""
+    rules: tuple[str, ...] = ()
+    """What the bundle itself brings for when the optimiser cannot decide."""
+    heat: tuple[str, ...] = ()
+    """Those actions that these rules keep zones warm by."""
+    least: Mapping[str, float] = field(default_factory=dict)
+    """Of actions whose compressor turns at no less."""
+    meters: tuple[str, ...] = ()
+    """Measured powers that rules and limits go by where there are any."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """`bundle` is the path as it shall stand in the file; `link` is how the device is reached, serial or mqtt."""
+
+    name: str
+    timezone: str
+    bundle: str
+    trusted_keys: tuple[str, ...]
+    link: str
+    serial_port: str
+    mqtt_host: str = "127.0.0.1"
+    mqtt_port: int = 1883
+    mqtt_username: str | None = None
+    mqtt_tls: bool = False
+    store: str | None = None
+    """Where the log goes, if not beside the site file."""
+    meter_at: str = "house"
+    """Where the power of the house is measured: house, grid, or none."""
+    heat_safe: str = ""
+    """What a heat pump does while no room is heard: a power in kW, or `own`; empty: a third of what it can."""
+    device_timeout_s: float | None = None
+    """After how long without a word the device takes over by itself; None: it keeps the last set-point."""
+
+
+def _spec(name: str, unit: str, lower: float, upper: float, description: str = "") -> SignalSpec:
+    return SignalSpec(name=name, unit=unit, lower=lower, upper=upper, description=description)
+
+
+_ROOMS = range(1, 5)
+USUAL = {
+    "battery": Signals(
+        system="battery",
+        measured=(_spec("soc", "1", 0, 1, "state of charge"),),
+        forecasts=(
+            _spec("buy_price", "EUR/kWh", -100, 100, "what a kWh from the grid costs, all included"),
+            _spec("sell_price", "EUR/kWh", -100, 100, "what a kWh to the grid earns"),
+            _spec("net_load", "kW", -10, 10, "consumption minus production"),
+        ),
+        actions=(
+            _spec("charge", "kW", 0, 5, "AC power into the battery"),
+            _spec("discharge", "kW", 0, 5, "AC power out of the battery"),
+        ),
+        cycle_s=900.0,
+    ),
+    "house": Signals(
+        system="house",
+        measured=tuple(_spec(f"room_{i}", "degC", -20, 50) for i in _ROOMS),
+        forecasts=(
+            *(_spec(f"outdoor_{i}", "degC", -50, 50, f"{5 * i} minutes into each half hour") for i in range(6)),
+            _spec("price", "EUR/kWh", -0.5, 3),
+        ),
+        actions=tuple(_spec(f"power_{i}", "kW", 0, 1.5, f"electric power of heat pump {i}") for i in _ROOMS),
+        cycle_s=300.0,
+        decide_every_s=1800.0,
+    ),
+}
+
+
+def signals_of(manifest: Manifest) -> Signals:
+    """Those of a bundle. An observer wants to be updated at its own step, which may be shorter than the plan's."""
+    observers = [group.estimator for group in manifest.groups if isinstance(group.estimator, ArxObserver)]
+    cycle_s = min([manifest.dt_s, *(observer.dt_s for observer in observers)])
+    signals = (manifest.measured, tuple(f for f in manifest.forecasts if f.schedule is None), manifest.actions)
+    rules = tuple(f"{rule.kind} moves {', '.join(rule.actions)}" for rule in manifest.rules)
+    heat = tuple(rule.action for rule in manifest.rules if isinstance(rule, ThermostatRule | HeatingCurveRule))
+    least = {action: unit.least_kw for unit in manifest.compressors for action in unit.actions}
+    meters = () if manifest.safety is None else manifest.safety.meters
+    return Signals(manifest.system, *signals, cycle_s, manifest.decide_every_s, rules, heat, least, meters)
+
+
+def site_text(answers: Answers, signals: Signals) -> str:
+    """The file. Every value that only the owner of the house can know has a comment that says where to find it."""
+    sections = [
+        _head(answers, signals),
+        _mqtt(answers),
+        *([_serial(answers)] if answers.link == "serial" else []),
+        _inputs(answers, signals),
+        _outputs(answers, signals),
+        _rule(answers, signals),
+    ]
+    return "\n".join(sections)
+
+
+def _head(answers: Answers, signals: Signals) -> str:
+    keys = ", ".join(map(json.dumps, answers.trusted_keys))
+    return f"""# The site file of {answers.name}: which controller decides over which devices, and how they are reached.
+# After a change: nisse check <this file>, and systemctl reload nisse (links need a restart).
+
+[site]
+name = {json.dumps(answers.name)}             # part of every MQTT topic: nisse/{answers.name}/...
+timezone = {json.dumps(answers.timezone)}
+
+[controller]
+bundle = {json.dumps(answers.bundle)}   # what nisse build wrote; paths count from this file's folder
+trusted_keys = [{keys}]   # as nisse key show prints them; a bundle signed by another key is refused
+{_rhythm(signals)}
+{_store(answers)}
+# [status]
+# http_port = 9410           # /metrics (Prometheus) and /healthz on 127.0.0.1
+"""
+
+
+def _rhythm(signals: Signals) -> str:
+    if signals.decide_every_s is None:
+        return f"cycle_s = {signals.cycle_s:g}              # time between two decisions\n"
+    return (
+        f"cycle_s = {signals.cycle_s:g}              # time between two cycles: read, estimate, check, actuate\n"
+        f"# decide_every_s = {signals.decide_every_s:g}   "
+        "# its own: time between two decisions, each held meanwhile; at most this, a multiple of cycle_s\n"
+    )
+
+
+def _store(answers: Answers) -> str:
+    if answers.store is not None:
+        return f"[store]\npath = {json.dumps(answers.store)}   # the log of every decision\n"
+    return '# [store]                    # the log of every decision\n# path = "nisse.db"\n'
+
+
+def _mqtt(answers: Answers) -> str:
+    user = (
+        f"username = {json.dumps(answers.mqtt_username)}\n"
+        'password_file = "mqtt_password"   # one line, readable by nobody else (chmod 600); or, under systemd:\n'
+        '# password_credential = "nisse_mqtt_password"\n'
+        if answers.mqtt_username is not None
+        else '# username = "nisse"\n# password_file = "mqtt_password"   # one line, chmod 600\n'
+    )
+    tls = 'tls = true\n# ca_file = "ca.pem"         # where the broker\'s certificate is not from a public authority\n'
+    plain = "# tls = true               # for a broker on another machine\n"
+    return f"""[mqtt]
+host = {json.dumps(answers.mqtt_host)}
+port = {answers.mqtt_port}
+{user}{tls if answers.mqtt_tls else plain}
+# [homeassistant]
+# discovery = false          # the site appears in Home Assistant by itself unless this is said
+"""
+
+
+def _serial(answers: Answers) -> str:
+    return f"""[serial.device]
+protocol = "modbus"
+port = {json.dumps(answers.serial_port)}   # use the name under /dev/serial/by-id/: it stays the same after a restart
+baudrate = 19200             # these four are in the device's manual; 9600, "N" is common as well
+parity = "E"
+stopbits = 1
+device_id = 1
+"""
+
+
+def _inputs(answers: Answers, signals: Signals) -> str:
+    lines = ["# What the controller must know. `unit` is the unit in which the value arrives; it is converted."]
+    age = max(60.0, 2 * signals.cycle_s)
+    for address, spec in enumerate(signals.measured):
+        lines.append(f"{_comment(spec)}[inputs.{spec.name}]\n{_measured(answers, spec, address)}max_age_s = {age:g}\n")
+    if _has_meter(answers, signals):
+        spec = next(f for f in signals.forecasts if f.name == NET_LOAD)
+        seen = {
+            "house": "what the house takes now, less what the sun gives, without the battery",
+            "grid": "what the meter at the grid connection shows now, the battery included",
+        }[answers.meter_at]
+        lines.append(
+            f"# {seen}: positive is bought.\n"
+            "# The rule goes by it when there is no forecast; it may come by another link than the device.\n"
+            f"[inputs.{METER}]\n{_measured(answers, spec, len(signals.measured), METER)}max_age_s = 60\n"
+        )
+    for name in signals.meters:
+        topic = "".join(f"# {line}\n" for line in _topic(name).splitlines())
+        lines.append(
+            "# What the meter at the connection shows now, positive is bought. With it the import limit is kept by\n"
+            "# what is measured, and the battery's rule does without forecasts.\n"
+            f'# [inputs.{name}]\n{topic}# unit = "kW"\n# max_age_s = 60\n'
+        )
+    lines.append(
+        "# A forecast in any common shape: raw_today and raw_tomorrow of Nord Pool in Home Assistant, rates of evcc,\n"
+        "# Open-Meteo, [{start, end, value}, ...], {time: value, ...}, {start, step_s, values}. Send it when it is new."
+    )
+    for spec in signals.forecasts:
+        fixed = "# flat = true              # a tariff that never changes: then a plain number will do\n"
+        lines.append(
+            f"{_comment(spec)}[inputs.{spec.name}]\n{_topic(_quantity(spec, signals))}unit = {json.dumps(spec.unit)}\n"
+            f"max_age_s = {FORECAST_MAX_AGE_S}          # of a plain number\n{fixed if is_price(spec.unit) else ''}"
+        )
+    return "\n".join(lines)
+
+
+def _measured(answers: Answers, spec: SignalSpec, address: int, name: str = "") -> str:
+    """Where a reading comes from, and its unit."""
+    if answers.link != "serial":
+        return f"{_topic(name or spec.name)}unit = {json.dumps(spec.unit)}\n"
+    unit, kind, scale = _REGISTERS.get(spec.unit, (spec.unit, "int16", 1.0))
+    return (
+        'source = "device"\n'
+        f'register = {{ kind = "input", address = {address}, type = "{kind}", scale = {scale:g} }}'
+        f"   # from the device's manual\nunit = {json.dumps(unit)}\n"
+    )
+
+
+def _quantity(spec: SignalSpec, signals: Signals) -> str:
+    """outdoor_0 .. outdoor_5 are one forecast at several moments of a stage."""
+    stem, _, number = spec.name.rpartition("_")
+    alike = [f for f in signals.forecasts if f.name.rpartition("_")[0] == stem and f.name.rpartition("_")[2].isdigit()]
+    return stem if stem and number.isdigit() and len(alike) > 1 else spec.name
+
+
+def _outputs(answers: Answers, signals: Signals) -> str:
+    lines = [
+        "# What the controller moves: the weighted sum of its actions. `safe` is written when nothing else is sure\n"
+        "# and when nisse ends, and stays in force until nisse is back."
+    ]
+    rooms = _warming(signals)
+    for address, (name, combine, unit) in enumerate(_set_points(signals.actions), start=10):
+        signs = ", ".join(f"{action} = {factor:g}.0" for action, factor in combine)
+        told, scale = unit, 1.0
+        if answers.link == "serial":
+            told, kind, scale = _REGISTERS.get(unit, (unit, "int16", 1.0))
+            where = (
+                'sink = "device"\n'
+                f'register = {{ kind = "holding", address = {address}, type = "{kind}", scale = {scale:g} }}\n'
+                "refresh_s = 1800             # written on change, and again after this\n"
+            )
+        else:
+            where = f'sink = "mqtt"\ntopic = "house/{name}/set"\n'
+        most = next((a.upper for a in signals.actions if a.name == name), 0.0)
+        least = signals.least.get(name, 0.0)
+        safe, why = _safe(answers, least, most, unit, told) if name in rooms else (0.0, "the battery rests")
+        if name not in rooms and len(combine) == 1:
+            why = "what is right for this device while nothing is known"
+        lines.append(
+            f"[outputs.{name}]\n{where}{_by_itself(answers)}unit = {json.dumps(told)}\n"
+            f"combine = {{ {signs} }}   # which way counts positive\nsafe = {safe!r}   # {why}\n"
+        )
+    return "\n".join(lines)
+
+
+def _safe(answers: Answers, least: float, most: float, unit: str, told: str) -> tuple[float, str]:
+    """What a heat pump is told while no room is heard, in the unit in which it is told, and why."""
+    convert = conversion(unit, told)
+    if answers.heat_safe == OWN_CONTROL:
+        return float(convert(most)), "its own thermostat decides, up to this power"
+    usual = max(least, round(most * MODEST, 1)) or most
+    modest = usual if not answers.heat_safe else float(answers.heat_safe)
+    if modest <= 0.0:
+        return 0.0, "off: the house gets cold while no thermometer is heard"
+    return float(convert(min(modest, most))), "modest heat: a house without readings is not left cold"
+
+
+def _by_itself(answers: Answers) -> str:
+    """What the device does when it hears nothing, as a line of the file."""
+    if answers.device_timeout_s is not None:
+        return (
+            f"device_timeout_s = {answers.device_timeout_s:g}   "
+            "# unheard for so long, it goes back to its own control; refreshed three times within it\n"
+        )
+    return (
+        "# device_timeout_s = 120     # unheard for so long a device may go back to its own control; without that it\n"
+        "#                            # keeps the last set-point, also through a power cut of this computer\n"
+    )
+
+
+def _rule(answers: Answers, signals: Signals) -> str:
+    """What fits: a battery serves its own house, heat pumps follow their thermometers, anything else holds."""
+    if signals.rules:
+        brought = "".join(f"#   {rule}\n" for rule in signals.rules)
+        return (
+            f"# What controls while the optimiser cannot comes with the bundle:\n{brought}"
+            "# A rule of your own takes the place of the one that moves the same:\n"
+            '# [[rule]]\n# kind = "hold"\n'
+            f"# values = {{ {signals.actions[0].name} = {signals.actions[0].lower:g} }}\n"
+        )
+    head = "# What controls while the optimiser cannot.\n[rule]\n"
+    if wants_meter(signals):
+        at = '\nmeter_at = "grid"' if answers.meter_at == "grid" else ""
+        meter = f"meter = {json.dumps(METER)}   # so that it does not need the forecast{at}\n"
+        none = (
+            f"# meter = {json.dumps(METER)}   # an input that measures net_load: without it a lost forecast ends this\n"
+        )
+        return head + 'kind = "self_consumption"\n' + (meter if _has_meter(answers, signals) else none)
+    zones = _zones(signals)
+    if zones:
+        pairs = ", ".join(f'{action} = "{room}"' for action, room in zones)
+        most = min(a.upper for a in signals.actions)
+        return (
+            head + f'kind = "thermostats"\nzones = {{ {pairs} }}\nset_point = 21.0\nband = 1.0\non = {float(most)!r}\n'
+        )
+    return head + 'kind = "hold"             # all actions 0, or their nearest bound\n'
+
+
+def heats(signals: Signals) -> float:
+    """The least full power of the heat pumps, in kW; 0 where there are none."""
+    return min((a.upper for a in signals.actions if a.name in _warming(signals)), default=0.0)
+
+
+def _warming(signals: Signals) -> set[str]:
+    """The actions that keep rooms or zones warm."""
+    return {*signals.heat, *(action for action, _ in _zones(signals))}
+
+
+def _zones(signals: Signals) -> list[tuple[str, str]]:
+    """(action, thermometer) of every room, if the actions are the heat of rooms and nothing else."""
+    rooms = [m.name for m in signals.measured if m.name.startswith("room_")]
+    zones = [(f"power_{room.removeprefix('room_')}", room) for room in rooms]
+    return zones if zones and {action for action, _ in zones} == {a.name for a in signals.actions} else []
+
+
+def wants_meter(signals: Signals) -> bool:
+    """Whether this is a battery in a house, whose rule goes by a measurement of the house's power."""
+    return {"charge", "discharge"} <= {a.name for a in signals.actions} and NET_LOAD in {
+        f.name for f in signals.forecasts
+    }
+
+
+def _has_meter(answers: Answers, signals: Signals) -> bool:
+    return answers.meter_at != "none" and wants_meter(signals)
+
+
+def _set_points(actions: Sequence[SignalSpec]) -> list[tuple[str, list[tuple[str, int]], str]]:
+    """(output, [(action, sign)], unit): charge and discharge are one power with a sign in every inverter."""
+    names = {a.name for a in actions}
+    found: list[tuple[str, list[tuple[str, int]], str]] = []
+    for action in actions:
+        battery = action.name.removesuffix("discharge").removesuffix("charge")
+        charge, discharge = f"{battery}charge", f"{battery}discharge"
+        if not {charge, discharge} <= names:
+            found.append((action.name, [(action.name, 1)], action.unit))
+        elif action.name == charge:
+            found.append((f"{battery}power", [(charge, 1), (discharge, -1)], action.unit))
+    return found
+
+
+def _topic(name: str) -> str:
+    return (
+        f'source = "mqtt"\ntopic = "house/{name}"\n# pointer = "/value"         # where in a JSON message, RFC 6901\n'
+    )
+
+
+def _comment(spec: SignalSpec) -> str:
+    return f"# {spec.description}\n" if spec.description else ""
