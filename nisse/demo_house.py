@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from systems.house.theta import HouseMpc
     from systems.house.weather import Conditions
     from tuner.evaluate.house import HouseEvaluation
-    from tuner.house.tuning import HouseProgress, HouseTuning
+    from tuner.learn.tuning import Tuning, TuningProgress
 
     Array = NDArray[np.float64]
 
@@ -140,21 +140,22 @@ def _tune(
     model: ArxModel,
     mpc: HouseMpc,
     fitted: Array,
-) -> HouseTuning:
+) -> Tuning:
     """Deterministic policy gradient over the MPC in the physical house, by what its weeks cost."""
     from systems.house.theta import house_theta
-    from tuner.house.tuning import HouseTuningSpec, tune_house
+    from tuner.house.condensed import tune_house
     from tuner.house.worlds import Exploration, PhysicalWorld, split_season
+    from tuner.learn.tuning import TuningSpec
 
     iterations = size.iterations if args.iterations is None else args.iterations
-    spec = HouseTuningSpec(learn=("cost",), iterations=iterations, seed=args.seed)
-    exploration = Exploration(size.episodes, 7, spec.exploration_kw)
+    spec = TuningSpec(learn=("cost",), iterations=iterations, seed=args.seed)
+    exploration = Exploration(size.episodes, 7, Exploration.std_kw)
     season = split_season(learning, exploration.days, size.held_in_weeks, mpc.horizon)
     world = PhysicalWorld(season, mpc, exploration, spec.seed, args.workers)
     with demo_parts.bar(console) as shown:
         task = shown.add_task("tune: reinforcement learning over the MPC", total=iterations)
 
-        def on_iteration(progress: HouseProgress) -> None:
+        def on_iteration(progress: TuningProgress) -> None:
             text = f"tune: {progress.start_total:.2f} -> {progress.record.total:.2f} EUR per held-in week"
             shown.update(task, completed=progress.record.iteration, description=text)
 
@@ -168,7 +169,7 @@ def _evaluate(
     held_out: Conditions,
     mpc: HouseMpc,
     fitted: Array,
-    tuning: HouseTuning,
+    tuning: Tuning,
 ) -> HouseEvaluation:
     """All policies on the same held-out weeks of the physical house."""
     from tuner.evaluate.house import evaluate_house, policies, spread_weeks
@@ -196,12 +197,12 @@ def _first_hours(hours: float) -> Scenario:
     return week.model_copy(update={"head": week.head.model_copy(update={"duration": hours * HOUR_S})})
 
 
-def _total(tuning: HouseTuning, row: int) -> float:
+def _total(tuning: Tuning, row: int) -> float:
     tried = tuning.course.tried[row]
     return float("nan") if tried is None else float(tried.total.mean())
 
 
-def _learned(tuning: HouseTuning) -> str:
+def _learned(tuning: Tuning) -> str:
     history = tuning.course.history
     moved = ", ".join(f"{p.name} {before:.3g} → {after:.3g}" for p, before, after in tuning.changes())
     return (

@@ -22,10 +22,10 @@ from systems.house.arx import reference_model
 from systems.house.theta import house_theta
 from tuner.commands.evaluate_house import BETA
 from tuner.evaluate.statistics import LEAST
-from tuner.house.critic import StepOptions
 from tuner.house.data import ExperimentData, data_from_files, generated_data
 from tuner.house.parameters import learning_entries
 from tuner.house.protocol import MOVES, QUICK, SmartHomeSpec
+from tuner.learn.critic import StepOptions
 
 PROTOCOLS = {"paper": SmartHomeSpec(), "quick": QUICK}
 CONFIRM_PERIODS = {"paper": 20, "quick": 0}

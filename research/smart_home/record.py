@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.checkpoint_file import UNREADABLE, read_checkpoint, write_checkpoint
-from tuner.house.critic import Sums
 from tuner.house.data import ExperimentData
 from tuner.house.protocol import AgentState, SmartHomeSpec
+from tuner.learn.critic import Sums
 
 Array = NDArray[np.float64]
 FORMAT = 3

@@ -24,10 +24,11 @@ from systems.assets.zone.arx_fit import fit_arx
 from systems.house.cost import HouseCost
 from systems.house.theta import HouseMpc, house_theta, theta_values
 from tuner.evaluate.statistics import mean_interval
+from tuner.house.condensed import tune_house
 from tuner.house.data import ExperimentData
 from tuner.house.protocol import MOVES_HORIZON, SmartHomeSpec
-from tuner.house.tuning import HouseTuningSpec, tune_house
 from tuner.house.worlds import Exploration, PhysicalWorld, Season, split_season
+from tuner.learn.tuning import TuningSpec
 
 SHARES = (0.1, 0.25, 0.5, 0.7)
 READINGS = ("exact", "sampled")
@@ -94,7 +95,7 @@ def _physical_point(
 
     at = world(learning, beta)
     tuning = tune_house(
-        at, at.mpc, house_theta(model), start, HouseTuningSpec(learn=("cost",), iterations=iterations, seed=seed),
+        at, at.mpc, house_theta(model), start, TuningSpec(learn=("cost",), iterations=iterations, seed=seed),
         threads=threads, checkpoint=checkpoint, resume=checkpoint.exists(),
     )  # fmt: skip
     judge = world(judging, beta, salt=1)

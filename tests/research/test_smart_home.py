@@ -17,7 +17,6 @@ from research.smart_home.record import RecordError
 from research.smart_home.summary import curves, paired_improvement
 from systems.house.theta import HouseMpcError, house_theta, theta_values
 from systems.house.weather import generate_conditions
-from tuner.house.critic import StepOptions, gauss_newton, propose, sums_of
 from tuner.house.data import (
     STEPS_PER_DAY,
     ExperimentData,
@@ -27,9 +26,10 @@ from tuner.house.data import (
     exciting_log,
     window_starts,
 )
+from tuner.house.experience import of_rollout
 from tuner.house.parameters import learning_entries
 from tuner.house.protocol import SmartHomeSpec, closed_loop, judge, make_setting
-from tuner.house.transitions import of_rollout
+from tuner.learn.critic import StepOptions, gauss_newton, propose, sums_of
 
 TINY = SmartHomeSpec(
     models=2, iterations=3, learning_days=4, days_per_iteration=2, periods=2, period_days=2, beta=0.3, rate=0.5

@@ -22,7 +22,7 @@ from systems.world import Exogenous
 from systems.world.generate import generated_world
 from tests.e2e.test_described_house import SMALL
 from tuner.evaluate.described import PERFECT, RULE, contenders, evaluate_house
-from tuner.house.tuning import HouseTuningSpec, tune
+from tuner.learn.tuning import TuningSpec, tune
 from tuner.loop.explore import CompiledLabeller, Noise, PlantWorld, learning_entries
 from tuner.loop.periods import spread, weeks_of
 from tuner.loop.view import Estimator, View
@@ -121,7 +121,7 @@ def test_learning_mends_a_theta_that_is_wrong(design: HouseDesign, world: Exogen
     plants = PlantWorld(
         design, library, world, tuple(weeks[1:]), tuple(weeks[:1]), 4, 2.0, 0, Processes(), held_in_days=2.0
     )
-    spec = HouseTuningSpec(learn=learn, iterations=1)
+    spec = TuningSpec(learn=learn, iterations=1)
     tuning = tune(
         plants,
         CompiledLabeller(design, library, Processes()),

@@ -22,15 +22,17 @@ from systems.house.theta import HouseMpc, house_theta, theta_values
 from systems.house.weather import generate_conditions
 from tuner.evaluate.house import MpcPolicy
 from tuner.evaluate.periods import PeriodError
-from tuner.house.critic import StepOptions, propose, sums_of
+from tuner.house.condensed import tune_house
 from tuner.house.data import STEPS_PER_DAY
+from tuner.house.experience import Experience, label
 from tuner.house.field_log import is_field_log, read_field_log
 from tuner.house.parameters import learning_entries
 from tuner.house.recorded import ExplorationError, clipped_regression, recorded_world
-from tuner.house.transitions import Experience, Transitions, label, mean_within_bounds
-from tuner.house.tuning import HouseTuningSpec, tune_house
 from tuner.house.worlds import ArxWorld, Exploration, PhysicalWorld, split_season
 from tuner.identify.house_log import from_table
+from tuner.learn.critic import StepOptions, propose, sums_of
+from tuner.learn.transitions import Transitions, mean_within_bounds
+from tuner.learn.tuning import TuningSpec
 from tuner.trainer import TrainingError
 from tuner.trainer_state import CheckpointError
 
@@ -70,7 +72,7 @@ def explored() -> tuple[np.ndarray, np.ndarray]:
 def test_each_method_finds_the_mean_of_the_innovations(method):
     """The start does not know the mean; with it the ARX house would cost `informed`. Nothing tells the learner."""
     world, start = arx_world(), theta_values(MODEL)
-    spec = HouseTuningSpec(method=method, learn=("bias",), iterations=4)
+    spec = TuningSpec(method=method, learn=("bias",), iterations=4)
     tuning = tune_house(world, COMFORT, TABLE, start, spec, threads=2)
     uninformed = world.try_out(start).total.mean()
     informed = world.try_out(theta_values(MODEL, bias=MODEL.innovation_mean)).total.mean()
@@ -84,7 +86,7 @@ def test_in_the_physical_house_power_becomes_dearer_the_more_of_it():
     """The model thinks a heat pump as good at full load as at half; the plant does not."""
     world = PhysicalWorld(split_season(SEASON, 7, 3, 144), HouseMpc(), replace(EXPLORATION, episodes=8), 0, 2)
     start = theta_values(MODEL, bias=MODEL.innovation_mean)
-    spec = HouseTuningSpec(learn=("power_curvature", "price_scale"), iterations=2)
+    spec = TuningSpec(learn=("power_curvature", "price_scale"), iterations=2)
     tuning = tune_house(world, HouseMpc(), TABLE, start, spec, threads=2)
     moved = {p.name: after - before for p, before, after in tuning.changes()}
     assert moved["power_curvature"] > 0.005
@@ -92,7 +94,7 @@ def test_in_the_physical_house_power_becomes_dearer_the_more_of_it():
 
 
 def test_an_interrupted_run_resumes_to_the_bit(tmp_path):
-    world, start, spec = arx_world(), theta_values(MODEL), HouseTuningSpec(learn=("bias",), iterations=4)
+    world, start, spec = arx_world(), theta_values(MODEL), TuningSpec(learn=("bias",), iterations=4)
     straight = tune_house(world, COMFORT, TABLE, start, spec, threads=2)
     path = tmp_path / "half.npz"
     tune_house(world, COMFORT, TABLE, start, replace(spec, iterations=2), threads=2, checkpoint=path)
@@ -148,7 +150,7 @@ def test_a_log_that_explores_teaches_what_the_physical_house_would(explored):
     start = theta_values(MODEL, bias=MODEL.innovation_mean)
     world = recorded_world(log, price, HouseMpc(), start)
     assert world.exploration_kw == pytest.approx(0.12, abs=0.04)
-    spec = HouseTuningSpec(learn=("cost",), iterations=6, step=StepOptions(support=0.1))
+    spec = TuningSpec(learn=("cost",), iterations=6, step=StepOptions(support=0.1))
     tuning = tune_house(world, HouseMpc(), TABLE, start, spec)
     moved = {p.name: after - before for p, before, after in tuning.changes()}
     assert moved["power_curvature"] > 0.002

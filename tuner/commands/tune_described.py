@@ -21,7 +21,7 @@ from tuner.commands.tune_display import LiveTable
 from tuner.commands.tune_house import changes_table, tuning_view
 from tuner.evaluate.described import RULE, UNBIASED, Contender, Evaluation, evaluate_house
 from tuner.evaluate.described import TUNED as TUNED_POLICY
-from tuner.house.tuning import HouseTuning, HouseTuningSpec, tune
+from tuner.learn.tuning import Tuning, TuningSpec, tune
 from tuner.loop.explore import LEARN, CompiledLabeller, PlantWorld, learning_entries
 from tuner.loop.periods import HELD_IN_WEEKS, spread
 from tuner.loop.workers import Workers
@@ -45,9 +45,9 @@ def run(args: argparse.Namespace) -> int:
     fit = {p.name: p.default for p in parameters}
     start = fit if args.theta is None else read_theta(args.theta, design.problem)
     worlds, kind = worlds_from(args, design.house), args.world or "physical"
-    spec = HouseTuningSpec(
+    spec = TuningSpec(
         method=args.method, learn=LEARN if args.learn is None else tuple(args.learn), iterations=ITERATIONS,
-        exploration_kw=1.0, seed=args.seed,
+        seed=args.seed,
     )  # fmt: skip
     spec = spec if args.iterations is None else replace(spec, iterations=args.iterations)
     learning = learning_entries(parameters, spec.learn)
@@ -110,7 +110,7 @@ def _judged(
     design: HouseDesign,
     worlds: Worlds,
     start: dict[str, float],
-    tuning: HouseTuning,
+    tuning: Tuning,
     workers: Workers,
 ) -> Evaluation | None:
     weeks = HELD_OUT_WEEKS if args.held_out_weeks is None else args.held_out_weeks

@@ -26,15 +26,17 @@ from tuner.commands.evaluate_house import BETA
 from tuner.commands.tune_battery import OLD, TUNED
 from tuner.commands.tune_display import LiveTable, View
 from tuner.evaluate.statistics import Interval, mean_interval
-from tuner.house.critic import StepOptions
+from tuner.house.condensed import tune_house
 from tuner.house.data import data_from_files, generated_seasons
 from tuner.house.field_log import is_field_log, read_field_log
 from tuner.house.parameters import ThetaTable
 from tuner.house.recorded import RecordedWorld, recorded_world
-from tuner.house.tuning import HouseProgress, HouseTuning, HouseTuningSpec, tune_house
-from tuner.house.worlds import ArxWorld, Exploration, PhysicalWorld, World, split_season
+from tuner.house.worlds import ArxWorld, Exploration, PhysicalWorld, split_season
 from tuner.identify.cleaning import clean_house_log
 from tuner.identify.house_log import HouseLog, load_house_log
+from tuner.learn.critic import StepOptions
+from tuner.learn.tuning import Tuning, TuningProgress, TuningSpec
+from tuner.learn.world import World
 from tuner.trainer import TrainingError
 
 Array = NDArray[np.float64]
@@ -97,7 +99,8 @@ def run(args: argparse.Namespace) -> int:
     with LiveTable(console, tuning_view(f"tuning house by {spec.method} in {world.name}, {data.source}")) as live:
         tuning = tune_house(
             world, mpc, table, start, spec,
-            threads=args.jobs, checkpoint=args.checkpoint, resume=args.resume, report=live.update,
+            exploration_kw=args.exploration_kw, threads=args.jobs, checkpoint=args.checkpoint, resume=args.resume,
+            report=live.update,
             time_limit_s=args.time_limit,
         )  # fmt: skip
         verdict = _held_out(judge, tuning) if tuning.improved and judge is not None else None
@@ -136,11 +139,10 @@ def _check(args: argparse.Namespace, kind: str) -> None:
         raise TrainingError("the house has the compatible least-squares critic only; leave --critic out")
 
 
-def _spec(args: argparse.Namespace, kind: str) -> HouseTuningSpec:
-    spec = HouseTuningSpec(
+def _spec(args: argparse.Namespace, kind: str) -> TuningSpec:
+    spec = TuningSpec(
         method=args.method,
         learn=LEARN[kind] if args.learn is None else tuple(args.learn),
-        exploration_kw=args.exploration_kw,
         step=StepOptions(support=LOG_SUPPORT if kind == "log" else 0.0),
         seed=args.seed,
     )
@@ -160,13 +162,11 @@ def _data(args: argparse.Namespace) -> _Data:
     return _Data(model, files.learning, files.evaluation, files.source)
 
 
-def _world(
-    args: argparse.Namespace, kind: str, data: _Data, mpc: HouseMpc, start: Array, spec: HouseTuningSpec
-) -> World:
+def _world(args: argparse.Namespace, kind: str, data: _Data, mpc: HouseMpc, start: Array, spec: TuningSpec) -> World:
     if kind == "log":
         log, price = _log_and_prices(args.log, args.prices, price_options(args))
         return recorded_world(log, price, mpc, start)
-    exploration = Exploration(args.episodes, 7, spec.exploration_kw)
+    exploration = Exploration(args.episodes, 7, args.exploration_kw)
     weeks = HELD_IN_WEEKS if args.held_in_weeks is None else args.held_in_weeks
     season = split_season(data.learning, exploration.days, weeks, mpc.horizon)
     if kind == "arx":
@@ -200,7 +200,7 @@ def _judge(args: argparse.Namespace, kind: str, data: _Data, mpc: HouseMpc) -> W
     return PhysicalWorld(season, mpc, Exploration(), args.seed + 1, args.jobs)
 
 
-def _held_out(judge: World, tuning: HouseTuning) -> Interval | None:
+def _held_out(judge: World, tuning: Tuning) -> Interval | None:
     """Paired improvement of the total cost on the judge's weeks, %."""
     before, after = judge.try_out(tuning.start), judge.try_out(tuning.theta)
     if before is None or after is None:
@@ -208,26 +208,26 @@ def _held_out(judge: World, tuning: HouseTuning) -> Interval | None:
     return mean_interval(100.0 * (before.total - after.total) / before.total.mean())
 
 
-def tuning_view(title: str, currency: str = "EUR") -> View[HouseProgress]:
+def tuning_view(title: str, currency: str = "EUR") -> View[TuningProgress]:
     """How an iteration is shown; costs are per held-in week."""
 
     def shown(value: float | None) -> str:
         return "-" if value is None else f"{value:.3f}"
 
-    def change(p: HouseProgress) -> str:
+    def change(p: TuningProgress) -> str:
         if not p.record.accepted:
             return "none"
         total = p.record.total
         return "taken" if total is None or p.start_total is None else f"{100 * (total / p.start_total - 1):+.2f} %"
 
-    def row(p: HouseProgress) -> list[str]:
+    def row(p: TuningProgress) -> list[str]:
         r = p.record
         return [
             str(r.iteration), shown(r.price), shown(r.comfort), shown(r.total), change(p), f"{r.td_error:.4f}",
             f"{p.ms_per_solve:.2f}", str(r.failures), str(r.at_bounds), f"{p.remaining_s:.0f} s",
         ]  # fmt: skip
 
-    def line(p: HouseProgress) -> str:
+    def line(p: TuningProgress) -> str:
         r = p.record
         return (
             f"iteration {r.iteration}: price {shown(r.price)}, comfort {shown(r.comfort)}, total {shown(r.total)} "
@@ -239,7 +239,7 @@ def tuning_view(title: str, currency: str = "EUR") -> View[HouseProgress]:
     return View(title, columns, row, line, "first look at the held-in weeks")
 
 
-def changes_table(tuning: HouseTuning) -> Table:
+def changes_table(tuning: Tuning) -> Table:
     """What moved, with its bounds."""
     table = Table(title="theta")
     for heading in ("parameter", "unit", "before", "tuned", "bounds"):
@@ -252,7 +252,7 @@ def changes_table(tuning: HouseTuning) -> Table:
     return table
 
 
-def _summary(tuning: HouseTuning, verdict: Interval | None) -> str:
+def _summary(tuning: Tuning, verdict: Interval | None) -> str:
     course = tuning.course
     failures = sum(record.failures for record in course.history)
     lines = [f"{failures} failed solves; transitions next to one are left out"]

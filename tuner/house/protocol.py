@@ -22,10 +22,11 @@ from systems.house.plant import rest_power
 from systems.house.theta import INPUTS, LAGS, ROOMS, HouseMpc, coarsening_moves, held_moves, house_theta, theta_values
 from systems.house.weather import Conditions
 from tuner.evaluate.periods import PeriodError
-from tuner.house.critic import StepOptions, Sums, propose, sums_of
 from tuner.house.data import STEPS_PER_DAY, ExperimentData, draw_windows, window_starts
+from tuner.house.experience import of_rollout
 from tuner.house.parameters import learning_entries
-from tuner.house.transitions import Transitions, of_rollout
+from tuner.learn.critic import StepOptions, Sums, propose, sums_of
+from tuner.learn.transitions import Transitions
 
 Array = NDArray[np.float64]
 MOVES = {"held": held_moves(), "free": held_moves(every=1), "coarsening": coarsening_moves()}

@@ -22,9 +22,10 @@ from scipy.special import ndtr
 from codegen.condensed.solver import CondensedMpc, States, solve
 from systems.house.theta import LAGS, HouseMpc
 from systems.logs.log import LogError
-from tuner.house.transitions import Experience, mean_within_bounds
-from tuner.house.worlds import Tried
+from tuner.house.experience import Experience
 from tuner.identify.house_log import HouseLog
+from tuner.learn.transitions import mean_within_bounds
+from tuner.learn.world import Tried
 
 Array = NDArray[np.float64]
 LEAST_EXPLORATION_KW = 0.03

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -22,40 +21,12 @@ from systems.house.weather import Conditions
 from tuner.evaluate.house import WARM_UP_DAYS, MpcPolicy, run_week, spread_weeks
 from tuner.evaluate.periods import PeriodError
 from tuner.house.data import STEPS_PER_DAY, window_starts
+from tuner.house.experience import Experience, states_at
 from tuner.house.protocol import closed_loop, rest_history
-from tuner.house.transitions import Experience, mean_within_bounds, states_at
+from tuner.learn.transitions import mean_within_bounds
+from tuner.learn.world import EXPLORE, TRY, Tried
 
 Array = NDArray[np.float64]
-EXPLORE, INNOVATE, TRY = range(10, 13)
-"""First words of the seeds."""
-
-
-@dataclass(frozen=True, eq=False)
-class Tried:
-    """What a theta costs on each held-in week, EUR: price and comfort, the band's violation included; both (weeks,)."""
-
-    price: Array
-    comfort: Array
-
-    @property
-    def total(self) -> Array:
-        return self.price + self.comfort
-
-
-class World(Protocol):
-    """A house to learn in. Everything random derives from (seed, iteration, episode)."""
-
-    name: str
-    recorded: bool
-    """The same experience whatever theta; nothing can be tried."""
-
-    def explore(self, theta: Array, iteration: int) -> list[Experience]:
-        """Closed loops under theta with exploration."""
-        ...
-
-    def try_out(self, theta: Array) -> Tried | None:
-        """Costs on the held-in weeks without exploration; None where there is nothing to try it on."""
-        ...
 
 
 @dataclass(frozen=True)

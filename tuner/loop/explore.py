@@ -22,8 +22,8 @@ from systems.plant import HousePlant
 from systems.problem import Parameter
 from systems.world import Exogenous
 from tuner.evaluate.described import design_of
-from tuner.house.transitions import Labelled, Transitions, join, mean_within_bounds
-from tuner.house.worlds import EXPLORE, TRY, Tried
+from tuner.learn.transitions import Labelled, Transitions, join, mean_within_bounds
+from tuner.learn.world import EXPLORE, TRY, Tried
 from tuner.loop.policies import Mpc, loaded
 from tuner.loop.view import Estimator, Moment, pairs_of
 from tuner.loop.week import run_stretch

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tuner.critics.face import Critic
 from tuner.methods.face import Improvement
@@ -41,7 +42,7 @@ class StochasticPolicyGradient:
         return Improvement(gradient, float(np.sqrt(np.mean(delta**2))))
 
 
-def generalised_advantage(delta: Array, segment: Array, decay: float) -> Array:
+def generalised_advantage(delta: Array, segment: NDArray[np.int64], decay: float) -> Array:
     """A_t = delta_t + decay * A_{t+1} within each segment; all (n,)."""
     out = np.zeros(len(delta))
     following = 0.0

@@ -1,6 +1,6 @@
 """One learning step for the house by each method: from labelled transitions to a change of theta.
 
-dpg   deterministic policy gradient with the compatible LSTDQ critic: `tuner.house.critic`.
+dpg   deterministic policy gradient with the compatible LSTDQ critic: `tuner.learn.critic`.
 q     Q-learning: theta such that the MPC's own Q satisfies the Bellman equation, as far as that decides anything.
       Q = V + A, and a wrong level of V changes no decision (a horizon of 12 h has the level wrong in every state); so
       the equation is asked of A, with the semi-gradient step in the metric of its features:
@@ -26,8 +26,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.house.critic import StepOptions, gauss_newton, largest_curvature, policy_curvature, propose, sums_of, weights
-from tuner.house.transitions import Transitions
+from tuner.learn.critic import StepOptions, gauss_newton, largest_curvature, policy_curvature, propose, sums_of, weights
+from tuner.learn.transitions import Transitions
 from tuner.methods.spg import generalised_advantage
 
 Array = NDArray[np.float64]
@@ -40,7 +40,7 @@ class Credit:
     gamma: float
     trace: float
     """lambda: 0 trusts V_theta after one decision, towards 1 what was really paid counts longer."""
-    exploration_kw: float
+    exploration: float
     step: StepOptions
 
 
@@ -89,7 +89,7 @@ def by_likelihood_ratio(t: Transitions, distance: Array, credit: Credit) -> Impr
     delta = t.cost + credit.gamma * t.next_value - t.value
     delta = delta - delta.mean()
     advantage = generalised_advantage(delta, t.segment, credit.gamma * credit.trace)
-    score = np.einsum("nap,na->np", t.policy_jacobian, t.asked - t.policy) / credit.exploration_kw**2
+    score = np.einsum("nap,na->np", t.policy_jacobian, t.asked - t.policy) / credit.exploration**2
     gradient = score.T @ (advantage - advantage.mean()) / len(t)
     change = gauss_newton(gradient, policy_curvature(t) / len(t), distance, credit.step)
     return Improvement(change, float(np.sqrt(np.mean(delta**2))))

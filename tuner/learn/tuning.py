@@ -1,4 +1,4 @@
-"""Tunes theta of the house: explore, label, improve, try on held-in weeks, keep the best.
+"""Tunes theta: explore, label, improve, try on held-in weeks, keep the best.
 
 One iteration: the world explores under theta; that and what earlier iterations saw is labelled by the present theta
 (off-policy; spg sees its own alone); the method proposes a change in units of each parameter's scale; a share of it is
@@ -18,31 +18,27 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.condensed.solver import CondensedMpc
-from systems.house.theta import HouseMpc
 from systems.problem import Parameter
 from tuner.checkpoint_file import UNREADABLE, read_checkpoint, write_checkpoint
-from tuner.house.critic import StepOptions
-from tuner.house.improve import METHODS, Credit, Improvement, Method, keep_what_is_sure
-from tuner.house.parameters import learning_entries
-from tuner.house.transitions import Experience, Labelled, Transitions, label
-from tuner.house.worlds import Tried, World
+from tuner.learn.critic import StepOptions
+from tuner.learn.improve import METHODS, Credit, Improvement, Method, keep_what_is_sure
+from tuner.learn.transitions import Labelled, Transitions
+from tuner.learn.world import Tried, World
 from tuner.trainer import TrainingError, worse
 from tuner.trainer_state import CheckpointError
 
 Array = NDArray[np.float64]
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
-class HouseTuningSpec:
+class TuningSpec:
     """Everything that decides the outcome, given the world and the start."""
 
     method: str = "dpg"
     learn: tuple[str, ...] = ("bias", "set_point", "cost", "terminal")
     """Groups of theta, or names of parameters."""
     iterations: int = 10
-    exploration_kw: float = 0.15
     replay: int = 3
     """Iterations whose experience teaches; on-policy methods keep one."""
     trace: float = 0.5
@@ -68,12 +64,10 @@ class HouseTuningSpec:
                 raise TrainingError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if not 0.0 < self.rate <= 1.0:
             raise TrainingError(f"rate is {self.rate}; it is a share, choose it in (0, 1]")
-        if not self.exploration_kw > 0.0:
-            raise TrainingError("without exploration nothing can be learned; choose exploration above 0 kW, say 0.15")
 
 
 @dataclass(frozen=True)
-class HouseRecord:
+class Iteration:
     """One line of the learning history; nothing in it depends on the machine's speed."""
 
     iteration: int
@@ -95,10 +89,10 @@ class HouseRecord:
 
 
 @dataclass(frozen=True)
-class HouseProgress:
+class TuningProgress:
     """Told after each iteration; the times are not part of the result."""
 
-    record: HouseRecord
+    record: Iteration
     start_total: float | None
     ms_per_solve: float
     remaining_s: float
@@ -110,7 +104,7 @@ class Course:
 
     thetas: Array
     tried: tuple[Tried | None, ...]
-    history: tuple[HouseRecord, ...]
+    history: tuple[Iteration, ...]
 
     @property
     def iteration(self) -> int:
@@ -125,12 +119,12 @@ class Course:
 
 
 @dataclass(frozen=True, eq=False)
-class HouseTuning:
+class Tuning:
     """What learning made of the start."""
 
     parameters: tuple[Parameter, ...]
     course: Course
-    spec: HouseTuningSpec
+    spec: TuningSpec
 
     @property
     def theta(self) -> Array:
@@ -173,71 +167,24 @@ class Labeller(Protocol):
     ) -> Labelled: ...
 
 
-@dataclass(frozen=True, eq=False)
-class CondensedLabeller:
-    """By the condensed program of the four-room house."""
-
-    mpc: HouseMpc
-    exploration: float
-    threads: int = 1
-
-    @property
-    def gamma(self) -> float:
-        return self.mpc.interval_discount
-
-    def label(
-        self,
-        experience: Sequence[Experience],
-        theta: Array,
-        entries: NDArray[np.int64],
-        scale: Array,
-        *,
-        with_advantage: bool,
-    ) -> Labelled:
-        mpc = CondensedMpc(self.mpc, theta)
-        return label(experience, mpc, entries, scale, with_advantage=with_advantage, threads=self.threads)
-
-
-def tune_house(
-    world: World,
-    mpc: HouseMpc,
-    parameters: Sequence[Parameter],
-    start: Array,
-    spec: HouseTuningSpec,
-    *,
-    threads: int = 1,
-    checkpoint: Path | None = None,
-    resume: bool = False,
-    report: Callable[[HouseProgress], None] | None = None,
-    time_limit_s: float | None = None,
-) -> HouseTuning:
-    """`tune` with the condensed program of the four-room house."""
-    labeller = CondensedLabeller(mpc, spec.exploration_kw, threads)
-    learning = learning_entries(parameters, spec.learn)
-    return tune(
-        world, labeller, parameters, learning, start, spec,
-        checkpoint=checkpoint, resume=resume, report=report, time_limit_s=time_limit_s,
-    )  # fmt: skip
-
-
 def tune(
     world: World,
     labeller: Labeller,
     parameters: Sequence[Parameter],
     learning: tuple[NDArray[np.int64], Array],
     start: Array,
-    spec: HouseTuningSpec,
+    spec: TuningSpec,
     *,
     checkpoint: Path | None = None,
     resume: bool = False,
-    report: Callable[[HouseProgress], None] | None = None,
+    report: Callable[[TuningProgress], None] | None = None,
     time_limit_s: float | None = None,
-) -> HouseTuning:
+) -> Tuning:
     """Learn from `start` (ntheta,), ordered as `parameters`; `learning`: which entries (p,), and their scales (p,).
 
     `checkpoint` is written after every iteration; `resume` continues from it. `time_limit_s` ends the run after the
     iteration that passes it, which makes the result depend on the machine. Raises TrainingError, CheckpointError,
-    HouseMpcError, and what the world raises.
+    and what the world and the labeller raise.
     """
     spec.validate()
     method = METHODS[spec.method]
@@ -270,11 +217,11 @@ def tune(
             left = elapsed / (course.iteration - first) * (spec.iterations - course.iteration)
             begin = course.tried[0]
             total = None if begin is None else float(begin.total.mean())
-            report(HouseProgress(record, total, 1e3 * solving_s / max(record.solves, 1), left))
+            report(TuningProgress(record, total, 1e3 * solving_s / max(record.solves, 1), left))
         settled = world.recorded and not record.accepted
         if settled or (time_limit_s is not None and elapsed > time_limit_s):
             break
-    return HouseTuning(tuple(parameters), course, spec)
+    return Tuning(tuple(parameters), course, spec)
 
 
 @dataclass(frozen=True, eq=False)
@@ -283,7 +230,7 @@ class _Learner:
 
     labeller: Labeller
     method: Method
-    spec: HouseTuningSpec
+    spec: TuningSpec
     entries: NDArray[np.int64]
     scale: Array
     bounds: tuple[Array, Array]
@@ -317,7 +264,7 @@ class _Learner:
         following = following if accepted else theta
         learned = following[self.entries]
         at_bounds = (learned <= self.bounds[0][self.entries]) | (learned >= self.bounds[1][self.entries])
-        record = HouseRecord(
+        record = Iteration(
             iteration=course.iteration + 1,
             price=None if after is None else float(after.price.mean()),
             comfort=None if after is None else float(after.comfort.mean()),
@@ -351,14 +298,14 @@ class _Learner:
         return np.clip(moved, *self.bounds)
 
 
-def _identity(spec: HouseTuningSpec) -> dict[str, Any]:
+def _identity(spec: TuningSpec) -> dict[str, Any]:
     """What must agree between a checkpoint and the run that continues it. More iterations may be asked for."""
     chosen = asdict(spec)
     chosen.pop("iterations")
     return {"format": FORMAT, "spec": chosen | {"learn": list(spec.learn)}}
 
 
-def save_course(path: Path, course: Course, spec: HouseTuningSpec) -> None:
+def save_course(path: Path, course: Course, spec: TuningSpec) -> None:
     """Whole or not at all."""
     arrays = {"thetas": course.thetas}
     for k, tried in enumerate(course.tried):
@@ -367,11 +314,11 @@ def save_course(path: Path, course: Course, spec: HouseTuningSpec) -> None:
     write_checkpoint(path, _identity(spec) | {"history": [asdict(r) for r in course.history]}, arrays)
 
 
-def load_course(path: Path, spec: HouseTuningSpec, start: Array) -> Course:
+def load_course(path: Path, spec: TuningSpec, start: Array) -> Course:
     """Raises CheckpointError when the file is missing, damaged, or of another run."""
     try:
         head, arrays = read_checkpoint(path)
-        history = tuple(HouseRecord(**r) for r in head["history"])
+        history = tuple(Iteration(**r) for r in head["history"])
         thetas = arrays["thetas"]
         tried = tuple(
             Tried(arrays[f"price{k}"], arrays[f"comfort{k}"]) if f"price{k}" in arrays else None

@@ -37,7 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigvalsh
 
-from tuner.house.transitions import Transitions
+from tuner.learn.transitions import Transitions
 from tuner.methods.spg import generalised_advantage
 
 Array = NDArray[np.float64]
@@ -180,7 +180,7 @@ def gauss_newton(gradient: Array, curvature: Array, distance: Array, options: St
     p = len(distance)
     damping = options.damping * max(float(np.trace(curvature)) / p, 1e-12)
     support = options.support * largest_curvature(curvature)
-    return -np.linalg.solve(curvature + (damping + support) * np.eye(p), gradient + support * distance)
+    return np.asarray(-np.linalg.solve(curvature + (damping + support) * np.eye(p), gradient + support * distance))
 
 
 def largest_curvature(matrix: Array) -> float:

@@ -1,0 +1,1 @@
+"""The one learner: from what a controller went through to a better theta, of whatever house and program."""
