@@ -15,7 +15,7 @@ from systems.problem import Parameter
 from tuner.house.experience import Experience, label
 from tuner.house.parameters import learning_entries
 from tuner.learn.transitions import Labelled
-from tuner.learn.tuning import Tuning, TuningSpec, TuningTuningProgress, tune
+from tuner.learn.tuning import Tuning, TuningProgress, TuningSpec, tune
 from tuner.learn.world import World
 
 Array = NDArray[np.float64]
@@ -58,7 +58,7 @@ def tune_house(
     threads: int = 1,
     checkpoint: Path | None = None,
     resume: bool = False,
-    report: Callable[[TuningTuningProgress], None] | None = None,
+    report: Callable[[TuningProgress], None] | None = None,
     time_limit_s: float | None = None,
 ) -> Tuning:
     """`tune` with the condensed program of the four-room house."""
