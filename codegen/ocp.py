@@ -38,8 +38,6 @@ costs where stages are large. Measured on a 2.5 GHz Xeon: 1.3 ms an iteration of
 (48 stages of 31 variables), which gives its search 1.4 s."""
 FEWEST_SEARCHED, MOST_SEARCHED = 200, 2000
 """Iterations, whatever the size. Two batteries in quarter-hours of a day take 0.14 ms for one."""
-HESSIAN_LINES = 3000
-"""Of C that a Hessian may take, written out entry by entry: a compiler takes seconds for as many."""
 BLOCK_INPUTS = 24
 """Partial condensing joins stages until a block has about this many inputs: larger matrices, fewer calls per iteration.
 Measured on the battery (N = 96, nu = 3): blocks of 8 stages take 0.4 of the time of single stages."""
@@ -155,13 +153,34 @@ def _derivatives(e: StageExpressions) -> tuple[Symbols, Symbols]:
 
 
 def hessian_of_stage(problem: Problem, e: StageExpressions) -> ca.MX:
-    """The Hessian in (u, x). That of a quadratic program only copies and scales numbers, in scalars a line each; a loop
-    over its columns evaluates the cost's slope once for each."""
-    s = expressions(problem, ca.SX)
-    hessian = ca.hessian(s.cost, ca.vertcat(s.u, s.x))[0]
-    if ca.depends_on(hessian, ca.vertcat(s.u, s.x)) or hessian.nnz() > HESSIAN_LINES:
+    """The Hessian in (u, x), dense. That of a quadratic program copies and scales numbers of the parameters.
+
+    Entries linear in them are a table, a product with a constant sparse matrix, of which most states have nothing else;
+    the others, where a forecast scales what p says, are scalars, a line each. A loop over columns would evaluate the
+    cost's slope once for each.
+    """
+    s = expressions(problem, ca.SX)  # in scalars what depends on what is seen number by number
+    w = ca.vertcat(s.u, s.x)
+    hessian = ca.hessian(s.cost, w)[0]
+    if ca.depends_on(hessian, w):
         return hessian_by_columns(e.cost, e.u, e.x, e.parameters)
-    return ca.MX(ca.Function("hessian", [s.parameters], [ca.densify(hessian)])(e.parameters))
+    lower = ca.tril(hessian)
+    entries = lower.nz[:]
+    undiscounted, names = ca.substitute(entries, s.parameters[-1], 1), s.parameters[:-1]
+    slopes = ca.jacobian(undiscounted, names)
+    bent = ca.jacobian_sparsity(slopes.nz[:], names).row()
+    rows = slopes.sparsity().row()
+    curved = {rows[i] for i in bent}
+    tabled = [row for row in range(entries.numel()) if row not in curved]
+    written = sorted(curved)
+    used = sorted(set(slopes[tabled, :].sparsity().get_col()))
+    table = ca.DM(slopes[tabled, used])
+    offset = ca.DM(ca.substitute(undiscounted[tabled], names, ca.DM.zeros(names.shape)))
+    scalars = ca.Function("written", [s.parameters], [ca.densify(entries[written])])
+    values = ca.vertcat(e.parameters[-1] * (table @ e.parameters[used] + offset), scalars(e.parameters))
+    order = np.empty(entries.numel(), dtype=int)
+    order[[*tabled, *written]] = np.arange(entries.numel())
+    return ca.densify(ca.tril2symm(ca.MX(lower.sparsity(), values[order.tolist()])))
 
 
 def hessian_by_columns(cost: ca.MX, u: ca.MX, x: ca.MX, parameters: ca.MX) -> ca.MX:

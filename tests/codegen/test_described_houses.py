@@ -3,6 +3,10 @@ code."""
 
 from __future__ import annotations
 
+import casadi as ca
+import numpy as np
+
+from codegen.ocp import expressions, hessian_of_stage
 from codegen.solver import build_solver
 from codegen.targets import host_arch
 from codegen.verify import certify, failures
@@ -56,3 +60,23 @@ def test_a_house_that_nobody_wrote_is_built_and_verified() -> None:
     entry = certificate["arch"][host_arch()]
     assert not failures(certificate), failures(certificate)
     assert entry["solved"] == 6 and entry["max_relative_objective_gap"] < 1e-6
+
+
+def test_the_hessian_of_many_zones_only_copies_and_scales_what_parameters_say() -> None:
+    zones = "".join(
+        f'[[zone]]\nname = "zone{i}"\n[[heat_pump]]\nname = "pump{i}"\nfeeds = ["zone{i}"]\nmax_power_kw = 1.5\n'
+        for i in range(6)
+    )
+    problem = HouseDesign(f'[house]\nname = "six"\n{zones}').problem
+    e, rng = expressions(problem), np.random.default_rng(0)
+    # A function of the parameters alone: what went over the columns of the cost would need a point as well.
+    hessian = ca.Function("hessian", [e.parameters], [hessian_of_stage(problem, e)])
+    parameters, direction = rng.standard_normal(e.parameters.numel()), rng.standard_normal(problem.nu + problem.nx)
+    cost = ca.Function("cost", [e.u, e.x, e.parameters], [e.cost])
+
+    def along(step: float) -> float:
+        v = step * direction
+        return float(cost(v[: problem.nu], v[problem.nu :], parameters))
+
+    bend = along(1.0) - 2.0 * along(0.0) + along(-1.0)
+    np.testing.assert_allclose(direction @ np.array(hessian(parameters)) @ direction, bend, rtol=1e-10)
