@@ -6,12 +6,15 @@ Whoever it is, a result depends on its arguments alone and comes in the order in
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from joblib import Parallel, delayed
 
+_TURN = threading.Lock()
+"""The compiled solver of a process has one memory."""
 AHEAD = 256
 """Tasks that a cluster is given before their first result is taken."""
 
@@ -49,7 +52,8 @@ class Processes:
 class Cluster:
     """The workers of a Dask scheduler at `address`, as tcp://10.0.0.5:8786. Each needs nisse installed as it is here.
 
-    What is shared travels once to every worker. A worker without the compiled program builds its own.
+    What is shared travels once to every worker. A worker without the compiled program builds its own. A worker's
+    threads take turns, so give each one thread and start as many workers as there are cores.
     """
 
     address: str
@@ -59,10 +63,10 @@ class Cluster:
     ) -> Iterator[Any]:
         """Raises WorkersError where Dask is not installed or the scheduler cannot be reached."""
         with self._client() as client:
-            kept = [client.scatter(part, broadcast=True, hash=False) for part in shared]
+            kept = client.scatter([shared], broadcast=True, hash=False)[0]
             for begin in range(0, len(tasks), AHEAD):
                 part = tasks[begin : begin + AHEAD]
-                futures = [client.submit(function, *kept, *task, pure=False) for task in part]
+                futures = [client.submit(_alone, function, kept, task, pure=False) for task in part]
                 for future in futures:
                     yield future.result()
 
@@ -77,3 +81,8 @@ class Cluster:
             raise WorkersError(
                 f"no Dask scheduler answers at {self.address}; start one by `dask scheduler`, or leave --cluster out"
             ) from error
+
+
+def _alone(function: Callable[..., Any], shared: tuple[Any, ...], task: tuple[Any, ...]) -> Any:
+    with _TURN:
+        return function(*shared, *task)
