@@ -41,6 +41,7 @@ COMMANDS: dict[str, Command] = {
     "key": Command("runtime.commands.key", "make and show signing keys"),
     "theta": Command("runtime.commands.theta", "pack and install new parameters for a bundle that runs"),
     "hil": Command("hil.commands.hil", "run the daemon against a simulated plant over real links", "hil"),
+    "feed": Command("feeds.commands.feed", "prices, weather, sun and load from where they come to the daemon", "feeds"),
     "run": Command("runtime.commands.run", "run the controller daemon"),
     "init": Command("nisse.init", "write commented house and site files, by a few questions", "build"),
     "check": Command("nisse.check", "validate a house file or a site file"),
@@ -103,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         command = COMMANDS.get(name or "")
         root = (error.name or "").split(".")[0]
-        if command is None or root in {"nisse", "tuner", "codegen", "runtime", "hil", "systems", "research"}:
+        if command is None or root in {"nisse", "tuner", "codegen", "runtime", "feeds", "hil", "systems", "research"}:
             raise
         print(
             f"nisse {name}: needs the Python package {root!r}; install it with: "

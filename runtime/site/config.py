@@ -20,6 +20,7 @@ from runtime.formats.plain_files import read_text
 from runtime.formats.toml_lines import did_you_mean, line_of
 from runtime.site.conflicts import check_conflicts
 from runtime.site.errors import describe
+from runtime.site.feeds import FEEDS, FeedsSection, with_feeds
 from runtime.site.signals import (
     MQTT,
     InputSection,
@@ -151,6 +152,7 @@ class SiteFile(Section):
     outputs: dict[str, OutputSection]
     rule: WrittenRules = ()
     exploration: ExplorationSection | None = None
+    feeds: FeedsSection | None = None
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -205,7 +207,7 @@ def load_site(path: Path) -> SiteFile:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
     try:
-        site = SiteFile.model_validate({**document, "path": path, "text": text})
+        site = SiteFile.model_validate({**with_feeds(document), "path": path, "text": text})
     except ValidationError as error:
         raise ConfigError(describe(SiteFile, path, text, error)) from error
     _check_rhythm(site)
@@ -230,6 +232,15 @@ def _check_links(site: SiteFile) -> None:
     """Every source and sink is a link of this file, and speaks its protocol."""
     links = {*site.serial, *([MQTT] if site.mqtt else [])}
     for name, entry in site.inputs.items():
+        if entry.source == FEEDS:
+            known = [] if site.feeds is None else site.feeds.units()
+            named = entry.feed or name
+            raise site.error(
+                ("inputs", name, "feed" if entry.feed else "source"),
+                f"[feeds] publishes no {named!r}{did_you_mean(named, known)}"
+                if known
+                else "there is no [feeds]; add it",
+            )
         if entry.source not in links:
             raise site.error(
                 ("inputs", name, "source"), f"no link is called {entry.source!r}{did_you_mean(entry.source, links)}"

@@ -98,6 +98,8 @@ class InputSection(Section):
     source: str
     unit: str
     max_age_s: Positive
+    feed: str = ""
+    """With `source = "feeds"`: which of its quantities, by default the one that is called like the input."""
     topic: str | None = None
     pointer: str = ""
     """JSON pointer (RFC 6901) into the message."""

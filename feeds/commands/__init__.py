@@ -1,0 +1,1 @@
+"""The sub-commands of `nisse` that belong to the feeds."""

@@ -1,0 +1,146 @@
+"""From the table [feeds] of a site file to the sources that it names, with their tokens read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from pathlib import Path
+
+from feeds.errors import FeedError
+from feeds.source import Money, Place, Source
+from runtime.formats.plain_files import read_text
+from runtime.site.config import SiteFile
+from runtime.site.feeds import (
+    FeedsSection,
+    LearnedSource,
+    PriceSource,
+    PvSource,
+    SourceSection,
+    WeatherSource,
+)
+from runtime.site.signals import zone
+
+MOST_SECRET_BYTES = 1 << 14
+
+
+class FeedsMissingError(FeedError):
+    """The site file has no table [feeds]."""
+
+    exit_code = 78
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A source, and what must be known to ask it and to judge its answers."""
+
+    source: Source
+    section: SourceSection
+    identity: str
+    """Of its settings: what is on the disk of others is not used."""
+    house: str
+    currency: str
+    zone: tzinfo
+    most_kw: float = 100.0
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def asks_per_day(self) -> int:
+        return self.section.asks_per_day
+
+
+@dataclass(frozen=True)
+class House:
+    """What all feeds of a site share."""
+
+    name: str
+    zone: tzinfo
+    feeds: FeedsSection
+
+    @property
+    def place(self) -> Place:
+        """Raises FeedError."""
+        f = self.feeds
+        if f.latitude is None or f.longitude is None:
+            raise FeedError("[feeds] has no latitude and longitude")
+        return Place(f.latitude, f.longitude, f.altitude_m)
+
+
+def house_of(site: SiteFile) -> House:
+    """Raises FeedsMissingError."""
+    if site.feeds is None:
+        raise FeedsMissingError(
+            f'{site.path}: has no table [feeds]; add one, such as price = {{ source = "entsoe", ... }}'
+        )
+    own = site.feeds.timezone
+    return House(site.site.name, site.zone if own is None else zone(own), site.feeds)
+
+
+def asked_of(
+    site: SiteFile, house: House, section: SourceSection, where: tuple[str, ...], credentials: Path | None,
+    most_kw: float = 100.0,
+) -> Asked | None:  # fmt: skip
+    """The source of a table; None where nothing is asked. Raises ConfigError for a token that cannot be read."""
+    token = token_of(site, section, where, credentials)
+    source = _source(house, section, token or "")
+    if source is None:
+        return None
+    own = section.model_dump(mode="json", exclude={"second", "token_file", "token_credential", "asks_per_day"})
+    about = json.dumps([own, house.feeds.currency, house.feeds.latitude, house.feeds.longitude], sort_keys=True)
+    return Asked(
+        source, section, hashlib.sha256(about.encode()).hexdigest()[:16], house.name, house.feeds.currency, house.zone,
+        most_kw, (token,) if token else (),
+    )  # fmt: skip
+
+
+def token_of(site: SiteFile, section: SourceSection, where: tuple[str, ...], credentials: Path | None) -> str | None:
+    """The first line of the file, never shown. Raises ConfigError, which names the place and not the content."""
+    if section.token_credential is not None:
+        if credentials is None:
+            raise site.error((*where, "token_credential"), "no credentials were handed over; use token_file")
+        file, key = credentials / section.token_credential, "token_credential"
+    elif section.token_file is not None:
+        file, key = site.relative(section.token_file), "token_file"
+    else:
+        return None
+    try:
+        token = read_text(file, MOST_SECRET_BYTES).splitlines()[0].strip()
+    except (OSError, UnicodeDecodeError, IndexError):
+        token = ""
+    if not token or not token.isascii() or not token.isprintable():
+        raise site.error((*where, key), f"no token on the first line of {file}")
+    return token
+
+
+def _source(house: House, section: SourceSection, token: str) -> Source | None:
+    match section:
+        case PriceSource():
+            return _price(house, section, token)
+        case WeatherSource():
+            return _weather(house, section)
+        case PvSource() | LearnedSource():
+            return None
+        case _:
+            return None
+
+
+def _price(house: House, section: PriceSource, token: str) -> Source | None:
+    money = Money(house.feeds.currency, section.exchange_rate)
+    zone_name, at = section.zone or "", section.url
+    makers: dict[str, Callable[[], Source]] = {}
+
+    def entsoe() -> Source:
+        from feeds.sources.entsoe import URL, Entsoe
+
+        return Entsoe(zone_name, token, money, url=at or URL)
+
+    makers = {"entsoe": entsoe}
+    return makers[section.source]() if section.source in makers else None
+
+
+def _weather(house: House, section: WeatherSource) -> Source:
+    from feeds.sources.open_meteo import URL, OpenMeteo
+
+    return OpenMeteo(house.place, url=section.url or URL)

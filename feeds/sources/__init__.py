@@ -1,0 +1,1 @@
+"""One module for each service: what is asked, and how its answer is read."""
