@@ -20,8 +20,8 @@ class CriticError(ValueError):
 class Critic(Protocol):
     """A fitted approximation of V and Q of the current policy, discounted with the gamma it was fitted with."""
 
-    def value(self, features: Array) -> Array:
-        """V(s) (n,) of state features phi(s) (n, f)."""
+    def value(self, features: Array, policy_action: Array) -> Array:
+        """V(s) (n,) of state features phi(s) (n, f) and pi(s) (n, m)."""
         ...
 
     def q_gradient_a(self, batch: Batch) -> Array:

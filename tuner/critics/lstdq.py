@@ -42,7 +42,7 @@ class LinearCritic:
     gamma: float
     theta_scale: Array
 
-    def value(self, features: Array) -> Array:
+    def value(self, features: Array, policy_action: Array) -> Array:
         return self.standardise(features) @ self.v
 
     def q_gradient_a(self, batch: Batch) -> Array:
@@ -52,7 +52,7 @@ class LinearCritic:
         phi = self.standardise(batch.features)
         psi = compatible_features(batch, self.theta_scale)
         q = psi @ self.w + phi @ self.v + exploration_features(batch, phi, psi, self.deviation_scale) @ self.u
-        return batch.cost + self.gamma * self.value(batch.next_features) - q
+        return batch.cost + self.gamma * self.value(batch.next_features, batch.next_policy_action) - q
 
 
 def exploration_features(batch: Batch, phi: Array, psi: Array, scale: float) -> Array:

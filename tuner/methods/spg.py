@@ -34,7 +34,8 @@ class StochasticPolicyGradient:
     on_policy: bool = True
 
     def improve(self, batch: Batch, critic: Critic, gamma: float) -> Improvement:
-        delta = batch.cost + gamma * critic.value(batch.next_features) - critic.value(batch.features)
+        value = critic.value(batch.features, batch.policy_action)
+        delta = batch.cost + gamma * critic.value(batch.next_features, batch.next_policy_action) - value
         advantage = generalised_advantage(delta, batch.segment, gamma * self.trace)
         scaled = (batch.raw_action - batch.policy_action) / self.exploration_std**2
         score = np.einsum("nmp,nm->np", batch.policy_jacobian, scaled)
