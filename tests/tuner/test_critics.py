@@ -100,7 +100,7 @@ def test_a_critic_without_exploration_is_refused():
 
 
 def test_weights_that_leave_their_set_are_told():
-    with pytest.raises(CriticError, match="went beyond 1000 after .* updates at rate 1e"):
+    with pytest.raises(CriticError, match=r"went beyond 1000 after .* updates at rate 1e"):
         TwoLayer(rate=1e7).fit(batch_of(500), GAMMA, np.ones(3))
 
 

@@ -36,8 +36,6 @@ WORLDS = {"physical": "the plants of the house", "arx": "the identified model wi
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.critic != "lstdq":
-        raise TrainingError("a house file has the compatible least-squares critic only; leave --critic out")
     if args.log is not None or args.world == "log":
         raise TrainingError("a house file learns in --world physical or arx; leave --log out")
     console, design = Console(highlight=False), design_from(args)
@@ -46,8 +44,8 @@ def run(args: argparse.Namespace) -> int:
     start = fit if args.theta is None else read_theta(args.theta, design.problem)
     worlds, kind = worlds_from(args, design.house), args.world or "physical"
     spec = TuningSpec(
-        method=args.method, learn=LEARN if args.learn is None else tuple(args.learn), iterations=ITERATIONS,
-        seed=args.seed,
+        method=args.method, critic=args.critic, learn=LEARN if args.learn is None else tuple(args.learn),
+        iterations=ITERATIONS, seed=args.seed,
     )  # fmt: skip
     spec = spec if args.iterations is None else replace(spec, iterations=args.iterations)
     learning = learning_entries(parameters, spec.learn)
@@ -84,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     theta: Array = tuning.start if kept else tuning.theta
     written = check_theta(dict(zip(fit, theta.tolist(), strict=True)), design.problem)
     provenance = {
-        "method": spec.method, "world": world.name, "seed": spec.seed, "data": worlds.told,
+        "method": spec.method, "critic": spec.critic, "world": world.name, "seed": spec.seed, "data": worlds.told,
         "iterations": tuning.course.iteration, "theta": OLD if kept else TUNED,
         "started_from": "the data fit" if args.theta is None else str(args.theta),
     }  # fmt: skip

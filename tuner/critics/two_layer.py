@@ -46,8 +46,6 @@ class Samples:
     deviation: Array
     cost: Array
     next_state: Array
-    weight: Array | None = None
-    """(n,) how often a transition is replayed, relative to others."""
 
     def __len__(self) -> int:
         return len(self.cost)
@@ -55,7 +53,7 @@ class Samples:
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """(s, a - pi(s)) -> z = (1, y): y has unit covariance over the data, in the directions in which they vary at all."""
+    """(s, a - pi(s)) -> z = (1, y): y has unit covariance over the data, in the directions that vary at all."""
 
     mean: Array
     whiten: Array
@@ -183,8 +181,6 @@ class TwoLayer:
         scale = max(float(np.abs(samples.cost).mean()) / (1 - gamma), 1e-12)
         z, z_next = inputs(samples.state, samples.deviation), inputs(samples.next_state)
         cost = samples.cost / scale
-        shares = np.ones(n) if samples.weight is None else samples.weight
-        until = np.cumsum(shares) / shares.sum()
         w = Weights(
             np.zeros(1 + self.hidden),
             rng.normal(0.0, 1.0 / np.sqrt(z.shape[1]), (z.shape[1], self.hidden)),
@@ -192,7 +188,7 @@ class TwoLayer:
         )
         mean, largest, told = (w.w1, w.w2), w.norm, 1
         for k in range(1, self.updates + 1):
-            pick = np.minimum(np.searchsorted(until, rng.random(self.window)), n - 1)
+            pick = rng.integers(0, n, self.window)
             w = normalised_step(w, z[pick], z_next[pick], cost[pick], gamma, self.rate, self.gradient)
             share = 2.0 / (k + 1)
             mean = mean[0] + share * (w.w1 - mean[0]), mean[1] + share * (w.w2 - mean[1])

@@ -1,6 +1,7 @@
 """One learning step for the house by each method: from labelled transitions to a change of theta.
 
-dpg   deterministic policy gradient with the compatible LSTDQ critic: `tuner.learn.critic`.
+dpg   deterministic policy gradient with the compatible LSTDQ critic: `tuner.learn.critic`; or with that of two layers:
+      `tuner.critics.stretches`.
 q     Q-learning: theta such that the MPC's own Q satisfies the Bellman equation, as far as that decides anything.
       Q = V + A, and a wrong level of V changes no decision (a horizon of 12 h has the level wrong in every state); so
       the equation is asked of A, with the semi-gradient step in the metric of its features:
@@ -26,6 +27,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner.critics.stretches import propose_by_two_layer
+from tuner.critics.two_layer import TwoLayer
 from tuner.learn.critic import StepOptions, gauss_newton, largest_curvature, policy_curvature, propose, sums_of, weights
 from tuner.learn.transitions import Transitions
 from tuner.methods.spg import generalised_advantage
@@ -42,6 +45,10 @@ class Credit:
     """lambda: 0 trusts V_theta after one decision, towards 1 what was really paid counts longer."""
     exploration: float
     step: StepOptions
+    critic: str = "lstdq"
+    """Of `tuner.critics`, where the method has one."""
+    seed: int = 0
+    """Of a critic that draws."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,10 +70,14 @@ class Method:
     needs_advantage: bool
     on_policy: bool
     """May see experience of the current theta alone."""
+    has_critic: bool = False
 
 
 def by_policy_gradient(t: Transitions, distance: Array, credit: Credit) -> Improvement:
-    step = propose(sums_of(t, gamma=credit.gamma, trace=credit.trace), distance, credit.step)
+    if credit.critic == "two-layer":
+        step = propose_by_two_layer(t, distance, credit.step, credit.gamma, TwoLayer(seed=credit.seed))
+    else:
+        step = propose(sums_of(t, gamma=credit.gamma, trace=credit.trace), distance, credit.step)
     return Improvement(step.change, step.td_error)
 
 
@@ -96,7 +107,7 @@ def by_likelihood_ratio(t: Transitions, distance: Array, credit: Credit) -> Impr
 
 
 METHODS: dict[str, Method] = {
-    "dpg": Method(by_policy_gradient, needs_advantage=False, on_policy=False),
+    "dpg": Method(by_policy_gradient, needs_advantage=False, on_policy=False, has_critic=True),
     "q": Method(by_q_learning, needs_advantage=True, on_policy=False),
     "spg": Method(by_likelihood_ratio, needs_advantage=False, on_policy=True),
 }

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from systems.problem import Parameter
 from tuner.checkpoint_file import UNREADABLE, read_checkpoint, write_checkpoint
+from tuner.critics import CRITICS
 from tuner.learn.critic import StepOptions
 from tuner.learn.improve import METHODS, Credit, Improvement, Method, keep_what_is_sure
 from tuner.learn.transitions import Labelled, Transitions
@@ -36,6 +37,8 @@ class TuningSpec:
     """Everything that decides the outcome, given the world and the start."""
 
     method: str = "dpg"
+    critic: str = "lstdq"
+    """lstdq or two-layer, of a method that has one."""
     learn: tuple[str, ...] = ("bias", "set_point", "cost", "terminal")
     """Groups of theta, or names of parameters."""
     iterations: int = 10
@@ -59,6 +62,10 @@ class TuningSpec:
         """Raises TrainingError naming the option and what it takes."""
         if self.method not in METHODS:
             raise TrainingError(f"method {self.method!r} is unknown; choose one of {', '.join(METHODS)}")
+        if self.critic not in CRITICS:
+            raise TrainingError(f"critic {self.critic!r} is unknown; choose one of {', '.join(CRITICS)}")
+        if self.critic != "lstdq" and not METHODS[self.method].has_critic:
+            raise TrainingError(f"method {self.method} has no critic to choose; leave --critic out, or choose dpg")
         for name in ("iterations", "replay"):
             if getattr(self, name) < 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}; it must be at least 1")
@@ -282,7 +289,7 @@ class _Learner:
     def _propose(self, t: Transitions, theta: Array, start: Array) -> Improvement:
         """What the method asks for, less what the experience does not bear out."""
         spec, distance = self.spec, (theta - start)[self.entries] / self.scale
-        credit = Credit(self.labeller.gamma, spec.trace, self.labeller.exploration, spec.step)
+        credit = Credit(self.labeller.gamma, spec.trace, self.labeller.exploration, spec.step, spec.critic, spec.seed)
 
         def improve(part: Transitions) -> Improvement:
             return self.method.improve(part, distance, credit)
