@@ -45,6 +45,9 @@ EXPERIMENTS: dict[str, Experiment] = {
         "research.experiments.sls",
         "responses instead of gains: bounds for all disturbances, by convex programs",
     ),
+    "performative": Experiment(
+        "research.experiments.performative", "a fleet of houses whose load moves the price that it learns from"
+    ),
     "smart-home": Experiment(
         "research.experiments.smart_home",
         "four heat pumps: ten models tuned for decisions, judged after every iteration",
