@@ -23,7 +23,8 @@ from systems.world.generate import generated_world
 from tests.e2e.test_described_house import SMALL
 from tuner.evaluate.described import PERFECT, RULE, contenders, evaluate_house
 from tuner.learn.tuning import TuningSpec, tune
-from tuner.loop.explore import CompiledLabeller, Noise, PlantWorld, learning_entries
+from tuner.loop.explore import CompiledLabeller, PlantWorld, learning_entries
+from tuner.loop.label import Noise
 from tuner.loop.periods import spread, weeks_of
 from tuner.loop.view import Estimator, View
 from tuner.loop.workers import Processes
@@ -101,7 +102,7 @@ def test_policies_meet_the_same_weeks_and_the_program_beats_the_rules(design: Ho
 
 
 def test_noise_of_a_power_in_and_a_power_out_is_that_of_their_difference(design: HouseDesign) -> None:
-    noise, rng = Noise.of(design), np.random.default_rng(1)
+    noise, rng = Noise.of(design.problem), np.random.default_rng(1)
     assert len(noise.pairs) == 1
     charge, discharge = noise.pairs[0]
     policy = np.zeros(design.problem.na)

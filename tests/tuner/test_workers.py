@@ -44,7 +44,7 @@ def everything(workers: Workers, library: Path) -> list[np.ndarray]:
     judged = evaluate_house(design, world, weeks[:2], contenders(design.problem.theta, None), days=0.5, workers=workers)
     t = labelled.transitions
     return [
-        *(stretch.cost for stretch in experience), t.policy_jacobian, t.value, t.advantage, t.segment,
+        *(stretch.deeds.cost for stretch in experience), t.policy_jacobian, t.value, t.advantage, t.segment,
         *(one.total for one in tried), *(judged.totals(name) for name in judged.results),
     ]  # fmt: skip
 

@@ -1,8 +1,4 @@
-"""What learning sees of a described house: exploring stretches, and what a theta says of them.
-
-Actions are in units of each one's exploring noise, so that one learner serves powers, shares and any number of them. Of
-a power in and a power out, which a plan never has at once, the difference is explored.
-"""
+"""What learning sees of a described house: stretches that explore its plants, and what a theta says of them."""
 
 from __future__ import annotations
 
@@ -14,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.controller import Controller, DerivativeError
 from systems.design import HouseDesign
 from systems.grid import HOUR_S
 from systems.logs.log import Array
@@ -22,65 +17,22 @@ from systems.plant import HousePlant
 from systems.problem import Parameter
 from systems.world import Exogenous
 from tuner.evaluate.described import design_of
-from tuner.learn.transitions import Labelled, Transitions, join, mean_within_bounds
+from tuner.learn.transitions import Labelled, join
 from tuner.learn.world import EXPLORE, TRY, Tried
+from tuner.loop.label import Deeds, Noise, labelled
 from tuner.loop.policies import Mpc, loaded
-from tuner.loop.view import Estimator, Moment, pairs_of
+from tuner.loop.view import Estimator, Moment
 from tuner.loop.week import run_stretch
 from tuner.loop.workers import Workers
 from tuner.trainer import TrainingError
 
 DAY_S = 86_400.0
-NOISE_SHARE = 0.1
-"""Of an action's range, standard deviation."""
 LEARN = ("cost", "terminal")
 """What learns by default: the weights, which a data fit knows nothing of."""
 SCALE_SHARE, ARX_SHARE = 0.1, 0.01
 """Of the width of a parameter's bounds: how far from the data fit it may plausibly lie."""
 LOOKS_AHEAD_H = 25.0
 """Time constant of the discount where the house's own is 1: the program looks a day ahead."""
-NO_ADVANTAGE: Array = np.empty(0)
-
-
-@dataclass(frozen=True)
-class Noise:
-    """How actions are explored, (na,) each, in their own units."""
-
-    std: Array
-    lower: Array
-    upper: Array
-    pairs: tuple[tuple[int, int], ...]
-
-    @classmethod
-    def of(cls, design: HouseDesign) -> Noise:
-        actions = design.problem.actions
-        lower, upper = np.array([a.lower for a in actions]), np.array([a.upper for a in actions])
-        return cls(NOISE_SHARE * (upper - lower), lower, upper, pairs_of(design))
-
-    def draw(self, policy: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-        """(asked (na,), the same within the bounds)."""
-        shock = self.std * rng.standard_normal(len(policy))
-        asked = policy + shock
-        action = np.clip(asked, self.lower, self.upper)
-        for i, o in self.pairs:
-            asked[o] = policy[o] - shock[i]
-            net = policy[i] - policy[o] + shock[i]
-            action[i], action[o] = min(max(net, 0.0), self.upper[i]), min(max(-net, 0.0), self.upper[o])
-        return asked, action
-
-    def mean(self, policy: Array) -> Array:
-        """E[action] (n, na) at policies (n, na)."""
-        found = np.column_stack(
-            [
-                mean_within_bounds(policy[:, a], self.std[a], self.lower[a], self.upper[a])
-                for a in range(policy.shape[1])
-            ]
-        )
-        for i, o in self.pairs:
-            net = policy[:, i] - policy[:, o]
-            found[:, i] = mean_within_bounds(net, self.std[i], 0.0, self.upper[i])
-            found[:, o] = mean_within_bounds(-net, self.std[i], 0.0, self.upper[o])
-        return found
 
 
 class Explorer(Mpc):
@@ -88,7 +40,7 @@ class Explorer(Mpc):
 
     def __init__(self, design: HouseDesign, library: Path, theta: Array, rng: np.random.Generator) -> None:
         super().__init__(design, library, theta)
-        self.noise, self._rng = Noise.of(design), rng
+        self.noise, self._rng = Noise.of(design.problem), rng
         self.asked: list[Array] = []
 
     def decide(self, moment: Moment) -> Array:
@@ -99,28 +51,10 @@ class Explorer(Mpc):
 
 @dataclass(frozen=True, eq=False)
 class Stretch:
-    """n decisions and the n + 1 moments around them; costs are those of reality, what is billed and what is not."""
+    """n decisions and the n + 1 moments around them; what they cost is billed or not."""
 
     moments: tuple[Moment, ...]
-    asked: Array
-    """(n, na)"""
-    action: Array
-    cost: Array
-    """(n,)"""
-
-
-@dataclass(frozen=True, eq=False)
-class Opinion:
-    """What a theta says of the n + 1 moments of a stretch."""
-
-    solved: NDArray[np.bool_]
-    value: Array
-    policy: Array
-    """(n + 1, na)"""
-    jacobian: Array
-    """(n + 1, na, p) in units of scale"""
-    inverse: Array
-    """(n + 1, na, na)"""
+    deeds: Deeds
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,7 +180,7 @@ def _explored(
         on_stage=keep,
     )
     asked = np.array(explorer.asked[-len(actions) :])
-    return Stretch(tuple(moments), asked[:-1], np.array(actions)[:-1], np.array(costs)[:-1])
+    return Stretch(tuple(moments), Deeds(asked[:-1], np.array(actions)[:-1], np.array(costs)[:-1]))
 
 
 def _tried(
@@ -283,83 +217,11 @@ def _labelled(
     number: int,
 ) -> Labelled:
     design = design_of(*key)
-    controller = loaded(design, library)
+    controller, estimator = loaded(design, library), Estimator(design, theta)
     controller.set_theta(theta)
-    controller.reset()
-    estimator, noise = Estimator(design, theta), Noise.of(design)
     states = [estimator.state(moment) for moment in stretch.moments]
-    said = _opinion(controller, states, stretch.moments, entries, scale)
-    use = said.solved[:-1] & said.solved[1:]
-    mean = noise.mean(said.policy[:-1])
-    solves = len(states)
-    advantage = gradient = NO_ADVANTAGE
-    if with_advantage:
-        taken, mean_q = (
-            _q(controller, states, stretch.moments, actions, entries, scale) for actions in (stretch.action, mean)
-        )
-        use &= np.isfinite(taken[0]) & np.isfinite(mean_q[0])
-        advantage, gradient = (taken[0] - mean_q[0])[use], (taken[1] - mean_q[1])[use]
-        solves += 2 * len(stretch.cost)
-    std = noise.std
-    transitions = Transitions(
-        value=said.value[:-1][use],
-        next_value=said.value[1:][use],
-        cost=stretch.cost[use],
-        policy=said.policy[:-1][use] / std,
-        asked=stretch.asked[use] / std,
-        action=stretch.action[use] / std,
-        mean_action=mean[use] / std,
-        drift=np.zeros_like(mean[use]),
-        policy_jacobian=said.jacobian[:-1][use] / std[:, None],
-        action_inverse=said.inverse[:-1][use] / np.outer(std, std),
-        # A failed solve within a stretch breaks it in two.
-        segment=number * 1_000_000 + np.cumsum(~use)[use],
-        advantage=advantage,
-        advantage_gradient=gradient,
-    )
-    return Labelled(transitions, solves, int((~said.solved).sum()))
-
-
-def _opinion(
-    controller: Controller,
-    states: Sequence[Array],
-    moments: Sequence[Moment],
-    entries: NDArray[np.int64],
-    scale: Array,
-) -> Opinion:
-    n, na, p = len(states), controller.dimensions.na, len(entries)
-    solved, value = np.zeros(n, dtype=bool), np.full(n, np.nan)
-    policy, jacobian, inverse = np.zeros((n, na)), np.zeros((n, na, p)), np.zeros((n, na, na))
-    for k, (state, moment) in enumerate(zip(states, moments, strict=True)):
-        solution = controller.solve(state, moment.forecast)
-        if not solution.ok:
-            controller.reset()
-            continue
-        try:
-            jacobian[k] = controller.differentiate(value=False)[1][:, entries] * scale
-            inverse[k] = controller.action_inverse()
-        except DerivativeError:
-            continue
-        solved[k], value[k], policy[k] = True, solution.value, solution.action
-    return Opinion(solved, value, policy, jacobian, inverse)
-
-
-def _q(
-    controller: Controller,
-    states: Sequence[Array],
-    moments: Sequence[Moment],
-    actions: Array,
-    entries: NDArray[np.int64],
-    scale: Array,
-) -> tuple[Array, Array]:
-    """Q_theta(s, a) (n,), NaN where it cannot be had, and its gradient (n, p) in units of scale."""
-    n = len(actions)
-    value, gradient = np.full(n, np.nan), np.zeros((n, len(entries)))
-    for k in range(n):
-        solution = controller.solve_fixed(states[k], moments[k].forecast, actions[k])
-        if solution.ok:
-            value[k] = solution.value
-            gradient[k] = controller.differentiate(action=False)[0][entries] * scale
-        else:
-            controller.reset()
-    return value, gradient
+    forecasts = [moment.forecast for moment in stretch.moments]
+    return labelled(
+        controller, Noise.of(design.problem), states, forecasts, stretch.deeds, entries, scale,
+        with_advantage=with_advantage, number=number,
+    )  # fmt: skip

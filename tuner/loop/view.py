@@ -163,10 +163,3 @@ def drawn_powers(
         shares = [w / total if total > 0.0 else 1.0 / len(own) for w in weights]
         drawn |= {name: float(info[f"{pump.name}_kw"]) * share for name, share in zip(own, shares, strict=True)}
     return drawn
-
-
-def pairs_of(design: HouseDesign) -> tuple[tuple[int, int], ...]:
-    """Places of actions of which at most one is above 0: a power in and a power out."""
-    names = [action.name for action in design.problem.actions]
-    pairs = ((names.index(a), names.index(b)) for a, b in design.problem.exclusive if a in names and b in names)
-    return tuple(pair for pair in pairs if len(set(pair)) == 2)

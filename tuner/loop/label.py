@@ -1,0 +1,188 @@
+"""What a theta says of a stretch that was explored: value, policy and their derivatives, by the compiled program.
+
+Actions are in units of each one's exploring noise, so that one learner serves powers, shares and any number of them. Of
+a power in and a power out, which a plan never has at once, the difference is explored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codegen.controller import Controller, DerivativeError
+from systems.logs.log import Array
+from systems.problem import Problem
+from tuner.learn.transitions import Labelled, Transitions, mean_within_bounds
+
+NOISE_SHARE = 0.1
+"""Of an action's range, standard deviation."""
+NO_ADVANTAGE: Array = np.empty(0)
+
+
+def pairs_of(problem: Problem) -> tuple[tuple[int, int], ...]:
+    """Places of actions of which at most one is above 0: a power in and a power out."""
+    names = [action.name for action in problem.actions]
+    pairs = ((names.index(a), names.index(b)) for a, b in problem.exclusive if a in names and b in names)
+    return tuple(pair for pair in pairs if len(set(pair)) == 2)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How actions are explored, (na,) each, in their own units."""
+
+    std: Array
+    lower: Array
+    upper: Array
+    pairs: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, problem: Problem) -> Noise:
+        actions = problem.actions
+        lower, upper = np.array([a.lower for a in actions]), np.array([a.upper for a in actions])
+        return cls(NOISE_SHARE * (upper - lower), lower, upper, pairs_of(problem))
+
+    def draw(self, policy: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+        """(asked (na,), the same within the bounds)."""
+        shock = self.std * rng.standard_normal(len(policy))
+        asked = policy + shock
+        action = np.clip(asked, self.lower, self.upper)
+        for i, o in self.pairs:
+            asked[o] = policy[o] - shock[i]
+            net = policy[i] - policy[o] + shock[i]
+            action[i], action[o] = min(max(net, 0.0), self.upper[i]), min(max(-net, 0.0), self.upper[o])
+        return asked, action
+
+    def mean(self, policy: Array) -> Array:
+        """E[action] (n, na) at policies (n, na)."""
+        found = np.column_stack(
+            [
+                mean_within_bounds(policy[:, a], self.std[a], self.lower[a], self.upper[a])
+                for a in range(policy.shape[1])
+            ]
+        )
+        for i, o in self.pairs:
+            net = policy[:, i] - policy[:, o]
+            found[:, i] = mean_within_bounds(net, self.std[i], 0.0, self.upper[i])
+            found[:, o] = mean_within_bounds(-net, self.std[i], 0.0, self.upper[o])
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Deeds:
+    """What was done at n decisions and paid after each, in the actions' own units; costs are those of reality."""
+
+    asked: Array
+    """(n, na) with the noise, before the bounds"""
+    action: Array
+    """(n, na)"""
+    cost: Array
+    """(n,)"""
+
+
+@dataclass(frozen=True, eq=False)
+class Opinion:
+    """What a theta says of the n + 1 moments of a stretch."""
+
+    solved: NDArray[np.bool_]
+    value: Array
+    policy: Array
+    """(n + 1, na)"""
+    jacobian: Array
+    """(n + 1, na, p) in units of scale"""
+    inverse: Array
+    """(n + 1, na, na)"""
+
+
+def labelled(
+    controller: Controller,
+    noise: Noise,
+    states: Sequence[Array],
+    forecasts: Sequence[Array],
+    deeds: Deeds,
+    entries: NDArray[np.int64],
+    scale: Array,
+    *,
+    with_advantage: bool,
+    number: int,
+) -> Labelled:
+    """n transitions from the n + 1 states (nx,) and forecasts (N + 1, nd) around what was done; theta is set.
+
+    `number` tells stretches from each other.
+    """
+    controller.reset()
+    said = _opinion(controller, states, forecasts, entries, scale)
+    use = said.solved[:-1] & said.solved[1:]
+    mean = noise.mean(said.policy[:-1])
+    solves = len(states)
+    advantage = gradient = NO_ADVANTAGE
+    if with_advantage:
+        taken, mean_q = (_q(controller, states, forecasts, actions, entries, scale) for actions in (deeds.action, mean))
+        use &= np.isfinite(taken[0]) & np.isfinite(mean_q[0])
+        advantage, gradient = (taken[0] - mean_q[0])[use], (taken[1] - mean_q[1])[use]
+        solves += 2 * len(deeds.cost)
+    std = noise.std
+    transitions = Transitions(
+        value=said.value[:-1][use],
+        next_value=said.value[1:][use],
+        cost=deeds.cost[use],
+        policy=said.policy[:-1][use] / std,
+        asked=deeds.asked[use] / std,
+        action=deeds.action[use] / std,
+        mean_action=mean[use] / std,
+        drift=np.zeros_like(mean[use]),
+        policy_jacobian=said.jacobian[:-1][use] / std[:, None],
+        action_inverse=said.inverse[:-1][use] / np.outer(std, std),
+        # A failed solve within a stretch breaks it in two.
+        segment=number * 1_000_000 + np.cumsum(~use)[use],
+        advantage=advantage,
+        advantage_gradient=gradient,
+    )
+    return Labelled(transitions, solves, int((~said.solved).sum()))
+
+
+def _opinion(
+    controller: Controller,
+    states: Sequence[Array],
+    forecasts: Sequence[Array],
+    entries: NDArray[np.int64],
+    scale: Array,
+) -> Opinion:
+    n, na, p = len(states), controller.dimensions.na, len(entries)
+    solved, value = np.zeros(n, dtype=bool), np.full(n, np.nan)
+    policy, jacobian, inverse = np.zeros((n, na)), np.zeros((n, na, p)), np.zeros((n, na, na))
+    for k, (state, forecast) in enumerate(zip(states, forecasts, strict=True)):
+        solution = controller.solve(state, forecast)
+        if not solution.ok:
+            controller.reset()
+            continue
+        try:
+            jacobian[k] = controller.differentiate(value=False)[1][:, entries] * scale
+            inverse[k] = controller.action_inverse()
+        except DerivativeError:
+            continue
+        solved[k], value[k], policy[k] = True, solution.value, solution.action
+    return Opinion(solved, value, policy, jacobian, inverse)
+
+
+def _q(
+    controller: Controller,
+    states: Sequence[Array],
+    forecasts: Sequence[Array],
+    actions: Array,
+    entries: NDArray[np.int64],
+    scale: Array,
+) -> tuple[Array, Array]:
+    """Q_theta(s, a) (n,), NaN where it cannot be had, and its gradient (n, p) in units of scale."""
+    n = len(actions)
+    value, gradient = np.full(n, np.nan), np.zeros((n, len(entries)))
+    for k in range(n):
+        solution = controller.solve_fixed(states[k], forecasts[k], actions[k])
+        if solution.ok:
+            value[k] = solution.value
+            gradient[k] = controller.differentiate(action=False)[0][entries] * scale
+        else:
+            controller.reset()
+    return value, gradient
