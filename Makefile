@@ -1,24 +1,34 @@
-# make demo  -- set up .venv and run the demo        make test  -- set up .venv and run the tests, a file at a time on each core
-# make wheel -- what other machines install, in dist/
+# `make help` lists the targets.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DIST := dist
 
-.PHONY: demo test lint wheel clean
+.PHONY: help demo test lint docs man wheel clean
 
-demo: $(VENV)/.installed-all
+help:           ## this list
+	@sed -n 's/^\([a-z]*\): .*## */make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: $(VENV)/.installed-all  ## set up .venv and run the demo; options of it in ARGS="..."
 	$(BIN)/nisse demo $(ARGS)
 
-test: $(VENV)/.installed-dev
+test: $(VENV)/.installed-dev  ## set up .venv and run the tests, a file at a time on each core
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
-lint: $(VENV)/.installed-dev
+lint: $(VENV)/.installed-dev  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-wheel: $(BIN)/python
+docs: $(VENV)/.installed-dev  ## the pages of docs/ as a site in out/docs; a dead link is an error
+	$(BIN)/python -m mkdocs build
+
+man: $(VENV)/.installed-dev   ## the manual page, from the parser, in out/man
+	@mkdir -p out/man
+	$(BIN)/argparse-manpage --module nisse.cli --function full_parser --project-name nisse --prog nisse \
+		--description "control heat pumps and home batteries" --output out/man/nisse.1
+
+wheel: $(BIN)/python          ## what other machines install, in dist/
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $(DIST) .
 	@ls $(DIST)/nisse_mpc-*.whl
 
@@ -33,5 +43,5 @@ $(VENV)/.installed-%: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@
 
-clean:
+clean:          ## removes .venv, out and dist
 	rm -rf $(VENV) out dist

@@ -34,8 +34,8 @@ def run(args: argparse.Namespace) -> int:
         return check_house.run(args)
     if is_neither(args.site):
         raise CheckError(
-            f"{args.site}: describes neither a house ([house], docs/house-file.md) nor a site ([site], "
-            "docs/site-file.md); `nisse init` writes both"
+            f"{args.site}: describes neither a house ([house], docs/reference/house-file.md) nor a site ([site], "
+            "docs/reference/site-file.md); `nisse init` writes both"
         )
     return site_check.run(args)
 

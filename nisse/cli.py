@@ -48,6 +48,7 @@ COMMANDS: dict[str, Command] = {
     "doctor": Command("runtime.commands.doctor", "look at the machine: broker, ports, clock, disk, processor, bundle"),
     "status": Command("runtime.commands.status", "what the daemon does and why, live"),
     "service": Command("runtime.commands.service", "install or show the systemd unit"),
+    "completion": Command("nisse.completion", "write what a shell needs to complete this command", "all"),
 }
 
 
@@ -70,8 +71,8 @@ class HintingParser(argparse.ArgumentParser):
         super().error(message + (f"; did you mean {close[0]!r}?" if close else ""))
 
 
-def build_parser(name: str | None) -> argparse.ArgumentParser:
-    """The parser; only the sub-command `name` gets its arguments, the others their line of help."""
+def build_parser(*names: str | None) -> argparse.ArgumentParser:
+    """The parser; only the sub-commands `names` get their arguments, the others their line of help."""
     parser = HintingParser(
         prog="nisse",
         description="Model predictive control for heat pumps and home batteries, tuned for decisions.",
@@ -87,9 +88,14 @@ def build_parser(name: str | None) -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         sub.set_defaults(parser=sub)
-        if command_name == name:
+        if command_name in names:
             importlib.import_module(command.module).add_arguments(sub)
     return parser
+
+
+def full_parser() -> argparse.ArgumentParser:
+    """The parser with the arguments of every sub-command, for what is made from it: completion and the manual page."""
+    return build_parser(*COMMANDS)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

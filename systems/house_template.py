@@ -74,7 +74,7 @@ def house_text(answers: HouseAnswers) -> str:
 
 
 def _head(answers: HouseAnswers) -> str:
-    return f"""# What there is in {answers.name}: nisse plans with it. All keys are in docs/house-file.md.
+    return f"""# What there is in {answers.name}: nisse plans with it. All keys are in docs/reference/house-file.md.
 # After a change: nisse check <this file>, and nisse build again.
 
 [house]

@@ -9,7 +9,7 @@ Every function also sees the forecast row d_k, the features z of the whole forec
 
 Two things that real money asks for are not convex, and a problem may declare them. Decision variables may exclude each
 other (`exclusive`), and a stage cost may be concave in places (`relaxed`, `tangent`, `settled`: a meter that pays more
-for a kWh than it asks). The controller then solves a few convex programs in turn: docs/formulation.md.
+for a kWh than it asks). The controller then solves a few convex programs in turn: docs/reference/formulation.md.
 """
 
 from __future__ import annotations

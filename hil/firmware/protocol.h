@@ -1,4 +1,4 @@
-/* The framed protocol, board's side: bytes <-> frames. No I/O, no allocation, C99. Layout: docs/serial.md. */
+/* The framed protocol, board's side: bytes <-> frames. No I/O, no allocation, C99. Layout: docs/reference/serial.md. */
 #ifndef NISSE_PROTOCOL_H
 #define NISSE_PROTOCOL_H
 

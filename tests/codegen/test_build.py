@@ -60,7 +60,7 @@ def test_example_of_the_documentation_and_the_build_script_work(bundle: Path, tm
     if shutil.which("cc") is None:
         pytest.skip("needs cc (Debian: apt install gcc libc6-dev)")
     directory = open_bundle(bundle, None, "any", tmp_path / "u").directory
-    page = (Path(__file__).parents[2] / "docs" / "bundle-from-c.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "bundle-from-c.md").read_text()
     example = re.search(r"```c\n(.*?)```", page, re.DOTALL)
     assert example is not None
     (directory / "example.c").write_text(example.group(1))

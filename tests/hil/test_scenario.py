@@ -94,9 +94,9 @@ def test_shipped_scenarios_are_found_by_name_and_all_valid() -> None:
 
 
 def test_the_example_of_the_documentation_is_a_scenario() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "bench.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "guide" / "bench.md").read_text()
     example = page.split("```toml\n")[1].split("```")[0]
-    assert parse_scenario(example, Path("docs/bench.md")).head.name == "my-house"
+    assert parse_scenario(example, Path("docs/guide/bench.md")).head.name == "my-house"
 
 
 @pytest.mark.parametrize(

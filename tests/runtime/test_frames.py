@@ -124,7 +124,7 @@ def test_a_stream_of_noise_leaves_the_reader_small() -> None:
 
 def test_the_exchange_in_the_documentation() -> None:
     """Whoever implements a board from the page must meet these bytes."""
-    page = (Path(__file__).parents[2] / "docs" / "serial.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "serial.md").read_text()
     wires = [bytes.fromhex(found) for found in re.findall(r"^\S.* [<>] ((?:[0-9a-f]{2} ?)+)$", page, re.MULTILINE)]
     board = Board(4, 3, "nisse io mega328")
     hello, welcome, write, written, refused = (frame for wire in wires for frame in FrameReader().feed(wire))
