@@ -1,4 +1,4 @@
-"""An I/O board that speaks the framed protocol (docs/reference/serial.md), on a serial port; its firmware is hil/firmware/.
+"""An I/O board that speaks the framed protocol (docs/reference/serial.md) on a serial port; firmware: hil/firmware/.
 
 A board holds what it was told for a stated time and then makes its outputs safe by itself, so a set-point is said again
 well before. What the board says of itself (just started, output no longer held) makes the daemon say everything again.

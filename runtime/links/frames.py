@@ -1,4 +1,4 @@
-"""Frames of the framed protocol and what is in them: bytes <-> messages, without any I/O. docs/reference/serial.md is the layout.
+"""Frames of the framed protocol and what is in them: bytes <-> messages, no I/O. Layout: docs/reference/serial.md.
 
 frame   = COBS(body) 0x00
 body    = version, kind, sequence, payload (0 to 59 bytes), CRC-16 of all before it, low byte first

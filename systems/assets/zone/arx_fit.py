@@ -105,7 +105,7 @@ def moments(phi: Array, change: Array) -> Moments:
 
 @dataclass(frozen=True)
 class ArxOptions:
-    """How the regression is set up; docs/reference/house.md compares the choices with the truth of the physical house."""
+    """How the regression is set up; docs/reference/house.md compares the choices with the physical house."""
 
     lags: int = LAGS
     strengths: tuple[float, ...] = STRENGTHS
