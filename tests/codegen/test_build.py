@@ -56,22 +56,6 @@ def test_verify_repeats_the_certificate(bundle: Path, tmp_path: Path) -> None:
     assert again["arch"][host_arch()]["max_relative_objective_gap"] <= 1e-6
 
 
-def test_example_of_the_documentation_and_the_build_script_work(bundle: Path, tmp_path: Path) -> None:
-    if shutil.which("cc") is None:
-        pytest.skip("needs cc (Debian: apt install gcc libc6-dev)")
-    directory = open_bundle(bundle, None, "any", tmp_path / "u").directory
-    page = (Path(__file__).parents[2] / "docs" / "reference" / "bundle-from-c.md").read_text()
-    example = re.search(r"```c\n(.*?)```", page, re.DOTALL)
-    assert example is not None
-    (directory / "example.c").write_text(example.group(1))
-    lib = f"lib/{platform.machine()}"
-    subprocess.run(["sh", "src/build.sh", str(directory / lib / "libnisse_controller.so")], cwd=directory, check=True)
-    command = ["cc", "-Isrc", "example.c", f"{lib}/libnisse_controller.so", f"-Wl,-rpath,{directory / lib}"]
-    subprocess.run([*command, f"-Wl,-rpath-link,{lib}", "-o", "example"], cwd=directory, check=True)
-    said = subprocess.run(["./example"], cwd=directory, check=True, capture_output=True, text=True).stdout
-    assert re.match(r"charge \d+\.\d{3} kW, discharge \d+\.\d{3} kW, residual \d", said)
-
-
 def test_nothing_in_a_bundle_names_the_machine_it_was_built_on(bundle: Path, tmp_path: Path) -> None:
     directory = open_bundle(bundle, None, "any", tmp_path / "u").directory
     home = str(Path.home()).encode()
