@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
-import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
