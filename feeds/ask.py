@@ -13,6 +13,7 @@ from feeds.plausible import checked
 from feeds.rhythm import DAY_S, Daily, next_ask_s
 from feeds.series import Channels, covered_until, entries_of, from_document, over, since, to_document
 from feeds.setup import Asked
+from feeds.source import Own
 from runtime.formats.profile import Profile, profile_of
 
 FORMAT = 1
@@ -61,6 +62,9 @@ def ask(asked: Asked, kept: Kept, http: Http, now_s: float) -> Kept:
     count, expires_s, retry_after_s = kept.asked, None, None
     answered: dict[str, Piece] = {}
     nothing: NothingYetError | None = None
+    market = isinstance(asked.source.rhythm, Daily)
+    if isinstance(asked.source, Own):
+        answered["own"] = Piece(asked.source.known(now_s))
     try:
         for key, request in asked.source.requests(now_s).items():
             before = pieces.get(key)
@@ -84,11 +88,13 @@ def ask(asked: Asked, kept: Kept, http: Http, now_s: float) -> Kept:
                 nothing = error
         if not answered:
             raise nothing or NothingYetError("nothing was asked")
-        found = checked(_joined(answered), now_s, currency=asked.currency, zone=asked.zone, most_kw=asked.most_kw)
+        found = checked(
+            _joined(answered), now_s, currency=asked.currency, zone=asked.zone, most_kw=asked.most_kw, market=market
+        )
     except SourceError as error:
         retry_after_s = error.retry_after_s if isinstance(error, RefusedError) else None
         return _failed(asked, replace(kept, asked=count), error, retry_after_s, now_s)
-    if isinstance(asked.source.rhythm, Daily):  # prices stay what they were
+    if market:  # prices stay what they were
         older = {name: since(p, now_s - DAY_S) for name, p in kept.channels.items()}
         found = {name: over(older.get(name), p) for name, p in found.items()}
     good = replace(kept, channels=found, fetched_s=now_s, pieces=answered, failures=0, word="", problem="", asked=count)

@@ -19,22 +19,30 @@ RANGES = {
     "direct": (-20.0, 1500.0, "W/m2"),
     "diffuse": (-20.0, 1500.0, "W/m2"),
 }
-LEAD_S = HOUR_S
-"""A weather service may begin with the next hour."""
+OLDEST_START_S = 30 * HOUR_S
+"""A forecast of the weather begins today, by the calendar of some zone."""
 DISTINCT = 12
 """Values of a day that differ: fewer may well come again."""
 
 
-def checked(channels: Channels, now_s: float, *, currency: str, zone: tzinfo, most_kw: float = 100.0) -> Channels:
-    """The channels, sun below 0 lifted to it. Raises ImplausibleError at the first that cannot be true."""
+def checked(
+    channels: Channels, now_s: float, *, currency: str, zone: tzinfo, most_kw: float = 100.0, market: bool = True
+) -> Channels:
+    """The channels, sun below 0 lifted to it. Raises ImplausibleError at the first that cannot be true.
+
+    market: prices that no two days have alike.
+    """
     found: dict[str, Profile] = {}
     for name, profile in channels.items():
         if profile.end_s <= now_s:
             ended = datetime.fromtimestamp(profile.end_s, zone)
             raise ImplausibleError(f"{name} ends at {ended:%Y-%m-%d %H:%M}: old data")
+        if name in RANGES and profile.start_s < now_s - OLDEST_START_S:
+            began = datetime.fromtimestamp(profile.start_s, zone)
+            raise ImplausibleError(f"{name} begins at {began:%Y-%m-%d %H:%M}: old data")
         if name == "energy":
             _check_price(profile, currency)
-            _check_days(profile, zone)
+            _check_days(profile, zone, market)
         elif name == "power":
             _check_range(name, profile, -0.05 * most_kw, 1.5 * most_kw, "kW")
         elif name in RANGES:
@@ -61,11 +69,11 @@ def _check_range(name: str, profile: Profile, lower: float, upper: float, unit: 
         raise ImplausibleError(f"{name} of {odd:.4g} {unit}: in that unit?")
 
 
-def _check_days(profile: Profile, zone: tzinfo) -> None:
+def _check_days(profile: Profile, zone: tzinfo, market: bool) -> None:
     """Values that overlap and differ are two days on one, or a 23-hour day filled with 24."""
     if profile.note:
         raise ImplausibleError("two prices for one hour: a day twice, or a day of 23 hours filled with 24")
-    days = _days(profile, zone)
+    days = _days(profile, zone) if market else {}
     for day, row in days.items():
         following = days.get(day + timedelta(days=1))
         if following is not None and len(set(row)) >= DISTINCT and row == following:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
@@ -120,27 +119,72 @@ def _source(house: House, section: SourceSection, token: str) -> Source | None:
             return _price(house, section, token)
         case WeatherSource():
             return _weather(house, section)
-        case PvSource() | LearnedSource():
-            return None
-        case _:
-            return None
+        case PvSource():
+            return _shaped(house, section, token, "power", "kW")
+        case LearnedSource():
+            return _shaped(house, section, token, "power", "kW")
+    return None
 
 
 def _price(house: House, section: PriceSource, token: str) -> Source | None:
-    money = Money(house.feeds.currency, section.exchange_rate)
-    zone_name, at = section.zone or "", section.url
-    makers: dict[str, Callable[[], Source]] = {}
+    """Each brings its module only where it is asked."""
+    money, at = Money(house.feeds.currency, section.exchange_rate), section.url
+    zone_name = section.zone or ""
+    match section.source:
+        case "entsoe":
+            from feeds.sources import entsoe
 
-    def entsoe() -> Source:
-        from feeds.sources.entsoe import URL, Entsoe
+            return entsoe.Entsoe(zone_name, token, money, url=at or entsoe.URL)
+        case "nordpool":
+            from feeds.sources import nordpool
 
-        return Entsoe(zone_name, token, money, url=at or URL)
+            return nordpool.NordPool(zone_name, money, url=at or nordpool.URL)
+        case "energy-charts":
+            from feeds.sources import energy_charts
 
-    makers = {"entsoe": entsoe}
-    return makers[section.source]() if section.source in makers else None
+            return energy_charts.EnergyCharts(zone_name, money, url=at or energy_charts.URL)
+        case "awattar":
+            from feeds.sources import awattar
+
+            if zone_name.lower() not in awattar.URLS:
+                raise FeedError(f"aWATTar has de and at, and no zone {zone_name!r}")
+            return awattar.Awattar(zone_name.lower(), money, at or awattar.URLS[zone_name.lower()])
+        case "tibber":
+            from feeds.sources import tibber
+
+            return tibber.Tibber(token, money, section.home, url=at or tibber.URL)
+        case "octopus":
+            from feeds.sources import octopus
+
+            return octopus.Octopus(section.product or "", section.tariff or "", money, url=at or octopus.URL)
+        case "fixed":
+            from feeds.sources.fixed import Fixed
+
+            return Fixed(section.value, house.zone) if section.value is not None else None
+    return _shaped(house, section, token, "energy", f"{house.feeds.currency}/kWh")
 
 
 def _weather(house: House, section: WeatherSource) -> Source:
-    from feeds.sources.open_meteo import URL, OpenMeteo
+    if section.source == "met-norway":
+        from feeds.sources import met_norway
 
-    return OpenMeteo(house.place, url=section.url or URL)
+        return met_norway.MetNorway(house.place, section.contact or "", url=section.url or met_norway.URL)
+    from feeds.sources import open_meteo
+
+    return open_meteo.OpenMeteo(house.place, url=section.url or open_meteo.URL)
+
+
+def _shaped(
+    house: House, section: PriceSource | PvSource | LearnedSource, token: str, channel: str, unit: str
+) -> Source | None:
+    """A program in the house that has the forecast already; None for what is made here."""
+    from feeds.sources.shaped import Shaped
+
+    base = (section.url or "").rstrip("/")
+    if section.source == "home-assistant":
+        url = f"{base}/api/states/{section.entity}"
+        return Shaped(f"home-assistant {section.entity}", url, channel, unit, house.zone, token=token)
+    if section.source == "evcc":
+        kind, arrives = ("grid", "") if channel == "energy" else ("solar", "W")
+        return Shaped(f"evcc {kind}", f"{base}/api/tariff/{kind}", channel, unit, house.zone, arrives=arrives)
+    return None

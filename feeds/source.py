@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from feeds.errors import GarbledError, ImplausibleError
 from feeds.fetch import Request, Response
@@ -39,6 +39,13 @@ class Source(Protocol):
     def read(self, key: str, response: Response, now_s: float) -> Channels:
         """Raises GarbledError, NothingYetError, RefusedError or ImplausibleError."""
         ...
+
+
+@runtime_checkable
+class Own(Protocol):
+    """A source that knows by itself, and asks nobody."""
+
+    def known(self, now_s: float) -> Channels: ...
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -137,8 +138,161 @@ def open_meteo(world: World, query: dict[str, str], shift_s: float = 0.0) -> tup
     return 200, "application/json; charset=utf-8", json.dumps(document)
 
 
-SERVICES: dict[str, Callable[..., tuple[int, str, str]]] = {"/api": entsoe, "/v1/forecast": open_meteo}
-EXPIRING: dict[str, float] = {}
+def nordpool(world: World, query: dict[str, str], shift_s: float = 0.0) -> tuple[int, str, str]:
+    day = datetime.fromisoformat(query["date"]) - timedelta(seconds=shift_s)
+    begin = day.replace(tzinfo=BRUSSELS)
+    end = (day + timedelta(days=1)).replace(tzinfo=BRUSSELS)
+    times = list(world.slots(begin.timestamp(), end.timestamp()))
+    if not times:
+        return 204, "application/json", ""
+    area, rate = query["deliveryArea"], 11.5 if query["currency"] == "NOK" else 1.0
+    document = {
+        "deliveryDateCET": f"{day:%Y-%m-%d}", "version": 2, "deliveryAreas": [area], "market": query["market"],
+        "multiAreaEntries": [
+            {
+                "deliveryStart": _iso(t),
+                "deliveryEnd": _iso(t + 60 * world.step_min),
+                "entryPerArea": {area: price_eur_mwh(t) * rate},
+            }
+            for t in times
+        ],
+        "currency": query["currency"], "exchangeRate": rate, "areaStates": [{"state": "Final", "areas": [area]}],
+    }  # fmt: skip
+    return 200, "application/json", json.dumps(document)
+
+
+def energy_charts(world: World, query: dict[str, str], shift_s: float = 0.0) -> tuple[int, str, str]:
+    first = datetime.fromisoformat(query["start"]).replace(tzinfo=BRUSSELS).timestamp() - shift_s
+    last = (datetime.fromisoformat(query["end"]) + timedelta(days=1)).replace(tzinfo=BRUSSELS).timestamp() - shift_s
+    times = [int(t) for t in world.slots(first, last)]
+    document = {
+        "license_info": "CC BY 4.0", "unix_seconds": times, "price": [price_eur_mwh(t) for t in times],
+        "unit": "EUR / MWh", "deprecated": False,
+    }  # fmt: skip
+    return 200, "application/json", json.dumps(document)
+
+
+def awattar(world: World, query: dict[str, str], shift_s: float = 0.0) -> tuple[int, str, str]:
+    first, last = (float(query[key]) / 1000 - shift_s for key in ("start", "end"))
+    data = [
+        {
+            "start_timestamp": int(t * 1000),
+            "end_timestamp": int((t + 60 * world.step_min) * 1000),
+            "marketprice": price_eur_mwh(t),
+            "unit": "Eur/MWh",
+        }
+        for t in world.slots(first, last)
+    ]
+    return 200, "application/json", json.dumps({"object": "list", "data": data, "url": "/at/v1/marketdata"})
+
+
+def tibber(
+    world: World, query: dict[str, str], shift_s: float = 0.0, headers: Any = None, body: bytes = b""
+) -> tuple[int, str, str]:
+    if headers.get("authorization") != f"Bearer {TOKEN}":
+        error = {"errors": [{"message": "No valid access token", "extensions": {"code": "UNAUTHENTICATED"}}]}
+        return 200, "application/json", json.dumps({**error, "data": None})
+    assert "priceInfo(resolution: QUARTER_HOURLY)" in json.loads(body)["query"]
+    oslo = ZoneInfo("Europe/Oslo")
+    midnight = datetime.fromtimestamp(world.now() - shift_s, oslo).replace(hour=0, minute=0, second=0, microsecond=0)
+    days = []
+    for k in (0, 1):
+        first = (midnight.replace(tzinfo=None) + timedelta(days=k)).replace(tzinfo=oslo)
+        last = (midnight.replace(tzinfo=None) + timedelta(days=k + 1)).replace(tzinfo=oslo)
+        days.append(
+            [
+                {
+                    "startsAt": datetime.fromtimestamp(t, oslo).isoformat(timespec="milliseconds"),
+                    "total": round(price_eur_mwh(t) / 1000 * 11.5 * 1.25, 6),
+                    "currency": "NOK",
+                }
+                for t in world.slots(first.timestamp(), last.timestamp())
+            ]
+        )
+    info = {"today": days[0], "tomorrow": days[1]}
+    home = {"id": "96a14971-525a-4420-aae9-e5aedaa129ff", "currentSubscription": {"priceInfo": info}}
+    left = {"id": "left", "currentSubscription": None}
+    return 200, "application/json", json.dumps({"data": {"viewer": {"homes": [left, home]}}})
+
+
+def octopus(world: World, query: dict[str, str], shift_s: float = 0.0, path: str = "") -> tuple[int, str, str]:
+    assert path.endswith("/AGILE-24-10-01/electricity-tariffs/E-1R-AGILE-24-10-01-C/standard-unit-rates/")
+    first, last = (datetime.fromisoformat(query[key]).timestamp() - shift_s for key in ("period_from", "period_to"))
+    rates = [
+        {
+            "value_exc_vat": price_eur_mwh(t) / 10,
+            "value_inc_vat": price_eur_mwh(t) / 10 * 1.05,
+            "valid_from": _iso(t),
+            "valid_to": _iso(t + 60 * world.step_min),
+            "payment_method": None,
+        }
+        for t in world.slots(first, last)
+    ][::-1]  # newest first
+    document = {"count": len(rates), "next": None, "previous": None, "results": rates}
+    return 200, "application/json", json.dumps(document)
+
+
+def met_norway(world: World, query: dict[str, str], shift_s: float = 0.0, headers: Any = None) -> tuple[int, str, str]:
+    if "@" not in headers.get("user-agent", ""):
+        return 403, "text/html", "<html>identify yourself</html>"
+    start_s = math.floor(world.now() / HOUR_S) * HOUR_S - shift_s
+    times = [start_s + k * HOUR_S for k in range(60)] + [start_s + (60 + 6 * k) * HOUR_S for k in range(1, 20)]
+    series = [
+        {
+            "time": _iso(t),
+            "data": {"instant": {"details": {"air_temperature": outdoor_c(t), "cloud_area_fraction": 50.0}}},
+        }
+        for t in times
+    ]
+    units = {"air_temperature": "celsius", "cloud_area_fraction": "%", "air_pressure_at_sea_level": "hPa"}
+    properties = {"meta": {"updated_at": _iso(start_s), "units": units}, "timeseries": series}
+    return 200, "application/json", json.dumps({"type": "Feature", "properties": properties})
+
+
+def home_assistant(
+    world: World, query: dict[str, str], shift_s: float = 0.0, path: str = "", headers: Any = None
+) -> tuple[int, str, str]:
+    if headers.get("authorization") != f"Bearer {TOKEN}":
+        return 401, "text/plain", "401: Unauthorized"
+    local = datetime.fromtimestamp(world.now() - shift_s, BRUSSELS).replace(hour=0, minute=0, second=0, microsecond=0)
+    rows = [
+        {
+            "start": datetime.fromtimestamp(t, BRUSSELS).isoformat(),
+            "end": datetime.fromtimestamp(t + 60 * world.step_min, BRUSSELS).isoformat(),
+            "value": price_eur_mwh(t) / 1000,
+        }
+        for t in world.slots(local.timestamp(), local.timestamp() + 2 * DAY_S)
+    ]
+    attributes = {"raw_today": rows, "raw_tomorrow": None, "unit_of_measurement": "EUR/kWh"}
+    entity = path.rpartition("/")[2]
+    return 200, "application/json", json.dumps({"entity_id": entity, "state": "0.31", "attributes": attributes})
+
+
+def evcc(world: World, query: dict[str, str], shift_s: float = 0.0, path: str = "") -> tuple[int, str, str]:
+    start_s = math.floor(world.now() / HOUR_S) * HOUR_S - shift_s
+    value = (lambda t: 5 * sun_w_m2(t)) if path.endswith("solar") else (lambda t: price_eur_mwh(t) / 1000)
+    times = [start_s + 900.0 * k for k in range(4 * 24)]
+    rates = [{"start": _iso(t), "end": _iso(t + 900), "value": value(t)} for t in times]
+    return 200, "application/json", json.dumps({"rates": rates})
+
+
+def _iso(time_s: float) -> str:
+    return datetime.fromtimestamp(time_s, UTC).isoformat().replace("+00:00", "Z")
+
+
+SERVICES: dict[str, Callable[..., tuple[int, str, str]]] = {
+    "/api/DayAheadPrices": nordpool,
+    "/api/states": home_assistant,
+    "/api/tariff": evcc,
+    "/api": entsoe,
+    "/v1/forecast": open_meteo,
+    "/price": energy_charts,
+    "/v1/marketdata": awattar,
+    "/v1-beta/gql": tibber,
+    "/v1/products": octopus,
+    "/weatherapi/locationforecast": met_norway,
+}
+EXPIRING: dict[str, float] = {"/weatherapi/locationforecast": 1800.0}
 """Path -> seconds until an answer expires."""
 
 
@@ -164,7 +318,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.world.asked.append((name, self.path, headers))
         fault = self.world.fault(name)
         if fault == "gone":
-            self.connection.close()
+            self._hang_up()
             return
         if not path:
             self._send(404, "text/html", b"<html>not here</html>")
@@ -188,7 +342,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(status, kind, body[: len(body) * 2 // 3])
             case "reset":
                 self._send(status, kind, body[: len(body) // 2], length=len(body))
-                self.connection.close()
+                self._hang_up()
             case "slow":
                 self._slowly(status, kind, body)
             case "schema":
@@ -219,6 +373,11 @@ class _Handler(BaseHTTPRequestHandler):
                     self._send(304, kind, b"", own)
                 else:
                     self._send(status, kind, body, own)
+
+    def _hang_up(self) -> None:
+        self.wfile.flush()
+        self.connection.shutdown(socket.SHUT_RDWR)
+        self.close_connection = True
 
     def _send(
         self, status: int, kind: str, body: bytes, more: dict[str, str] | None = None, length: int | None = None
