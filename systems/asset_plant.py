@@ -26,6 +26,8 @@ class Now:
     """Local time of its middle, from Monday 00:00."""
     month: int
     """Of the local calendar, counted through the years."""
+    days_left: int
+    """Of that month, after today."""
     time_s: float
     """Unix time of its beginning."""
     world: Mapping[str, float]

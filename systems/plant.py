@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from runtime.formats.toml_lines import did_you_mean
+from runtime.inputs.uncharged import days_left_in_month
 from systems.asset_plant import Around, AssetPlant, Now
 from systems.assets import asset_kinds
 from systems.grid import HOUR_S
@@ -147,6 +148,7 @@ class HousePlant(gymnasium.Env[Array, Array]):
             hours=self.world.dt_s / HOUR_S,
             minute_of_week=int(self.world.minute_of_week[k]),
             month=12 * time.year + time.month,
+            days_left=days_left_in_month(time.date()),
             time_s=self.world.time_s(k),
             world=self.world.row(k),
             temperature_c={name: c for plant in self.plants for name, c in plant.temperatures().items()},

@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 
 from runtime.bundle.manifest import Manifest, PeakObserver
-from runtime.inputs.uncharged import uncharged_kw
+from runtime.inputs.uncharged import days_left_in_month, uncharged_kw
 
 HOUR_S = 3600.0
 KEPT_AS = "month's peak"
@@ -57,7 +57,8 @@ class Peaks:
         observer = self._observer
         today = "" if self._last_s is None else self._day(self._last_s)
         others = [peak for day, peak in self._days.items() if day != today]
-        return uncharged_kw(others, self._days.get(today, 0.0), observer.days, observer.free, observer.edges)
+        left = days_left_in_month(date.fromisoformat(today)) if today else 0
+        return uncharged_kw(others, self._days.get(today, 0.0), observer.days, observer.free, observer.edges, left)
 
     @property
     def text(self) -> str:

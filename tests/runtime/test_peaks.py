@@ -61,6 +61,29 @@ def test_up_to_it_the_charge_stays_and_beyond_it_rises(
     assert charge([*others, limit + more], days, free, edges) > before + 1e-4
 
 
+@given(st.lists(kw, max_size=6), st.integers(1, 4), st.integers(0, 5), st.floats(0.01, 10.0))
+def test_what_a_tier_has_left_is_shared_with_the_days_that_come(
+    others: list[float], days: int, left: int, more: float
+) -> None:
+    edges = [2.0, 5.0, 10.0, 20.0]
+    share = uncharged_kw(others, 0.0, days, 0.0, edges, left)
+    before = charge(others, days, 0.0, edges)
+    assert share <= uncharged_kw(others, 0.0, days, 0.0, edges) + 1e-9
+    assert charge([*others, *[share] * (left + 1)], days, 0.0, edges) == pytest.approx(before, abs=1e-9)
+    assert charge([*others, *[share + more] * (left + 1)], days, 0.0, edges) > before + 1e-4
+
+
+def test_the_first_day_of_a_month_leaves_the_others_theirs() -> None:
+    peaks = counting(days=3, edges=(2.0, 5.0))
+    peaks.observe(at("2026-01-01T10:00"), None)
+    assert peaks.value == pytest.approx(2.0), "and not the 6 kW of three days"
+    run(peaks, at("2026-01-01T10:00"), [3.0] * 12)
+    peaks.observe(at("2026-01-02T10:00"), None)
+    assert peaks.value == pytest.approx(1.5)
+    peaks.observe(at("2026-01-31T10:00"), None)
+    assert peaks.value == pytest.approx(3.0), "no other day comes: all that the tier has left"
+
+
 def test_an_hour_counts_with_its_mean_and_export_with_nothing() -> None:
     peaks = counting()
     begin_s = at("2026-01-05T10:00")

@@ -39,6 +39,8 @@ class MeterPlant(AssetPlant):
         self._days_kw: list[float] = [0.0]
         """The highest interval of each day of the month so far, today's last."""
         self._day = self._month = -1
+        self._days_left = 0
+        """Of the month, after the last step's."""
         self._interval, self._interval_kwh = -1, 0.0
 
     def initial_names(self) -> tuple[str, ...]:
@@ -77,7 +79,7 @@ class MeterPlant(AssetPlant):
             self._days_kw = [0.0]
         elif self._day >= 0 and day != self._day:
             self._days_kw.append(0.0)
-        self._day, self._month = day, now.month
+        self._day, self._month, self._days_left = day, now.month, now.days_left
 
     def sensors(self) -> tuple[Signal, ...]:
         if not self._read:
@@ -94,7 +96,7 @@ class MeterPlant(AssetPlant):
         if self._capacity is None:
             return {}
         c, (*others, today) = self._capacity, self._days_kw
-        return {"month_peak": uncharged_kw(others, today, c.days, c.free_kw, c.edges)}
+        return {"month_peak": uncharged_kw(others, today, c.days, c.free_kw, c.edges, self._days_left)}
 
     def flows(self) -> Mapping[str, float]:
         return {
