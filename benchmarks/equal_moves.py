@@ -21,11 +21,11 @@ from rich.progress import track
 from codegen.condensed.solver import CondensedMpc, Episode, States, run, solve
 from codegen.controller import Controller
 from codegen.solver import compiled_controller
+from research.smart_home.data import STEPS_PER_DAY, ExperimentData, generated_data
+from research.smart_home.protocol import JUDGE, SmartHomeSpec, closed_loop, make_agents
 from systems.house.arx import ArxModel
 from systems.house.problem import house_forecast, house_problem, house_state
 from systems.house.theta import LAGS, house_theta, theta_values
-from tuner.house.data import STEPS_PER_DAY, ExperimentData, generated_data
-from tuner.house.protocol import JUDGE, SmartHomeSpec, closed_loop, make_agents
 from tuner.policy import Array
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "smart-home.json"

@@ -1,179 +1,202 @@
-"""`nisse demo`: a battery week end to end - identify, tune, evaluate, build, verify, run on the bench, report.
-
-The house has its own: `nisse.demo_house`.
-"""
+"""`nisse demo`: a house from a log to the bench, by the commands that anybody would type, and one page about it."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import shlex
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nisse import demo_parts
 from nisse.exits import EXIT_CHECK_FAILED, EXIT_OK
 from systems.commands.output import output_folder, output_path, write_json
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from pages.page import Page
 
-    from hil.bench import Result as BenchResult
-    from pages.page import Text
-    from tuner.evaluate.battery import Evaluation
-    from tuner.trainer import TuningResult
+HOUSE = "cabin"
+LOG, MODEL, MODEL_PAGE, THETA, VERDICT, KEY = (
+    "log.csv", "model.json", "model.html", "theta.json", "verdict.html", "signing.pem",
+)  # fmt: skip
+EVALUATION, BENCH = "evaluation.json", "bench.json"
+UNBIASED, PLAIN = "data fit, mean removed", "data fit"
 
-SCENARIO = "battery-week.toml"
+
+class DemoError(RuntimeError):
+    """A step that ended without its result; with its exit code."""
+
+    def __init__(self, command: str, code: int) -> None:
+        super().__init__(f"`nisse {command}` ended with {code}; its last lines say why")
+        self.exit_code = code
 
 
 @dataclass(frozen=True)
 class DemoSize:
-    """How much work the demo does. Two years, so that the held-out weeks see every season that was trained on."""
+    """How much work the demo does: enough to see each step, and little enough to wait for."""
 
-    generated_weeks: int = 104
-    iterations: int = 6
-    held_in_weeks: int = 3
-    held_out_weeks: int = 8
-    seeds: int = 1
+    log_days: int = 21
+    iterations: int = 1
+    episodes: int = 4
+    held_in_weeks: int = 1
+    weeks: int = 3
+    """Held out; two of them would give an interval that says nothing."""
+    problems: int = 20
+    bench_days: float = 2.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "examples:\n  nisse demo --output out/demo --json out/demo/result.json\n"
-        "  nisse demo --system house --output out/house"
+        "examples:\n  nisse demo\n  nisse demo villa --output out/villa\n  nisse demo my-house.toml --weeks 8"
     )
     parser.add_argument(
-        "--system", choices=("battery", "house"), default="battery", help="what to show (default: %(default)s)"
+        "house",
+        nargs="?",
+        default=HOUSE,
+        help="a house file, or the name of a shipped house, see `nisse check` (default: %(default)s)",
     )
-    parser.add_argument("--output", type=output_folder, metavar="DIR", help="(default: out/demo, or out/demo-house)")
-    parser.add_argument("--json", type=output_path, metavar="PATH", help="write the comparison as JSON")
-    parser.add_argument(
-        "--prices", type=Path, metavar="FILE.csv", help="your own hourly prices instead of generated ones"
-    )
+    parser.add_argument("--output", type=output_folder, metavar="DIR", help="(default: out/demo/HOUSE)")
+    parser.add_argument("--json", type=output_path, metavar="PATH", help="write what came of it for machines")
+    parser.add_argument("--prices", type=Path, metavar="FILE.csv", help="your own prices instead of generated ones")
     parser.add_argument("--iterations", type=int, metavar="N", help="of tuning (default: the demo's)")
     parser.add_argument("--weeks", type=int, metavar="N", help="held out (default: the demo's)")
     parser.add_argument("--workers", type=int, default=2, help="processes (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
 
 
+@dataclass
+class _Demo:
+    """A folder that the commands fill, and how long each of them took."""
+
+    folder: Path
+    took_s: dict[str, float]
+
+    def run(self, *command: str) -> int:
+        """One of the commands, shown as it is typed; its exit code."""
+        from nisse.cli import main
+
+        print(f"\n$ nisse {shlex.join(command)}", flush=True)
+        began = time.monotonic()
+        code = main(command)
+        self.took_s[command[0]] = time.monotonic() - began
+        return code
+
+    def must(self, *command: str) -> None:
+        """Raises DemoError where it does not end well."""
+        code = self.run(*command)
+        if code != EXIT_OK:
+            raise DemoError(shlex.join(command), code)
+
+    def path(self, name: str) -> str:
+        return str(self.folder / name)
+
+
 def run(args: argparse.Namespace) -> int:
-    if args.system == "house":
-        from nisse import demo_house
-
-        return demo_house.run(args)
-    args.output = args.output or Path("out/demo")
-    args.iterations = DemoSize.iterations if args.iterations is None else args.iterations
-    args.weeks = DemoSize.held_out_weeks if args.weeks is None else args.weeks
-    return _run_battery(args)
-
-
-def _run_battery(args: argparse.Namespace) -> int:
-    from rich.console import Console
-
-    from hil.scenario import load_scenario, shipped_scenario
-    from systems.catalogue import Shape
-    from tuner.commands.evaluate_battery import table_of
-    from tuner.report.page import write_report
-
-    console = Console()
-    began = time.monotonic()
-    tuning, evaluation, history = _tune_and_evaluate(args, console)
-    chosen = "tuned" if evaluation.improvement is not None and evaluation.improvement.better else "data_fitted"
-    built, public_key = demo_parts.build(
-        console, args.output, Shape("battery", {}), evaluation.thetas[chosen], chosen=chosen, seed=args.seed
-    )
-    scenario = load_scenario(shipped_scenario(SCENARIO))
-    bench = demo_parts.bench(console, args.output, scenario, built.path, public_key, "a week through the daemon")
-
-    report = args.output / "report.html"
-    notes = _notes(tuning, chosen, built.certificate, bench, args.output)
-    write_report(
-        report, evaluation, title="A battery week, from a price series to the daemon", history=history, notes=notes
-    )
-    if args.json is not None:
-        write_json(args.json, _document(evaluation, bench, built.path, chosen))
-
-    console.print(table_of(evaluation))
-    console.print(evaluation.verdict)
-    demo_parts.print_end(console, bench, built.path, chosen, report, time.monotonic() - began)
-    return EXIT_OK if bench.verdict.passed else EXIT_CHECK_FAILED
-
-
-def _tune_and_evaluate(args: argparse.Namespace, console: Console) -> tuple[TuningResult, Evaluation, list[Any]]:
-    """Identify on the training weeks, tune on them, compare on the held-out ones."""
-    from codegen.solver import compiled_controller
-    from systems.battery.exogenous import from_price_file, generated
-    from systems.battery.problem import home_battery
-    from tuner.evaluate.battery import evaluate_battery, fit_from_plant
-    from tuner.evaluate.periods import split_at
-    from tuner.report.figures import LearningPoint
-    from tuner.trainer import Progress as TuningProgress
-    from tuner.tune_battery import BATTERY_TRAINING, tune_battery
+    from systems.house_file import load_house
+    from systems.prices import load_prices
 
     if args.prices is not None:
-        series = from_price_file(args.prices, seed=args.seed)
-    else:
-        series = generated(DemoSize.generated_weeks, seed=args.seed)
-    split = split_at(series)
-    problem = home_battery()
-    with demo_parts.step(console, "compile: the controller that is tuned is the one that is deployed"):
-        compiled_controller(problem).close()
-    with demo_parts.step(console, "identify: least squares on a log of the plant"):
-        fitted = fit_from_plant(split, seed=args.seed).theta
-    with demo_parts.bar(console) as bar:
-        task = bar.add_task("tune: reinforcement learning over the MPC", total=args.iterations)
+        load_prices(args.prices)
+    house, size, began = load_house(args.house), DemoSize(), time.monotonic()
+    demo = _Demo(args.output or Path("out/demo") / house.name, {})
+    demo.folder.mkdir(parents=True, exist_ok=True)
+    evaluation = _learn(args, size, demo)
+    chosen = "tuned" if _tuned_is_better(evaluation) else "data fit"
+    bundle, path = demo.path(f"{house.name}.nisse"), demo.path
+    if not (demo.folder / KEY).exists():
+        demo.must("key", "new", path(KEY))
+    theta = ["--theta", path(THETA)] if chosen == "tuned" else []
+    demo.must(
+        "build", args.house, "--model", path(MODEL), *theta, "--key", path(KEY), "--output", bundle,
+        "--problems", str(size.problems), "--seed", str(args.seed),
+    )  # fmt: skip
+    demo.must("verify", bundle, "--problems", str(size.problems), "--seed", str(args.seed + 1))
+    passed = demo.run(
+        "hil", args.house, "--bundle", bundle, "--days", f"{size.bench_days:g}", "--output", path("bench"),
+        "--json", path(BENCH),
+    )  # fmt: skip
+    bench = json.loads((demo.folder / BENCH).read_text(encoding="utf-8"))
+    document = {
+        "house": house.name, "verdict": evaluation["verdict"], "theta": chosen, "bundle": bundle,
+        "bench_passed": bench["passed"], "took_s": demo.took_s, "evaluation": evaluation,
+    }  # fmt: skip
+    from pages.page import write_page
 
-        def on_iteration(progress: TuningProgress) -> None:
-            bar.update(
-                task,
-                completed=progress.record.iteration,
-                description=f"tune: {progress.initial_cost:.2f} -> {progress.record.cost:.2f} EUR per held-in week",
-            )
-
-        spec = replace(BATTERY_TRAINING, iterations=args.iterations, seed=args.seed)
-        tuning = tune_battery(
-            split,
-            data_fitted=fitted,
-            spec=spec,
-            problem=problem,
-            held_in_weeks=DemoSize.held_in_weeks,
-            jobs=args.workers,
-            report=on_iteration,
-        ).result
-    with demo_parts.bar(console) as bar:
-        task = bar.add_task("evaluate: six policies on held-out weeks", total=args.weeks * DemoSize.seeds)
-        evaluation = evaluate_battery(
-            split,
-            data_fitted=fitted,
-            tuned=tuning.theta_by_name(),
-            problem=problem,
-            weeks=args.weeks,
-            seeds=DemoSize.seeds,
-            seed=args.seed,
-            workers=args.workers,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
-    history = [LearningPoint(0, tuning.cost_start)]
-    history += [LearningPoint(r.iteration, r.cost) for r in tuning.history]
-    return tuning, evaluation, history
+    report = demo.folder / "report.html"
+    write_page(report, demo_page(document, size, bench))
+    if args.json is not None:
+        write_json(args.json, document)
+    print(f"\n{evaluation['verdict']}\nbundle: {bundle} (theta: {chosen})")
+    print(f"report: {report} ({time.monotonic() - began:.0f} s in all)")
+    return EXIT_OK if passed == EXIT_OK else EXIT_CHECK_FAILED
 
 
-def _notes(
-    tuning: TuningResult, chosen: str, certificate: dict[str, Any], bench: BenchResult, folder: Path
-) -> list[Text]:
-    from pages.page import quiet
+def _learn(args: argparse.Namespace, size: DemoSize, demo: _Demo) -> dict[str, Any]:
+    """Log, model, theta and verdict; what `nisse evaluate` says for machines."""
+    house, path, seed = args.house, demo.path, str(args.seed)
+    prices = [] if args.prices is None else ["--prices", str(args.prices)]
+    demo.must(
+        "example", house, "--output", str(demo.folder), "--days", str(size.log_days), "--seed", seed, "--force"
+    )  # fmt: skip
+    demo.must("identify", house, "--log", path(LOG), "--output", path(MODEL), "--page", path(MODEL_PAGE))
+    demo.must(
+        "tune", house, "--model", path(MODEL), *prices, "--output", path(THETA), "--seed", seed,
+        "--iterations", str(size.iterations if args.iterations is None else args.iterations),
+        "--episodes", str(size.episodes), "--held-in-weeks", str(size.held_in_weeks), "--held-out-weeks", "0",
+        "--jobs", str(args.workers),
+    )  # fmt: skip
+    demo.must(
+        "evaluate", house, "--model", path(MODEL), "--theta", path(THETA), *prices, "--seed", seed,
+        "--weeks", str(size.weeks if args.weeks is None else args.weeks), "--search", "0",
+        "--workers", str(args.workers), "--html", path(VERDICT), "--json", path(EVALUATION),
+    )  # fmt: skip
+    found: dict[str, Any] = json.loads((demo.folder / EVALUATION).read_text(encoding="utf-8"))
+    return found
 
-    solves = sum(r.solves for r in tuning.history)
-    failures = sum(r.failures for r in tuning.history)
-    learning = (
-        f"Tuning: {len(tuning.history)} iterations, {solves} solves, {failures} of them failed and were left out."
-    )
-    return [quiet(learning), *demo_parts.notes(chosen, certificate, bench, folder)]
+
+def _tuned_is_better(evaluation: dict[str, Any]) -> bool:
+    """Against the data fit, which is the last of those that nothing was learned for."""
+    savings = evaluation["policies"].get("tuned", {}).get("saving_against", {})
+    found = [savings[name] for name in (UNBIASED, PLAIN) if savings.get(name) is not None]
+    return bool(found) and found[0]["low"] > 0.0
 
 
-def _document(evaluation: Evaluation, bench: BenchResult, bundle: Path, chosen: str) -> dict[str, Any]:
-    return {
-        **evaluation.to_json(),
-        "bench": demo_parts.bench_document(bench),
-        "bundle": {"path": str(bundle), "theta": chosen},
-    }
+def demo_page(document: dict[str, Any], size: DemoSize, bench: dict[str, Any]) -> Page:
+    """What it came to first; the pages of its steps behind links."""
+    from pages.page import Cell, Column, Link, Page, Table, text
+
+    evaluation = document["evaluation"]
+    money, weeks = evaluation["currency"], len(evaluation["weeks"])
+    rows = [
+        [name, f"{sum(policy['total_per_week']) / weeks:.2f}"] for name, policy in evaluation["policies"].items()
+    ]  # fmt: skip
+    verdict = document["verdict"]
+    failing = [check["that"] for check in bench["predicates"] if not check["holds"]]
+    held = "every condition held" if not failing else f"not held: {'; '.join(failing)}"
+    steps = [
+        [Cell(f"nisse {name}", code=""), f"{seconds:.0f}"]
+        for name, seconds in document["took_s"].items()
+    ]  # fmt: skip
+    return Page(
+        title=f"{document['house']}: from a log to the bench",
+        lead=verdict[0].upper() + verdict[1:] + ".",
+        about=f"a made-up log of {size.log_days} days; {weeks} held-out weeks; {evaluation['data']}",
+        mood="plain" if not failing else "bad",
+        blocks=[
+            Table(
+                f"What each policy costs, {money} a week",
+                [Column("policy"), Column(f"total, {money}", number=True)],
+                rows,
+                note="Electricity and peaks, less what is left in store, plus discomfort as the house file prices it.",
+            ),
+            text("Its weeks, a typical and the worst day: ", Link("the page of the evaluation", VERDICT), "."),
+            text("What the log taught of each asset: ", Link("the page of the model", MODEL_PAGE), "."),
+            text(
+                f"{size.bench_days:g} days of the real daemon with the {document['theta']} theta: {held}. ",
+                Link("The page of the bench", "bench/report.html"),
+                ".",
+            ),
+            Table("What each step took", [Column("step"), Column("s", number=True)], steps),
+        ],
+    )  # fmt: skip

@@ -12,24 +12,24 @@ from pathlib import Path
 from typing import Any
 
 from codegen.versions import versions_of
-from research.smart_home.experiment import Outcome, Progress, run_experiment
+from research.smart_home.data import ExperimentData, data_from_files, generated_data
+from research.smart_home.experiment import Outcome, forget, run_experiment
 from research.smart_home.figure import draw_curves
+from research.smart_home.parameters import learning_entries
+from research.smart_home.protocol import MOVES, QUICK, SmartHomeSpec
 from research.smart_home.summary import summarise
 from research.smart_home.sweep import draw_sweep, run_sweep
 from systems.commands.numbers import MOST_PROCESSES, number, seed_number, whole
 from systems.commands.output import output_folder, output_path, write_json
 from systems.house.arx import reference_model
 from systems.house.theta import house_theta
-from tuner.commands.evaluate_house import BETA
 from tuner.evaluate.statistics import LEAST
-from tuner.house.data import ExperimentData, data_from_files, generated_data
-from tuner.house.parameters import learning_entries
-from tuner.house.protocol import MOVES, QUICK, SmartHomeSpec
 from tuner.learn.critic import StepOptions
 
 PROTOCOLS = {"paper": SmartHomeSpec(), "quick": QUICK}
 CONFIRM_PERIODS = {"paper": 20, "quick": 0}
 
+BETA = number(0.0, 1e3, "EUR/(K^2 h)", above=True)
 LEAST_FIT_DAYS = 8
 """Eight blocks that are left out in turn, each with room for the twelve hours that are predicted in it."""
 
@@ -67,7 +67,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     readings.add_argument("--model-reading", choices=["exact", "sampled"], help="what the data-fitted model is")
     readings.add_argument("--days-per-iteration", type=whole(1), metavar="N", help="learning days per iteration")
     readings.add_argument("--learning-days", type=whole(1), metavar="N", help="length of each seed's learning period")
-    readings.add_argument("--interval-days", type=whole(1), metavar="N", help="days between updates of theta")
     readings.add_argument(
         "--comfort-share", type=number(0.0, 1.0), metavar="X", help="of the data-fitted cost; sets beta"
     )
@@ -97,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def spec_from(args: argparse.Namespace) -> SmartHomeSpec:
     """The protocol with what the command line changes."""
     names = (
-        "model_reading", "days_per_iteration", "learning_days", "interval_days", "comfort_share", "beta", "moves",
+        "model_reading", "days_per_iteration", "learning_days", "comfort_share", "beta", "moves",
         "rate", "trace", "models", "iterations", "periods", "period_days", "seed",
     )  # fmt: skip
     changes: dict[str, Any] = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
@@ -152,13 +151,12 @@ def run(args: argparse.Namespace) -> int:
     spec = spec_from(args)
     if args.sweep:
         return sweep(args, spec)
-    checkpoint = args.output / "record.npz"
     if args.fresh:
-        checkpoint.unlink(missing_ok=True)
+        forget(args.output)
     confirm = CONFIRM_PERIODS[args.protocol] if args.confirm_periods is None else args.confirm_periods
     with _progress() as tell:
         outcome = run_experiment(
-            spec, data_from(args, spec), checkpoint, threads=args.threads, confirm_periods=confirm, tell=tell
+            spec, data_from(args, spec), args.output, threads=args.threads, confirm_periods=confirm, tell=tell
         )
     document = summarise(outcome) | {"versions": _versions(), "threads": args.threads}
     draw_curves(outcome.record.costs, args.output / "smart-home.png", title=_title(outcome))
@@ -219,10 +217,8 @@ class _progress:
         self.bar.__enter__()
         task = self.bar.add_task("preparing", total=1.0)
 
-        def tell(progress: Progress) -> None:
-            total = progress.record.costs.sum(3).mean((1, 2))
-            text = f"iteration {progress.iteration}, total {total[-1] / total[0]:.3f}"
-            self.bar.update(task, completed=progress.share, description=text)
+        def tell(text: str, share: float) -> None:
+            self.bar.update(task, completed=share, description=text)
 
         return tell
 

@@ -76,8 +76,8 @@ def summarise(outcome: Outcome) -> dict[str, Any]:
         "references_improvement_percent": {},
         "theta_change_mean": dict(zip(_names(outcome), learned.mean(0).tolist(), strict=True)),
         "theta_change_std": dict(zip(_names(outcome), learned.std(0).tolist(), strict=True)),
-        "td_error_eur": record.td_error[1:].mean(1).tolist(),
-        "failed_solves": int(record.failures.sum()),
+        "td_error_eur": record.td_error.mean(1).tolist(),
+        "failed_solves": record.failures,
         "seconds": record.seconds,
     }
     for name, costs in outcome.references.items():

@@ -242,7 +242,7 @@ class ArxModel:
         except json.JSONDecodeError as error:
             raise ArxFormatError(f"{name}: not JSON at line {error.lineno}; write it with `nisse identify`") from error
         if not isinstance(document, dict) or document.get("format") != FORMAT:
-            raise ArxFormatError(f"{name}: not a {FORMAT} file; write it with `nisse identify --system house`")
+            raise ArxFormatError(f"{name}: not a {FORMAT} file; write it with `nisse identify`")
         try:
             return cls(
                 output_coefficients=np.array(document["output_coefficients"], dtype=float),
@@ -252,7 +252,7 @@ class ArxModel:
                 dt_s=float(document["dt_s"]),
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise ArxFormatError(f"{name}: {error}; write it again with `nisse identify --system house`") from error
+            raise ArxFormatError(f"{name}: {error}; write it again with `nisse identify`") from error
 
     def save(self, path: Path) -> None:
         path.write_text(self.to_json(), encoding="utf-8")
@@ -264,7 +264,7 @@ class ArxModel:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "not UTF-8 text"
-            remedy = "name a file written by `nisse identify --system house`"
+            remedy = "name a file written by `nisse identify`"
             raise ArxFormatError(f"{path}: {reason}; {remedy}") from error
         return cls.from_json(text, name=str(path))
 

@@ -7,11 +7,12 @@ from built_bundle import BuiltBundle
 
 from codegen.build import BuildRequest, build_bundle
 from codegen.targets import host_arch
+from research.smart_home.data import exciting_log
 from runtime.bundle.keys import new_key
 from systems.assets.zone.arx_fit import fit_arx
 from systems.design import HouseDesign
+from systems.house.weather import generate_conditions
 from systems.house_file import read_house
-from tuner.commands.identify_house import simulated_log
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +35,7 @@ def battery_bundle(tmp_path_factory: pytest.TempPathFactory) -> BuiltBundle:
 def house_bundle(tmp_path_factory: pytest.TempPathFactory) -> BuiltBundle:
     """Of a model fitted to three weeks of the physical house: its expected value, and a COP that falls with load."""
     directory = tmp_path_factory.mktemp("house")
-    log = simulated_log(seed=0, days=21.0)
+    log = exciting_log(generate_conditions(0, days=21.0))
     model = fit_arx(log.outputs, log.inputs).model
     design = HouseDesign(read_house("four-heat-pumps")[0], {"zone": model.to_json()})
     theta = {p.name: 0.03 if p.name.endswith("power_curvature") else p.default for p in design.problem.theta}

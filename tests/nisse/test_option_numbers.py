@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from nisse.cli import build_parser, main
 
-TUNE, EVALUATE, IDENTIFY, BUILD = "tune", "evaluate", "identify", "build --key k.pem --output b.nisse"
+TUNE, EVALUATE, BUILD = "tune battery", "evaluate battery", "build --key k.pem --output b.nisse"
 REFUSED = {
     f"{TUNE} --held-in-weeks": ("0", "-1", "1.5", "many", "1000000000"),
     f"{TUNE} --held-out-weeks": ("1", "-1", "-3", "2.5", "nan"),
@@ -16,21 +18,14 @@ REFUSED = {
     f"{TUNE} --max-gap-hours": ("-1", "-0.1", "nan", "inf", "1e9"),
     f"{TUNE} --exchange-rate": ("0", "-11.3", "nan", "inf", "x"),
     f"{TUNE} --seed": ("-1", "1.5", "99999999999999999999"),
-    f"{TUNE} --system house --beta": ("0", "-1", "nan", "inf"),
-    f"{TUNE} --system house --exploration-kw": ("0", "-0.1", "nan", "150"),
-    f"{TUNE} --system house --episodes": ("0", "-1", "1e3"),
+    f"{TUNE} --episodes": ("0", "-1", "1e3"),
     f"{EVALUATE} --weeks": ("1", "0", "-1", "nan"),
-    f"{EVALUATE} --seeds": ("0", "-1"),
-    f"{EVALUATE} --horizon": ("1", "0", "-96", "100000"),
     f"{EVALUATE} --workers": ("0", "-2", "100000"),
     f"{EVALUATE} --max-gap-hours": ("-1", "nan"),
     f"{EVALUATE} --seed": ("-1",),
-    f"{EVALUATE} --system house --beta": ("0", "-1", "nan"),
-    f"{EVALUATE} --system house --decide-every": ("0", "-5", "7", "60"),
-    f"{IDENTIFY} --capacity-kwh": ("0", "-3", "nan", "inf", "10000"),
-    f"{IDENTIFY} --seed": ("-1",),
-    f"{IDENTIFY} --system house --days": ("0", "-1", "nan", "1e9"),
-    "example --seed": ("-1",),
+    "example battery --seed": ("-1",),
+    "example battery --days": ("0", "-1", "nan", "1e9"),
+    f"{EVALUATE} --search": ("-1", "x"),
     f"{BUILD} --problems": ("0", "-1", "1e12"),
     f"{BUILD} --horizon": ("0", "-1", "2.5", "1000000000"),
     f"{BUILD} --step": ("0", "-900", "nan", "inf"),
@@ -64,10 +59,10 @@ def test_a_number_without_a_meaning_is_refused_before_the_work(option: str, caps
 @pytest.mark.parametrize(
     "arguments",
     [
-        "tune --held-out-weeks 0 --held-in-weeks 1 --jobs 1 --time-limit 0.5 --max-gap-hours 0 --seed 0",
-        "tune --held-out-weeks 2 --exchange-rate 11.3 --beta 1e-6 --exploration-kw 0.01",
-        "evaluate --weeks 2 --seeds 1 --horizon 2 --workers -1 --decide-every 5",
-        "identify --capacity-kwh 0.5 --days 1",
+        "tune villa --held-out-weeks 0 --held-in-weeks 1 --jobs 1 --time-limit 0.5 --max-gap-hours 0 --seed 0",
+        "tune house.toml --held-out-weeks 2 --exchange-rate 11.3 --episodes 1",
+        "evaluate flat --weeks 2 --search 0 --workers -1",
+        "example battery --days 1",
     ],
 )
 def test_a_number_that_means_something_is_taken(arguments: str) -> None:
@@ -84,6 +79,8 @@ def test_a_nameplate_that_no_battery_has_is_refused(value: str, capsys: pytest.C
     assert error.count("\n") == 1 and value.split("=")[0] in error and "give " in error
 
 
-def test_too_few_weeks_for_a_verdict_are_told_before_the_work(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*TUNE.split(), "--train-until", "2025-12-20", "--held-out-weeks", "40"]) == 65
-    assert "held-out-weeks 0" in capsys.readouterr().err
+def test_too_few_weeks_for_a_verdict_are_told_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*TUNE.split(), "--held-out-weeks", "90", "--output", str(tmp_path / "theta.json")]) == 65
+    assert "90 held-out weeks asked for" in capsys.readouterr().err

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -12,14 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from systems.battery.exogenous import from_price_file
-from systems.battery.plant import BatteryPlant
 from systems.battery.tariff import Tariff, TariffError, load_tariff
 from systems.clock import ClockError, local_clock, zone_named
 from systems.csv_rows import SeriesError
 from systems.prices import PRICE, PriceOptions, PriceUnitError, load_prices, price_unit
-from systems.series import held_at, load_csv, resample
-from tuner.evaluate.periods import split_at
+from systems.series import TimeSeries, held_at, load_csv, resample
+from systems.world import Column, Exogenous
+from systems.world.foresight import Published
 
 OSLO = ZoneInfo("Europe/Oslo")
 
@@ -28,6 +26,10 @@ def written(folder: Path, rows: list[tuple[str, float]], header: str = PRICE) ->
     path = folder / "prices.csv"
     path.write_text("\n".join([f"time,{header}", *(f"{time},{value!r}" for time, value in rows)]) + "\n")
     return path
+
+
+def quarters(path: Path, options: PriceOptions | None = None) -> TimeSeries:
+    return resample(load_prices(path, options), 900.0)
 
 
 def utc(start: str, steps: list[int]) -> list[str]:
@@ -92,7 +94,7 @@ def test_coarser_steps_begin_with_the_clock_and_odd_ones_are_refused(tmp_path: P
     np.testing.assert_array_equal(hourly[PRICE], [2.5, 6.5])
     times = utc("2025-01-01T00:00:00+00:00", [20] * 11)
     with pytest.raises(SeriesError, match="bring it to steps of"):
-        from_price_file(written(tmp_path, [(time, 0.1) for time in times]))
+        quarters(written(tmp_path, [(time, 0.1) for time in times]))
 
 
 # -- units -------------------------------------------------------------------------------------------------------------
@@ -157,7 +159,7 @@ def test_whatever_a_market_says_in_some_hours_is_a_price(
     values = np.insert(DAY, place, rare)[: len(HOURS)]
     path = written(tmp_path_factory.mktemp("rare"), list(zip(HOURS, values.tolist(), strict=True)))
     np.testing.assert_array_equal(load_prices(path)[PRICE], values)
-    assert np.isfinite(from_price_file(path).buy_price).all()
+    assert np.isfinite(quarters(path)[PRICE]).all()
 
 
 def test_two_price_columns_or_no_unit_are_told(tmp_path: Path) -> None:
@@ -203,24 +205,23 @@ def test_fees_follow_the_clock_on_the_wall_however_the_file_writes_its_times(
     }[form]
     options = PriceOptions(zone=None if form == "offsets" else OSLO)
     path = written(tmp_path, [(text, 0.1) for text in texts])
-    series = from_price_file(path, options=options)
-    fees = series.buy_price - 0.1 * 1.25
-    tariff = Tariff()
+    spot = quarters(path, options)
+    world = Exogenous(
+        spot.start, 900.0, spot.zone or spot.start.tzinfo or UTC, {"buy": Column(spot[PRICE], Published())}
+    )
+    tariff, clock = Tariff(), world.clock
+    fees = tariff.buy_price(spot[PRICE], clock.hour, clock.weekday) - 0.1 * 1.25
     day = np.repeat([6 <= time.hour < 22 and time.weekday() < 5 for time in hours], 4)
     rest = tariff.tax + tariff.supplier_fee
     np.testing.assert_allclose(fees, np.where(day, tariff.grid_fee_day, tariff.grid_fee_night) + rest, atol=1e-12)
     # Days have 23, 24 or 25 hours, and the prices of tomorrow are known from 13:00 on the wall.
-    lengths = np.bincount(series.clock.day - series.clock.day[0])
+    lengths = np.bincount(clock.day - clock.day[0])
     assert sorted(set(lengths.tolist())) == ([96, 100] if first.month == 10 else [92, 96])
-    plant = BatteryPlant(exogenous=series)
     changing = int(np.argmax(lengths != 96))
     begin = int(lengths[:changing].sum())
-    assert series.time(begin).hour == 0 and series.midnight(begin + 50) == begin
-    assert series.midnight(begin + int(lengths[changing])) == begin + lengths[changing]
-    plant.reset(options={"step": begin})
-    spread = np.arange(len(series), dtype=float)
-    plant._rows[:, 0] = spread
-    known = plant.forecast(191)[:, 0] == np.arange(begin, begin + 192)
+    assert world.time(begin).hour == 0
+    numbered = world.with_columns({"buy": np.arange(len(world), dtype=float)})
+    known = numbered.forecast("buy", begin, 192) == np.arange(begin, begin + 192)
     assert known.sum() == lengths[changing]
 
 
@@ -238,14 +239,8 @@ def test_without_a_zone_local_times_and_impossible_ones_are_refused(tmp_path: Pa
         zone_named("Europe/Olso")
 
 
-def test_a_fixed_offset_has_days_of_24_hours_and_a_split_falls_on_a_local_midnight(tmp_path: Path) -> None:
+def test_a_fixed_offset_has_days_of_24_hours() -> None:
     start = datetime.fromisoformat("2025-10-20T05:00:00+02:00")
     clock = local_clock(start, 900.0, 1000)
     assert set(np.bincount(clock.day - clock.day[0])[1:-1].tolist()) == {96}
     assert (clock.hour[0], clock.weekday[0], clock.day_of_year[0]) == (5.0, 0, 293)
-    hours = local_hours(datetime(2025, 10, 6, tzinfo=OSLO), 24 * 42 + 1)
-    series = from_price_file(written(tmp_path, [(time.isoformat(), 0.1) for time in hours]))
-    split = split_at(series, datetime(2025, 10, 28, 15, tzinfo=OSLO))
-    assert split.boundary_time == datetime(2025, 10, 28, tzinfo=OSLO)
-    assert series.time(split.training_weeks()[0]) == datetime(2025, 10, 6, tzinfo=OSLO)
-    assert all(a.utcoffset() for a, _ in pairwise([series.time(0), series.time(1)]))

@@ -16,7 +16,7 @@ from nisse.cli import main
 from systems.design import HouseDesign
 from systems.house_file import read_house
 from systems.world.generate import generated_world
-from tuner.evaluate.described import contenders, evaluate_house
+from tuner.evaluate.comparison import contenders, evaluate_house
 from tuner.loop.explore import CompiledLabeller, PlantWorld, learning_entries
 from tuner.loop.periods import weeks_of
 from tuner.loop.workers import Cluster, Processes, Workers

@@ -1,28 +1,45 @@
-"""`nisse tune`: learn theta so that decisions get better."""
+"""`nisse tune HOUSE`: learn theta so that decisions get better, and judge it on held-out weeks."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from rich.console import Console
+
+from codegen.solver import build_solver
+from codegen.targets import host_arch
 from systems.commands.numbers import MOST_PROCESSES, number, whole
-from systems.commands.output import output_path
-from tuner.commands import described_world, tune_described
-from tuner.commands.own_options import declare_own, refuse_foreign, refuse_system
+from systems.commands.output import output_path, write_json
+from systems.design import HouseDesign
+from systems.logs.log import Array
+from systems.theta import check_theta, read_theta, write_theta
+from tuner.commands import worlds as world_options
+from tuner.commands.evaluate import table_of, verdict
+from tuner.commands.prices import add_data_arguments
+from tuner.commands.tune_display import LiveTable, changes_table, tuning_view
+from tuner.commands.worlds import design_from, workers_from, worlds_from
 from tuner.critics import CRITICS
-from tuner.methods import METHODS
+from tuner.evaluate.comparison import RULE, UNBIASED, Contender, Evaluation, evaluate_house
+from tuner.evaluate.comparison import TUNED as TUNED_POLICY
+from tuner.learn.improve import METHODS
+from tuner.learn.tuning import Tuning, TuningSpec, tune
+from tuner.loop.explore import LEARN, CompiledLabeller, PlantWorld, learning_entries
+from tuner.loop.periods import HELD_IN_WEEKS, spread
+from tuner.loop.workers import Workers
+from tuner.loop.worlds import Worlds
+from tuner.trainer import TrainingError
 
-# Each module offers `run(args) -> exit code`, and `add_arguments(parser)` where it has options of its own.
-SYSTEMS: dict[str, str] = {
-    "battery": "tuner.commands.tune_battery",
-    "house": "tuner.commands.tune_house",
-}
+ITERATIONS, EPISODES, EPISODE_DAYS = 4, 6, 4.0
+START_DAYS = 4
+"""Of a week, on which an exploring episode may begin."""
+HELD_OUT_WEEKS = 8
+WORLDS = {"physical": "the plants of the house", "arx": "the identified model with its innovations"}
 
-OWN_OPTIONS: dict[str, tuple[str, ...]] = {
-    "battery": ("max_gap_hours",),
-    "house": ("world", "log", "model", "weather", "beta", "exploration_kw", "episodes"),
-}
+OLD, TUNED = "old", "tuned"
+"""What --output holds, by its provenance."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,28 +50,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "it names: the tuned one where the gain is shown, otherwise the old one.\n\n"
         "examples:\n"
         "  nisse tune cabin --model model.json --output theta.json\n"
-        "  nisse tune --system battery --theta fitted.json --output theta.json\n"
-        "  nisse tune --system battery --prices prices.csv --train-until 2021-01-01 --output theta.json\n"
-        "  nisse tune --system house --model arx.json --learn cost set_point --output theta.json\n"
-        "  nisse tune --system house --model arx.json --world log --log nisse.db --output theta.json"
+        "  nisse tune battery --prices prices.csv --train-until 2021-01-01 --output theta.json\n"
+        "  nisse tune house.toml --model model.json --own-log log.csv --learn cost --output theta.json"
     )
-    parser.add_argument("house", nargs="?", help="a house file, or the name of a shipped house (see `nisse check`)")
-    parser.add_argument("--system", choices=sorted(SYSTEMS), help="without a house file (default: battery)")
+    parser.add_argument("house", help="a house file, or the name of a shipped house (see `nisse check`)")
     parser.add_argument("--method", choices=sorted(METHODS), default="dpg", help="(default: %(default)s)")
     parser.add_argument("--critic", choices=sorted(CRITICS), default="lstdq", help="(default: %(default)s)")
-    parser.add_argument("--iterations", type=whole(1), metavar="N", help="(default: the system's own)")
+    parser.add_argument("--iterations", type=whole(1), metavar="N", help=f"(default: {ITERATIONS})")
     parser.add_argument(
-        "--learn",
-        nargs="+",
-        metavar="NAME",
-        help="parameters, or groups of the house, that may move (default: its own)",
+        "--episodes", type=whole(1), metavar="N", help=f"stretches that an iteration explores (default: {EPISODES})"
     )
     parser.add_argument(
-        "--theta",
-        type=Path,
-        metavar="FILE",
-        help="start here, say from what `nisse identify --output` wrote (default: a fit to a simulated log)",
+        "--learn", nargs="+", metavar="NAME", help=f"parameters, or groups of them (default: {' '.join(LEARN)})"
     )
+    parser.add_argument(
+        "--world",
+        choices=sorted(WORLDS),
+        default="physical",
+        help="what to learn in: the plants of "
+        "the house, or the fitted model with its innovations (default: %(default)s)",
+    )
+    parser.add_argument("--theta", type=Path, metavar="FILE", help="start here (default: the data fit)")
     parser.add_argument(
         "--output", type=output_path, default=Path("theta.json"), metavar="FILE", help="(default: %(default)s)"
     )
@@ -70,20 +86,116 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="stop after the iteration that passes this",
     )
     parser.add_argument("--json", type=output_path, metavar="PATH", help="write the result for machines")
-    for module in SYSTEMS.values():
-        extra = getattr(importlib.import_module(module), "add_arguments", None)
-        if extra is not None:
-            extra(parser)
-    described_world.add_arguments(parser)
-    declare_own(parser, OWN_OPTIONS)
+    world_options.add_arguments(parser)
+    add_data_arguments(parser)
+    group = parser.add_argument_group("judging")
+    group.add_argument("--held-in-weeks", type=whole(1), metavar="N", help=f"(default: {HELD_IN_WEEKS})")
+    group.add_argument(
+        "--held-out-weeks",
+        type=whole(2, also=0),
+        metavar="N",
+        help=f"for the verdict; 0 leaves it to `nisse evaluate` (default: {HELD_OUT_WEEKS})",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     if args.checkpoint is None:
         args.checkpoint = args.output.with_suffix(".checkpoint.npz")
-    if args.house is not None:
-        refuse_system(args)
-        return tune_described.run(args)
-    args.system = args.system or "battery"
-    refuse_foreign(args)
-    return int(importlib.import_module(SYSTEMS[args.system]).run(args))
+    console, design = Console(highlight=False), design_from(args)
+    parameters = design.problem.theta
+    fit = {p.name: p.default for p in parameters}
+    start = fit if args.theta is None else read_theta(args.theta, design.problem)
+    worlds, kind = worlds_from(args, design.house), args.world
+    spec = TuningSpec(
+        method=args.method, critic=args.critic, learn=LEARN if args.learn is None else tuple(args.learn),
+        iterations=ITERATIONS, seed=args.seed,
+    )  # fmt: skip
+    spec = spec if args.iterations is None else replace(spec, iterations=args.iterations)
+    learning = learning_entries(parameters, spec.learn)
+    console.print(worlds.told, soft_wrap=True)
+    weeks = HELD_IN_WEEKS if args.held_in_weeks is None else args.held_in_weeks
+    held_in = spread(worlds.learning_weeks, weeks, "held-in")
+    day = round(86_400.0 / design.house.grid.step_s)
+    free = tuple(w + k * day for w in worlds.learning_weeks if w not in held_in for k in range(START_DAYS))
+    if not free:
+        raise TrainingError(f"beside {weeks} held-in weeks none is left to learn from; ask for fewer, or bring more")
+    judges = _judges(args, worlds)
+    with console.status("compiling the program, once"):
+        library = build_solver(design.problem, host_arch()).library
+    workers = workers_from(args, args.jobs)
+    world = PlantWorld(
+        design, library, worlds.learning, free, held_in, EPISODES if args.episodes is None else args.episodes,
+        EPISODE_DAYS, spec.seed, workers, WORLDS[kind], _truth(design, kind),
+    )  # fmt: skip
+    labeller = CompiledLabeller(design, library, workers)
+    title = f"tuning {design.house.name} by {spec.method} in {world.name}"
+    with LiveTable(console, tuning_view(title, design.house.currency)) as live:
+        tuning = tune(
+            world, labeller, parameters, learning, np.array([start[p.name] for p in parameters]), spec,
+            checkpoint=args.checkpoint, resume=args.resume, report=live.update, time_limit_s=args.time_limit,
+        )  # fmt: skip
+    judged = _judged(args, design, worlds, judges, start, tuning, workers)
+    if tuning.improved:
+        console.print(changes_table(tuning))
+    if judged is not None:
+        console.print(table_of(judged))
+        console.print(verdict(judged), soft_wrap=True)
+    kept = not tuning.improved or (judged is not None and not _shown(judged))
+    if not tuning.improved:
+        console.print("no change was borne out: the theta it started from is kept")
+    theta: Array = tuning.start if kept else tuning.theta
+    written = check_theta(dict(zip(fit, theta.tolist(), strict=True)), design.problem)
+    provenance = {
+        "method": spec.method, "critic": spec.critic, "world": world.name, "seed": spec.seed, "data": worlds.told,
+        "trained_until": worlds.until, "iterations": tuning.course.iteration, "theta": OLD if kept else TUNED,
+        "started_from": "the data fit" if args.theta is None else str(args.theta),
+    }  # fmt: skip
+    write_theta(args.output, design.problem, written, provenance)
+    console.print(f"written: {args.output} ({OLD if kept else TUNED} theta)", soft_wrap=True)
+    if args.json is not None:
+        document = tuning.as_json() | {"output": str(args.output), "written": written, "kept_old": kept}
+        write_json(args.json, document | {"verdict": None if judged is None else verdict(judged)})
+    return 0
+
+
+def _truth(design: HouseDesign, kind: str) -> dict[str, object]:
+    """Raises TrainingError where there is no model to be the truth."""
+    if kind == "physical":
+        return {}
+    if "zone" not in design.fits:
+        raise TrainingError("--world arx needs the fitted model of the zones; add --model from `nisse identify`")
+    return {"zone": design.fitted["zone"]}
+
+
+def _judges(args: argparse.Namespace, worlds: Worlds) -> tuple[int, ...]:
+    """The held-out weeks of the verdict, known before the work; none where it is left to `nisse evaluate`."""
+    asked = args.held_out_weeks
+    if asked == 0:
+        return ()
+    return spread(
+        worlds.held_out_weeks, min(HELD_OUT_WEEKS, len(worlds.held_out_weeks)) if asked is None else asked, "held-out"
+    )
+
+
+def _judged(
+    args: argparse.Namespace,
+    design: HouseDesign,
+    worlds: Worlds,
+    weeks: tuple[int, ...],
+    start: dict[str, float],
+    tuning: Tuning,
+    workers: Workers,
+) -> Evaluation | None:
+    if not weeks or not tuning.improved:
+        return None
+    found = (
+        Contender(RULE, None),
+        Contender(UNBIASED, tuple(start.values())),
+        Contender(TUNED_POLICY, tuple(tuning.theta.tolist())),
+    )
+    return evaluate_house(design, worlds.held_out, weeks, found, seed=args.seed + 1, workers=workers)
+
+
+def _shown(judged: Evaluation) -> bool:
+    saving = judged.saving(TUNED_POLICY, UNBIASED)
+    return saving is not None and saving.low > 0.0

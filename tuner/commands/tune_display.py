@@ -13,6 +13,8 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from tuner.learn.tuning import Tuning, TuningProgress
+
 P = TypeVar("P")
 ROWS = 15
 """Iterations that are shown at once."""
@@ -76,3 +78,47 @@ class LiveTable(Generic[P]):
         for progress in self.rows[-ROWS:]:
             table.add_row(*self.view.row(progress))
         return Group(table, self.bar) if self.rows else Group(self.bar)
+
+
+def tuning_view(title: str, currency: str = "EUR") -> View[TuningProgress]:
+    """How an iteration is shown; costs are per held-in week."""
+
+    def shown(value: float | None) -> str:
+        return "-" if value is None else f"{value:.3f}"
+
+    def change(p: TuningProgress) -> str:
+        if not p.record.accepted:
+            return "none"
+        total = p.record.total
+        return "taken" if total is None or p.start_total is None else f"{100 * (total / p.start_total - 1):+.2f} %"
+
+    def row(p: TuningProgress) -> list[str]:
+        r = p.record
+        return [
+            str(r.iteration), shown(r.price), shown(r.comfort), shown(r.total), change(p), f"{r.td_error:.4f}",
+            f"{p.ms_per_solve:.2f}", str(r.failures), str(r.at_bounds), f"{p.remaining_s:.0f} s",
+        ]  # fmt: skip
+
+    def line(p: TuningProgress) -> str:
+        r = p.record
+        return (
+            f"iteration {r.iteration}: price {shown(r.price)}, comfort {shown(r.comfort)}, total {shown(r.total)} "
+            f"{currency}/week, change {change(p)}, {r.failures} failures, {p.remaining_s:.0f} s left"
+        )
+
+    costs = ("price", "comfort", "total", "change")
+    columns = ("step", *costs, "TD error", "ms/solve", "failed", "at bounds", "left")
+    return View(title, columns, row, line, "first look at the held-in weeks")
+
+
+def changes_table(tuning: Tuning) -> Table:
+    """What moved, with its bounds."""
+    table = Table(title="theta")
+    for heading in ("parameter", "unit", "before", "tuned", "bounds"):
+        table.add_column(heading, justify="left" if heading in ("parameter", "unit") else "right")
+    for p, before, after in tuning.changes()[:40]:
+        bound = " (at its bound)" if after in (p.lower, p.upper) else ""
+        table.add_row(p.name, p.unit, f"{before:.4f}", f"{after:.4f}{bound}", f"{p.lower:.4g}..{p.upper:.4g}")
+    if len(tuning.changes()) > 40:
+        table.add_row(f"and {len(tuning.changes()) - 40} more", "", "", "", "")
+    return table

@@ -1,4 +1,4 @@
-"""LSTDQ critic and policy-gradient step for the house, from sums that are added day by day.
+"""LSTDQ critic and policy-gradient step, from sums over transitions.
 
     Q(s, a) = V_theta(s) + v + |a - m|^2 u + psi(s, a)'w,    psi = (d pi/d theta)'(a - m(s)),    m(s) = E[a|s]
 
@@ -50,7 +50,7 @@ class Sums:
     """What a stretch of closed loop adds to the two linear systems; sums over its usable transitions."""
 
     count: float
-    """Number of transitions, less what was forgotten."""
+    """Number of transitions."""
     weight: float
     """Sum of their weights c."""
     lstd: Array
@@ -65,24 +65,6 @@ class Sums:
     """(p, p) sum (d pi/d theta)' K (d pi/d theta)"""
     drift: Array
     """(p,) sum (d pi/d theta)' K (pi_theta - explorer's policy)"""
-
-    @classmethod
-    def empty(cls, p: int, na: int) -> Sums:
-        n = 1 + na + p
-        return cls(0.0, 0.0, np.zeros((n, n)), np.zeros(n), 0.0, np.zeros((p, p)), np.zeros((p, p)), np.zeros(p))
-
-    def after(self, new: Sums, memory: float) -> Sums:
-        """The sums with the old ones multiplied by `memory` in [0, 1]."""
-        return Sums(
-            memory * self.count + new.count,
-            memory * self.weight + new.weight,
-            memory * self.lstd + new.lstd,
-            memory * self.target + new.target,
-            memory * self.delta_squares + new.delta_squares,
-            memory * self.outer + new.outer,
-            memory * self.curvature + new.curvature,
-            memory * self.drift + new.drift,
-        )
 
 
 def sums_of(t: Transitions, *, gamma: float, trace: float = 0.0) -> Sums:

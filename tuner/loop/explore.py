@@ -16,7 +16,7 @@ from systems.logs.log import Array
 from systems.plant import HousePlant
 from systems.problem import Parameter
 from systems.world import Exogenous
-from tuner.evaluate.described import design_of
+from tuner.evaluate.comparison import design_of
 from tuner.learn.transitions import Labelled, join
 from tuner.learn.world import EXPLORE, TRY, Tried
 from tuner.loop.label import Deeds, Noise, labelled

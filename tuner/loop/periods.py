@@ -9,13 +9,18 @@ import numpy as np
 
 from systems.house_file import House
 from systems.world import Exogenous
-from tuner.evaluate.periods import PeriodError
 
 HEATING_BELOW_C = 10.0
 """Mean outdoor temperature of a week in which a house is heated."""
 HELD_IN_WEEKS = 4
 """Of the weeks to learn from: on which a theta is tried, unless said otherwise."""
 DAY_S = 86_400.0
+
+
+class PeriodError(ValueError):
+    """Weeks that cannot be had from the data, or that serve both learning and judging."""
+
+    exit_code = 65
 
 
 def weeks_of(house: House, world: Exogenous) -> list[int]:

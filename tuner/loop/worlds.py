@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 
@@ -16,8 +18,7 @@ from systems.series import TimeSeries
 from systems.world import Column, Exogenous
 from systems.world.foresight import Usual
 from systems.world.generate import generated_world, moment
-from tuner.evaluate.periods import PeriodError
-from tuner.loop.periods import weeks_of
+from tuner.loop.periods import PeriodError, weeks_of
 
 LEARNING_START, HELD_OUT_START = "2021-10-04", "2022-10-03"
 SEASON_DAYS, YEAR_DAYS = 203.0, 371.0
@@ -36,6 +37,8 @@ class Worlds:
     held_out_weeks: tuple[int, ...]
     told: str
     """Which parts are the user's own, and which are generated."""
+    until: str | None = None
+    """ISO 8601, where series of the user's own are cut: what is after it judges."""
 
 
 def generated_worlds(house: House, *, seed: int, prices: str, tariff: Tariff) -> Worlds:
@@ -87,7 +90,7 @@ def own_worlds(
         )
     rest = [name for name in world.columns if name not in (*own, "buy", "sell")] + ([] if prices else ["prices"])
     told = f"own: {', '.join(own)}; generated: {', '.join(rest)}" if rest else f"own: {', '.join(own)}"
-    return Worlds(world, before, world, after, told)
+    return Worlds(world, before, world, after, told, world.time(cut).isoformat())
 
 
 def _span_of_prices(prices: TimeSeries | None) -> tuple[float, float] | None:
@@ -123,3 +126,16 @@ def _usual(values: Array, world: Exogenous, cut: int) -> Array:
     minutes = world.minute_of_week
     profile = week_profile(values[:cut], minutes[:cut], world.dt_s, "workdays and weekends")
     return np.asarray(profile[minutes // 60])
+
+
+def check_trained_until(theta: Path, worlds: Worlds) -> None:
+    """Raises PeriodError for a theta that says it was tuned on weeks of the same series that would judge it."""
+    provenance = json.loads(theta.read_text(encoding="utf-8")).get("provenance", {})
+    until = provenance.get("trained_until")
+    if until is None or worlds.until is None or provenance.get("data") != worlds.told:
+        return
+    if datetime.fromisoformat(until) > datetime.fromisoformat(worlds.until):
+        raise PeriodError(
+            f"{theta}: was tuned on data until {until}, the held-out weeks begin {worlds.until}; "
+            "use --train-until with the date of the tuning, or later"
+        )

@@ -1,4 +1,4 @@
-"""The worlds that the options of `tune` and `evaluate` mean for a described house, and the design with its model."""
+"""The worlds that the options of `tune` and `evaluate` mean, and the design of the house with its model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from systems.house_file import House, read_house
 from systems.model_file import read_fits
 from systems.portrait import log_columns
 from systems.prices import load_prices
-from tuner.commands.battery_data import price_options
+from tuner.commands.prices import price_options
 from tuner.identify.assemble import load_log
 from tuner.identify.mapping import read_map
 from tuner.loop.workers import Cluster, Processes, Workers
@@ -20,7 +20,8 @@ from tuner.loop.worlds import Worlds, generated_worlds, own_worlds
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("with a house file")
+    group = parser.add_argument_group("model and world")
+    group.add_argument("--model", type=Path, metavar="FILE", help="what `nisse identify` wrote")
     group.add_argument(
         "--own-log", type=Path, action="append", metavar="FILE.csv", help="take load, panels and weather from this log"
     )

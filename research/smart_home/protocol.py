@@ -1,38 +1,38 @@
 """The smart-home experiment of "All AI Models are Wrong, but Some are Optimal", V-B: ten models tuned and judged.
 
-The world is the ARX of the whole learning season with its innovations (eq. 37). Each seed draws 90 days of that season:
-it learns in their weather and prices, starting from the deterministic part of the ARX (eq. 38). After each iteration
-every model is judged on the same periods of separate data with the same innovations.
+The world is the ARX of the whole learning season with its innovations (eq. 37). Each seed draws 90 days of that season,
+fits its model to them and starts from the deterministic part (eq. 38); it learns in their weather and prices, by the
+one learner of the product. After each iteration every model is judged on the same periods of separate data with the
+same innovations.
 Where the paper's text leaves room the reading is a field of SmartHomeSpec.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codegen.condensed.solver import CondensedMpc, Episode, Rollout, run
+from research.smart_home.data import STEPS_PER_DAY, ExperimentData, draw_windows, window_starts
+from research.smart_home.parameters import learning_entries
 from systems.assets.zone.arx_fit import fit_arx
 from systems.house.arx import ArxModel
 from systems.house.cost import HouseCost
 from systems.house.plant import rest_power
-from systems.house.theta import INPUTS, LAGS, ROOMS, HouseMpc, coarsening_moves, held_moves, house_theta, theta_values
+from systems.house.theta import LAGS, ROOMS, HouseMpc, coarsening_moves, held_moves, house_theta, theta_values
 from systems.house.weather import Conditions
-from tuner.evaluate.periods import PeriodError
-from tuner.house.data import STEPS_PER_DAY, ExperimentData, draw_windows, window_starts
-from tuner.house.experience import of_rollout
-from tuner.house.parameters import learning_entries
-from tuner.learn.critic import StepOptions, Sums, propose, sums_of
-from tuner.learn.transitions import Transitions
+from tuner.learn.critic import StepOptions
+from tuner.learn.tuning import TuningSpec
+from tuner.loop.periods import PeriodError
 
 Array = NDArray[np.float64]
 MOVES = {"held": held_moves(), "free": held_moves(every=1), "coarsening": coarsening_moves()}
 WEIGH_DAYS, WEIGH_PERIODS = 10, 16
 """The weight of comfort is set on so many periods of so many days, evenly spread over the learning season."""
-EXPLORE, INNOVATE, WINDOW, JUDGE, WEIGH = range(5)
+WINDOW, JUDGE, WEIGH = range(2, 5)
 """First words of the seeds, so that no two uses share random numbers."""
 
 
@@ -46,13 +46,11 @@ class SmartHomeSpec:
     """Length of the period that each seed draws from the learning season."""
     days_per_iteration: int = 90
     """A reading: every iteration runs the whole period; 3 would spread it over the thirty iterations."""
-    interval_days: int = 1
-    """Between updates of theta."""
     periods: int = 4
     period_days: int = 10
-    model_reading: str = "exact"
-    """"exact": the predictive model is the deterministic part of the world, they differ in the innovations alone;
-    "sampled": each seed's model is fitted to the log of its own period."""
+    model_reading: str = "sampled"
+    """"sampled": each seed's model is fitted to the log of its own period, as the paper says; "exact": the predictive
+    model is the deterministic part of the world, they differ in the innovations alone."""
     groups: tuple[str, ...] = ("bias",)
     """What of theta learns."""
     moves: str = "held"
@@ -62,9 +60,11 @@ class SmartHomeSpec:
     """EUR/(K^2 h); None: from comfort_share."""
     exploration_kw: float = 0.1
     rate: float = 0.25
-    """Share of the Gauss-Newton step that an iteration's updates take together."""
-    memory_days: float = 90.0
-    """Learning days after which a transition counts 1/e in the critic."""
+    """Share of the Gauss-Newton step that an iteration takes."""
+    replay: int = 1
+    """Iterations whose experience teaches."""
+    certainty: float = 0.0
+    """0: the step as it is, as in the paper; the product shrinks directions by their error."""
     trace: float = 0.0
     """lambda of the critic: 0 trusts V_theta after half an hour, towards 1 what was really paid counts longer."""
     step: StepOptions = field(default_factory=lambda: StepOptions(support=0.1))
@@ -74,11 +74,12 @@ class SmartHomeSpec:
     def mpc(self, beta: float) -> HouseMpc:
         return HouseMpc(moves=MOVES[self.moves], cost=HouseCost(beta=beta))
 
-    @property
-    def update_rate(self) -> float:
-        """Share of the step per update, such that an iteration's updates make `rate`."""
-        updates = max(1, self.days_per_iteration // self.interval_days)
-        return 1.0 - (1.0 - self.rate) ** (1.0 / updates)
+    def tuning(self, seed: int) -> TuningSpec:
+        """What the one learner is asked for."""
+        return TuningSpec(
+            learn=self.groups, iterations=self.iterations, replay=self.replay, trace=self.trace, rate=self.rate,
+            certainty=self.certainty, step=self.step, seed=seed,
+        )  # fmt: skip
 
 
 QUICK = SmartHomeSpec(models=3, iterations=6, learning_days=30, days_per_iteration=10, period_days=5)
@@ -94,22 +95,6 @@ class Agent:
     model: ArxModel
     theta: Array
     """Data-fitted, (ntheta,)"""
-
-
-@dataclass(frozen=True, eq=False)
-class AgentState:
-    """Everything that learning has made of an agent so far."""
-
-    theta: Array
-    sums: Sums
-    outputs: Array
-    """(12, rooms) the last hour, °C"""
-    inputs: Array
-    """(11, 1 + rooms)"""
-    day: int
-    """Learning days done."""
-    td_error: float = float("nan")
-    failures: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,84 +175,6 @@ def closed_loop(
     outdoor, price = conditions.outdoor_c[part], conditions.price_eur_kwh[part]
     outputs, inputs = rest_history(world, spec.cost.setpoint_c, float(outdoor[0]), spec.max_power_kw)
     return Episode(mpc, world, outputs, inputs, outdoor, price, world.sample_innovations(rng, (steps,)))
-
-
-def initial_state(agent: Agent, setting: Setting) -> AgentState:
-    outputs, inputs = np.zeros((LAGS, ROOMS)), np.zeros((LAGS - 1, INPUTS))
-    return AgentState(agent.theta, Sums.empty(len(setting.entries), setting.mpc.decision * ROOMS), outputs, inputs, 0)
-
-
-def learn_interval(
-    agents: Sequence[Agent], states: Sequence[AgentState], setting: Setting
-) -> tuple[list[AgentState], list[Rollout]]:
-    """One learning interval of closed loop with exploration for every agent, and one update of each theta."""
-    prepared = [_learning_episode(agent, state, setting) for agent, state in zip(agents, states, strict=True)]
-    with_arx = "arx" in setting.spec.groups
-    rollouts = run(prepared, threads=setting.threads, policy_jacobian=True, with_arx=with_arx)
-    after = [
-        _update(agent, state, episode, rollout, setting)
-        for agent, state, episode, rollout in zip(agents, states, prepared, rollouts, strict=True)
-    ]
-    return after, rollouts
-
-
-def _learning_episode(agent: Agent, state: AgentState, setting: Setting) -> Episode:
-    spec, mpc, world, learning = setting.spec, setting.mpc, setting.world, setting.data.learning
-    day = state.day % spec.learning_days
-    first, steps = agent.first + day * STEPS_PER_DAY, spec.interval_days * STEPS_PER_DAY
-    part = slice(first, first + steps + mpc.horizon)
-    outputs, inputs = state.outputs, state.inputs
-    if day == 0:
-        outputs, inputs = rest_history(world, mpc.cost.setpoint_c, float(learning.outdoor_c[first]), mpc.max_power_kw)
-    controller = CondensedMpc(mpc, state.theta)
-    innovations = world.sample_innovations(
-        np.random.default_rng([INNOVATE, spec.seed, agent.seed, state.day]), (steps,)
-    )
-    rng = np.random.default_rng([EXPLORE, spec.seed, agent.seed, state.day])
-    exploration = spec.exploration_kw * rng.standard_normal((steps // mpc.apply, controller.na))
-    return Episode(
-        controller,
-        world,
-        outputs,
-        inputs,
-        learning.outdoor_c[part],
-        learning.price_eur_kwh[part],
-        innovations,
-        exploration,
-    )
-
-
-def _update(agent: Agent, state: AgentState, episode: Episode, rollout: Rollout, setting: Setting) -> AgentState:
-    spec, mpc = setting.spec, setting.mpc
-    new = sums_of(_transitions(rollout, setting), gamma=mpc.interval_discount, trace=spec.trace)
-    sums = state.sums.after(new, float(np.exp(-spec.interval_days / spec.memory_days)))
-    theta, td_error = state.theta, state.td_error
-    if sums.count >= 2 * len(setting.entries) + 40:
-        distance = (theta - agent.theta)[setting.entries] / setting.scale
-        step = propose(sums, distance, spec.step)
-        # No update goes further than a whole scale in any entry would, at the full step.
-        change = spec.update_rate * np.clip(step.change, -1.0, 1.0)
-        theta = theta.copy()
-        theta[setting.entries] += setting.scale * change
-        theta = np.clip(theta, setting.lower, setting.upper)
-        td_error = step.td_error
-    powers = np.repeat(rollout.action.reshape(-1, ROOMS), mpc.apply // mpc.decision, axis=0)
-    happened = np.column_stack([episode.outdoor[: len(powers)], powers])
-    return replace(
-        state,
-        theta=theta,
-        sums=sums,
-        outputs=rollout.temperature[-LAGS:],
-        inputs=happened[1 - LAGS :],
-        day=state.day + spec.interval_days,
-        td_error=td_error,
-        failures=state.failures + rollout.failures,
-    )
-
-
-def _transitions(rollout: Rollout, setting: Setting) -> Transitions:
-    std_kw, limit = setting.spec.exploration_kw, setting.mpc.max_power_kw
-    return of_rollout(rollout, setting.entries, setting.scale, std_kw=std_kw, max_power_kw=limit)
 
 
 def judge(

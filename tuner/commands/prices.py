@@ -1,4 +1,4 @@
-"""The options by which commands choose prices, and the split into training and held-out weeks they mean."""
+"""The options by which commands choose prices and periods."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from systems.battery.exogenous import Exogenous, from_price_file, generated
 from systems.battery.generator import PRICE_SHAPES
-from systems.battery.tariff import Tariff, load_tariff
 from systems.clock import zone_named
 from systems.commands.numbers import number, seed_number
 from systems.prices import PriceOptions, price_unit
 from systems.series import DEFAULT_MAX_GAP_S, TimeSeries
-from tuner.commands.own_options import ForeignOptionError
-from tuner.evaluate.periods import Split, split_at
 
 T = TypeVar("T")
-GENERATED_WEEKS = 104
-"""Two years: one to train on and one, with the same seasons, to hold out from."""
+
+
+class ForeignOptionError(ValueError):
+    """An option that says nothing beside the others."""
+
+    exit_code = 2
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,34 +73,16 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def split_from(args: argparse.Namespace) -> Split:
-    """The series and the split that the options mean; filled gaps are told on stderr.
-
-    Raises SeriesError and TariffError for the files and PeriodError for the dates.
-    """
-    tariff = load_tariff(args.tariff) if args.tariff is not None else Tariff()
-    options = price_options(args)
-    if args.prices is not None:
-        exogenous = from_price_file(args.prices, tariff=tariff, seed=args.seed, options=options)
-        report_gaps(exogenous)
-    else:
-        exogenous = generated(GENERATED_WEEKS, kind=args.generator, seed=args.seed, tariff=tariff)
-    until: datetime | None = args.train_until
-    if until is not None and until.tzinfo is None:
-        until = until.replace(tzinfo=exogenous.zone or exogenous.start.tzinfo)
-    return split_at(exogenous, until)
-
-
 def price_options(args: argparse.Namespace) -> PriceOptions:
     """How to read --prices. Raises ForeignOptionError for options about a file that is not given."""
     given = [name for name in ("price_unit", "exchange_rate", "timezone") if getattr(args, name) is not None]
-    if given and args.prices is None and getattr(args, "weather", None) is None:
+    if given and args.prices is None:
         option = "--" + given[0].replace("_", "-")
         raise ForeignOptionError(f"{option} says how --prices are to be read; name a file, or leave {option} out")
     return PriceOptions(args.price_unit, args.exchange_rate, args.timezone, args.max_gap_hours * 3600.0)
 
 
-def report_gaps(series: Exogenous | TimeSeries) -> None:
+def report_gaps(series: TimeSeries) -> None:
     """Say on stderr what was filled."""
     line = series.describe_gaps()
     if line:

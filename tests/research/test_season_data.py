@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tuner.evaluate.periods import PeriodError
-from tuner.house.data import data_from_files
+from research.smart_home.data import data_from_files
+from tuner.loop.periods import PeriodError
 
 START = datetime(2018, 1, 1, tzinfo=UTC)
 WEATHER = "outdoor_temperature_celsius,global_irradiance_w_per_m2"

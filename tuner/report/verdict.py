@@ -12,7 +12,7 @@ from pages.chart import Bar, Bars, Chart, Line, NumberAxis, Panel, TimeAxis
 from pages.palette import Role
 from systems.design import HouseDesign
 from systems.world import Exogenous
-from tuner.evaluate.described import RULE, TUNED, UNBIASED, Evaluation
+from tuner.evaluate.comparison import RULE, TUNED, UNBIASED, Evaluation
 
 METRICS = (
     "Means of a week. Total is the bill less what is left in store at the week's end, plus what no meter bills: "

@@ -14,18 +14,31 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from systems.house.plant import PhysicalHouse
-from systems.house.rules import Exciting
 from systems.house.weather import DAY_S, Conditions, generate_conditions, on_grid
+from systems.house_file import load_house
 from systems.prices import PRICE, PriceOptions, load_prices
 from systems.series import held_at, load_csv, resample
-from tuner.evaluate.periods import PeriodError
-from tuner.identify.house_log import HouseLog, simulate_house_log
+from systems.world.generate import generated_world
+from tuner.identify.simulate import simulate_log
+from tuner.loop.periods import PeriodError
 
 HEATING_MONTHS = (9, 10, 11, 12, 1, 2, 3, 4)
 DT_S = 300.0
 STEPS_PER_DAY = 288
 LOG_SEED = 1
+HOUSE = "four-heat-pumps"
+"""Whose plants the world of the experiment is identified from."""
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class RoomLog:
+    """What was measured at each step of five minutes."""
+
+    outputs: Array
+    """(T, 4) rooms, degC"""
+    inputs: Array
+    """(T, 5) outdoors, degC, and the power of each heat pump, kW"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +47,8 @@ class ExperimentData:
 
     learning: Conditions
     evaluation: Conditions
-    log: HouseLog
-    """Of the physical house over `learning`, driven so that it can be identified."""
+    log: RoomLog
+    """Of the house over `learning`, driven so that it can be identified."""
     source: str
 
     def __post_init__(self) -> None:
@@ -59,9 +72,20 @@ def generated_data(seed: int = 0) -> ExperimentData:
     return ExperimentData(learning, evaluation, exciting_log(learning), f"generated, seed {seed}")
 
 
-def exciting_log(conditions: Conditions) -> HouseLog:
-    """What the sensors of the physical house would show over these conditions under moving set-points."""
-    return simulate_house_log(PhysicalHouse(conditions), Exciting(LOG_SEED), seed=LOG_SEED)
+def exciting_log(conditions: Conditions) -> RoomLog:
+    """What the sensors of the house would show over these conditions under moving set-points."""
+    house = load_house(HOUSE)
+    start = datetime.fromtimestamp(conditions.start_s, UTC).astimezone(house.timezone)
+    days = len(conditions) * DT_S / DAY_S + 2.0
+    world = generated_world(house, start, days, seed=LOG_SEED)
+    given = {"outdoor": conditions.outdoor_c, "sun": conditions.irradiance_w_m2, "buy": conditions.price_eur_kwh}
+    rest = len(world) - len(conditions)
+    world = world.with_columns({name: np.pad(values, (0, rest), mode="edge") for name, values in given.items()})
+    log = simulate_log(house, world, seed=LOG_SEED, steps=len(conditions))
+    rooms = [f"{zone.name}_c" for zone in house.of("zone")]
+    inputs = ["outdoor_c", *(f"{pump.name}_kw" for pump in house.of("heat_pump"))]
+    outputs, given_in = (log.values[:, [log.names.index(name) for name in names]] for names in (rooms, inputs))
+    return RoomLog(outputs, given_in)
 
 
 def data_from_files(

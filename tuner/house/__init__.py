@@ -1,1 +1,0 @@
-"""Tuning the house MPC for decisions, and the smart-home experiment of the literature."""

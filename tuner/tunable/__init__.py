@@ -1,1 +1,0 @@
-"""Systems that can be tuned: what the trainer needs to know of each."""
