@@ -33,7 +33,8 @@ from codegen.toolchain import acados_tree, renderer_for
 from pages.chart import Chart, Line, Panel
 from pages.drawing import write_picture
 from pages.palette import Role
-from runtime.abi.controller import Controller, Solution, Status
+from runtime.abi.controller import Controller, Solution
+from runtime.abi.library import Status
 from systems.design import HouseDesign
 from systems.house_file import read_house
 from systems.problem import Problem

@@ -27,7 +27,8 @@ from codegen.condensed.solver import CondensedMpc, States, solve
 from codegen.making import ABI_HEADER
 from codegen.solver import build_solver
 from codegen.targets import host_arch
-from runtime.abi.controller import Controller, Status
+from runtime.abi.controller import Controller
+from runtime.abi.library import Status
 from systems.house.arx import ArxModel, reference_model
 from systems.house.cost import HouseCost
 from systems.house.problem import house_forecast, house_problem, house_state

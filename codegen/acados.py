@@ -26,6 +26,7 @@ from codegen.tree import INTERFACE, AcadosTree
 OCP_NAME = "nisse_ocp"
 """Every generated solver has this name: the shim calls it without macros, and symbols stay private to one library."""
 C_ADAPTER = "nisse_acados.h"
+FUNCTIONS = Path("include/acados/utils/external_function_generic.h")
 VARIABLES = ("ACADOS_SOURCE_DIR", "TERA_PATH", "ACADOS_PYTHON_INTERFACE_PATH")
 
 
@@ -158,11 +159,13 @@ def render(templates: ModuleType, ocp: Any, tree: AcadosTree, directory: Path) -
         ) from error
     finally:
         os.chdir(here)
-    (directory / C_ADAPTER).write_text(c_adapter((tree.install / INTERFACE).read_text(encoding="utf-8")))
+    headers = ((tree.install / path).read_text(encoding="utf-8") for path in (INTERFACE, FUNCTIONS))
+    (directory / C_ADAPTER).write_text(c_adapter(*headers))
 
 
-def c_adapter(interface: str) -> str:
-    """C macros for what the shim asks of acados in one way, whatever its interface (ocp_nlp_interface.h) asks for."""
+def c_adapter(interface: str, functions: str) -> str:
+    """C macros for what the shim asks of acados in one way, whatever its interface (ocp_nlp_interface.h) and its stage
+    functions (external_function_generic.h) ask for."""
 
     def takes(function: str, argument: str) -> bool:
         found = re.search(rf"\b{function}\(([^)]*)\)", interface)
@@ -172,6 +175,8 @@ def c_adapter(interface: str) -> str:
     out = "(s)->nlp_out, " if takes("ocp_nlp_constraints_model_set", "ocp_nlp_out") else ""
     # Since 0.4 the distances to the bounds are the QP's alone, and its vectors come with the bounds of the moment.
     distances = "memory->qp_out->t" if out else "capsule->nlp_out->t"
+    # Until 0.2 parameters are the last argument of every function of every stage; later ones look up where they are.
+    keeps = "external_function_param_casadi" in functions and "idx_in_p" not in functions
     embed = "ocp_nlp_embed_initial_value((s)->nlp_config, (s)->nlp_dims, (s)->nlp_in, (s)->nlp_out, opts, mem, work)"
     lines = [
         "/* What differs between versions of acados; s is the generated solver's capsule, c the controller. */",
@@ -183,6 +188,7 @@ def c_adapter(interface: str) -> str:
         f"#define ACADOS_DISTANCES(c) ((c)->{distances})",
         "#define ACADOS_EMBED_BOUNDS(s, opts, mem, work) \\",
         f"    {'(void)0' if out else embed}",
+        f"#define ACADOS_KEEPS_PARAMETERS {int(keeps)}",
         "#endif",
     ]
     return "\n".join(lines) + "\n"

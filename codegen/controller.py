@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from runtime.abi.controller import Controller, ControllerError, DerivativeError, Solution, Status, ThetaError
+from runtime.abi.controller import Controller, DerivativeError, Solution
+from runtime.abi.library import ControllerError, Status, ThetaError
 
 __all__ = ["Controller", "ControllerError", "DerivativeError", "Solution", "Status", "ThetaError"]

@@ -21,7 +21,7 @@ from codegen.errors import CodegenError, ToolchainError
 from codegen.making import LIBRARY, compile_controller, generate_sources
 from codegen.tree import AcadosTree
 from codegen.verify import certify, failures
-from runtime.abi.controller import ControllerError
+from runtime.abi.library import ControllerError
 from systems.problem import STAGE_INPUTS, TERMINAL_INPUTS, Parameter, Problem, Signal, SoftPenalty
 
 CASES = 8

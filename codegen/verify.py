@@ -24,7 +24,8 @@ from codegen.plan_cost import PlanCost, most_excluded
 from codegen.reference import ReferenceSolver
 from codegen.reference_condensed import CondensedReference, applies_to
 from codegen.targets import host_arch
-from runtime.abi.controller import Controller, Status
+from runtime.abi.controller import Controller
+from runtime.abi.library import Status
 from systems.problem import Problem
 
 DRIVER = Path(__file__).parent / "driver" / "verify_driver.c"

@@ -77,6 +77,7 @@ static bool create_solver(nisse_controller *c) {
         return false;
     }
     c->capsule = capsule;
+    if (!share_stage_functions(c)) return false;
     ACADOS_GET(capsule, "nlp_mem", &c->memory);
     mask_upper_sides(c);
     discount_slacks(c);
@@ -102,8 +103,10 @@ static bool all_finite(const double *values, int n) {
 
 static void set_row(nisse_controller *c, int k, const double *row) {
     memcpy(c->parameters[k], row, sizeof(double) * NISSE_ND);
+#if !ACADOS_KEEPS_PARAMETERS
     /* Where it is linearised the rest is as it was, and acados needs none of it. */
     if (!c->linearised) nisse_ocp_acados_update_params(c->capsule, k, c->parameters[k], NPAR);
+#endif
 }
 
 static void set_parameters(nisse_controller *c, const double *x0, const double *forecast) {

@@ -81,6 +81,10 @@ static inline int general_rows(int stage) { return stage < NISSE_N ? NROWS : NIS
 
 int call_casadi(const casadi_function *function);
 
+/* All of acados' stage functions read c->parameters and share their work space, where the version keeps its own. False
+ * when memory ran out. */
+bool share_stage_functions(nisse_controller *c);
+
 /* Of programs that are QPs: from x0 [NX], with the first action [NA] fixed unless NULL. Iterate, iterations, residual. */
 void solve_quadratic_program(nisse_controller *c, const double *x0, const double *first_action);
 /* The same through all passes of a program with modes; returns the value. */

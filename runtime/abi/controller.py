@@ -4,54 +4,27 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-ABI_VERSION = 1
+from runtime.abi.library import (
+    ControllerError,
+    CResult,
+    Status,
+    ThetaError,
+    create,
+    dimensions_of,
+    load,
+)
 
 Array = NDArray[np.float64]
 
 
-class ControllerError(RuntimeError):
-    """A controller library cannot be used."""
-
-    exit_code = 65
-
-
-class ThetaError(ControllerError):
-    """Theta was refused: outside its bounds or not finite. The old theta stays in force."""
-
-
 class DerivativeError(ControllerError):
     """The derivative at a solved point could not be had to its tolerance; the solution itself is good."""
-
-
-class Status(IntEnum):
-    """Outcome of a solve; only OK may be actuated unchecked by the solver side."""
-
-    OK = 0
-    MAX_ITERATIONS = 1
-    SOLVER_FAILED = 2
-    NOT_FINITE = 3
-    BAD_ARGUMENT = 4
-
-
-@dataclass(frozen=True)
-class Dimensions:
-    """Sizes of a controller: states, actuated actions, forecast signals, parameters, stages."""
-
-    abi_version: int
-    nx: int
-    na: int
-    nd: int
-    ntheta: int
-    horizon: int
-    dt_s: float
-    discount: float
 
 
 @dataclass(frozen=True)
@@ -74,54 +47,7 @@ class Solution:
         return self.status is Status.OK
 
 
-class _CDimensions(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int32) for name in ("abi_version", "nx", "na", "nd", "ntheta", "horizon")] + [
-        ("dt_s", ctypes.c_double),
-        ("discount", ctypes.c_double),
-    ]
-
-
-class _CResult(ctypes.Structure):
-    _fields_ = [
-        ("status", ctypes.c_int32),
-        ("iterations", ctypes.c_int32),
-        ("residual", ctypes.c_double),
-        ("value", ctypes.c_double),
-        ("time_s", ctypes.c_double),
-    ]
-
-
 _STATUS = tuple(Status)
-
-
-def _load(library_path: Path) -> ctypes.CDLL:
-    """Load the library and give every function its prototype once. Raises ControllerError."""
-    try:
-        library = ctypes.CDLL(str(library_path))
-    except OSError as error:
-        raise ControllerError(
-            f"cannot load the controller {library_path}: {error}; build the bundle for this machine's architecture"
-        ) from error
-    void_p, int32 = ctypes.c_void_p, ctypes.c_int32
-    prototypes: dict[str, tuple[object, list[object]]] = {
-        "dimensions": (None, [void_p]),
-        "create": (void_p, []),
-        "destroy": (None, [void_p]),
-        "set_theta": (int32, [void_p, void_p]),
-        "reset": (None, [void_p]),
-        "solve": (int32, [void_p] * 7),
-        "solve_fixed": (int32, [void_p] * 7),
-        "differentiate": (int32, [void_p] * 3),
-    }
-    for name, (result, arguments) in prototypes.items():
-        try:
-            function = getattr(library, f"nisse_controller_{name}")
-        except AttributeError as error:
-            raise ControllerError(
-                f"{library_path} is not a nisse controller: nisse_controller_{name} is missing"
-            ) from error
-        function.restype, function.argtypes = result, arguments
-    return library
 
 
 class Controller:
@@ -133,21 +59,13 @@ class Controller:
     def __init__(self, library_path: Path | str) -> None:
         self._handle: int | None = None
         self.library_path = Path(library_path)
-        self._library = _load(self.library_path)
-        c = _CDimensions()
-        self._library.nisse_controller_dimensions(ctypes.byref(c))
-        self.dimensions = Dimensions(
-            c.abi_version, c.nx, c.na, c.nd, c.ntheta, c.horizon, float(c.dt_s), float(c.discount)
-        )
-        if c.abi_version != ABI_VERSION:
-            raise ControllerError(
-                f"{library_path} speaks controller ABI {c.abi_version}, not {ABI_VERSION}; rebuild the bundle"
-            )
+        self._library = load(self.library_path)
+        self.dimensions = dimensions_of(self._library, self.library_path)
         n = self.dimensions
         # Inputs are copied into buffers whose addresses never change: no conversion of pointers in the solve path.
         self._x0, self._forecast = np.empty(n.nx), np.empty((n.horizon + 1, n.nd))
         self._fixed, self._theta = np.empty(n.na), np.empty(n.ntheta)
-        self._result = _CResult()
+        self._result = CResult()
         self._p_x0, self._p_forecast = self._x0.ctypes.data, self._forecast.ctypes.data
         self._p_fixed, self._p_theta = self._fixed.ctypes.data, self._theta.ctypes.data
         self._p_result = ctypes.addressof(self._result)
@@ -156,11 +74,7 @@ class Controller:
         self._solve = self._library.nisse_controller_solve
         self._solve_fixed = self._library.nisse_controller_solve_fixed
         self._differentiate = self._library.nisse_controller_differentiate
-        self._handle = self._library.nisse_controller_create()
-        if not self._handle:
-            raise ControllerError(
-                f"{library_path} could not create a controller: out of memory or solver set-up refused"
-            )
+        self._handle = create(self._library, self.library_path)
 
     def set_theta(self, theta: ArrayLike) -> None:
         """Use `theta` (ntheta) from now on. Raises ThetaError, and keeps the old one, when it is out of bounds."""

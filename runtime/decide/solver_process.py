@@ -284,10 +284,7 @@ def _read_exactly(descriptor: int, count: int, deadline: Deadline) -> bytes:
 
 def serve(library: Path, hashes: Mapping[str, str], requests: BinaryIO, answers: BinaryIO) -> None:
     """The child: load the library, greet, answer until the daemon is gone."""
-    # Imported here: numpy belongs to the child, the daemon does without.
-    import numpy as np
-
-    from runtime.abi.controller import Controller, ControllerError
+    from runtime.abi.library import ControllerError, PlainController
     from runtime.bundle.sealed_code import sealed
 
     def answer(kind: bytes, body: bytes) -> None:
@@ -296,26 +293,17 @@ def serve(library: Path, hashes: Mapping[str, str], requests: BinaryIO, answers:
 
     try:
         with sealed(library.parent, hashes) as folder:
-            controller = Controller(folder / library.name)
+            controller = PlainController(folder / library.name)
         n = controller.dimensions
         answer(HELLO, json.dumps({"nx": n.nx, "na": n.na, "nd": n.nd, "horizon": n.horizon}).encode())
         while header := requests.read(FRAME.size):
             kind, length = FRAME.unpack(header)
-            numbers = np.frombuffer(requests.read(length), dtype="<f8")
+            values = requests.read(length)
             if kind == THETA:
-                controller.set_theta(numbers)
+                controller.set_theta(values)
                 answer(THETA, b"")
-                continue
-            controller.reset()
-            solution = controller.solve(numbers[: n.nx], numbers[n.nx :].reshape(n.horizon + 1, n.nd))
-            result = RESULT.pack(
-                int(solution.status), solution.iterations, solution.residual, solution.value, solution.time_s
-            )
-            answer(
-                SOLVE,
-                result
-                + b"".join(np.asarray(a, "<f8").tobytes() for a in (solution.action, solution.plan_x, solution.plan_a)),
-            )
+            else:
+                answer(SOLVE, controller.solve(values))
     except (ControllerError, ValueError, OSError) as error:
         answer(ERROR, str(error).encode())
 

@@ -16,7 +16,8 @@ from codegen.solver import build_solver, clear_abandoned
 from codegen.targets import host_arch
 from codegen.verify import certify, compare, failures, reference_values, sample_cases, solve_here
 from nisse.cli import main
-from runtime.abi.controller import Controller, Status
+from runtime.abi.controller import Controller
+from runtime.abi.library import Status
 from runtime.bundle.archive import open_bundle
 from tests.codegen.problems import bare_problem
 

@@ -13,7 +13,8 @@ from codegen.reference import ReferenceSolver
 from codegen.solver import build_solver, compiled_controller
 from codegen.verify import Case, relative_gap, sample_cases
 from research.scalar_battery import CASE_1, CASE_2, scalar_battery
-from runtime.abi.controller import Controller, ControllerError, Status, ThetaError
+from runtime.abi.controller import Controller
+from runtime.abi.library import ControllerError, Status, ThetaError
 from systems.battery.problem import home_battery
 from systems.problem import Problem
 from tests.codegen.problems import bare_problem, rich_problem

@@ -3,6 +3,10 @@ code."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import casadi as ca
 import numpy as np
 
@@ -53,10 +57,32 @@ max_power_kw = 1.2
 """
 
 
+MEMORY = """
+import sys
+from pathlib import Path
+from runtime.abi.library import PlainController
+def resident_kb():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4.096
+kept = [PlainController(Path(sys.argv[1]))]
+before = resident_kb()
+kept += [PlainController(Path(sys.argv[1])) for _ in range(8)]
+assert "numpy" not in sys.modules
+print((resident_kb() - before) / 8)
+"""
+
+
+def memory_of_a_controller_kb(library: Path) -> float:
+    """Of one more in a process that has the library already."""
+    done = subprocess.run([sys.executable, "-c", MEMORY, str(library)], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
 def test_a_house_that_nobody_wrote_is_built_and_verified() -> None:
     problem = HouseDesign(HOUSE).problem
     assert (problem.nx, problem.na, problem.horizon) == (2 * 7 + 2 + 1 + 1, 3 + 2 * 2, 10)
-    certificate = certify(problem, {host_arch(): build_solver(problem, host_arch()).library}, count=6)
+    library = build_solver(problem, host_arch()).library
+    assert memory_of_a_controller_kb(library) < 3600  # 4,400 where every function of every stage has its parameters
+    certificate = certify(problem, {host_arch(): library}, count=6)
     entry = certificate["arch"][host_arch()]
     assert not failures(certificate), failures(certificate)
     assert entry["solved"] == 6 and entry["max_relative_objective_gap"] < 1e-6

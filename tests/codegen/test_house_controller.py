@@ -9,7 +9,8 @@ from codegen.condensed.solver import CondensedMpc, solve
 from codegen.solver import build_solver
 from codegen.targets import host_arch
 from codegen.verify import certify
-from runtime.abi.controller import Controller, Status
+from runtime.abi.controller import Controller
+from runtime.abi.library import Status
 from systems.house.arx import reference_model
 from systems.house.problem import house_forecast, house_problem, house_state
 from systems.house.theta import HouseMpc, theta_values

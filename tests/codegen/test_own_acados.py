@@ -45,7 +45,10 @@ def bare_tree(root: Path, interface: str) -> Path:
 
 
 def test_the_interface_of_each_version_is_asked_in_its_own_way() -> None:
-    old, new = c_adapter(f"{OLD_GET}\n{OLD_SET}\n"), c_adapter(f"{NEW_GET}\n{NEW_SET}\n")
+    functions = "typedef struct { double **args; int in_num; } external_function_param_casadi;"
+    old = c_adapter(f"{OLD_GET}\n{OLD_SET}\n", functions)
+    new = c_adapter(f"{NEW_GET}\n{NEW_SET}\n", functions.replace("in_num", "in_num, idx_in_p"))
+    assert "KEEPS_PARAMETERS 1" in old and "KEEPS_PARAMETERS 0" in new
     assert "ocp_nlp_get((s)->nlp_config, (s)->nlp_solver, field, to)" in old
     assert "ocp_nlp_get((s)->nlp_solver, field, to)" in new
     assert "(s)->nlp_in, k, field, to)" in old and "(s)->nlp_in, (s)->nlp_out, k, field, to)" in new
