@@ -152,8 +152,10 @@ class Block:
     limits: Callable[[Mapping[str, float]], tuple[dict[str, Any], ...]] = lambda theta: ()
     """theta by name -> what the safety filter keeps, as plain data: limits on states, with their disturbance sets."""
     power_limits: tuple[dict[str, Any], ...] = ()
-    """What the safety filter keeps of powers, as plain data: `name`, `upper` in kW, the `actions` that count, all that
-    the house draws where none are named, and a `meter` that measures it."""
+    """What the safety filter keeps of powers, as plain data: `name`, `upper` or `lower` in kW, the `actions` that
+    count, all that the house draws where none are named, and a `meter` that measures it."""
+    gives_up: tuple[str, ...] = ()
+    """Of its actions, what only gives up power that comes by itself: it may be raised to keep a limit on power."""
     gains: tuple[dict[str, Any], ...] = ()
     """Of its actions, what their effect on states is in proportion to: `action`, the forecast `by`, `points`."""
     compressors: tuple[dict[str, Any], ...] = ()

@@ -127,6 +127,7 @@ class HouseDesign:
         idle = ~np.any(np.hstack([state, action, forecast]), axis=1)
         state[idle, idle] = 1.0
         whole = self._house_power(prepared) if power else {}
+        given_up = [name for block in self.blocks for name in block.gives_up]
         return {
             "gamma": 0.0,
             "limits": limits,
@@ -135,7 +136,12 @@ class HouseDesign:
             "forecast_matrix": forecast.tolist(),
             "offset": offset.ravel().tolist(),
             "action_gains": [_per_unit(gain) for block in self.blocks for gain in block.gains],
-            "power": [limit if "actions" in limit else {**whole, **limit} for limit in power],
+            "power": [
+                limit
+                if "actions" in limit
+                else {**whole, **limit, **({"gives_up": given_up} if "lower" in limit else {})}
+                for limit in power
+            ],
         }
 
     def _house_power(self, prepared: NDArray[np.float64]) -> dict[str, Any]:

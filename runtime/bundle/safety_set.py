@@ -63,19 +63,38 @@ class PowerTerm(Record):
 
 
 class PowerLimit(Record):
-    """sum of `actions` + sum of `forecasts` + offset <= upper, in kW. To keep it less is used, and nothing switched on.
+    """lower <= sum of `actions` + sum of `forecasts` + offset <= upper, in kW. To keep it actions are made smaller, and
+    nothing is switched on but what only gives power up (`gives_up`).
 
     With a `meter` that is read, what it shows less what the actions drew stands in for forecasts and offset. Where
     neither is known, nothing is known to be beyond the limit.
     """
 
     name: Name
-    upper: Finite
+    upper: Finite | None = None
+    lower: Finite | None = None
     actions: Annotated[tuple[PowerTerm, ...], Field(min_length=1)]
     forecasts: tuple[PowerTerm, ...] = ()
     offset: Finite = 0.0
     meter: Name | None = None
     """A measured power, kW: an input that the site may have."""
+    gives_up: tuple[Name, ...] = ()
+    """Actions that may be raised to keep it."""
+
+    @model_validator(mode="after")
+    def _limits(self) -> PowerLimit:
+        if self.upper is None and self.lower is None:
+            raise ValueError(f"safety limit {self.name!r} has neither end")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _plainly(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(write(self), upper=None, lower=None, gives_up=())
+
+
+def _without(document: dict[str, Any], **nothing: Any) -> dict[str, Any]:
+    """What came later is left out where it says nothing."""
+    return {key: value for key, value in document.items() if key not in nothing or value not in (nothing[key], [])}
 
 
 class SafetySet(Record):
@@ -96,12 +115,7 @@ class SafetySet(Record):
 
     @model_serializer(mode="wrap")
     def _plainly(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """What came later is left out where it says nothing."""
-        document: dict[str, Any] = write(self)
-        for later in ("action_gains", "power"):
-            if not document[later]:
-                del document[later]
-        return document
+        return _without(write(self), action_gains=(), power=())
 
     @property
     def meters(self) -> tuple[str, ...]:
@@ -145,6 +159,9 @@ def check_safety(
         if by is not None and by not in forecasts:
             raise ValueError(f"{what} names {by!r}, which is no forecast")
     for power in safety.power:
+        for action in power.gives_up:
+            if action not in actions:
+                raise ValueError(f"safety limit {power.name!r} names {action!r}, which is no action")
         for term in power.forecasts:
             for name in (term.signal, term.by):
                 if name is not None and name not in forecasts:

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from runtime.bundle.copies import allow_older, check_site_news
-from runtime.bundle.safety_set import StateLimit
+from runtime.bundle.safety_set import PowerLimit, StateLimit
 from runtime.bundle.theta_update import with_update
 from runtime.site.check import open_site_bundle, warnings
 from runtime.site.config import load_site
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     rules = [f"{rule.kind} ({', '.join(rule.actions) or 'nothing'})" for rule in rules_in_force(site, manifest)]
     print(f"rules     {'; '.join(rules) or 'none: all rests at safe values'}")
     kept = [_kept(limit) for limit in manifest.safety.limits] if manifest.safety is not None else []
-    kept += [f"{limit.name} to {limit.upper:g} kW" for limit in manifest.safety.power] if manifest.safety else []
+    kept += [f"{_kept(power)} kW" for power in manifest.safety.power] if manifest.safety else []
     print(f"keeps     {'; '.join(kept) or 'nothing but the bounds of actions'}")
     print(f"bundle    {manifest.name} ({manifest.system}), {manifest.horizon} steps of {manifest.dt_s:g} s")
     rhythm = site.rhythm(manifest.decide_every_s)
@@ -71,6 +71,6 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _kept(limit: StateLimit) -> str:
+def _kept(limit: StateLimit | PowerLimit) -> str:
     ends = [("from", limit.lower), ("to", limit.upper)]
     return " ".join([limit.name, *(f"{word} {end:g}" for word, end in ends if end is not None)])

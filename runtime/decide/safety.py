@@ -11,7 +11,7 @@ power are half-spaces as they are. Where not all can be kept, power goes first: 
 What rests is left to rest: where y stays as it is without an action (a store), a limit forbids going further beyond it
 and asks for no action that leads back. When that happens, and at what price, is a decision and not a matter of safety.
 An action that moves only what rests is made smaller and never started: nothing is charged against a discharge. Nor is
-anything started to keep a limit on power.
+anything started to keep a limit on power, but for what only gives power up: panels are curtailed.
 """
 
 from __future__ import annotations
@@ -75,11 +75,12 @@ def safety_filter(
     broken = tuple(row.name for row in (*rows, *power) if _dot(row.g, action) > row.h + TOLERANCE)
     if not broken:
         return Filtered(action, action != tuple(nominal), hopeless, not hopeless)
-    sources = [any(row.g[j] < 0.0 for row in power if row.name in broken) for j in range(len(action))]
+    free = _gives_up(manifest)
+    started = [any(row.g[j] < 0.0 for row in power if row.name in broken) for j in range(len(action))]
     for j in _resting(manifest):
         lower = _with(lower, j, max(lower[j], min(action[j], 0.0)))
         upper = _with(upper, j, min(upper[j], max(action[j], 0.0)))
-    upper = tuple(action[j] if source else up for j, (up, source) in enumerate(zip(upper, sources, strict=True)))
+    upper = tuple(action[j] if started[j] and not free[j] else up for j, up in enumerate(upper))
     kept = [_reachable(row, lower, upper) for row in power]
     moved = nearest(action, [*rows, *kept, *_box(lower, upper)])
     feasible = moved is not None and kept == power
@@ -93,7 +94,8 @@ def safety_filter(
 
 
 def shed(action: Vector, fixed: Sequence[bool], manifest: Manifest, around: Surroundings) -> Filtered:
-    """The same action with less of what is not `fixed`, so that the limits on power hold as far as that is enough."""
+    """The same action with less of what is not `fixed`, and more given up, so that the limits on power hold as far as
+    that is enough."""
     safety = manifest.safety
     rows = [] if safety is None else power_rows(manifest, safety, around)
     broken = tuple(row.name for row in rows if _dot(row.g, action) > row.h + TOLERANCE)
@@ -101,11 +103,14 @@ def shed(action: Vector, fixed: Sequence[bool], manifest: Manifest, around: Surr
         return Filtered(action)
     least = (a.lower for a in manifest.actions)
     lower = tuple(a if held else min(a, max(0.0, lo)) for a, held, lo in zip(action, fixed, least, strict=True))
-    kept = [_reachable(row, lower, action) for row in rows]
-    moved = nearest(action, [*kept, *_box(lower, action)])
+    free = _gives_up(manifest)
+    most = (a.upper for a in manifest.actions)
+    upper = tuple(max(a, up) if may else a for a, up, may in zip(action, most, free, strict=True))
+    kept = [_reachable(row, lower, upper) for row in rows]
+    moved = nearest(action, [*kept, *_box(lower, upper)])
     if moved is None:
         return Filtered(action, False, broken, False)
-    found = tuple(min(max(m, lo), a) for m, lo, a in zip(moved, lower, action, strict=True))
+    found = tuple(min(max(m, lo), up) for m, lo, up in zip(moved, lower, upper, strict=True))
     return Filtered(found, found != action, broken, kept == rows)
 
 
@@ -139,9 +144,20 @@ def power_rows(manifest: Manifest, safety: SafetySet, around: Surroundings) -> l
                 g[names.index(term.signal)] += factor
         rest = _drawn_besides(limit, g, around)
         length = math.sqrt(_dot(g, g))
-        if known and rest is not None and length > NO_EFFECT:
+        if not known or rest is None or length <= NO_EFFECT:
+            continue
+        if limit.upper is not None:
             found.append(HalfSpace(limit.name, tuple(v / length for v in g), (limit.upper - rest) / length))
+        if limit.lower is not None:
+            found.append(HalfSpace(limit.name, tuple(-v / length for v in g), (rest - limit.lower) / length))
     return found
+
+
+def _gives_up(manifest: Manifest) -> list[bool]:
+    """Of each action, whether it may be raised to keep a limit on power."""
+    limits = () if manifest.safety is None else manifest.safety.power
+    named = {name for limit in limits for name in limit.gives_up}
+    return [action.name in named for action in manifest.actions]
 
 
 def unchecked(manifest: Manifest, state: Sequence[float]) -> frozenset[str]:

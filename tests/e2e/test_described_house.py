@@ -89,7 +89,7 @@ def test_the_bundle_carries_its_house(folder: Path) -> None:
     assert isinstance(again, HouseDesign) and again.problem.theta == HouseDesign(SMALL).problem.theta
     assert manifest.safety is not None
     assert [limit.name for limit in manifest.safety.limits] == ["home_soc", "living_temperature"]
-    assert [limit.name for limit in manifest.safety.power] == ["meter_import"]
+    assert [limit.name for limit in manifest.safety.power] == ["meter_import", "meter_export"]
 
 
 @contextlib.contextmanager

@@ -166,6 +166,29 @@ def test_beyond_the_import_limit_less_is_used_and_nothing_started(villa: Manifes
     assert not found.feasible and actions["hp_power"] == pytest.approx(1.0, abs=1e-4)
 
 
+def test_beyond_the_export_limit_less_is_given_and_nothing_started(villa: Manifest) -> None:
+    def grid_kw(actions: dict[str, float], load: float, pv: float) -> float:
+        drawn = load + sum(actions[name] for name in ("home_charge", "hp_power", "hp_water_power"))
+        return drawn - actions["home_discharge"] - pv * (1.0 - actions["roof_curtailment"])
+
+    found, actions = filtered(villa, {}, {"home_discharge": 5.0}, outdoor=5.0, load=0.5, pv=7.0)
+    assert found.limits == ("meter_export",) and found.feasible
+    assert grid_kw(actions, 0.5, 7.0) == pytest.approx(-10.0, abs=1e-6)
+    assert actions["home_charge"] == actions["hp_power"] == actions["hp_water_power"] == 0.0
+    # Panels alone beyond it are curtailed; a pump that was to run helps, and runs no more than that.
+    found, actions = filtered(villa, {}, {"hp_power": 1.0}, outdoor=5.0, load=0.0, pv=12.0)
+    assert found.feasible and actions["hp_power"] == pytest.approx(1.0, abs=1e-6)
+    assert grid_kw(actions, 0.0, 12.0) == pytest.approx(-10.0, abs=1e-6)
+    # A pump that stops within a decision leaves panels that are curtailed further.
+    stopped = tuple({"roof_curtailment": 0.0}.get(a.name, 0.0) for a in villa.actions)
+    shed_too = shed(
+        stopped, [a.name.startswith("hp") for a in villa.actions], villa, Surroundings({"load": 0.0, "pv": 12.0})
+    )
+    assert grid_kw(actions_of(villa, shed_too.action), 0.0, 12.0) == pytest.approx(-10.0, abs=1e-6)
+    # Within it nothing is touched, and what is imported is not limited by it.
+    assert not filtered(villa, {}, {"home_discharge": 3.0}, outdoor=5.0, load=0.5, pv=7.0)[0].changed
+
+
 def test_the_meter_knows_better_than_the_forecast(villa: Manifest) -> None:
     last = tuple({"hp_power": 2.0}.get(a.name, 0.0) for a in villa.actions)
     nominal = tuple({"hp_power": 3.0}.get(a.name, 0.0) for a in villa.actions)

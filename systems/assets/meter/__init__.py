@@ -136,7 +136,10 @@ def meter_block(house: House, meter: Meter) -> Block:
         features=price_scales,
         concave=Concave(relaxed, tangent, settled),
         observer=None if capacity is None or capacity.measured else observer,
-        power_limits=({"name": f"{meter.name}_import", "upper": meter.import_limit_kw, "meter": "grid_power"},),
+        power_limits=(
+            {"name": f"{meter.name}_import", "upper": meter.import_limit_kw, "meter": "grid_power"},
+            {"name": f"{meter.name}_export", "lower": -meter.export_limit_kw, "meter": "grid_power"},
+        ),
     )
 
 
@@ -173,7 +176,7 @@ def _portrait(house: House, meter: Meter) -> Portrait:
         f"imports up to {meter.import_limit_kw:g} kW, exports up to {meter.export_limit_kw:g} kW{charge}",
         measured=("grid_power", "month_peak") if capacity is not None and capacity.measured else ("grid_power",),
         forecast=("buy", "sell"),
-        kept=f"import up to {meter.import_limit_kw:g} kW",
+        kept=f"import up to {meter.import_limit_kw:g} kW, export up to {meter.export_limit_kw:g} kW",
     )
 
 

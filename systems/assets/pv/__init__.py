@@ -59,6 +59,7 @@ def pv_block(house: House, pv: Pv, forecast: str) -> Block:
         theta=(Parameter(f"{pv.name}_scale", "1", 1.0, 0.0, 1.5, "factor on the forecast power", "model"),),
         ports=ports,
         stage=stage,
+        gives_up=(curtailment.name,) if pv.curtailable else (),
     )
 
 
@@ -73,7 +74,7 @@ def _portrait(house: House, pv: Pv) -> Portrait:
         f"{pv.peak_kw:g} kW of panels" + (", can be curtailed" if pv.curtailable else ""),
         moved=moved,
         forecast=(forecast_name(house, pv),),
-        kept="nothing: what panels give up harms nothing" if pv.curtailable else "",
+        kept="given up beyond the meter's export limit" if pv.curtailable else "",
     )
 
 
