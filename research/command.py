@@ -48,6 +48,9 @@ EXPERIMENTS: dict[str, Experiment] = {
     "performative": Experiment(
         "research.experiments.performative", "a fleet of houses whose load moves the price that it learns from"
     ),
+    "two-layer": Experiment(
+        "research.experiments.two_layer", "the critic of two layers against the exact Q of a linear regulator"
+    ),
     "smart-home": Experiment(
         "research.experiments.smart_home",
         "four heat pumps: ten models tuned for decisions, judged after every iteration",
