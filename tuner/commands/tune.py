@@ -16,10 +16,11 @@ from systems.commands.output import output_path, write_json
 from systems.design import HouseDesign
 from systems.logs.log import Array
 from systems.theta import check_theta, read_theta, write_theta
+from tuner.commands import tune_own
 from tuner.commands import worlds as world_options
 from tuner.commands.evaluate import table_of, verdict
 from tuner.commands.prices import add_data_arguments
-from tuner.commands.tune_display import LiveTable, changes_table, tuning_view
+from tuner.commands.tune_display import OLD, TUNED, LiveTable, changes_table, tuning_view
 from tuner.commands.worlds import design_from, workers_from, worlds_from
 from tuner.critics import CRITICS
 from tuner.evaluate.comparison import RULE, UNBIASED, Contender, Evaluation, evaluate_house
@@ -38,9 +39,6 @@ START_DAYS = 4
 HELD_OUT_WEEKS = 8
 WORLDS = {"physical": "the plants of the house", "arx": "the identified model with its innovations"}
 
-OLD, TUNED = "old", "tuned"
-"""What --output holds, by its provenance."""
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
@@ -50,10 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "it names: the tuned one where the gain is shown, otherwise the old one.\n\n"
         "examples:\n"
         "  nisse tune cabin --model model.json --output theta.json\n"
+        "  nisse tune my_system.py --output theta.json\n"
         "  nisse tune battery --prices prices.csv --train-until 2021-01-01 --output theta.json\n"
         "  nisse tune house.toml --model model.json --own-log log.csv --learn cost --output theta.json"
     )
-    parser.add_argument("house", help="a house file, or the name of a shipped house (see `nisse check`)")
+    parser.add_argument("house", help="a house file, the name of a shipped house (see `nisse check`), or my_system.py")
     parser.add_argument("--method", choices=sorted(METHODS), default="dpg", help="(default: %(default)s)")
     parser.add_argument("--critic", choices=sorted(CRITICS), default="lstdq", help="(default: %(default)s)")
     parser.add_argument("--iterations", type=whole(1), metavar="N", help=f"(default: {ITERATIONS})")
@@ -101,6 +100,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.checkpoint is None:
         args.checkpoint = args.output.with_suffix(".checkpoint.npz")
+    if args.house.endswith(".py"):
+        return tune_own.run(args)
     console, design = Console(highlight=False), design_from(args)
     parameters = design.problem.theta
     fit = {p.name: p.default for p in parameters}

@@ -16,6 +16,8 @@ from rich.table import Table
 from tuner.learn.tuning import Tuning, TuningProgress
 
 P = TypeVar("P")
+OLD, TUNED = "old", "tuned"
+"""What --output holds, by its provenance."""
 ROWS = 15
 """Iterations that are shown at once."""
 
