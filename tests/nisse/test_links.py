@@ -1,4 +1,4 @@
-"""Links of the pages outside docs/ (those within are checked by `make docs`): every one leads to a file of the repository."""
+"""Links of the pages outside docs/ lead to a file of the repository; those within are checked by `make docs`."""
 
 from __future__ import annotations
 
