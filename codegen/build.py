@@ -105,11 +105,12 @@ def make_manifest(problem: Problem, request: BuildRequest, acados_versions: Mapp
     safety: dict[str, Any] | None
     rules: list[dict[str, Any]] = []
     compressors: list[dict[str, Any]] = []
+    tracking: dict[str, Any] | None = None
     estimator: dict[str, Any] | None
     if isinstance(shape, HouseDesign):
         system, recorded = problem.name, {"house": shape.text, "fits": dict(shape.fits)}
         safety, estimator, rules = shape.safety(theta), shape.estimator(theta), shape.rules(theta)
-        forecasts, compressors = shape.forecasts, shape.compressors
+        forecasts, compressors, tracking = shape.forecasts, shape.compressors, shape.tracking(theta)
     else:
         system, grid = shape.system, {"horizon": problem.horizon, "dt_s": problem.dt_s, "discount": problem.discount}
         model = {} if shape.model is None else {"model": shape.model}
@@ -130,6 +131,7 @@ def make_manifest(problem: Problem, request: BuildRequest, acados_versions: Mapp
         "safety": safety,
         "rules": rules,
         "compressors": compressors,
+        "tracking": tracking,
         "estimator": estimator or {"type": "direct"},
         "provenance": {
             "problem": recorded,

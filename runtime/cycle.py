@@ -11,101 +11,32 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from runtime.actuate.actuator import Actuator, Written, resting, set_points
 from runtime.bundle.trial import Outcome, Phase, Trial, after_probation, after_shadow
 from runtime.clock import Clock, clock_doubt
+from runtime.cycle_record import Candidate, Cycle, Timing, TrialStep
 from runtime.decide.compressors import Pulsed, Pulses
 from runtime.decide.decision import InForce, next_decision_s, outdated
 from runtime.decide.estimate import Estimate
 from runtime.decide.exploration import explore
-from runtime.decide.gate import LastAction, Limited, limit, remember
+from runtime.decide.gate import LastAction, limit, remember
 from runtime.decide.ladder import Ladder, Level, step
 from runtime.decide.plan import Plan, PlanStep, shifted
 from runtime.decide.policy import Decision, Observation, Policy
 from runtime.decide.pulses import Moment
 from runtime.decide.rules import RuleUnavailableError
-from runtime.decide.safety import Filtered, Surroundings, safety_filter, unchecked
+from runtime.decide.safety import Surroundings, safety_filter, unchecked
 from runtime.decide.solver_process import Solved
 from runtime.inputs.process_image import ProcessImage, forecast_now
 from runtime.inputs.signals import Arrival
 from runtime.publish.operator_commands import Wishes, still_valid
 from runtime.site.rules import rulebook
+from runtime.track.between import Known, MeanAction, actual, look, reading_now, reading_of, tracked_places
+from runtime.track.tracker import Decided, Tracked, Tracker
 
 Vector = tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Where the time of a cycle went, in seconds: the solver, the wires, and the rest, which is ours.
-
-    Of the rest, `log_s` was spent on committing to the disk. `cpu_s` is the processor time of the cycle's thread, which
-    does not depend on what else the machine does.
-    """
-
-    solve_s: float
-    link_s: float
-    overhead_s: float
-    log_s: float = 0.0
-    cpu_s: float = 0.0
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """What a level would do: an action, at a state that is measured or, for a plan, expected."""
-
-    action: Vector
-    state: Vector
-    problems: Mapping[str, str] = field(default_factory=dict)
-    """Of a rule: what parts of the house it cannot move now, and why."""
-
-
-@dataclass(frozen=True)
-class Cycle:
-    """All that one cycle knew, decided and did. `action` is None at level `safe`: the devices' defaults apply."""
-
-    policy: Policy
-    """Whose decision it was."""
-    image: ProcessImage
-    estimate: Estimate
-    forecast: tuple[Vector, ...] | None
-    solved: Solved | None
-    """Of this cycle, or of the decision that is held."""
-    solver_problem: str
-    level: Level
-    reason: str
-    nominal: Vector | None
-    limited: Limited | None
-    filtered: Filtered | None
-    action: Vector | None
-    outputs: Mapping[str, Written]
-    plan: Plan | None
-    """The plan in force: of this cycle at level `mpc`, an older one otherwise."""
-    timing: Timing
-    trial: TrialStep | None = None
-    decision: InForce | None = None
-    """What was acted on at level `mpc`; None below it."""
-    held: bool = False
-    """The decision is of an earlier cycle; nothing was solved in this one."""
-    next_decision_s: float | None = None
-    """Unix time of the next one; None where every cycle decides."""
-    at_rest: Mapping[str, str] = field(default_factory=dict)
-    """At level `rule`, actions that their rule cannot move, and why."""
-    pulsed: Pulsed | None = None
-    """What compressors made of the action that passed the filter."""
-
-
-@dataclass(frozen=True)
-class TrialStep:
-    """What a cycle did to the trial that was on: where it stands now, and why where it ended badly."""
-
-    newcomer: Policy
-    phase: Phase
-    passed: int
-    needed: int
-    outcome: Outcome
-    reason: str = ""
 
 
 class ControlLoop:
@@ -130,6 +61,12 @@ class ControlLoop:
         self._plan = plan
         self._pulses = Pulses(policy.bundle.manifest, last, clock.monotonic())
         self._in_force: InForce | None = None
+        self._foreseen: tuple[Vector, ...] = ()
+        """The forecast that the plan was made with."""
+        self._known: Known | None = None
+        self._mean = MeanAction()
+        self._mean.begin(self._last_action, clock.monotonic())
+        self.tracker = Tracker()
         self.wishes = Wishes()
         """What the operator allows."""
 
@@ -182,9 +119,10 @@ class ControlLoop:
         arrivals = self._read()
         read_s = time.perf_counter() - begun
         time_s, monotonic_s, last_action = self._clock.wall(), self._clock.monotonic(), self._last_action
+        meant = self._mean.mean(monotonic_s)
 
         def observed(policy: Policy) -> Observation:
-            seen = policy.observe(arrivals, time_s, monotonic_s, last_action, self.wishes.overrides)
+            seen = policy.observe(arrivals, time_s, monotonic_s, meant, self.wishes.overrides)
             doubt = "" if self._clock.simulated else clock_doubt(policy.bundle.manifest.created, time_s)
             return replace(seen, problem=doubt) if doubt else seen
 
@@ -205,20 +143,25 @@ class ControlLoop:
             self._in_force = None
         elif solved is not None and seen.forecast is not None and not decision.held:
             self._plan = Plan(image.time_s, image.monotonic_s, manifest.dt_s, solved.plan_x, solved.plan_a)
+            self._foreseen = seen.forecast
             self._in_force = InForce(solved, seen.forecast, image.time_s, image.monotonic_s, decision.solve_s)
 
         limited = filtered = pulsed = None
         if isinstance(chosen, Candidate):
-            wanted = self._explored(chosen.action, image.time_s)
+            wanted = self._tracked(chosen, self._explored(chosen.action, image.time_s), image)
             limited = limit(wanted, self._last, manifest, image.monotonic_s, self.wishes.caps)
             around = Surroundings(image.values(), last_action)
             filtered = safety_filter(limited.action, chosen.state, forecast_now(image, manifest), manifest, around)
+            self._known = Known(
+                self.policy, chosen.state, forecast_now(image, manifest), image.values(), self.wishes.caps
+            )
             moment = self._moment(image)
             pulsed = self._pulses.deliver(filtered.action, limited.action, moment, self.wishes.caps, around)
         write_begun = time.perf_counter()
         outputs = self._actuate(pulsed, image.monotonic_s)
         write_s = time.perf_counter() - write_begun
-        self._last = None if pulsed is None else remember(pulsed.action, self._last, image.monotonic_s)
+        taken = None if pulsed is None else actual(pulsed.action, self.policy.site.outputs, outputs, manifest)
+        self._took(taken, image.monotonic_s)
         acting = chosen if isinstance(chosen, Candidate) and self._ladder.level is Level.RULE else None
         self._ruled = None if acting is None else acting.action
         link_s = read_s + write_s
@@ -249,7 +192,49 @@ class ControlLoop:
             next_decision_s=next_decision_s(image.time_s, policy.rhythm),
             at_rest={} if acting is None else acting.problems,
             pulsed=pulsed,
+            tracked=self.tracker.told,
         )
+
+    def track(self, read: Callable[[str], Arrival | None]) -> Tracked:
+        """Between cycles: follow the meter, as the last cycle allows. read: the latest of one input."""
+        known, meter, last = self._known, self.tracker.meter, self._last
+        if known is not None and meter is not None and last is not None:
+            arrival = read(meter)
+            now_s, time_s = self._clock.monotonic(), self._clock.wall()
+            reading = reading_now(known.policy.site, known.policy.bundle.manifest, meter, arrival, now_s)
+            if known.policy.peaks is not None and reading.kw is not None:
+                known.policy.peaks.observe(time_s, reading.kw)
+            self._last = look(known, self.tracker, reading, last, self._actuator, time_s, now_s)
+            self._mean.change(self._last.action, now_s)
+        return self.tracker.told
+
+    def _tracked(self, chosen: Candidate, wanted: Vector, image: ProcessImage) -> Vector:
+        """The action with what the batteries do by the meter, once it is known what the decision is for it."""
+        policy, level, age_s = self.policy, self._ladder.level, 0.0
+        manifest, last = policy.bundle.manifest, self._last_action
+        if self._plan is not None:
+            age_s = image.monotonic_s - self._plan.monotonic_s
+        k = int(age_s / manifest.dt_s + 1e-6)
+        rows = None if level is Level.RULE else self._foreseen[k:] or None
+        plan = () if self._plan is None or level is Level.RULE else self._plan.actions[k:]
+        decided = Decided(level, wanted, rows, plan, chosen.state, self.wishes.caps)
+        self.tracker.renew(decided, policy.site, manifest)
+        meter = self.tracker.meter
+        if meter is None or last is None:
+            return wanted
+        reading = reading_of(image, meter)
+        if reading.kw is None:
+            return wanted
+        moved = self.tracker.follow(reading, last, image.time_s, image.monotonic_s)
+        return tracked_places(wanted, self.tracker.places, last if moved is None else moved)
+
+    def _took(self, action: Vector | None, now_s: float) -> None:
+        """What is in force from now on; None where the devices have their safe values."""
+        self._last = None if action is None else remember(action, self._last, now_s)
+        self._mean.begin(action, now_s)
+        if action is None:
+            self._known = None
+            self.tracker.rest("the devices have their safe values")
 
     def _decide(self, seen: Observation) -> Decision:
         """A new decision, or the one in force: never over an input that does not allow a new one."""
@@ -315,7 +300,7 @@ class ControlLoop:
             self._last = self._ruled = None
         if manifest.compressors != self.policy.bundle.manifest.compressors or self._last is None:
             self._pulses = Pulses(manifest, self._last, self._clock.monotonic())
-        self.policy, self._plan, self._in_force = policy, None, None
+        self.policy, self._plan, self._in_force, self._known = policy, None, None, None
         self.wishes = still_valid(self.wishes, manifest)
 
     def _dismiss(self, policy: Policy) -> None:

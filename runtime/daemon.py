@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from runtime.actuate.actuator import Actuator, ranges
 from runtime.actuate.leaving import close_all, leave_safe
@@ -17,7 +19,8 @@ from runtime.bundle.archive import Bundle
 from runtime.bundle.replacement import BundleReplacement
 from runtime.bundle.trial import Outcome
 from runtime.clock import Clock
-from runtime.cycle import ControlLoop, Cycle, Timing
+from runtime.cycle import ControlLoop
+from runtime.cycle_record import Cycle, Timing
 from runtime.decide.gate import LastAction
 from runtime.decide.ladder import Level
 from runtime.decide.overrides import RefusedError
@@ -25,8 +28,9 @@ from runtime.decide.plan import Plan
 from runtime.decide.policy import Policy
 from runtime.errors import NisseError
 from runtime.inputs.peaks import keep_peaks, recall_peaks
+from runtime.inputs.recalled import recall_forecasts
 from runtime.links.wiring import Links, open_links
-from runtime.publish.cycle_documents import remarks, transition
+from runtime.publish.cycle_documents import remarks, tracking_document, transition
 from runtime.publish.operator_commands import (
     COMMANDS_PER_HOUR,
     TOO_MANY,
@@ -48,12 +52,11 @@ from runtime.site.check import warnings
 from runtime.site.config import SiteFile
 from runtime.site.signals import MQTT
 from runtime.store.journal import Journal
+from runtime.store.kept_budget import kept_budget
 from runtime.tally import Tally
 
-# Under which names the log keeps what the operator wants, and how often devices were written today.
+# Under which name the log keeps what the operator wants.
 WISHES = "wishes"
-WRITES = "writes"
-FORECAST_MEMORY_S = 26 * 3600.0
 
 log = logging.getLogger("nisse.daemon")
 
@@ -100,6 +103,7 @@ class Daemon:
         self._untold = 0
         self._level: Level | None = None
         self._unheard = False
+        self._tracked_s = -math.inf
         self._replacement: BundleReplacement | None = None
         self._newcomer: Bundle | None = None
         self._policy: Policy | None = None
@@ -128,19 +132,20 @@ class Daemon:
         # Started before anything connects: the child loads its solver meanwhile.
         self._policy = self._replacement.started(self._site, bundle, first=True)
         self._journal = None if self._dry else Journal(self._site, self.clock, self._notice)
-        self.actuator.allot(self._write_budget(), ranges(self._site.outputs, bundle.manifest.actions))
+        self.actuator.allot(
+            kept_budget(self._writes, self._site.zone, self.clock, self._journal),
+            ranges(self._site.outputs, bundle.manifest.actions),
+        )
         self.view.open()
         if self.links.mqtt is not None:
             self.links.mqtt.start()
 
     @property
     def bundle(self) -> Bundle:
-        """The bundle in force."""
         return self._in_force.bundle
 
     @property
     def site(self) -> SiteFile:
-        """The site file in force: that of the policy in force."""
         return self._in_force.site
 
     @property
@@ -177,7 +182,7 @@ class Daemon:
         self._unheard = any(not written.arrived for written in cycle.outputs.values())
         for name, text in self.actuator.notices().items():
             self._notice(f"output {name}", text)
-        for subject, text in remarks(cycle).items():
+        for subject, text in {**remarks(cycle), "tracking": loop.tracker.notice}.items():
             self._notice(subject, text)
         self._say(cycle)
         told, log_begun = dict(self.notices), time.perf_counter()
@@ -196,6 +201,22 @@ class Daemon:
     def degraded(self) -> bool:
         """Whether the last cycle was not the optimiser's, or did not arrive: the next should not wait for the grid."""
         return self._level is not Level.MPC or self._unheard
+
+    def track(self) -> dict[str, Any]:
+        """Between cycles: one look at the meter, and what is said of it."""
+        if self._loop is None:
+            return {"on": False, "why": "no cycle yet"}
+        self._tracked_s = self.clock.monotonic()
+        tracked = self._loop.track(lambda name: self.links.read_one(name, self.site.inputs[name].source))
+        self._notice("tracking", self._loop.tracker.notice)
+        return tracking_document(tracked)
+
+    @property
+    def track_in_s(self) -> float:
+        """Seconds until the meter is looked at again; infinite where nothing follows it."""
+        if self._loop is None or self._loop.tracker.meter is None:
+            return math.inf
+        return max(0.0, self._tracked_s + self.site.tracking.every_s - self.clock.monotonic())
 
     def between(self) -> None:
         """What is due between cycles: commands, and set-points that failed or must be refreshed."""
@@ -298,7 +319,7 @@ class Daemon:
             self._loop = ControlLoop(self._in_force, self.clock, self.links.read, self.actuator, *self._before())
             if self._journal is not None:
                 self._loop.wishes = recalled(self._journal.kept(WISHES), self.bundle.manifest)
-                self._remember_forecasts()
+                recall_forecasts(self._journal, self._in_force, self.clock.wall())
                 recall_peaks(self._in_force.peaks, self._journal.kept)
             if self._newcomer is not None:
                 self.replacement.propose(self._loop, self._newcomer)
@@ -320,27 +341,6 @@ class Daemon:
             self._journal.recall(lambda store: store.last_plan(bundle.digest, clock)),
             self._journal.recall(lambda store: store.last_action(names, clock)),
         )
-
-    def _remember_forecasts(self) -> None:
-        """What the forecasts said of the past day, for one that has no tomorrow yet."""
-        bundle, since_s = self.bundle, self.clock.wall() - FORECAST_MEMORY_S
-        manifest = bundle.manifest
-        # (name, seconds after the stage begins) of every column of a forecast row.
-        columns = [(f.name, i * manifest.dt_s / f.steps) for f in manifest.forecasts for i in range(f.steps)]
-        if self._journal is None or not columns:
-            return
-        for time_s, row in (
-            self._journal.recall(lambda store: store.forecasts_since(bundle.digest, since_s, len(columns))) or ()
-        ):
-            for (name, later_s), value in zip(columns, row, strict=True):
-                self._in_force.memory.recall(name, time_s + later_s, value)
-
-    def _write_budget(self) -> WriteBudget:
-        journal = self._journal
-        if journal is None:
-            return WriteBudget(self._writes, self._site.zone, self.clock)
-        keep, kept_text = partial(journal.keep, WRITES), journal.kept(WRITES)
-        return WriteBudget(self._writes, self._site.zone, self.clock, keep, kept_text)
 
     def _append(self, cycle: Cycle) -> None:
         if self._journal is not None:

@@ -5,11 +5,14 @@
                "barrier": {"topic": "bench/barrier", "sequence": n} | null}
     daemon -> {"event": "cycle", "time": ..., "level": ..., "action": {...}, ..., "timing": {...}}
     bench  -> {"do": "between", "time": ..., "elapsed": ...}      daemon -> {"event": "between"}
+    bench  -> {"do": "track", "time": ..., "elapsed": ..., "barrier": ...}
+    daemon -> {"event": "track", "tracking": {...}}
     bench  -> {"do": "stop"}      daemon -> {"event": "stopped"}, and exit 0
 
 The bench publishes all inputs and then, on the same connection with QoS 1, the barrier message: when it has arrived, so
 have the inputs. "between" lets the daemon do what is due between two cycles: set-points that failed or must be
-refreshed, and commands. An event other than "cycle" answers what cannot be done: {"event": "error", "error": "..."}.
+refreshed, and commands. "track" is one look at the meter by what follows it between cycles. An event other than the one
+that was asked for says what cannot be done: {"event": "error", "error": "..."}.
 """
 
 from __future__ import annotations
@@ -69,7 +72,7 @@ def _obey(daemon: Daemon, clock: LockstepClock, lines: TextIO, out: TextIO) -> b
             order = _parse(line)
             if order["do"] == "stop":
                 return True
-            _send(out, _cycle(daemon, clock, order) if order["do"] == "cycle" else _between(daemon, clock, order))
+            _send(out, ORDERS[order["do"]](daemon, clock, order))
     except ConnectionError:
         return False
     return False
@@ -86,11 +89,25 @@ def _between(daemon: Daemon, clock: LockstepClock, order: dict[str, Any]) -> dic
     return {"event": "between"}
 
 
-def _cycle(daemon: Daemon, clock: LockstepClock, order: dict[str, Any]) -> dict[str, Any]:
+def _track(daemon: Daemon, clock: LockstepClock, order: dict[str, Any]) -> dict[str, Any]:
     _set(clock, order)
+    problem = _wait(daemon, order)
+    return {"event": "error", "error": problem} if problem else {"event": "track", "tracking": daemon.track()}
+
+
+def _wait(daemon: Daemon, order: dict[str, Any]) -> str:
+    """Until what the bench has published is here; the problem where it does not come."""
     mqtt, barrier = daemon.links.mqtt, order.get("barrier")
     if barrier is not None and mqtt is not None and not mqtt.wait_barrier(int(barrier["sequence"]), BARRIER_WAIT_S):
-        return {"event": "error", "error": f"barrier {barrier['sequence']} did not arrive on {BARRIER_TOPIC}"}
+        return f"barrier {barrier['sequence']} did not arrive on {BARRIER_TOPIC}"
+    return ""
+
+
+def _cycle(daemon: Daemon, clock: LockstepClock, order: dict[str, Any]) -> dict[str, Any]:
+    _set(clock, order)
+    mqtt, problem = daemon.links.mqtt, _wait(daemon, order)
+    if problem:
+        return {"event": "error", "error": problem}
     daemon.obey_commands()
     cycle, timing = daemon.cycle()
     if mqtt is not None:
@@ -98,13 +115,18 @@ def _cycle(daemon: Daemon, clock: LockstepClock, order: dict[str, Any]) -> dict[
     return event_document(cycle, daemon.bundle, timing)
 
 
+ORDERS = {"cycle": _cycle, "between": _between, "track": _track}
+
+
 def _parse(line: str) -> dict[str, Any]:
     try:
         order = json.loads(line)
     except ValueError:
         order = None
-    if not isinstance(order, dict) or order.get("do") not in {"cycle", "between", "stop"}:
-        raise LinkError(f'the bench sent {line[:80]!r}; it must send {{"do": "cycle" | "between" | "stop", ...}}')
+    if not isinstance(order, dict) or order.get("do") not in {*ORDERS, "stop"}:
+        raise LinkError(
+            f'the bench sent {line[:80]!r}; it must send {{"do": "cycle" | "between" | "track" | "stop", ...}}'
+        )
     if order["do"] != "stop" and not isinstance(order.get("time"), int | float):
         raise LinkError(f"the bench sent an order without a time: {line[:80]!r}")
     return order

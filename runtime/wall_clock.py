@@ -43,7 +43,9 @@ def run_on_the_wall_clock(daemon: Daemon, notifier: Notifier, signals: Signals, 
         if daemon.tally.cycles == cycles:
             break
         due = daemon.clock.monotonic() + _pause(daemon)
-        while (left := due - daemon.clock.monotonic()) > 0 and not signals.wait(min(left, TICK_S)):
+        while (left := due - daemon.clock.monotonic()) > 0 and not signals.wait(min(left, TICK_S, daemon.track_in_s)):
+            if daemon.track_in_s <= 0.0:
+                daemon.track()
             daemon.between()
             notifier.watchdog()
             if signals.take_reload():

@@ -163,5 +163,10 @@ class Block:
     rules: tuple[dict[str, Any], ...] = ()
     """What moves its actions where the program cannot, as plain data (`runtime.decide.rules_data`). A rule of
     self-consumption that says no `net_load` goes by all that the house draws."""
+    tracked: Mapping[str, Any] | None = None
+    """A battery that can follow the meter between decisions, as plain data (`runtime.bundle.tracking`): its actions
+    `charge` and `discharge`."""
+    tracks: Mapping[str, Any] | None = None
+    """Of the meter: what there is to follow, as plain data: the input `meter`, its limits, and how peaks count."""
     in_matrices: bool = False
     """Written in matrix operations: with thousands of numbers, scalar code would take minutes to compile."""

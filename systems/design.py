@@ -92,6 +92,17 @@ class HouseDesign:
         proposed = [rule for block in self.blocks for rule in block.rules]
         return [self._with_net_load(rule, theta) if rule["kind"] == "self_consumption" else rule for rule in proposed]
 
+    def tracking(self, theta: Mapping[str, float]) -> dict[str, Any] | None:
+        """What follows the meter between decisions, as plain data; None where no battery does, or there is no meter.
+
+        A meter with a capacity charge that is measured, or counted, says the import that raises nothing by its state.
+        """
+        batteries = [block.tracked for block in self.blocks if block.tracked is not None]
+        meters = [block.tracks for block in self.blocks if block.tracks is not None]
+        if not batteries or not meters:
+            return None
+        return {**self._house_power(self._prepared(theta)), **meters[0], "batteries": batteries}
+
     def _with_net_load(self, rule: dict[str, Any], theta: Mapping[str, float]) -> dict[str, Any]:
         """Factors on the forecasts and the other actions that the house draws by."""
         drawn = self._house_power(self._prepared(theta))

@@ -24,6 +24,8 @@ FAILED_CYCLES = 3
 REFUSED_PAUSE_S, DOUBTED_PAUSE_S = 300.0, 3600.0
 RELAPSE_S, RELAPSE_FIRST_S, RELAPSE_LAST_S = 600.0, 10.0, 3600.0
 """A device that takes some set-points and refuses others: how long it is not believed after it did so again."""
+KEPT_EVERY = 20
+"""Writes between cycles, of which one is kept on the disk before it is made: disks wear out too."""
 RESOLUTION = 1e-4
 """Of the range: what is less is no change, where neither register nor step say so."""
 
@@ -111,7 +113,7 @@ class Actuator:
         self._outputs, self._sinks, self._clock, self._budget = dict(outputs), dict(sinks), clock, budget
         self._ranges = dict(ranges)
         self._wanted: dict[str, float] = {}
-        self._safe = self._halted = False
+        self._safe = self._halted = self._adjusting = False
         self._states = {name: _State() for name in outputs}
 
     def allot(self, budget: WriteBudget, ranges: Mapping[str, Range]) -> None:
@@ -127,6 +129,24 @@ class Actuator:
         """The devices' own defaults, whatever the budget says."""
         self._wanted, self._safe = {name: output.safe for name, output in self._outputs.items()}, True
         return self._cycle()
+
+    def adjust(self, set_points: Mapping[str, float]) -> dict[str, Written]:
+        """Between cycles: other values for some outputs, as far as the writes of the day are not needed by cycles."""
+        if self._safe or self._halted:
+            return {}
+        self._adjusting = True
+        try:
+            return {name: self._adjusted(name, wanted) for name, wanted in set_points.items()}
+        finally:
+            self._adjusting = False
+
+    def _adjusted(self, name: str, wanted: float) -> Written:
+        output, held = self._outputs[name], self._states[name].held
+        value = meant(output, wanted, self._ranges.get(name))
+        if held is not None and held.value != value and not self._budget.spares(name):
+            return Written(held.value, wanted=value, writes=self._budget.usage(name))
+        self._wanted[name] = wanted
+        return self._hold(name, wanted, safe=False)
 
     def halt(self) -> None:
         """Write nothing any more, but safe values at the end."""
@@ -257,7 +277,8 @@ class Actuator:
             # On the disk before the device has it, so that a crash in between does not hide a write. A device that
             # says nothing is tried every second, and is no reason to write to the disk every second; and at the end
             # no disk comes before a safe value.
-            self._budget.spend(name, lasting=state.heard and not self._halted)
+            kept = not self._adjusting or self._budget.usage(name).today % KEPT_EVERY == 0
+            self._budget.spend(name, lasting=state.heard and kept and not self._halted)
         delivery = sink.write(name, output, value)
         if counted and (delivery.answered != state.heard or not delivery.answered):
             self._budget.settle(name, made=delivery.answered, lasting=delivery.answered != state.heard)

@@ -19,6 +19,8 @@ AT_HAND = 10.0
 """Writes that nobody waits for; never more than a quarter of the budget."""
 REFILL = 1.5
 """How fast they come back, in shares of what is left over what remains of the day."""
+FOR_CYCLES = 0.5
+"""Of the budget: what following a meter between cycles leaves to them."""
 DAY_S = 86400.0
 
 
@@ -78,6 +80,11 @@ class WriteBudget:
         if usage.left < 1:
             return False
         return count.at_hand >= 1.0 or share >= dead_band(since_s, remaining_s / usage.left)
+
+    def spares(self, name: str) -> bool:
+        """Whether a write is left beside those that cycles may need: half of the budget over the rest of the day."""
+        usage = self.usage(name)
+        return usage.budget is None or usage.left - FOR_CYCLES * usage.budget * self._remaining_s() / DAY_S >= 1.0
 
     def spend(self, name: str, *, lasting: bool = True) -> None:
         """A write that is about to be made; lasting: kept before it is."""

@@ -28,7 +28,6 @@ from runtime.bundle.manifest import (
     Manifest,
     ParameterSpec,
     SignalSpec,
-    check_theta,
 )
 from runtime.bundle.packing import (
     MANIFEST,
@@ -46,6 +45,7 @@ from runtime.bundle.packing import (
 from runtime.bundle.safety_set import SafetySet, StateLimit
 from runtime.bundle.serials import Stamp, stamp
 from runtime.bundle.signature import checked_signature, seal
+from runtime.bundle.theta_values import check_theta
 from runtime.errors import (
     BundleArchError,
     BundleError,

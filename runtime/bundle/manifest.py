@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -13,12 +12,13 @@ from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, mode
 from runtime.bundle.limited_outputs import LimitedOutput, limited_outputs
 from runtime.bundle.records import Finite, Name, NonNegative, Positive, Record, Row
 from runtime.bundle.safety_set import SafetySet, check_safety
+from runtime.bundle.tracking import Tracking, check_tracking
 from runtime.decide.pulses import Compressor
 from runtime.decide.rules_data import AnyRule, SelfConsumptionRule, owned_twice, unknown_name
 from runtime.formats.weekly import Weekly
 
-FORMAT_VERSION: Final = 2
-"""The newest that is read and written; what needs nothing of it is written as 1, which older daemons read too."""
+FORMAT_VERSION: Final = 3
+"""The newest that is read and written; what needs less is written as less, which older daemons read too."""
 ABI_VERSION: Final = 1
 
 Serial = Annotated[int, Field(ge=0, le=2**53, strict=True)]
@@ -201,7 +201,7 @@ class GroupedEstimator(Record):
 class Manifest(Record):
     """`manifest.json`. `files` maps every other file of the bundle, but the signature, to its SHA-256 (hex)."""
 
-    format_version: Literal[1, 2] = 1
+    format_version: Literal[1, 2, 3] = 1
     name: str
     system: str
     abi_version: Literal[1] = ABI_VERSION
@@ -220,6 +220,8 @@ class Manifest(Record):
     """What controls while the program cannot, where the site says nothing else."""
     compressors: Annotated[tuple[Compressor, ...], Field(max_length=100)] = ()
     """What turns on and off as a whole: the actions that share it, and what it can do."""
+    tracking: Tracking | None = None
+    """What follows the meter between decisions; None: set-points are held."""
     residual_limit: Positive = 1e-6
     """Largest KKT residual of a solution that may be actuated."""
     estimator: DirectEstimator | ArxObserver | GroupedEstimator = Field(default=DirectEstimator(), discriminator="type")
@@ -253,6 +255,9 @@ class Manifest(Record):
         if self.safety is not None:
             states, forecasts = [s.name for s in self.states], [f.name for f in self.forecasts]
             check_safety(self.safety, states, actions, forecasts, self.forecast_columns)
+        if self.tracking is not None:
+            own = {s.name for s in self.states}
+            check_tracking(self.tracking, own, actions, {f.name for f in self.forecasts})
         self._check_rules(actions)
         shared = [action for compressor in self.compressors for action in compressor.actions]
         wrong = next((action for action in shared if action not in actions or shared.count(action) > 1), None)
@@ -288,14 +293,16 @@ class Manifest(Record):
         document: dict[str, Any] = lowered_serial(write(self))
         if self.decide_every_s is None:
             del document["decide_every_s"]
-        for later in ("rules", "compressors"):
+        for later in ("rules", "compressors", "tracking"):
             if not document[later]:
                 del document[later]
         return document
 
     @property
-    def oldest_format(self) -> Literal[1, 2]:
-        """The format that says all of this; the older one is read by more daemons."""
+    def oldest_format(self) -> Literal[1, 2, 3]:
+        """The format that says all of this; an older one is read by more daemons."""
+        if self.tracking is not None:
+            return 3
         gained = any(isinstance(g.estimator, ArxObserver) and g.estimator.input_gains for g in self.groups)
         stepped = any(f.steps > 1 or f.schedule is not None for f in self.forecasts)
         kept = self.safety is not None and bool(self.safety.action_gains or self.safety.power)
@@ -351,24 +358,6 @@ class Manifest(Record):
     def limit(self, action: str) -> ActionLimit:
         """The limit of an action; a limit without effect where the manifest has none."""
         return next((limit for limit in self.limits if limit.name == action), ActionLimit(name=action))
-
-
-def check_theta(specs: tuple[ParameterSpec, ...], theta: dict[str, float]) -> None:
-    """Raises ValueError unless theta has exactly the named parameters, finite and inside their bounds."""
-    missing, unknown = {s.name for s in specs} - set(theta), set(theta) - {s.name for s in specs}
-    if unknown:
-        raise ValueError(f"{_few(unknown)} is no parameter here; this theta is of another house or system")
-    if missing:
-        raise ValueError(f"theta lacks {_few(missing)}")
-    for spec in specs:
-        value = theta[spec.name]
-        if not math.isfinite(value) or not spec.lower <= value <= spec.upper:
-            raise ValueError(f"theta {spec.name} = {value} is outside [{spec.lower}, {spec.upper}]")
-
-
-def _few(names: set[str]) -> str:
-    more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-    return f"{min(names)}{more}"
 
 
 def _check_observer(observer: ArxObserver, nx: int, known: set[str]) -> None:

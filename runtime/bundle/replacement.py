@@ -21,7 +21,8 @@ from runtime.site.check import check_against, open_site_bundle
 from runtime.site.config import SiteFile, load_site
 
 if TYPE_CHECKING:
-    from runtime.cycle import ControlLoop, Cycle, TrialStep
+    from runtime.cycle import ControlLoop
+    from runtime.cycle_record import Cycle, TrialStep
 
 SUBJECT = "bundle"
 

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
 from runtime.bundle.archive import Bundle
-from runtime.bundle.manifest import ArxObserver, Serial, check_theta, lowered_serial, raised_serial
+from runtime.bundle.manifest import ArxObserver, Serial, lowered_serial, raised_serial
 from runtime.bundle.records import Finite, Name, Record
 from runtime.bundle.serials import stamp
 from runtime.bundle.signature import checked_signature, seal
+from runtime.bundle.theta_values import check_theta
 from runtime.errors import (
     BundleFormatError,
     BundleMalformedError,

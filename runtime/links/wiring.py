@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from runtime.actuate.actuator import Sink
 from runtime.actuate.delivery import IN_FORCE, Delivery, unsent
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from runtime.links.mqtt import MqttLink
 
 
+Entry = TypeVar("Entry")
 # How long the broker may take to confirm a set-point at the end.
 SETTLE_S = 1.0
 
@@ -112,7 +113,8 @@ class DrySink:
 class Device:
     """A serial device as the daemon uses it: `read` delivers its inputs, `sink` takes its set-points."""
 
-    read: Callable[[], dict[str, Arrival]]
+    read: Callable[[str | None], dict[str, Arrival]]
+    """All of its inputs, or the one that is named."""
     sink: Sink
     close: Callable[[], None]
 
@@ -128,8 +130,14 @@ class Links:
         """The last arrival of every input that ever had one."""
         arrivals = {} if self.mqtt is None else self.mqtt.read()
         for device in self.devices.values():
-            arrivals.update(device.read())
+            arrivals.update(device.read(None))
         return arrivals
+
+    def read_one(self, name: str, source: str) -> Arrival | None:
+        """One input, from the link that has it: nothing else is asked."""
+        if source == MQTT:
+            return None if self.mqtt is None else self.mqtt.read().get(name)
+        return self.devices[source].read(name).get(name)
 
     def sinks(self, *, dry: bool) -> dict[str, Sink]:
         """By link name. A dry run reads everything and moves nothing."""
@@ -197,9 +205,13 @@ def _device(site: SiteFile, name: str, clock: Clock, deadline_s: float | None) -
 
         board = FramedLink(name, section, clock, deadline_s=deadline_s)
         channels = {signal: entry.channel for signal, entry in inputs.items() if entry.channel is not None}
-        return Device(lambda: board.read(channels), FramedSink(board), board.close)
+        return Device(lambda one: board.read(_chosen(channels, one)), FramedSink(board), board.close)
     from runtime.links.modbus import ModbusLink
 
     slave = ModbusLink(name, section, clock, deadline_s=deadline_s)
     registers = {signal: entry.register_ for signal, entry in inputs.items() if entry.register_ is not None}
-    return Device(lambda: slave.read(registers), ModbusSink(slave), slave.close)
+    return Device(lambda one: slave.read(_chosen(registers, one)), ModbusSink(slave), slave.close)
+
+
+def _chosen(entries: Mapping[str, Entry], one: str | None) -> Mapping[str, Entry]:
+    return entries if one is None else {name: entry for name, entry in entries.items() if name == one}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, tzinfo
@@ -10,13 +11,14 @@ from typing import Any
 from runtime.actuate.actuator import Written
 from runtime.bundle.archive import Bundle
 from runtime.bundle.manifest import Manifest
-from runtime.cycle import Cycle, Timing, TrialStep
+from runtime.cycle_record import Cycle, Timing, TrialStep
 from runtime.decide.gate import STATUS_TEXT
 from runtime.formats.profile import Profile
 from runtime.inputs.signals import Sample
 from runtime.site.config import SiteFile
 from runtime.site.rules import all_inputs
 from runtime.store.transitions import Transition
+from runtime.track.tracker import Tracked
 
 # Enough for any sensor, few enough to read; the log keeps states and actions in full.
 DECIMALS = 6
@@ -31,6 +33,7 @@ def state_document(cycle: Cycle, bundle: Bundle, site: SiteFile, notices: dict[s
         "inputs": _inputs(cycle, bundle.manifest),
         "action": action_document(cycle, bundle.manifest),
         **_details(cycle),
+        "tracking": tracking_document(cycle.tracked),
         "outputs": {name: _output(written) for name, written in cycle.outputs.items()},
         **_decision_for_people(cycle, site.zone),
         "bundle": {
@@ -115,6 +118,24 @@ def remarks(cycle: Cycle) -> dict[str, str]:
 def action_document(cycle: Cycle, manifest: Manifest) -> dict[str, float]:
     """Name -> value; empty at level `safe`, where no action of the controller is in force."""
     return {} if cycle.action is None else _named(manifest, cycle.action)
+
+
+def tracking_document(tracked: Tracked | None) -> dict[str, Any]:
+    """What follows the meter: the power that is tracked, what each battery may do for it, and why nothing does."""
+    if tracked is None or tracked.aim is None:
+        return {"on": False, "why": "" if tracked is None else tracked.why}
+    aim, most = tracked.aim, tracked.caps.import_kw
+    return {
+        "on": not tracked.why,
+        "why": tracked.why,
+        "target_kw": shown(aim.grid_kw),
+        "meter_kw": None if tracked.meter_kw is None else shown(tracked.meter_kw),
+        "import_up_to_kw": None if most == math.inf else shown(most),
+        "batteries": {
+            name: {"planned_kw": shown(planned), "lowest_kw": shown(lowest), "highest_kw": shown(highest)}
+            for name, planned, (lowest, highest) in zip(tracked.batteries, aim.planned_kw, aim.within_kw, strict=True)
+        },
+    }
 
 
 def trial_document(step: TrialStep | None) -> dict[str, Any] | None:

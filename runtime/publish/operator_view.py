@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from runtime.bundle.archive import Bundle
 from runtime.bundle.packing import MANIFEST, MAX_MANIFEST_BYTES, MAX_PACKED_BYTES, read_manifest
 from runtime.clock import Clock
-from runtime.cycle import Cycle
+from runtime.cycle_record import Cycle
 from runtime.decide.overrides import comfort_document
 from runtime.errors import BundleError, LinkError
 from runtime.formats.plain_files import open_plain, read_inside

@@ -32,6 +32,7 @@ from runtime.site.signals import (
     known_zone,
     zone,
 )
+from runtime.site.tracking import TrackingSection
 
 MAX_SITE_BYTES = 1 << 20
 SiteName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -153,6 +154,7 @@ class SiteFile(Section):
     rule: WrittenRules = ()
     exploration: ExplorationSection | None = None
     feeds: FeedsSection | None = None
+    tracking: TrackingSection = TrackingSection()
 
     @property
     def rules(self) -> tuple[Rule, ...]:

@@ -123,7 +123,7 @@ def test_unsigned_untrusted_and_foreign_signatures(tmp_path: Path, directory: Pa
 
 def test_a_newer_format_is_named_once_its_signature_is_known(directory: Path, key: SigningKey) -> None:
     manifest = json.loads((directory / "manifest.json").read_text())
-    newer = json.dumps({**manifest, "format_version": 3, "novel": 1}).encode()
+    newer = json.dumps({**manifest, "format_version": 4, "novel": 1}).encode()
     (directory / "manifest.json").write_bytes(newer)
     with pytest.raises(errors.BundleTamperedError):
         open_bundle(directory, [key.public])

@@ -131,6 +131,7 @@ def battery_block(house: House, battery: Battery) -> Block:
                 "meter_at": "grid",
             },
         ),
+        tracked={"charge": f"{name}_charge", "discharge": f"{name}_discharge"},
     )
 
 

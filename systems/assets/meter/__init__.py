@@ -140,6 +140,12 @@ def meter_block(house: House, meter: Meter) -> Block:
             {"name": f"{meter.name}_import", "upper": meter.import_limit_kw, "meter": "grid_power"},
             {"name": f"{meter.name}_export", "lower": -meter.export_limit_kw, "meter": "grid_power"},
         ),
+        tracks={
+            "meter": "grid_power",
+            "import_limit_kw": meter.import_limit_kw,
+            "export_limit_kw": meter.export_limit_kw,
+            **({} if capacity is None else {"peak": "month_peak", "interval_s": capacity.interval_s}),
+        },
     )
 
 

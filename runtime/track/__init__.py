@@ -1,0 +1,1 @@
+"""Between cycles: batteries follow the meter within what the plan's decision allows."""

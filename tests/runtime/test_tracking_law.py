@@ -1,0 +1,158 @@
+"""The law of tracking, numbers in and numbers out: what holds of it whatever the house does."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.track.aim import aim_of, held, self_consumption
+from runtime.track.interval import IntervalImport
+from runtime.track.law import Aim, Caps, Tuning, followed, left_of_interval_kw, shared
+from runtime.track.watch import FROZEN, WRONG_SIGN, Watch
+
+POWER = st.floats(-20.0, 20.0).map(lambda v: round(v, 3))
+ABLE = st.lists(st.tuples(st.floats(-6.0, -0.1), st.floats(0.1, 6.0)), min_size=1, max_size=3)
+AT_ONCE = Tuning(gain=1.0, deadband_kw=0.0)
+
+
+@st.composite
+def aims(draw: st.DrawFn) -> Aim:
+    able = draw(ABLE)
+    planned = [draw(st.floats(lo, up)) for lo, up in able]
+    return aim_of(draw(POWER), planned, able)
+
+
+def inside(powers: tuple[float, ...], ranges: tuple[tuple[float, float], ...]) -> bool:
+    return all(lo - 1e-6 <= p <= up + 1e-6 for p, (lo, up) in zip(powers, ranges, strict=True))
+
+
+@given(aims(), POWER)
+def test_it_settles_where_a_person_would_put_it(aim: Aim, load_kw: float) -> None:
+    """Against the sum written out: the target, as near as the decision allows."""
+    powers = tuple(min(max(0.0, lo), up) for lo, up in aim.able_kw)
+    for _ in range(60):
+        powers = followed(load_kw + sum(powers), powers, aim, Caps(), Tuning(0.6, 0.0))
+        assert inside(powers, aim.able_kw)
+    least, most = (sum(r[k] for r in aim.within_kw) for k in (0, 1))
+    assert sum(powers) == pytest.approx(min(max(aim.grid_kw - load_kw, least), most), abs=1e-6)
+    assert inside(powers, aim.within_kw)
+    # There it stays: nothing is moved from one battery to another.
+    assert followed(load_kw + sum(powers), powers, aim, Caps(), Tuning()) == powers
+
+
+@given(aims(), POWER, st.floats(0.0, 10.0), st.floats(0.0, 10.0))
+def test_import_and_export_are_kept_as_far_as_the_machines_can(
+    aim: Aim, load_kw: float, most_in: float, most_out: float
+) -> None:
+    start = tuple(0.0 for _ in aim.able_kw)
+    powers = followed(load_kw, start, aim, Caps(most_in, most_out), Tuning())
+    grid = load_kw + sum(powers)
+    least, most = (sum(r[k] for r in aim.able_kw) for k in (0, 1))
+    assert grid <= max(most_in, load_kw + least) + 1e-6
+    if most_in >= load_kw + least:  # where both cannot be had, import counts first only where it can be had
+        assert grid >= min(-most_out, most_in, load_kw + most) - 1e-6
+
+
+@given(ABLE, POWER)
+def test_batteries_share_and_none_charges_what_another_gives(able: list[tuple[float, float]], load_kw: float) -> None:
+    aim = self_consumption(able)
+    powers = followed(load_kw, tuple(0.0 for _ in able), aim, Caps(), AT_ONCE)
+    assert all(p >= -1e-9 for p in powers) or all(p <= 1e-9 for p in powers)
+    rooms = [(up if load_kw < 0 else -lo) for lo, up in able]
+    shares = [abs(p) / room for p, room in zip(powers, rooms, strict=True)]
+    assert max(shares) - min(shares) < 1e-6
+
+
+@given(aims(), POWER)
+def test_a_sum_is_met_wherever_the_machines_reach_it(aim: Aim, total: float) -> None:
+    least, most = (sum(r[k] for r in aim.able_kw) for k in (0, 1))
+    powers = shared(total, aim)
+    assert sum(powers) == pytest.approx(min(max(total, least), most), abs=1e-6)
+
+
+ABLE_5 = [(-5.0, 5.0)]
+
+
+@pytest.mark.parametrize(("grid", "planned", "target", "within"), [
+    (3.0, 2.0, 0.0, (2.0, 5.0)),  # buys for it
+    (0.0, 2.0, 0.0, (0.0, 5.0)),  # what the sun leaves
+    (-1.0, 2.0, 0.0, (0.0, 5.0)),
+    (1.0, 0.0, 0.0, (0.0, 5.0)),  # kept for dearer hours
+    (-1.0, 0.0, 0.0, (-5.0, 0.0)),  # sold now, room kept for later
+    (0.0, -1.0, 0.0, (-5.0, 5.0)),  # covers the house
+    (2.0, -5.0, 0.0, (-5.0, 5.0)),  # all that it can
+    (2.0, -1.0, 2.0, (-5.0, 5.0)),  # the import that the plan chose
+    (-4.0, -5.0, 0.0, (-5.0, -5.0)),  # sells
+    (0.0, 0.0, 0.0, (-5.0, 5.0)),
+])  # fmt: skip
+def test_what_a_decision_is_for_the_meter(
+    grid: float, planned: float, target: float, within: tuple[float, float]
+) -> None:
+    aim = aim_of(grid, [planned], ABLE_5)
+    assert (aim.grid_kw, aim.within_kw) == (target, (within,))
+    assert held([planned], ABLE_5).within_kw == ((planned, planned),)
+
+
+def test_what_is_left_of_an_interval_is_spent_and_not_more() -> None:
+    """A quarter of an hour of 2 kW, minute by minute: a kettle early in it is paid back by the rest of it."""
+    interval, allowed_kwh = IntervalImport(900.0), 0.5
+    loads = [1.0] * 3 + [4.0] * 2 + [3.0] * 10
+    total, power = 0.0, 0.0
+    aim = Aim(0.0, (0.0,), ((0.0, 0.0),), ((-5.0, 5.0),))
+    interval.observe(0.0, loads[0])
+    for k, load in enumerate(loads):
+        left = left_of_interval_kw(allowed_kwh, interval.so_far_kwh(60.0 * k, 2.0), interval.left_s(60.0 * k))
+        (power,) = followed(load + power, (power,), aim, Caps(import_kw=left), Tuning())
+        total += (load + power) / 60.0
+        interval.observe(60.0 * (k + 1), load + power)
+    assert total == pytest.approx(allowed_kwh, abs=1e-6)
+    assert interval.so_far_kwh(900.0 + 30.0, 2.0) == pytest.approx(2.0 * 30.0 / 3600.0)
+
+
+def test_an_interval_that_began_before_the_daemon_is_believed_to_be_as_allowed() -> None:
+    interval = IntervalImport(3600.0)
+    interval.observe(1800.0, 6.0)
+    assert interval.so_far_kwh(1800.0, 2.0) == pytest.approx(1.0)
+    interval.observe(1860.0, 6.0)
+    assert interval.so_far_kwh(1860.0, 2.0) == pytest.approx(1.0 + 0.1)
+    interval.observe(3000.0, 6.0)  # nothing was heard for too long
+    assert interval.so_far_kwh(3000.0, 2.0) == pytest.approx(1.1 + 2.0 * 1140.0 / 3600.0)
+    assert interval.left_s(3000.0) == 600.0
+
+
+def run(sign: float, loads: list[float], frozen: bool = False) -> tuple[str, int, float]:
+    """A loop on a meter: (what is wrong, after how many readings, the largest power)."""
+    watch, aim, power, most = Watch(), self_consumption([(-8.0, 8.0)]), 0.0, 0.0
+    for k, load in enumerate(loads):
+        meter = sign * (loads[0] if frozen else load + power)
+        wrong = watch.heard(meter, power)
+        if wrong:
+            return wrong, k + 1, most
+        (power,) = followed(meter, (power,), aim, Caps(), Tuning())
+        most = max(most, abs(power))
+    return "", len(loads), most
+
+
+@given(st.floats(0.9, 12.0) | st.floats(-12.0, -0.9))
+def test_a_wrong_sign_is_found_with_the_third_reading_and_a_frozen_meter_soon(load: float) -> None:
+    assert run(-1.0, [load] * 20)[:2] in {(WRONG_SIGN, 2), (WRONG_SIGN, 3)}
+    assert run(1.0, [load] * 20)[0] == ""
+    wrong, readings, _ = run(1.0, [load] * 20, frozen=True)
+    assert wrong == FROZEN and readings == 4
+
+
+def test_a_small_error_under_a_wrong_sign_ends_before_it_matters() -> None:
+    wrong, _, most = run(-1.0, [0.2] * 30)
+    assert wrong == WRONG_SIGN and most < 3.0
+
+
+@given(st.lists(st.floats(-0.15, 0.15), min_size=200, max_size=200), st.integers(0, 2**31))
+def test_a_house_that_is_alive_is_not_taken_for_a_fault(noise: list[float], seed: int) -> None:
+    """Noise, kettles and clouds on a meter that is in order."""
+    loads = [
+        1.0 + e + 2.0 * ((k // 17 + seed) % 3 == 0) - 3.0 * math.sin(k / 9.0 + seed % 7) for k, e in enumerate(noise)
+    ]
+    assert run(1.0, loads)[0] == ""
