@@ -22,14 +22,16 @@ STEP_S = 900.0
 BEFORE_S = 3600.0
 """A forecast begins this long before the present, so that a slow reader still finds now in it."""
 PATIENCE = 2
-"""Failures of the first source in a row, after which the second is asked whatever the first said last."""
+"""Failures of a source in a row, after which the next one is asked whatever it said last."""
 WANTED_S = 6 * 3600.0
 """Of the future, which an answer that may stand alone must know."""
-LEARNED = "learned"
-Derive = Callable[[Channels, int], Mapping[str, Profile]]
-"""(channels, number of the source) -> quantities; in the units in which they are published."""
-Usual = Callable[[str, float, float, int], Sequence[float | None]]
-"""(quantity, start, step, count) -> what is usual then; None where nothing is known yet."""
+LEARNED, ASSUMED = "learned", "assumed"
+KEPT = ", kept"
+"""Behind the name of a source whose last good answer stands in."""
+Derive = Callable[[Channels, float], Mapping[str, Profile]]
+"""(channels, now) -> quantities; in the units in which they are published."""
+Usual = Callable[[str, Sequence[float], bool], Sequence[float | None]]
+"""(quantity, Unix times, whether the deviation of now goes on) -> what is usual then; None where nothing is known."""
 
 
 @dataclass(frozen=True)
@@ -56,102 +58,124 @@ class Forecast:
     def known_until_s(self, now_s: float) -> float:
         """Until when sources and not what is usual say it."""
         k = max(0, math.floor((now_s - self.start_s) / self.step_s))
-        while k < len(self.values) and self.origins[k] not in {"", LEARNED}:
+        while k < len(self.values) and self.origins[k] not in {"", LEARNED, ASSUMED}:
             k += 1
         return self.start_s + k * self.step_s
 
 
+@dataclass(eq=False)
+class Slot:
+    """A source of one feed, or of several: its settings, how it becomes quantities, and what it said last."""
+
+    asked: Asked
+    file: str
+    kept: Kept = field(default_factory=Kept)
+
+    @property
+    def label(self) -> str:
+        return self.asked.source.label
+
+    @property
+    def origin(self) -> str:
+        return f"{self.label}{KEPT}" if self.kept.failures else self.label
+
+    def usable(self, now_s: float) -> bool:
+        return self.kept.usable(self.asked, now_s)
+
+    def does(self, now_s: float) -> bool:
+        """Whether it needs no other beside it."""
+        enough = self.kept.until_s(now_s) >= now_s + WANTED_S
+        return self.usable(now_s) and self.kept.failures < PATIENCE and enough
+
+    def aged(self, now_s: float) -> bool:
+        """Silent for so long that a fresh answer of another source is better."""
+        age_s = now_s - (self.kept.fetched_s or 0.0)
+        return self.kept.failures >= PATIENCE and age_s > self.asked.source.good_for_s / 3
+
+    def load(self, files: Files, now_s: float) -> None:
+        self.kept = from_state(read_json(files, self.file), self.asked.identity, now_s)
+
+    def save(self, files: Files) -> None:
+        """Raises OSError."""
+        write_json(files, self.file, to_state(self.kept, self.asked.identity))
+
+    def ask(self, http: Http, now_s: float) -> None:
+        self.kept = ask(self.asked, self.kept, http, now_s)
+
+    def status(self, now_s: float) -> dict[str, Any]:
+        kept = self.kept
+        return {
+            "source": self.label,
+            "age_s": None if kept.fetched_s is None else round(now_s - kept.fetched_s),
+            "failures": kept.failures,
+            "problem": f"{kept.word}: {kept.problem}" if kept.problem else "",
+            "next_s": round(max(0.0, kept.next_s - now_s)),
+            "asked_today": kept.asked,
+        }
+
+
 @dataclass
 class Feed:
-    """`units`: what it publishes, in which unit. `sources`: the first, perhaps a second."""
+    """`units`: what it publishes, in which unit. `sources`: the best first; of `own` this feed asks the answers."""
 
     name: str
     units: Mapping[str, str]
-    sources: Sequence[Asked]
-    derive: Derive
-    kept: list[Kept] = field(default_factory=list)
+    sources: Sequence[tuple[Slot, Derive]]
+    own: Sequence[Slot]
+    assumed: float | None = None
+    """What stands in where nothing is known, not even what is usual."""
+    level: bool = False
+    """Whether what deviates from the usual now goes on for some hours."""
+    _said: dict[str, Profile] = field(default_factory=dict)
 
-    def load(self, files: Files, now_s: float) -> None:
-        self.kept = [
-            from_state(read_json(files, self._file(k)), asked.identity, now_s) for k, asked in enumerate(self.sources)
-        ]
-
-    def save(self, files: Files, number: int) -> None:
-        """Raises OSError."""
-        write_json(files, self._file(number), to_state(self.kept[number], self.sources[number].identity))
-
-    def _file(self, number: int) -> str:
-        return f"{self.name}.{number + 1}.json"
-
-    def wants(self, number: int, now_s: float) -> bool:
-        """Whether a source is to be asked now: when it is due, and the second only while the first does not do."""
-        return self.kept[number].next_s <= now_s and (number == 0 or not self._first_does(now_s))
-
-    def ask(self, number: int, http: Http, now_s: float) -> None:
-        self.kept[number] = ask(self.sources[number], self.kept[number], http, now_s)
-
-    def _first_does(self, now_s: float) -> bool:
-        first = self.kept[0]
-        return (
-            first.usable(self.sources[0], now_s)
-            and first.failures < PATIENCE
-            and first.until_s(now_s) >= now_s + WANTED_S
-        )
+    def due(self, now_s: float) -> list[Slot]:
+        """Those of its own to ask now: the first always in its rhythm, others while none before them does."""
+        return [slot for slot in self._wanted(now_s) if slot.kept.next_s <= now_s]
 
     def next_s(self, now_s: float) -> float:
         """When to come back."""
-        if not self.sources:
-            return math.inf
-        due = [self.kept[0].next_s]
-        if len(self.sources) > 1 and not self._first_does(now_s):
-            due.append(self.kept[1].next_s)
-        return min(due)
+        return min((slot.kept.next_s for slot in self._wanted(now_s)), default=math.inf)
 
-    def ranked(self, now_s: float) -> list[tuple[str, int]]:
-        """(origin, number) of the sources whose answers may be used, the best first."""
-        usable = [k for k, kept in enumerate(self.kept) if kept.usable(self.sources[k], now_s)]
-        # A fresh second source knows better than what the first said before it fell silent, unless that is still good.
-        usable.sort(key=lambda k: (self.kept[k].failures >= PATIENCE and self._aged(k, now_s), k))
-        return [(self._origin(k), k) for k in usable]
-
-    def _aged(self, number: int, now_s: float) -> bool:
-        fetched_s = self.kept[number].fetched_s or 0.0
-        return now_s - fetched_s > self.sources[number].source.good_for_s / 3
-
-    def _origin(self, number: int) -> str:
-        label = self.sources[number].source.label
-        return f"{label}, kept" if self.kept[number].failures else label
+    def _wanted(self, now_s: float) -> list[Slot]:
+        found: list[Slot] = []
+        done = False
+        for slot, _ in self.sources:
+            if slot in self.own and not done:
+                found.append(slot)
+            done = done or slot.does(now_s)
+        return found
 
     def forecasts(self, now_s: float, horizon_s: float, usual: Usual) -> list[Forecast]:
         start_s = math.floor((now_s - BEFORE_S) / STEP_S) * STEP_S
         count = math.ceil((now_s + horizon_s - start_s) / STEP_S)
-        ranked = [(origin, k, self.derive(self.kept[k].channels, k)) for origin, k in self.ranked(now_s)]
-        found = []
-        for quantity, unit in self.units.items():
-            layers: list[tuple[str, Sequence[float | None]]] = [
-                (origin, on_grid(said[quantity], start_s, STEP_S, count, smooth=said[quantity].instants))
-                for origin, _, said in ranked
-                if quantity in said
-            ]
-            layers.append((LEARNED, usual(quantity, start_s, STEP_S, count)))
-            values, origins = layered(layers, count)
-            now_origin = origins[math.floor((now_s - start_s) / STEP_S)]
-            heard = next((self.kept[k].fetched_s for origin, k, _ in ranked if origin == now_origin), None)
-            found.append(Forecast(quantity, unit, start_s, STEP_S, tuple(values), tuple(origins), heard))
-        return found
+        usable = [(slot, derive) for slot, derive in self.sources if slot.usable(now_s)]
+        usable.sort(key=lambda pair: pair[0].aged(now_s))
+        said = [(slot, derive(slot.kept.channels, now_s)) for slot, derive in usable]
+        self._said = dict(said[0][1]) if said else {}
+        return [self._forecast(name, unit, now_s, start_s, count, said, usual) for name, unit in self.units.items()]
 
-    def status(self, now_s: float) -> dict[str, Any]:
-        """What is said of its sources."""
-        return {
-            "sources": [
-                {
-                    "source": asked.source.label,
-                    "age_s": None if kept.fetched_s is None else round(now_s - kept.fetched_s),
-                    "failures": kept.failures,
-                    "problem": f"{kept.word}: {kept.problem}" if kept.problem else "",
-                    "next_s": round(max(0.0, kept.next_s - now_s)),
-                    "asked_today": kept.asked,
-                }
-                for asked, kept in zip(self.sources, self.kept, strict=True)
-            ]
-        }
+    def aside(self, now_s: float) -> dict[str, float]:
+        """What the best source implies of now beside what is published, such as the power of an array without shade."""
+        ends = (now_s // STEP_S * STEP_S, now_s // STEP_S * STEP_S + STEP_S)
+        means = {name: p.mean(*ends)[0] for name, p in self._said.items() if name not in self.units}
+        return {name: value for name, value in means.items() if math.isfinite(value)}
+
+    def _forecast(
+        self, quantity: str, unit: str, now_s: float, start_s: float, count: int,
+        said: Sequence[tuple[Slot, Mapping[str, Profile]]], usual: Usual,
+    ) -> Forecast:  # fmt: skip
+        layers = [
+            (slot.origin, on_grid(found[quantity], start_s, STEP_S, count, smooth=found[quantity].instants))
+            for slot, found in said
+            if quantity in found
+        ]
+        values, origins = layered(layers, count)
+        missing = [k for k in range(count) if values[k] is None]
+        times_s = [start_s + (k + 0.5) * STEP_S for k in missing]
+        learned = usual(quantity, times_s, self.level) if missing else []
+        for k, value in zip(missing, learned, strict=True):
+            values[k], origins[k] = (self.assumed, ASSUMED) if value is None else (value, LEARNED)
+            origins[k] = "" if values[k] is None else origins[k]
+        present = origins[math.floor((now_s - start_s) / STEP_S)]
+        heard = next((slot.kept.fetched_s for slot, _ in said if slot.origin == present), None)
+        return Forecast(quantity, unit, start_s, STEP_S, tuple(values), tuple(origins), heard)

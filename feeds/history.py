@@ -5,6 +5,7 @@ Quarter-hour means of what really was, and once an hour the forecast of the next
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sqlite3
 import struct
@@ -54,6 +55,21 @@ class History:
             self._db.execute("SELECT count(*) FROM actual LIMIT 1")
         except (sqlite3.Error, OSError) as error:
             raise HistoryError(f"{path}: {error}; make it writable, or move it away: it is begun anew") from error
+
+    @classmethod
+    def beside(cls, path: Path) -> History:
+        """A copy in memory, for whoever only looks; an empty one where there is none to be read."""
+        copy = cls(None)
+        try:
+            with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=2.0)) as there:
+                there.backup(copy._db)
+        except sqlite3.Error:
+            return cls(None)
+        return copy
+
+    @property
+    def empty(self) -> bool:
+        return not self._read("SELECT 1 FROM actual WHERE measured LIMIT 1", ())
 
     def learn(self, time_s: float, values: Mapping[str, tuple[float, bool]]) -> None:
         """What was in the quarter hour that holds `time_s`: quantity -> (mean, measured). Raises HistoryError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import threading
@@ -17,7 +18,8 @@ from feeds.disk import Files
 from feeds.feed import Forecast
 from runtime.links.mqtt import secure
 from runtime.site.config import MqttSection
-from runtime.site.feeds import topic_of
+from runtime.site.feeds import STATUS, topic_of
+from runtime.site.signals import FEEDS
 
 QOS = 1
 MOST_STATE_BYTES = 1 << 20
@@ -62,6 +64,23 @@ class FileOutlet:
 
     def close(self) -> None:
         pass
+
+
+class Beside:
+    """Another outlet, and the status as a file in some folders, for whoever looks on the machine (nisse doctor)."""
+
+    def __init__(self, outlet: Outlet, places: Sequence[Files], site: str) -> None:
+        self._outlet, self._places, self._site = outlet, places, site
+
+    def put(self, name: str, document: Mapping[str, Any]) -> None:
+        self._outlet.put(name, document)
+        if name == STATUS:
+            for place in self._places:
+                with contextlib.suppress(OSError):  # the status says itself that the disk is full
+                    place.write(f"{self._site}.{FEEDS}.json", _packed(document))
+
+    def close(self) -> None:
+        self._outlet.close()
 
 
 class BrokerOutlet:
@@ -172,7 +191,3 @@ class BrokerOutlet:
 
 def _packed(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
-
-
-def names_of(forecasts: Sequence[Forecast]) -> list[str]:
-    return [forecast.quantity for forecast in forecasts]

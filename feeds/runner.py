@@ -7,18 +7,21 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from feeds.disk import Files
-from feeds.feed import LEARNED, Feed, Forecast
+from feeds.feed import ASSUMED, KEPT, LEARNED, Feed, Forecast, Slot
 from feeds.fetch import Http
-from feeds.history import HOUR_S, QUARTER_S, History, HistoryError
+from feeds.history import DAY_S, HOUR_S, QUARTER_S, History, HistoryError
+from feeds.house_feeds import factors_of
+from feeds.meters import Meters
 from feeds.publish import Outlet, forecast_document
+from feeds.report import Judgement, report, worse_notice
 from feeds.setup import House
 from feeds.usual import DAYS, usual
+from runtime.site.feeds import STATUS
 
-STATUS = "status"
-LONGEST_SLEEP_S = QUARTER_S
 log = logging.getLogger("nisse.feed")
 
 
@@ -32,25 +35,38 @@ class Runner:
     files: Files
     history: History
     outlet: Outlet
+    meters: Meters = field(default_factory=lambda: Meters({}))
     _published: dict[str, Forecast] = field(default_factory=dict)
     _told: dict[str, str] = field(default_factory=dict)
     _quarter: int | None = None
+    _judged: dict[str, Judgement] = field(default_factory=dict)
+    _judged_s: float = -math.inf
     _notices: dict[str, str] = field(default_factory=dict)
 
     def open(self, now_s: float) -> None:
-        for feed in self.feeds:
-            feed.load(self.files, now_s)
+        for slot in self._slots():
+            slot.load(self.files, now_s)
+
+    def _slots(self) -> list[Slot]:
+        return [slot for feed in self.feeds for slot in feed.own]
 
     def step(self, now_s: float) -> float:
-        news = [self._ask(feed, number, now_s) for feed in self.feeds for number in range(len(feed.sources))]
+        asked: list[Slot] = []
+        for feed in self.feeds:
+            for slot in feed.due(now_s):
+                self._ask(feed, slot, now_s)
+                asked.append(slot)
         quarter = math.floor(now_s / QUARTER_S)
-        if any(news) or quarter != self._quarter:
-            self._publish(now_s)
+        if quarter != self._quarter:
+            self._measured(quarter)
+        changed = [f for f in self.feeds if quarter != self._quarter or any(slot in asked for slot, _ in f.sources)]
+        if changed:
+            self._publish(changed, now_s)
         if quarter != self._quarter:
             self._remember(now_s, quarter)
         self._quarter = quarter
         due_s = min((feed.next_s(now_s) for feed in self.feeds), default=math.inf)
-        return min(max(due_s, now_s + 1.0), (quarter + 1) * QUARTER_S, now_s + LONGEST_SLEEP_S)
+        return min(max(due_s, now_s + 1.0), (quarter + 1) * QUARTER_S)
 
     def forecasts(self) -> list[Forecast]:
         """What was published last."""
@@ -66,27 +82,40 @@ class Runner:
                     "unit": f.unit,
                     "origin": f.at(now_s)[1],
                     "age_s": None if f.fetched_s is None else round(now_s - f.fetched_s),
+                    "error": self._error(name),
                     "until": datetime.fromtimestamp(f.known_until_s(now_s), zone).isoformat(timespec="minutes"),
                 }
                 for name, f in self._published.items()
             },
-            "feeds": {feed.name: feed.status(now_s) for feed in self.feeds},
+            "feeds": {feed.name: [slot.status(now_s) for slot in feed.own] for feed in self.feeds if feed.own},
             "notices": dict(self._notices),
         }
 
-    def _ask(self, feed: Feed, number: int, now_s: float) -> bool:
-        if not feed.wants(number, now_s):
-            return False
-        feed.ask(number, self.http, now_s)
-        kept = feed.kept[number]
-        label = feed.sources[number].source.label
-        self._tell(f"{feed.name} from {label}", kept.word, kept.problem)
+    def _error(self, name: str) -> float | None:
+        """Mean absolute error up to a day ahead over the last week, in the quantity's unit."""
+        judged = self._judged.get(name)
+        return judged.recent if judged is not None and math.isfinite(judged.recent) else None
+
+    def _judge(self, now_s: float) -> None:
+        """Once a day: how good forecasts were, and which source got worse."""
+        if 0.0 <= now_s - self._judged_s < DAY_S:
+            return
+        self._judged_s = now_s
+        self._judged = {one.quantity: one for one in report(self.history, now_s)}
+        for name, one in self._judged.items():
+            self._notices.pop(f"{name}, quality", None)
+            if one.worse:
+                self._notices[f"{name}, quality"] = worse_notice(one)
+                log.warning("%s %s", name, worse_notice(one))
+
+    def _ask(self, feed: Feed, slot: Slot, now_s: float) -> None:
+        slot.ask(self.http, now_s)
+        self._tell(f"{feed.name} from {slot.label}", slot.kept.word, slot.kept.problem)
         try:
-            feed.save(self.files, number)
+            slot.save(self.files)
             self._notices.pop("disk", None)
         except OSError as error:
             self._notices["disk"] = f"answers are not kept: {error.strerror or error}"
-        return True
 
     def _tell(self, who: str, word: str, problem: str) -> None:
         """Once for each kind of trouble, and when it is over."""
@@ -101,47 +130,62 @@ class Runner:
             self._told.pop(who, None)
             self._notices.pop(who, None)
 
-    def _publish(self, now_s: float) -> None:
+    def _publish(self, feeds: Sequence[Feed], now_s: float) -> None:
         horizon_s = self.house.feeds.horizon_h * HOUR_S
-        for feed in self.feeds:
-            for forecast in feed.forecasts(now_s, horizon_s, lambda *at: self._usual(now_s, *at)):
+        for feed in feeds:
+            for forecast in feed.forecasts(now_s, horizon_s, partial(self._usual, now_s)):
                 self._published[forecast.quantity] = forecast
                 if any(value is not None for value in forecast.values):
                     self.outlet.put(forecast.quantity, forecast_document(forecast, self.house.zone))
-                self._notice_origin(forecast, now_s)
+                self._notice_origin(feed, forecast, now_s)
         self.outlet.put(STATUS, self.status(now_s))
 
-    def _notice_origin(self, forecast: Forecast, now_s: float) -> None:
+    def _notice_origin(self, feed: Feed, forecast: Forecast, now_s: float) -> None:
         value, origin = forecast.at(now_s)
-        subject = f"{forecast.quantity}"
         if value is None:
-            self._notices[subject] = "nothing is known"
-        elif origin == LEARNED:
-            self._notices[subject] = "no source: what is usual stands in"
-        elif origin.endswith(", kept"):
-            self._notices[subject] = f"the last good answer of {origin.removesuffix(', kept')} stands in"
+            text = "nothing is known"
+        elif origin == ASSUMED:
+            text = "nothing is learned yet: usual_kw stands in"
+        elif origin == LEARNED and feed.sources:
+            text = "no source: what is usual stands in"
+        elif origin.endswith(KEPT):
+            text = f"the last good answer of {origin.removesuffix(KEPT)} stands in"
         else:
-            self._notices.pop(subject, None)
+            self._notices.pop(forecast.quantity, None)
+            return
+        self._notices[forecast.quantity] = text
 
-    def _usual(self, now_s: float, quantity: str, start_s: float, step_s: float, count: int) -> list[float | None]:
+    def _usual(self, now_s: float, quantity: str, times_s: Sequence[float], level: bool) -> list[float | None]:
         try:
-            actual = self.history.actual(quantity, now_s - (DAYS + 1) * 86400.0, now_s)
+            actual = self.history.actual(quantity, now_s - (DAYS + 1) * DAY_S, now_s)
         except HistoryError as error:
             self._notices["history"] = str(error)
-            return [None] * count
-        return usual(actual, now_s, start_s, step_s, count, self.house.zone, level=False)
+            return [None] * len(times_s)
+        return usual(actual, now_s, times_s, self.house.zone, level=level)
+
+    def _measured(self, quarter: int) -> None:
+        """What the daemon has told of the quarter hours that are over."""
+        try:
+            for number, values in self.meters.take(quarter).items():
+                self.history.learn(number * QUARTER_S, {name: (value, True) for name, value in values.items()})
+        except HistoryError as error:
+            self._notices["history"] = str(error)
 
     def _remember(self, now_s: float, quarter: int) -> None:
         """The present as the sources say it is what was, unless it is measured; and each hour what is ahead."""
         was: dict[str, tuple[float, bool]] = {}
+        measured = factors_of(self.house)
         for name, forecast in self._published.items():
             value, origin = forecast.at(now_s)
-            if value is not None and origin not in {"", LEARNED}:
+            if value is not None and origin not in {"", LEARNED, ASSUMED} and name not in measured:
                 was[name] = (value, False)
+        for feed in self.feeds:
+            was |= {name: (value, False) for name, value in feed.aside(now_s).items()}
         try:
             self.history.learn(now_s, was)
             if quarter % 4 == 0 or self._quarter is None:
                 self.history.issue(now_s, self._ahead(now_s))
+                self._judge(now_s)
             self._notices.pop("history", None)
         except HistoryError as error:
             self._notices["history"] = str(error)

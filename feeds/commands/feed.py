@@ -7,19 +7,27 @@ import json
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from feeds.disk import Folder
 from feeds.errors import FeedError
 from feeds.feed import Feed
-from feeds.fetch import HttpxClient
-from feeds.history import History
-from feeds.house_feeds import feeds_of
-from feeds.publish import BrokerOutlet, FileOutlet, Outlet, forecast_document
+from feeds.fetch import Http, HttpxClient
+from feeds.history import DAY_S, History
+from feeds.homeassistant import discovery, discovery_topic
+from feeds.house_feeds import factors_of, feeds_of
+from feeds.lessons import Lessons
+from feeds.meters import Meters
+from feeds.publish import Beside, BrokerOutlet, FileOutlet, Outlet, forecast_document
+from feeds.record import Recorder
+from feeds.report import document as judgement_document
+from feeds.report import lines as report_lines
+from feeds.report import report
 from feeds.runner import Runner
 from feeds.setup import House, house_of
+from feeds.usual import DAYS
 from runtime.clock import SystemClock
 from runtime.formats.text import log_to_stderr, plain
 from runtime.interrupts import Signals
@@ -42,10 +50,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "  nisse feed once site.toml --json -    # the same for programs\n"
         "  nisse feed run site.toml              # as a service: nisse service install"
     )
-    parser.add_argument("verb", choices=("once", "run"), help="ask once and show, or ask and publish for ever")
+    parser.add_argument(
+        "verb", choices=("once", "run", "report"), help="ask once and show; ask and publish for ever; how good it was"
+    )
     parser.add_argument("site", type=Path, help="the site file, TOML, with a table [feeds]")
     parser.add_argument("--publish", action="store_true", help="once: publish what was found, too")
-    parser.add_argument("--json", metavar="PATH", help="once: write forecasts and status as JSON, - for the output")
+    parser.add_argument("--record", type=Path, metavar="DIR", help="once: write what services answer, without secrets")
+    parser.add_argument("--days", type=int, default=28, metavar="N", help="report: how far back (28)")
+    parser.add_argument("--json", metavar="PATH", help="once, report: write what is found as JSON, - for the output")
     parser.add_argument("--quiet", action="store_true", help="say errors only")
 
 
@@ -54,11 +66,12 @@ def run(args: argparse.Namespace) -> int:
     site = load_site(args.site)
     house = house_of(site)
     credentials = Surroundings.of(os.environ).credentials
-    feeds = feeds_of(site, house, credentials)
+    if args.verb == "report":
+        return _report(args, site, house)
     if args.verb == "once":
-        return _once(args, site, house, feeds, credentials)
+        return _once(args, site, house, credentials)
     with Signals().installed() as signals:
-        return _run(site, house, feeds, credentials, signals)
+        return _run(site, house, credentials, signals)
 
 
 class Nowhere:
@@ -84,17 +97,21 @@ class Unkept:
         pass
 
 
-def _once(args: argparse.Namespace, site: SiteFile, house: House, feeds: list[Feed], credentials: Path | None) -> int:
+def _once(args: argparse.Namespace, site: SiteFile, house: House, credentials: Path | None) -> int:
     """Every source is asked, the second ones too."""
-    http = HttpxClient()
+    client = HttpxClient()
     now_s = SystemClock().wall()
-    runner = Runner(house, feeds, http, Unkept(_folder(site, house)), History(None), Nowhere())
+    http: Http = client if args.record is None else Recorder(client, args.record, SystemClock().wall)
+    folder = _folder(site, house)
+    history = History.beside(folder.path / "history.db")
+    feeds = feeds_of(site, house, credentials, Lessons(house, history).shade)
+    runner = Runner(house, feeds, http, Unkept(folder), history, Nowhere())
     runner.open(now_s)
     for feed in feeds:
-        for number in range(len(feed.sources)):
-            feed.ask(number, http, now_s)
+        for slot in feed.own:
+            slot.ask(http, now_s)
     runner.step(now_s)
-    http.close()
+    client.close()
     forecasts = {f.quantity: f for f in runner.forecasts()}
     document = {
         "forecasts": {name: forecast_document(f, house.zone) for name, f in forecasts.items()},
@@ -104,11 +121,29 @@ def _once(args: argparse.Namespace, site: SiteFile, house: House, feeds: list[Fe
         print(json.dumps(document, indent=1))
     else:
         _show(now_s, runner)
-        if args.json is not None:
-            Path(args.json).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        if isinstance(http, Recorder):
+            print(f"recorded   {http.count} answers in {args.record}; look through them before you show them")
+        _write(args.json, document)
     if args.publish:
         _publish_once(site, house, credentials, document)
     return 0 if all(f.at(now_s)[0] is not None for f in forecasts.values()) else EXIT_NOTHING
+
+
+def _report(args: argparse.Namespace, site: SiteFile, house: House) -> int:
+    """Of what `nisse feed run` has kept."""
+    history = History.beside(_folder(site, house).path / "history.db")
+    judgements = report(history, SystemClock().wall(), max(1, args.days))
+    if args.json == "-":
+        print(json.dumps(judgement_document(judgements), indent=1))
+    else:
+        print("\n".join(report_lines(judgements, house.feeds.units())))
+        _write(args.json, judgement_document(judgements))
+    return 0
+
+
+def _write(path: str | None, document: object) -> None:
+    if path is not None:
+        Path(path).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 def _show(now_s: float, runner: Runner) -> None:
@@ -122,8 +157,8 @@ def _show(now_s: float, runner: Runner) -> None:
         until = runner.status(now_s)["forecasts"][forecast.quantity]["until"]
         print(f"{forecast.quantity:<10} now {value:.4g} {forecast.unit}, {span}; {plain(origin)}, known until {until}")
     for feed in runner.feeds:
-        for asked, kept in zip(feed.sources, feed.kept, strict=True):
-            print(f"{feed.name:<10} {asked.source.label}: {plain(kept.problem) or 'in order'}")
+        for slot in feed.own:
+            print(f"{feed.name:<10} {slot.label}: {plain(slot.kept.problem) or 'in order'}")
 
 
 def _publish_once(site: SiteFile, house: House, credentials: Path | None, document: Mapping[str, Any]) -> None:
@@ -136,13 +171,21 @@ def _publish_once(site: SiteFile, house: House, credentials: Path | None, docume
     outlet.close()
 
 
-def _run(site: SiteFile, house: House, feeds: list[Feed], credentials: Path | None, signals: Signals) -> int:
-    notifier = Notifier(Surroundings.of(os.environ).notify_address)
+def _run(site: SiteFile, house: House, credentials: Path | None, signals: Signals) -> int:
+    surroundings = Surroundings.of(os.environ)
+    notifier = Notifier(surroundings.notify_address)
     clock, folder = SystemClock(), _folder(site, house)
     http = HttpxClient()
     history = History(folder.path / "history.db")
-    outlet = _outlet(site, house, credentials, name=f"nisse-feeds-{site.site.name}")
-    runner = Runner(house, feeds, http, folder, history, outlet)
+    feeds = feeds_of(site, house, credentials, Lessons(house, history).shade)
+    meters = Meters(factors_of(house))
+    learned = meters.hear_log(site.relative(site.store.path), clock.wall() - DAYS * DAY_S) if history.empty else 0
+    if learned:
+        log.info("learned from the daemon's log: %d values", learned)
+    name = f"nisse-feeds-{site.site.name}"
+    outlet = _outlet(site, house, credentials, name, lambda payload: meters.hear(payload, clock.wall()))
+    places = [folder, *([Folder(runtime)] if (runtime := surroundings.runtime_directory) is not None else [])]
+    runner = Runner(house, feeds, http, folder, history, Beside(outlet, places, site.site.name), meters)
     runner.open(clock.wall())
     notifier.ready()
     log.info("feeds of %s: %s", site.site.name, ", ".join(_said(feed) for feed in feeds))
@@ -166,17 +209,25 @@ def _run(site: SiteFile, house: House, feeds: list[Feed], credentials: Path | No
 
 
 def _said(feed: Feed) -> str:
-    return f"{feed.name} from {' then '.join(a.source.label for a in feed.sources) or 'the house itself'}"
+    return f"{feed.name} from {' then '.join(slot.label for slot, _ in feed.sources) or 'the house itself'}"
 
 
 def _folder(site: SiteFile, house: House) -> Folder:
-    return Folder(site.relative(house.feeds.folder))
+    """Beside the site file, or where the service manager lets us write."""
+    state = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    folder = house.feeds.folder
+    return Folder(Path(state) / folder if state and not folder.is_absolute() else site.relative(folder))
 
 
-def _outlet(site: SiteFile, house: House, credentials: Path | None, name: str) -> BrokerOutlet | Outlet:
+def _outlet(
+    site: SiteFile, house: House, credentials: Path | None, name: str, on_state: Callable[[bytes], None] | None = None
+) -> BrokerOutlet | Outlet:
     section = mqtt_section(site)
     if section is None:
         return FileOutlet(_folder(site, house))
-    outlet = BrokerOutlet(site.site.name, section, mqtt_password(site, credentials), name=name)
+    outlet = BrokerOutlet(site.site.name, section, mqtt_password(site, credentials), on_state, name)
+    if name and site.homeassistant.discovery:
+        topic = discovery_topic(site.homeassistant.prefix, site.site.name)
+        outlet.say(topic, discovery(site.site.name, house.feeds.units()))
     outlet.start()
     return outlet

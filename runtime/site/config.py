@@ -20,8 +20,9 @@ from runtime.formats.plain_files import read_text
 from runtime.formats.toml_lines import did_you_mean, line_of
 from runtime.site.conflicts import check_conflicts
 from runtime.site.errors import describe
-from runtime.site.feeds import FEEDS, FeedsSection, with_feeds
+from runtime.site.feeds import FeedsSection, with_feeds
 from runtime.site.signals import (
+    FEEDS,
     MQTT,
     InputSection,
     NonNegative,

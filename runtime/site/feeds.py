@@ -13,11 +13,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, field_validator, model_validator
 
 from runtime.formats.weekly import Weekly, WeeklyValue, weekly
-from runtime.site.signals import MQTT, Finite, NonNegative, Positive, Section, known_zone
+from runtime.site.signals import FEEDS, MQTT, Finite, NonNegative, Positive, Section, known_zone
 
-FEEDS = "feeds"
 TOPICS = "nisse-feeds"
 """Beside the daemon's own topics and not below them: who may publish forecasts may not command the daemon."""
+STATUS = "status"
+"""Below TOPICS, and as a file: whence each forecast, how old, until when."""
 FORECAST_AGE_S = 172_800.0
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 QUANTITY = r"^[a-z][a-z0-9_]{0,62}$"
@@ -43,7 +44,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
 """Source -> the keys without which it cannot be asked; `token` is token_file or token_credential."""
 
 
-def months(value: object) -> tuple[int, ...]:
+def month_numbers(value: object) -> tuple[int, ...]:
     """Numbers (1: January) of "nov-mar" or "jan,jul". Raises ValueError."""
     if isinstance(value, list | tuple) and all(isinstance(month, int) and 1 <= month <= 12 for month in value):
         return tuple(value)
@@ -60,7 +61,7 @@ def months(value: object) -> tuple[int, ...]:
 class Season(Section):
     """What follows the week in some months of the year."""
 
-    months: Annotated[tuple[int, ...], BeforeValidator(months)] = tuple(range(1, 13))
+    months: Annotated[tuple[int, ...], BeforeValidator(month_numbers)] = tuple(range(1, 13))
     week: WeeklyValue
 
 
@@ -222,6 +223,8 @@ class LearnedSection(LearnedSource):
     usual_kw: NonNegative = 0.3
     """What stands in until a week has been seen."""
     most_kw: Positive = 25.0
+    goes_on: StrictBool = True
+    """What deviates from the usual now fades over some hours: right for a load, wrong for what a shower draws."""
     second: LearnedSource | None = None
 
     @model_validator(mode="after")
@@ -257,7 +260,8 @@ class FeedsSection(Section):
     @classmethod
     def _one_or_many(cls, value: Any, info: Any) -> Any:
         """A single table is of the quantity that is called like it."""
-        single = isinstance(value, dict) and value and not all(isinstance(one, dict) for one in value.values())
+        keys = (PvSection if info.field_name == "pv" else LearnedSection).model_fields
+        single = isinstance(value, dict) and any(key in keys for key in value)
         return {info.field_name: value} if single else value
 
     @model_validator(mode="after")
@@ -295,22 +299,20 @@ def with_feeds(document: Mapping[str, Any]) -> dict[str, Any]:
 
     What is wrong in it stays as it is: the validation that follows says so.
     """
-    feeds, inputs = document.get(FEEDS), document.get("inputs")
-    site = document.get("site")
-    if not isinstance(feeds, dict) or not isinstance(inputs, dict) or not isinstance(site, dict):
+    inputs, feeds, site = document.get("inputs"), document.get(FEEDS, {}), document.get("site", {})
+    if not isinstance(inputs, dict) or not isinstance(feeds, dict) or not isinstance(site, dict):
         return dict(document)
-    place = dict(feeds)
-    led = {name: _led(name, entry, place, site, MQTT in document) for name, entry in inputs.items()}
+    led = {name: _led(name, entry, feeds, site) for name, entry in inputs.items()}
     return {**document, "inputs": led}
 
 
-def _led(name: str, entry: Any, feeds: Mapping[str, Any], site: Mapping[str, Any], by_broker: bool) -> Any:
+def _led(name: str, entry: Any, feeds: Mapping[str, Any], site: Mapping[str, Any]) -> Any:
     if not isinstance(entry, dict) or entry.get("source") != FEEDS:
         return entry
     quantity = entry.get("feed", name)
     unit = _unit_of(quantity, feeds)
-    if unit is None:
-        return entry
+    if unit is None:  # not of the feeds, or they are not in order: whoever checks the links says so
+        return {"unit": "1", "max_age_s": FORECAST_AGE_S, **entry}
     where: dict[str, Any] = {"source": MQTT, "topic": topic_of(str(site.get("name")), quantity)}
     usual = {"unit": unit, "unit_pointer": "/unit", "max_age_s": FORECAST_AGE_S}
     return {**usual, **where, **{key: value for key, value in entry.items() if key != "source"}, "feed": quantity}

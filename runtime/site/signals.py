@@ -12,6 +12,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 MQTT = "mqtt"
+FEEDS = "feeds"
 BOARD_HOLD_S = 60.0
 WRITES_PER_DAY = 200
 
@@ -129,7 +130,7 @@ class InputSection(Section):
     def _complete(self) -> InputSection:
         if self.source == MQTT and (self.topic is None or not _is_plain_topic(self.topic)):
             raise ValueError('an input from mqtt needs topic = "..." without wildcards')
-        if self.source != MQTT and self.register_ is None and self.channel is None:
+        if self.source not in {MQTT, FEEDS} and self.register_ is None and self.channel is None:
             raise ValueError(
                 "an input from a serial device needs register = {kind, address, type, scale} or, from a board with "
                 "the framed protocol, channel = {number, scale}"

@@ -42,9 +42,7 @@ PRICES = {
 
 def feeds_for(folder: Path, tables: str, name: str = "price") -> Feed:
     site = load_site(write_site(folder, site_text(tables)))
-    feed = next(f for f in feeds_of(site, house_of(site), None) if f.name == name)
-    feed.kept = [Kept() for _ in feed.sources]
-    return feed
+    return next(f for f in feeds_of(site, house_of(site), None) if f.name == name)
 
 
 def price_feed(folder: Path, source: str, currency: str, keys: str) -> Feed:
@@ -59,10 +57,10 @@ def test_a_source_of_prices_says_what_the_market_says(tmp_path: Path, name: str)
     with serving(world) as url:
         feed = price_feed(tmp_path, name, currency, keys.format(url=url))
         http = HttpxClient(deadline_s=5.0)
-        kept = ask(feed.sources[0], Kept(), http, now[0])
+        kept = ask(feed.own[0].asked, Kept(), http, now[0])
         assert not kept.problem
         now[0] = AFTERNOON_S
-        kept = ask(feed.sources[0], kept, http, now[0])
+        kept = ask(feed.own[0].asked, kept, http, now[0])
         assert not kept.problem
         http.close()
     energy = kept.channels["energy"]
@@ -85,7 +83,7 @@ def test_days_of_23_and_25_hours_come_out_whole(tmp_path: Path, name: str, day: 
     with serving(world) as url:
         feed = price_feed(tmp_path, name, currency, keys.format(url=url))
         http = HttpxClient(deadline_s=5.0)
-        kept = ask(feed.sources[0], Kept(), http, now_s)
+        kept = ask(feed.own[0].asked, Kept(), http, now_s)
         http.close()
     assert not kept.problem
     energy = kept.channels["energy"]
@@ -107,7 +105,7 @@ def test_a_source_of_weather_says_temperature_and_sun(tmp_path: Path, name: str)
         contact = '\ncontact = "me@example.org"' if name == "met-norway" else ""
         feed = feeds_for(tmp_path, WEATHER.format(keys=f'source = "{name}"\nurl = "{url}"{contact}'), "weather")
         http = HttpxClient(deadline_s=5.0)
-        kept = ask(feed.sources[0], Kept(), http, MORNING_S)
+        kept = ask(feed.own[0].asked, Kept(), http, MORNING_S)
         http.close()
     assert not kept.problem
     hour_s = MORNING_S // HOUR_S * HOUR_S + HOUR_S
@@ -133,13 +131,13 @@ def test_an_answer_that_has_not_changed_is_not_sent_again(tmp_path: Path) -> Non
         currency, keys, _ = PRICES["entsoe"]
         feed = price_feed(tmp_path, "entsoe", currency, keys.format(url=url))
         http = HttpxClient(deadline_s=5.0)
-        kept = ask(feed.sources[0], Kept(), http, AFTERNOON_S)
-        stored = from_state(to_state(kept, feed.sources[0].identity), feed.sources[0].identity, AFTERNOON_S)
-        again = ask(feed.sources[0], stored, http, AFTERNOON_S + 600)
+        kept = ask(feed.own[0].asked, Kept(), http, AFTERNOON_S)
+        stored = from_state(to_state(kept, feed.own[0].asked.identity), feed.own[0].asked.identity, AFTERNOON_S)
+        again = ask(feed.own[0].asked, stored, http, AFTERNOON_S + 600)
         http.close()
     assert "if-none-match" in world.asked[-1][2] and again.fetched_s == AFTERNOON_S + 600
     assert again.channels == kept.channels and not again.problem
-    assert from_state(to_state(kept, "of other settings"), feed.sources[0].identity, AFTERNOON_S) == Kept()
+    assert from_state(to_state(kept, "of other settings"), feed.own[0].asked.identity, AFTERNOON_S) == Kept()
 
 
 def test_a_day_that_is_final_is_asked_once(tmp_path: Path) -> None:
@@ -148,8 +146,8 @@ def test_a_day_that_is_final_is_asked_once(tmp_path: Path) -> None:
     with serving(world) as url:
         feed = price_feed(tmp_path, "nordpool", currency, keys.format(url=url))
         http = HttpxClient(deadline_s=5.0)
-        kept = ask(feed.sources[0], Kept(), http, AFTERNOON_S)
-        kept = ask(feed.sources[0], kept, http, AFTERNOON_S + 600)
+        kept = ask(feed.own[0].asked, Kept(), http, AFTERNOON_S)
+        kept = ask(feed.own[0].asked, kept, http, AFTERNOON_S + 600)
         http.close()
     assert len(world.asked) == 2 and not kept.problem
 
@@ -160,7 +158,7 @@ def test_a_foreign_currency_without_a_rate_is_refused_with_the_remedy(tmp_path: 
         _, keys, _ = PRICES["entsoe"]
         feed = price_feed(tmp_path, "entsoe", 'currency = "SEK"', keys.format(url=url))
         http = HttpxClient(deadline_s=5.0)
-        kept = ask(feed.sources[0], Kept(), http, AFTERNOON_S)
+        kept = ask(feed.own[0].asked, Kept(), http, AFTERNOON_S)
         http.close()
     assert kept.word == "implausible" and "exchange_rate" in kept.problem and not kept.channels
 
@@ -175,7 +173,7 @@ def test_a_wrong_token_is_said_and_not_shown(tmp_path: Path) -> None:
             site = load_site(tmp_path / name / "site.toml")
             feed = feeds_of(site, house_of(site), None)[0]
             http = HttpxClient(deadline_s=5.0)
-            kept = ask(feed.sources[0], Kept(), http, AFTERNOON_S)
+            kept = ask(feed.own[0].asked, Kept(), http, AFTERNOON_S)
             http.close()
             assert kept.word == "refused" and "oken" in kept.problem
             assert "wr0ng-t0ken" not in repr(kept) and TOKEN not in kept.problem
