@@ -51,6 +51,9 @@ EXPERIMENTS: dict[str, Experiment] = {
     "two-layer": Experiment(
         "research.experiments.two_layer", "the critic of two layers against the exact Q of a linear regulator"
     ),
+    "value-aware": Experiment(
+        "research.experiments.value_aware", "models by likelihood, by value and by decision, on the same data"
+    ),
     "smart-home": Experiment(
         "research.experiments.smart_home",
         "four heat pumps: ten models tuned for decisions, judged after every iteration",

@@ -1,0 +1,158 @@
+"""One seed of the comparison in a described house: data once, a theta by every way, all on the same held-out days."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from research.value_aware.fits import by_implicit_gradient, by_likelihood, by_value, policy_weights, worth_of
+from research.value_aware.prediction import Prediction
+from research.value_aware.record import Record, record
+from research.value_aware.scenarios import ScenarioMpc
+from systems.battery.tariff import Tariff
+from systems.design import HouseDesign
+from systems.logs.log import Array
+from systems.plant import HousePlant
+from systems.world import Exogenous
+from tuner.evaluate.comparison import PERFECT, design_of
+from tuner.learn.tuning import TuningSpec, tune
+from tuner.loop.explore import DAY_S, LEARN, CompiledLabeller, Stretch, learning_entries
+from tuner.loop.policies import Mpc
+from tuner.loop.week import Policy, run_stretch
+from tuner.loop.workers import Processes
+from tuner.loop.worlds import generated_worlds
+
+NAMEPLATE, LIKELIHOOD, BAYES = "nameplate", "likelihood", "Bayesian"
+WEIGHTED, VALUE, IMPLICIT = "policy-weighted likelihood", "value-aware loss", "implicit model gradient"
+DECISION, DECISION_MORE = "decision-oriented, model", "decision-oriented, weights too"
+FITS = (LIKELIHOOD, BAYES, WEIGHTED, VALUE, IMPLICIT, DECISION, DECISION_MORE)
+
+
+def scenario_name(count: int) -> str:
+    return f"scenario MPC, {count}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one seed does."""
+
+    house: str
+    """Text of a house file"""
+    library: Path
+    seed: int
+    days: float
+    """Of data"""
+    judged_days: float
+    scenarios: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """Costs of the held-out days by name, and what was done to get there."""
+
+    totals: Mapping[str, float]
+    """Bill, discomfort and wear, in the currency of the house"""
+    thetas: Mapping[str, Mapping[str, float]]
+    """By name, those entries that any way has moved"""
+    prediction_errors: Mapping[str, float]
+    """Root mean square at the meter over the data, kW"""
+    transitions: int
+    failures: int
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """The one record, whatever theta: what the learner may learn from here."""
+
+    stretch: Stretch
+    name: str = "a record"
+    recorded: bool = True
+
+    def explore(self, theta: Array, iteration: int) -> Sequence[Stretch]:
+        return [self.stretch]
+
+    def try_out(self, theta: Array) -> None:
+        return None
+
+
+def study(plan: Plan) -> Outcome:
+    design = design_of(plan.house, ())
+    worlds = generated_worlds(design.house, seed=plan.seed, prices="nordic", tariff=Tariff())
+    start = np.array(design.problem.theta_default())
+    seen = record(design, plan.library, worlds.learning, start, worlds.learning_weeks, plan.days, plan.seed)
+    thetas = {NAMEPLATE: start, **fitted(design, plan.library, seen, start, plan.seed)}
+    week = int(np.random.default_rng(plan.seed).choice(np.asarray(worlds.held_out_weeks)))
+
+    def judge(policy: Policy) -> tuple[float, int]:
+        return judged(design, worlds.held_out, policy, week, plan.judged_days, plan.seed)
+
+    totals, failures = dict[str, float](), 0
+    for name, theta in thetas.items():
+        totals[name], failed = judge(Mpc(design, plan.library, theta))
+        failures += failed
+    for count in plan.scenarios:
+        rng = np.random.default_rng((plan.seed, count))
+        totals[scenario_name(count)], failed = judge(ScenarioMpc(design, plan.library, thetas[BAYES], seen, count, rng))
+        failures += failed
+    totals[PERFECT], failed = judge(Mpc(design, plan.library, thetas[BAYES], forecast_error=0.0))
+    return Outcome(totals, changes(design, thetas), meter_errors(design, seen, thetas), len(seen), failures + failed)
+
+
+def fitted(design: HouseDesign, library: Path, seen: Record, start: Array, seed: int) -> dict[str, Array]:
+    """Thetas by name; each way sees the same record and starts at the same theta."""
+    prediction = Prediction.of(design)
+    gamma = CompiledLabeller(design, library, Processes()).gamma
+    likelihood = by_likelihood(prediction, seen, start).theta
+    weights = policy_weights(design, library, seen, likelihood)
+    worth = worth_of(design, library, prediction, seen, start)
+    columns = [f.name for f in design.problem.forecasts]
+    buy, sell = (seen.forecasts[:-1, 0, columns.index(name)] for name in ("buy", "sell"))
+    model = tuple(prediction.names)
+    return {
+        LIKELIHOOD: likelihood,
+        BAYES: by_likelihood(prediction, seen, start, prior=True).theta,
+        WEIGHTED: by_likelihood(prediction, seen, start, weights=weights).theta,
+        VALUE: by_value(prediction, seen, start, worth, gamma, (buy, sell)).theta,
+        IMPLICIT: by_implicit_gradient(prediction, seen, start, worth, gamma).theta,
+        DECISION: learned(design, library, seen, start, model, seed),
+        DECISION_MORE: learned(design, library, seen, start, (*model, *LEARN, "backoff"), seed),
+    }
+
+
+def learned(design: HouseDesign, library: Path, seen: Record, start: Array, names: tuple[str, ...], seed: int) -> Array:
+    """One step of the deterministic policy gradient from the record, shrunk to what the record is sure of."""
+    parameters = design.problem.theta
+    spec = TuningSpec(method="dpg", learn=names, iterations=1, rate=1.0, seed=seed)
+    labeller = CompiledLabeller(design, library, Processes())
+    tuning = tune(Recorded(seen.stretch), labeller, parameters, learning_entries(parameters, names), start, spec)
+    return np.asarray(tuning.course.thetas[-1])
+
+
+def judged(
+    design: HouseDesign, world: Exogenous, policy: Policy, first: int, days: float, seed: int
+) -> tuple[float, int]:
+    """(cost of the counted days, failed solves): the same weather, people and forecasts whatever policy."""
+    stages = round(days * DAY_S / design.house.grid.hold_s)
+    plant = HousePlant(design.house, world)
+    result = run_stretch(design, plant, policy, first=first, stages=stages, seed=seed + 500_000)
+    return result.total, result.failures
+
+
+def changes(design: HouseDesign, thetas: Mapping[str, Array]) -> dict[str, dict[str, float]]:
+    names = [p.name for p in design.problem.theta]
+    moved = np.any([theta != thetas[NAMEPLATE] for theta in thetas.values()], axis=0)
+    return {
+        way: {name: float(v) for name, v, changed in zip(names, theta, moved, strict=True) if changed}
+        for way, theta in thetas.items()
+    }
+
+
+def meter_errors(design: HouseDesign, seen: Record, thetas: Mapping[str, Array]) -> dict[str, float]:
+    prediction = Prediction.of(design)
+    return {
+        name: float(np.sqrt(np.mean((seen.grid_kw - prediction.after(theta, seen)[0][:, 0]) ** 2)))
+        for name, theta in thetas.items()
+    }
