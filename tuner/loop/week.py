@@ -93,7 +93,7 @@ def run_stretch(
     on_stage hears of each counted stage: its moment, the action, and its cost without what is left in store.
     """
     grid = design.house.grid
-    warm = min(round(WARM_UP_H * HOUR_S / grid.hold_s), first // grid.steps)
+    warm = warm_up_stages(design.house, first)
     begin = first - warm * grid.steps
     peak = peak_so_far_kw(design.house, plant.world, begin)
     initial = {"month_peak": peak} if peak is not None else {}
@@ -122,6 +122,11 @@ def run_stretch(
         if on_stage is not None and policy.held and stage >= warm:
             on_stage(moment, action, paid)
     return _counted(rows, before, grid.step_h, traced, policy, (warm + stages) * policy.held)
+
+
+def warm_up_stages(house: House, first: int) -> int:
+    """Before a stretch that is counted from step `first` of its world on."""
+    return min(round(WARM_UP_H * HOUR_S / house.grid.hold_s), first // house.grid.steps)
 
 
 def stage_cost(info: Mapping[str, Any]) -> float:

@@ -1,0 +1,80 @@
+"""A battery's plant as a table: what a stage makes of each state of charge and each power that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import numpy as np
+
+from systems.asset_plant import Around, Now
+from systems.design import HouseDesign
+from systems.plant import house_plants
+from systems.world import Exogenous
+from tuner.bound.program import Store
+
+BEYOND_BAND = 0.02
+"""Of the state of charge: an idle inverter drains a battery below its band."""
+BISECTIONS = 30
+
+
+class Cells:
+    """The plant of the house's battery, one stage from any state of charge."""
+
+    def __init__(self, design: HouseDesign) -> None:
+        house = design.house
+        self.battery, self._grid = house.only("battery"), house.grid
+        self._plant = next(p for p in house_plants(house) if p.asset == self.battery.name)
+        self._soc = f"{self.battery.name}_soc"
+        self._now = Now(house.grid.step_h, 0, 0, 0, 0.0, {}, {})
+        self._world = Exogenous(datetime(2000, 1, 1, tzinfo=UTC), house.grid.step_s, house.timezone, {})
+        self._rng = np.random.default_rng(0)
+
+    def stage(self, soc: float, power_kw: float) -> tuple[float, float]:
+        """(mean AC power, state of charge at the end)."""
+        plant, total = self._plant, 0.0
+        plant.begin(self._rng, self._world, 0, self._grid.steps, {self._soc: soc})
+        for _ in range(self._grid.steps):
+            total += plant.draw((max(power_kw, 0.0), max(-power_kw, 0.0)), self._now).electric_kw
+            plant.advance(self._now, Around({}))
+        return total / self._grid.steps, plant.states()[self._soc]
+
+    @property
+    def full_kwh(self) -> float:
+        """What all that fits in counts as, where what is left in store is counted."""
+        self._plant.begin(self._rng, self._world, 0, 1, {self._soc: 1.0})
+        return float(self._plant.states()[f"worth_kwh.{self.battery.name}"])
+
+    def within(self, soc: float) -> tuple[float, float]:
+        """The lowest and the highest power of a stage that keeps the band of the house file."""
+        b = self.battery
+        return (
+            self._furthest(soc, -b.max_discharge_kw, lambda end: end >= b.soc_min),
+            self._furthest(soc, b.max_charge_kw, lambda end: end <= b.soc_max),
+        )
+
+    def _furthest(self, soc: float, most_kw: float, allowed: Callable[[float], bool]) -> float:
+        """The power of most_kw's sign that is nearest to it and ends where it is allowed; 0 is."""
+        if allowed(self.stage(soc, most_kw)[1]):
+            return most_kw
+        good, bad = 0.0, most_kw
+        for _ in range(BISECTIONS):
+            middle = (good + bad) / 2
+            good, bad = (middle, bad) if allowed(self.stage(soc, middle)[1]) else (good, middle)
+        return good
+
+
+def tabulated(design: HouseDesign, socs: int, powers: int) -> Store:
+    """The band of the house file is kept, as the safety filter keeps it."""
+    cells = Cells(design)
+    battery = cells.battery
+    low, high = max(0.0, battery.soc_min - BEYOND_BAND), min(1.0, battery.soc_max + BEYOND_BAND)
+    soc = np.linspace(low, high, socs)
+    most = max(battery.max_charge_kw, battery.max_discharge_kw)
+    asked = np.linspace(-most, most, powers)
+    real, after = np.zeros((socs, powers)), np.zeros((socs, powers))
+    for i, level in enumerate(soc.tolist()):
+        lowest, highest = cells.within(level)
+        for j, power in enumerate(asked.tolist()):
+            real[i, j], after[i, j] = cells.stage(level, min(max(power, lowest), highest))
+    return Store(soc, asked, real, after)
