@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import itertools
+from datetime import UTC, datetime
 from statistics import NormalDist
 
 import numpy as np
 import pytest
 
+from systems.design import HouseDesign
+from systems.house_file import SHIPPED, parse_house
 from systems.logs.log import Array
+from systems.plant import HousePlant
+from systems.world.generate import generated_world
 from tuner.bound.chain import learn_chain
+from tuner.bound.house import BestPolicy, Horizon, why_not
+from tuner.bound.plant_table import Cells
 from tuner.bound.program import PeakStates, Stakes, Store, solve
+from tuner.loop.week import run_stretch
 
 SOC = np.array([0.0, 0.5, 1.0])
 POWERS = np.array([-1.0, 0.0, 1.0])
@@ -123,3 +131,46 @@ def test_the_chain_knows_how_errors_last() -> None:
     slope = (ahead * before).sum() / (before**2).sum()
     assert slope == pytest.approx(memory, abs=0.1)
     assert chain.values.std() == pytest.approx(0.5, abs=0.05)
+
+
+HOURLY = (SHIPPED / "battery.toml").read_text().replace('"15 min"', '"1 h"')
+
+
+def test_on_the_plant_of_a_house_it_comes_to_what_it_promised() -> None:
+    """What is known comes: the promise is kept but for the grid, in its band, and nobody blind does better."""
+    design = HouseDesign(HOURLY)
+    world = generated_world(design.house, datetime(2022, 4, 3, tzinfo=UTC), 12, seed=1, prices="continental")
+    first, stages = 96, 72
+    known, blind = (Horizon(design, world, first, stages, known=known) for known in (True, False))
+    solution, cells = known.solved(), Cells(design)
+    soc, cost = 0.5, 0.0
+    for t in range(known.count):
+        step = known.begin + t
+        power = min(max(solution.decide(t, soc, 0), cells.within(soc)[0]), cells.within(soc)[1])
+        real, soc = cells.stage(soc, power)
+        assert 0.04 < soc < 0.951
+        grid = known.net_kw[step] + real
+        cost += world["buy" if grid > 0 else "sell"][step] * grid
+    cost -= float(solution.stakes.end_worth(np.array([soc]))[0])
+    assert cost == pytest.approx(solution.value(0.5, 0), abs=0.05)
+    assert 0.0 < known.grid_error() < 0.05
+    totals = [
+        run_stretch(design, HousePlant(design.house, world), BestPolicy(h), first=first, stages=stages, seed=0).total
+        for h in (known, blind)
+    ]
+    assert totals[0] < totals[1]
+
+
+@pytest.mark.parametrize(
+    ("house", "reason"),
+    [
+        ("villa", "has a heat_pump too"),
+        ("flat", "and flat has none"),
+        (HOURLY.replace("export_limit_kw = 25", "capacity = { price_per_kw = 4, days = 3 }"), "mean of 3"),
+        (HOURLY.replace("peak_kw = 6", "peak_kw = 6\ncurtailable = true"), "curtailed"),
+        (HOURLY, ""),
+    ],
+)  # fmt: skip
+def test_where_there_is_none_it_says_why(house: str, reason: str) -> None:
+    text = house if "\n" in house else (SHIPPED / f"{house}.toml").read_text()
+    assert reason in why_not(parse_house(text)) and bool(reason) == bool(why_not(parse_house(text)))

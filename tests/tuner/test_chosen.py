@@ -90,7 +90,7 @@ def test_the_command_judges_what_hand_and_search_choose(tmp_path: Path, capsys: 
     told = capsys.readouterr().out
     assert "hand-set weights: best of" in told
     found = json.loads(out.read_text())
-    names = ["rule", "data fit", "hand-set weights", "black-box search", "tuned", "perfect forecast"]
+    names = ["rule", "data fit", "hand-set weights", "black-box search", "tuned", "perfect forecast, the MPC's model"]
     assert list(found["policies"]) == names
     saving = found["policies"]["tuned"]["saving_against"]["black-box search"]
     weeks = [np.array(found["policies"][n]["total_per_week"]) for n in ("black-box search", "tuned")]

@@ -43,7 +43,7 @@ class Grid:
         return Grid(self.soc // 2 + 1, self.powers // 2 + 1, self.peaks // 2 + 1)
 
 
-FINE, FINE_WITH_PEAKS = Grid(81, 81, 1), Grid(41, 41, 17)
+FINE, FINE_WITH_PEAKS = Grid(61, 61, 1), Grid(41, 41, 17)
 
 
 def why_not(house: House) -> str:

@@ -175,7 +175,8 @@ def _costs(
     low = np.minimum(at.astype(np.int64), len(store.soc) - 2)
     up = (at - low)[:, :, None, None]
     ahead = after[low] * (1 - up) + after[low + 1] * up
-    return stakes.hours * paid[..., None] + _raised(ahead, stakes.peaks, grid, peak_kw)
+    total: Array = stakes.hours * paid[..., None] + _raised(ahead, stakes.peaks, grid, peak_kw)
+    return total
 
 
 def _raised(ahead: Array, peaks: PeakStates, grid: Array, peak_kw: Array) -> Array:

@@ -20,10 +20,22 @@ from systems.commands.output import output_path, write_json
 from systems.design import HouseDesign
 from systems.logs.log import Array
 from systems.theta import read_theta
+from tuner.bound.house import Horizon, why_not
 from tuner.commands import worlds as world_options
 from tuner.commands.prices import add_data_arguments
 from tuner.commands.worlds import design_from, workers_from, worlds_from
-from tuner.evaluate.comparison import BY_HAND, RULE, SEARCHED, TUNED, Evaluation, contenders, evaluate_house
+from tuner.evaluate.comparison import (
+    BOUNDS,
+    BY_HAND,
+    CAUSAL,
+    RULE,
+    SEARCHED,
+    TUNED,
+    Evaluation,
+    bounds,
+    contenders,
+    evaluate_house,
+)
 from tuner.loop.chosen import Choice, by_hand, by_search
 from tuner.loop.explore import LEARN, PlantWorld, learning_entries
 from tuner.loop.periods import HELD_IN_WEEKS, spread
@@ -34,7 +46,8 @@ from tuner.loop.worlds import Worlds, check_trained_until
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "Policies: the rules, the data fit with and without the mean of its errors, weights from a grid by hand, a\n"
-        "black-box search, the tuned theta (with --theta), and a perfect forecast.\n"
+        "black-box search, the tuned theta (with --theta), a perfect forecast, and for a battery alone the best\n"
+        "causal policy and the best with a known future, by dynamic programming on its plant.\n"
         "All meet the same weeks and the same disturbances.\n\n"
         "examples:\n"
         "  nisse evaluate cabin --model model.json --theta theta.json --html verdict.html\n"
@@ -78,21 +91,21 @@ def run(args: argparse.Namespace) -> int:
         bar = progress.add_task("held-out weeks", total=None)
         thetas = {name: choice.theta for name, choice in chosen.items()}
         found = evaluate_house(
-            design, worlds.held_out, weeks, contenders(design.problem.theta, tuned, thetas),
+            design, worlds.held_out, weeks, (*contenders(design.problem.theta, tuned, thetas), *bounds(design.house)),
             seed=args.seed, workers=workers,
             report=lambda done, total: progress.update(bar, completed=done, total=total),
         )  # fmt: skip
     console = Console()
     console.print(table_of(found))
     console.print(verdict(found), soft_wrap=True, highlight=False)
-    for line in (*against_the_others(found), *told_of(chosen, found.currency), worlds.told):
+    says = [*against_the_others(found), *told_of(chosen, found.currency), bound_told(design, worlds, found)]
+    for line in (*says, worlds.told):
         console.print(line, soft_wrap=True, highlight=False)
     if args.json is not None:
         write_json(args.json, document(found, worlds.told) | {"chosen_on_training_weeks": chosen_document(chosen)})
     if args.html is not None:
         from tuner.report.verdict import write_page  # matplotlib takes a second to import
 
-        says = [*against_the_others(found), *told_of(chosen, found.currency)]
         write_page(args.html, design, worlds.held_out, found, verdict(found), says, worlds.told)
         console.print(f"drawn: {args.html}", soft_wrap=True, highlight=False)
     return 0
@@ -156,6 +169,22 @@ def against_the_others(found: Evaluation) -> list[str]:
         word = "beats" if saving.low > 0.0 else "loses to" if saving.high < 0.0 else "is not told apart from"
         lines.append(f"tuned {word} {rival} ({span})")
     return lines
+
+
+def bound_told(design: HouseDesign, worlds: Worlds, found: Evaluation) -> str:
+    """What is left to gain for anybody who does not see the future, or why that is not computed."""
+    reason = why_not(design.house)
+    if reason:
+        return f"no best causal policy: {reason}"
+    costs = {name: float(found.totals(name).mean()) for name in found.results if name not in BOUNDS}
+    best = min(costs, key=lambda name: costs[name])
+    left = costs[best] - float(found.totals(CAUSAL).mean())
+    stages = round(7 * 86_400.0 / design.house.grid.hold_s)
+    error = Horizon(design, worlds.held_out, found.weeks[0], stages).grid_error()
+    return (
+        f"without seeing the future {left:.2f} {found.currency} a week is left to gain on the {best} (grid error "
+        f"{error:.2f}; prices and what a weather service says are taken as known)"
+    )
 
 
 def table_of(found: Evaluation) -> Table:

@@ -2,7 +2,8 @@
 
 What a person would try first stands beside the tuned theta: the rules, the data fit, the data fit with its mean error
 removed, weights turned by hand and a black-box search over the same parameters, both chosen on the weeks that the tuner
-learns from; and above them the program with a perfect forecast.
+learns from; above them the program with a perfect forecast, which still has the model of the MPC, and where it can be
+computed what dynamic programming on the true plant makes of the week, without seeing the future and with it.
 """
 
 from __future__ import annotations
@@ -17,23 +18,29 @@ import numpy as np
 from codegen.solver import build_solver
 from codegen.targets import host_arch
 from systems.design import HouseDesign
+from systems.house_file import House
 from systems.logs.log import Array
 from systems.plant import HousePlant
 from systems.problem import Parameter
 from systems.world import Exogenous
+from tuner.bound.house import BestPolicy, Horizon, why_not
 from tuner.evaluate.statistics import Interval, clustered_interval
 from tuner.loop.policies import Mpc, Ruled
 from tuner.loop.week import Policy, Result, run_stretch
 from tuner.loop.workers import Processes, Workers
 
-RULE, PLAIN, UNBIASED, TUNED, PERFECT = "rule", "data fit", "data fit, mean removed", "tuned", "perfect forecast"
+RULE, PLAIN, UNBIASED, TUNED = "rule", "data fit", "data fit, mean removed", "tuned"
+PERFECT = "perfect forecast, the MPC's model"
+CAUSAL, CEILING = "best causal policy", "future known, true plant"
+BOUNDS = (PERFECT, CAUSAL, CEILING)
+"""What nobody can have: they are held against nothing."""
 BY_HAND, SEARCHED = "hand-set weights", "black-box search"
 DAY_S = 86_400.0
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A policy by name: rules where theta is None."""
+    """A policy by name: one of dynamic programming, or rules where theta is None."""
 
     name: str
     theta: tuple[float, ...] | None
@@ -75,7 +82,7 @@ class Evaluation:
 
     def rivals(self) -> list[str]:
         """What the policy of the verdict is held against, in order."""
-        return [name for name in self.results if name not in (self.about, PERFECT)]
+        return [name for name in self.results if name not in (self.about, *BOUNDS)]
 
 
 def contenders(
@@ -94,6 +101,11 @@ def contenders(
     if tuned is not None:
         found.append(Contender(TUNED, tuple(tuned[p.name] for p in parameters)))
     return (*found, Contender(PERFECT, fit, forecast_error=0.0))
+
+
+def bounds(house: House) -> tuple[Contender, ...]:
+    """None where they cannot be computed; `why_not` of `tuner.bound.house` says why."""
+    return () if why_not(house) else (Contender(CAUSAL, None), Contender(CEILING, None))
 
 
 def is_bias(parameter: Parameter) -> bool:
@@ -145,18 +157,21 @@ def run_week(
 ) -> Result:
     """In a worker: the same week and disturbances whichever policy."""
     design = design_of(text, fits)
+    stages = round(days * DAY_S / design.house.grid.hold_s)
     return run_stretch(
         design,
         HousePlant(design.house, world),
-        policy_of(design, library, policy),
+        policy_of(design, library, policy, Horizon(design, world, week, stages, known=policy.name == CEILING)),
         first=week,
-        stages=round(days * DAY_S / design.house.grid.hold_s),
+        stages=stages,
         seed=int(np.random.SeedSequence(list(seed)).generate_state(1)[0]),
         traced=traced,
     )
 
 
-def policy_of(design: HouseDesign, library: Path, contender: Contender) -> Policy:
+def policy_of(design: HouseDesign, library: Path, contender: Contender, horizon: Horizon) -> Policy:
+    if contender.name in (CAUSAL, CEILING):
+        return BestPolicy(horizon)
     if contender.theta is None:
         return Ruled(design, np.array([p.default for p in design.problem.theta]))
     return Mpc(design, library, np.array(contender.theta), forecast_error=contender.forecast_error)
