@@ -21,9 +21,10 @@ from tuner.commands import worlds as world_options
 from tuner.commands.evaluate import table_of, verdict
 from tuner.commands.prices import add_data_arguments
 from tuner.commands.tune_display import OLD, TUNED, LiveTable, changes_table, tuning_view
+from tuner.commands.tune_outlook import had, nameplate_theta, outlook
 from tuner.commands.worlds import design_from, workers_from, worlds_from
 from tuner.critics import CRITICS
-from tuner.evaluate.comparison import RULE, UNBIASED, Contender, Evaluation, evaluate_house
+from tuner.evaluate.comparison import CAUSAL, RULE, UNBIASED, Contender, Evaluation, bounds, evaluate_house
 from tuner.evaluate.comparison import TUNED as TUNED_POLICY
 from tuner.learn.improve import METHODS
 from tuner.learn.tuning import Tuning, TuningSpec, tune
@@ -128,6 +129,13 @@ def run(args: argparse.Namespace) -> int:
         design, library, worlds.learning, free, held_in, EPISODES if args.episodes is None else args.episodes,
         EPISODE_DAYS, spec.seed, workers, WORLDS[kind], _truth(design, kind),
     )  # fmt: skip
+    began = "the data fit" if args.theta is None else str(args.theta)
+    with console.status("what there is to gain"):
+        ahead = outlook(design, worlds.learning, held_in, start, seed=args.seed, workers=workers)
+    if args.theta is None and ahead.fit_loses:
+        start, began = nameplate_theta(design), "the nameplate"
+    for line in ahead.told():
+        console.print(line, soft_wrap=True)
     labeller = CompiledLabeller(design, library, workers)
     title = f"tuning {design.house.name} by {spec.method} in {world.name}"
     with LiveTable(console, tuning_view(title, design.house.currency)) as live:
@@ -141,6 +149,8 @@ def run(args: argparse.Namespace) -> int:
     if judged is not None:
         console.print(table_of(judged))
         console.print(verdict(judged), soft_wrap=True)
+        if said := had(judged, TUNED_POLICY):
+            console.print(said, soft_wrap=True)
     kept = not tuning.improved or (judged is not None and not _shown(judged))
     if not tuning.improved:
         console.print("no change was borne out: the theta it started from is kept")
@@ -149,7 +159,7 @@ def run(args: argparse.Namespace) -> int:
     provenance = {
         "method": spec.method, "critic": spec.critic, "world": world.name, "seed": spec.seed, "data": worlds.told,
         "trained_until": worlds.until, "iterations": tuning.course.iteration, "theta": OLD if kept else TUNED,
-        "started_from": "the data fit" if args.theta is None else str(args.theta),
+        "started_from": began,
     }  # fmt: skip
     write_theta(args.output, design.problem, written, provenance)
     console.print(f"written: {args.output} ({OLD if kept else TUNED} theta)", soft_wrap=True)
@@ -193,6 +203,7 @@ def _judged(
         Contender(RULE, None),
         Contender(UNBIASED, tuple(start.values())),
         Contender(TUNED_POLICY, tuple(tuning.theta.tolist())),
+        *(policy for policy in bounds(design.house) if policy.name == CAUSAL),
     )
     return evaluate_house(design, worlds.held_out, weeks, found, seed=args.seed + 1, workers=workers)
 
