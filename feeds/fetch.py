@@ -121,7 +121,7 @@ class HttpxClient:
             raise GarbledError(f"{host}: content encoding {coding[:20]!r} was not asked for")
         unpack = zlib.decompressobj(31) if coding == "gzip" else None
         found = bytearray()
-        for chunk in answer.iter_raw(1 << 16):
+        for chunk in answer.iter_raw():  # as it comes: with a size it would wait until that is there
             try:
                 found += chunk if unpack is None else unpack.decompress(chunk, MOST_BYTES + 1 - len(found))
             except zlib.error:

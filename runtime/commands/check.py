@@ -6,13 +6,15 @@ import argparse
 import json
 import os
 import tempfile
+import time
 from pathlib import Path
 
 from runtime.bundle.copies import allow_older, check_site_news
 from runtime.bundle.safety_set import PowerLimit, StateLimit
 from runtime.bundle.theta_update import with_update
 from runtime.site.check import open_site_bundle, warnings
-from runtime.site.config import load_site
+from runtime.site.config import SiteFile, load_site
+from runtime.site.feeds_status import named, read_feeds, shown
 from runtime.site.rules import rules_in_force
 
 
@@ -33,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
     if args.no_bundle:
         size = f"inputs: {len(site.inputs)}, outputs: {len(site.outputs)}"
         print(f"site      {site.site.name}: {size}; bundle not looked at")
+        _show_feeds(site)
         print("ok")
         if args.json is not None:
             args.json.write_text(json.dumps({"site": site.site.name}) + "\n", encoding="utf-8")
@@ -58,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"decides   every {max(rhythm.every_s, rhythm.cycle_s):g} s, in cycles of {rhythm.cycle_s:g} s")
     number = manifest.serial or "none: any that has one is newer"
     print(f"signed by {bundle.signer}, serial number {number}")
+    _show_feeds(site)
     for note in notes:
         print(f"warning   {note}")
     print("ok")
@@ -69,6 +73,17 @@ def run(args: argparse.Namespace) -> int:
         }
         args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return 0
+
+
+def _show_feeds(site: SiteFile) -> None:
+    """Which forecast comes from where, and how old it is where the feeds run on this machine."""
+    if site.feeds is None:
+        return
+    for name, sources in named(site.feeds).items():
+        print(f"feed      {name}: {sources}")
+    status = read_feeds(site)
+    for name, text in shown(status, time.time()).items() if status is not None else ():
+        print(f"forecast  {name}: {text}")
 
 
 def _kept(limit: StateLimit | PowerLimit) -> str:

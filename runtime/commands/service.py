@@ -1,14 +1,15 @@
-"""`nisse service`: the daemon as a systemd service."""
+"""`nisse service`: the daemon as a systemd service, and the feeds as another."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from runtime.site.config import load_site
-from runtime.site.service_unit import CREDENTIALS, ServiceError, Unit, install
+from runtime.site.config import SiteFile, load_site
+from runtime.site.service_unit import CREDENTIALS, FeedsUnit, ServiceError, Unit, install
 
 SITE = Path("/etc/nisse/site.toml")
 STATE = Path("/var/lib/nisse")
@@ -26,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exec", type=Path, metavar="PATH", help="the command nisse; this one by default")
     parser.add_argument("--no-serial", action="store_true", help="hide all devices: the site speaks MQTT only")
     parser.add_argument("--root", type=Path, default=Path("/"), metavar="DIR", help="install under this folder (/)")
+    parser.add_argument("--feeds", action="store_true", help="show: the unit of the feeds, nisse-feeds, instead")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the result as JSON")
 
 
@@ -36,18 +38,26 @@ def run(args: argparse.Namespace) -> int:
     unit = Unit(executable, args.site.absolute(), serial=not args.no_serial)
     written: list[Path] = []
     if args.verb == "show":
-        print(unit.text(), end="")
+        print(FeedsUnit(executable, unit.site).text() if args.feeds else unit.text(), end="")
     else:
-        written = install(unit, args.root)
+        feeds = FeedsUnit(executable, unit.site) if _has_feeds(unit.site, args.root) else None
+        written = install(unit, args.root, feeds)
         for path in written:
             print(f"wrote {path}")
         for note in notes(unit, args.root):
             print(f"note  {note}")
-        print("next: systemctl daemon-reload && systemctl enable --now nisse, then nisse status")
+        names = "nisse nisse-feeds" if feeds is not None else "nisse"
+        print(f"next: systemctl daemon-reload && systemctl enable --now {names}, then nisse status")
     if args.json is not None:
         document = {"verb": args.verb, "written": [str(path) for path in written], "executable": str(executable)}
         args.json.write_text(json.dumps(document) + "\n", encoding="utf-8")
     return 0
+
+
+def _has_feeds(site: Path, root: Path) -> bool:
+    """Whether the site file is there already, with a table [feeds]; one that is not in order says so later."""
+    file = root / site.relative_to("/")
+    return file.exists() and load_site(file).feeds is not None
 
 
 def notes(unit: Unit, root: Path) -> list[str]:
@@ -67,10 +77,26 @@ def notes(unit: Unit, root: Path) -> list[str]:
             f"the service may not read a closed password_file; move it to /{CREDENTIALS}/mqtt_password and say "
             'password_credential = "nisse_mqtt_password"'
         )
+    for path, source in _token_files(content):
+        found.append(
+            f"the feeds may not read a closed token_file ({source}); move {path} to /{CREDENTIALS}/{source} and say "
+            f'token_credential = "nisse_{source}"'
+        )
     store = content.store.path
     if not store.is_absolute() or not store.is_relative_to(STATE):
         found.append(f'{unit.site}: the service may write under {STATE} only; set [store] path = "{STATE}/nisse.db"')
     return found
+
+
+def _token_files(content: SiteFile) -> Iterator[tuple[Path, str]]:
+    """(file, source) of every token that a table of [feeds] names by its file."""
+    feeds = content.feeds
+    if feeds is None:
+        return
+    for section in (feeds.price, feeds.weather, *feeds.pv.values(), *feeds.load.values()):
+        for one in (section, None if section is None else section.second):
+            if one is not None and one.token_file is not None:
+                yield one.token_file, one.source
 
 
 def _hidden(path: Path) -> bool:

@@ -10,6 +10,7 @@ import socket
 import ssl
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from runtime.site import descriptors
 from runtime.site.check import open_site_bundle, warnings
 from runtime.site.config import MqttSection, SiteFile
 from runtime.site.credentials import mqtt_password, mqtt_section, tls_context
+from runtime.site.feeds_status import SILENT_S, read_feeds, shown
 
 Verdict = Literal["ok", "warn", "fail"]
 BROKER_TIMEOUT_S = 5.0
@@ -55,6 +57,7 @@ def examine(site: SiteFile, credentials: Path | None = None) -> Iterator[Finding
         yield broker(site, credentials)
     for name, section in site.serial.items():
         yield serial_port(f"serial {name}", Path(section.port))
+    yield from feeds(site, time.time())
     yield from daemon(status_path(site))
 
 
@@ -199,6 +202,24 @@ def daemon(file: Path) -> Iterator[Finding]:
             yield Finding("warn", f"input {plain(str(name))}", f"{validity}: {problem}".rstrip(": "))
     if not notices:
         yield Finding("ok", "daemon", f"last seen at level {plain(str(state.get('level')))}, without a notice")
+
+
+def feeds(site: SiteFile, now_s: float) -> Iterator[Finding]:
+    """Whence each forecast comes and how old it is, where the site has feeds."""
+    if site.feeds is None:
+        return
+    status = read_feeds(site)
+    remedy = "start them: systemctl start nisse-feeds, or nisse feed run"
+    if status is None:
+        yield Finding("warn", "feeds", "nothing heard of them on this machine", remedy)
+        return
+    silent_s = now_s - status.written_s
+    if silent_s > SILENT_S:
+        yield Finding("warn", "feeds", f"silent for {silent_s / 3600:.0f} h", remedy)
+    for name, text in shown(status, now_s).items():
+        yield Finding("ok", f"forecast {name}", text)
+    for subject, text in status.notices.items():
+        yield Finding("warn", f"feed {subject}", text, "see `nisse feed once`")
 
 
 def serial_port(subject: str, port: Path, by_id: Path = SERIAL_BY_ID) -> Finding:

@@ -13,10 +13,43 @@ from pathlib import Path
 from runtime.errors import NisseError
 
 UNIT = Path("etc/systemd/system/nisse.service")
+FEEDS_UNIT = Path("etc/systemd/system/nisse-feeds.service")
 CONFIGURATION, CREDENTIALS = Path("etc/nisse"), Path("etc/nisse/credentials")
 # Secrets are for root; the service manager reads them for the daemon.
 CREDENTIALS_MODE = 0o700
 _PLAIN = re.compile(r"/[A-Za-z0-9_./@:+-]+")
+
+
+_SEES = """# What it sees.
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+PrivateIPC=yes
+PrivateMounts=yes
+ProcSubset=pid
+ProtectProc=invisible
+ProtectClock=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectControlGroups=yes
+RemoveIPC=yes
+"""
+_MAY = """NoNewPrivileges=yes
+CapabilityBoundingSet=
+AmbientCapabilities=
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+KeyringMode=private
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+SystemCallErrorNumber=EPERM
+"""
 
 
 class ServiceError(NisseError):
@@ -34,9 +67,7 @@ class Unit:
 
     def text(self) -> str:
         """The unit file. Raises ServiceError for a path that systemd would read as something else."""
-        for path in (self.executable, self.site):
-            if not _PLAIN.fullmatch(str(path)):
-                raise ServiceError(f"{path}: a path in a unit has no spaces or percent signs; use another one")
+        _check_paths(self.executable, self.site)
         return f"""# Written by `nisse service install`. Changes belong into a drop-in: systemctl edit nisse
 [Unit]
 Description=nisse, model predictive control of heat pumps and batteries
@@ -79,37 +110,9 @@ WorkingDirectory=/var/lib/nisse
 # Each file of this folder, `mqtt_password` for one, is the credential nisse_<file>.
 LoadCredential=nisse:/{CREDENTIALS}
 
-# What it sees.
-ProtectSystem=strict
-ProtectHome=yes
-PrivateTmp=yes
-PrivateIPC=yes
-PrivateMounts=yes
-ProcSubset=pid
-ProtectProc=invisible
-ProtectClock=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-ProtectControlGroups=yes
-RemoveIPC=yes
-{self._devices()}
+{_SEES}{self._devices()}
 # What it may do. The broker may be anywhere; the only port to listen on is that of /metrics, on localhost.
-NoNewPrivileges=yes
-CapabilityBoundingSet=
-AmbientCapabilities=
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-LockPersonality=yes
-KeyringMode=private
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources
-SystemCallErrorNumber=EPERM
-SocketBindDeny=any
+{_MAY}SocketBindDeny=any
 SocketBindAllow=ipv4:tcp:1024-65535
 
 [Install]
@@ -124,8 +127,73 @@ WantedBy=multi-user.target
         return f"DevicePolicy=closed\n{ports}SupplementaryGroups=dialout\n"
 
 
-def install(unit: Unit, root: Path) -> list[Path]:
-    """Write the unit and make the folders under `root`; what was written or made. Raises ServiceError."""
+@dataclass(frozen=True)
+class FeedsUnit:
+    """The process that asks services for forecasts: it has the network, and no device, no key and no log of control."""
+
+    executable: Path
+    site: Path
+
+    def text(self) -> str:
+        """The unit file. Raises ServiceError for a path that systemd would read as something else."""
+        _check_paths(self.executable, self.site)
+        return f"""# Written by `nisse service install`. Changes belong into a drop-in: systemctl edit nisse-feeds
+[Unit]
+Description=nisse feeds, forecasts of prices, weather, sun and load
+Wants=network-online.target
+After=network-online.target time-sync.target mosquitto.service
+ConditionPathExists={self.site}
+StartLimitIntervalSec=0
+
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart={self.executable} feed run {self.site}
+# A request ends after half a minute.
+WatchdogSec=300
+Restart=on-failure
+RestartSec=60
+# Usage, bad site file: starting again would not help.
+RestartPreventExitStatus=2 78
+TimeoutStopSec=45
+MemoryHigh=96M
+MemoryMax=128M
+TasksMax=32
+Nice=5
+
+# Who it is and what it may write: its answers and what it learned, and nothing of the daemon's.
+DynamicUser=yes
+ConfigurationDirectory=nisse
+StateDirectory=nisse-feeds
+StateDirectoryMode=0700
+RuntimeDirectory=nisse-feeds
+RuntimeDirectoryMode=0755
+UMask=0022
+WorkingDirectory=/var/lib/nisse-feeds
+# Each file of this folder, `entsoe` for one, is the credential nisse_<file>.
+LoadCredential=nisse:/{CREDENTIALS}
+
+{_SEES}PrivateDevices=yes
+
+# What it may do: open connections, and listen on no port.
+{_MAY}SocketBindDeny=any
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def _check_paths(*paths: Path) -> None:
+    for path in paths:
+        if not _PLAIN.fullmatch(str(path)):
+            raise ServiceError(f"{path}: a path in a unit has no spaces or percent signs; use another one")
+
+
+def install(unit: Unit, root: Path, feeds: FeedsUnit | None = None) -> list[Path]:
+    """Write the unit and make the folders under `root`; what was written or made. Raises ServiceError.
+
+    feeds: the other unit, where the site has feeds.
+    """
     made = []
     try:
         for folder, mode in ((CONFIGURATION, 0o755), (CREDENTIALS, CREDENTIALS_MODE)):
@@ -134,14 +202,16 @@ def install(unit: Unit, root: Path) -> list[Path]:
                 path.mkdir(parents=True)
                 path.chmod(mode)
                 made.append(path)
-        file = root / UNIT
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(f".{file.name}.{os.getpid()}")
-        partial.write_text(unit.text(), encoding="utf-8")
-        partial.chmod(0o644)
-        partial.replace(file)
+        for place, text in ((UNIT, unit.text()), *(((FEEDS_UNIT, feeds.text()),) if feeds is not None else ())):
+            file = root / place
+            file.parent.mkdir(parents=True, exist_ok=True)
+            partial = file.with_name(f".{file.name}.{os.getpid()}")
+            partial.write_text(text, encoding="utf-8")
+            partial.chmod(0o644)
+            partial.replace(file)
+            made.append(file)
     except OSError as error:
         raise ServiceError(
             f"{error.filename}: {error.strerror}; run it as root, or under another folder with --root"
         ) from error
-    return [*made, file]
+    return made

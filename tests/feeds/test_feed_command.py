@@ -134,6 +134,9 @@ def test_run_publishes_retained_keeps_its_answers_and_ends_cleanly(tmp_path: Pat
         late = Ear(broker.port)  # retained: who comes later finds it
         late.wait("nisse-feeds/home/buy")
         late.close()
+        looked = call("check", str(site), "--no-bundle")
+        assert "price: entsoe NO3" in looked.stdout, looked.stderr
+        assert "buy: entsoe NO3, heard 0 min ago, known until 20" in looked.stdout
         asked = len(world.asked)
         again = subprocess.Popen(nisse("feed", "run", str(site)), stderr=subprocess.PIPE, text=True)
         ear = Ear(broker.port)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tiny_site import command
 
-from runtime.site.service_unit import CREDENTIALS, UNIT, Unit
+from runtime.site.service_unit import CREDENTIALS, FEEDS_UNIT, UNIT, Unit
 from runtime.site.template import USUAL, Answers, site_text
 from runtime.systemd import Surroundings
 
@@ -42,6 +42,27 @@ def test_systemd_accepts_the_installed_unit_and_finds_little_exposed(tmp_path: P
     exposure = re.search(r"Overall exposure level for nisse.service: ([0-9.]+)", judged.stdout)
     assert exposure is not None and float(exposure.group(1)) < MOST_EXPOSURE, judged.stdout
     assert judged.returncode == 0
+
+
+FEEDS = '\n[feeds]\n[feeds.price]\nsource = "entsoe"\nzone = "NO3"\ntoken_file = "entsoe.token"\n'
+
+
+@needs_systemd
+def test_the_feeds_have_a_unit_of_their_own_without_devices_or_the_daemons_files(tmp_path: Path) -> None:
+    (tmp_path / "etc/nisse").mkdir(parents=True)
+    text = site_text(Answers("cabin", "UTC", "b.nisse", (), "mqtt", ""), USUAL["house"])
+    (tmp_path / "etc/nisse/site.toml").write_text(text + FEEDS)
+    done = service("install", "--root", tmp_path, "--exec", sys.executable)
+    assert done.returncode == 0, done.stderr
+    assert "enable --now nisse nisse-feeds" in done.stdout and 'token_credential = "nisse_entsoe"' in done.stdout
+    unit = tmp_path / FEEDS_UNIT
+    verified = analyze("verify", unit)
+    assert (verified.returncode, verified.stderr) == (0, "")
+    judged = analyze("security", "--offline=true", "--no-pager", f"--threshold={round(MOST_EXPOSURE * 10)}", unit)
+    assert judged.returncode == 0, judged.stdout
+    shown = unit.read_text()
+    assert "PrivateDevices=yes" in shown and "StateDirectory=nisse-feeds" in shown and "feed run /etc/nisse/" in shown
+    assert service("show", "--feeds", "--exec", sys.executable).stdout == shown.replace(str(tmp_path), "")
 
 
 def test_install_lays_out_folders_keeps_secrets_closed_and_can_be_repeated(tmp_path: Path) -> None:
