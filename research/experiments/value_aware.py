@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--full", action="store_true", help="battery and cabin, 14 days, 7 held out, 5 10 20 scenarios")
     parser.add_argument("--seeds", type=whole(1, 1000), default=5, metavar="N")
-    parser.add_argument("--seed", type=seed_number, default=11, help="the first; settings were chosen with 0 to 2")
+    parser.add_argument("--seed", type=seed_number, default=11, help="the first; settings were chosen with 0")
     parser.add_argument("--jobs", type=whole(1, MOST_PROCESSES), default=2, metavar="N", help="processes")
     add_output_arguments(parser)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from research.value_aware.fits import by_implicit_gradient, by_likelihood, by_value, policy_weights, worth_of
 from research.value_aware.prediction import Prediction
@@ -18,6 +19,7 @@ from systems.logs.log import Array
 from systems.plant import HousePlant
 from systems.world import Exogenous
 from tuner.evaluate.comparison import PERFECT, design_of
+from tuner.learn.transitions import Labelled
 from tuner.learn.tuning import TuningSpec, tune
 from tuner.loop.explore import DAY_S, LEARN, CompiledLabeller, Stretch, learning_entries
 from tuner.loop.policies import Mpc
@@ -27,8 +29,9 @@ from tuner.loop.worlds import generated_worlds
 
 NAMEPLATE, LIKELIHOOD, BAYES = "nameplate", "likelihood", "Bayesian"
 WEIGHTED, VALUE, IMPLICIT = "policy-weighted likelihood", "value-aware loss", "implicit model gradient"
-DECISION, DECISION_MORE = "decision-oriented, model", "decision-oriented, weights too"
-FITS = (LIKELIHOOD, BAYES, WEIGHTED, VALUE, IMPLICIT, DECISION, DECISION_MORE)
+DECISION, DECISION_WHOLE = "decision-oriented, as far as sure", "decision-oriented, whole step"
+DECISION_MORE = "decision-oriented, weights too, as far as sure"
+CAUTIOUS = TuningSpec().certainty
 
 
 def scenario_name(count: int) -> str:
@@ -83,7 +86,7 @@ def study(plan: Plan) -> Outcome:
     worlds = generated_worlds(design.house, seed=plan.seed, prices="nordic", tariff=Tariff())
     start = np.array(design.problem.theta_default())
     seen = record(design, plan.library, worlds.learning, start, worlds.learning_weeks, plan.days, plan.seed)
-    thetas = {NAMEPLATE: start, **fitted(design, plan.library, seen, start, plan.seed)}
+    thetas = {NAMEPLATE: start, **fitted(design, plan.library, seen, start)}
     week = int(np.random.default_rng(plan.seed).choice(np.asarray(worlds.held_out_weeks)))
 
     def judge(policy: Policy) -> tuple[float, int]:
@@ -101,10 +104,11 @@ def study(plan: Plan) -> Outcome:
     return Outcome(totals, changes(design, thetas), meter_errors(design, seen, thetas), len(seen), failures + failed)
 
 
-def fitted(design: HouseDesign, library: Path, seen: Record, start: Array, seed: int) -> dict[str, Array]:
+def fitted(design: HouseDesign, library: Path, seen: Record, start: Array) -> dict[str, Array]:
     """Thetas by name; each way sees the same record and starts at the same theta."""
     prediction = Prediction.of(design)
-    gamma = CompiledLabeller(design, library, Processes()).gamma
+    labeller = Once(CompiledLabeller(design, library, Processes()))
+    gamma = labeller.gamma
     likelihood = by_likelihood(prediction, seen, start).theta
     weights = policy_weights(design, library, seen, likelihood)
     worth = worth_of(design, library, prediction, seen, start)
@@ -117,16 +121,43 @@ def fitted(design: HouseDesign, library: Path, seen: Record, start: Array, seed:
         WEIGHTED: by_likelihood(prediction, seen, start, weights=weights).theta,
         VALUE: by_value(prediction, seen, start, worth, gamma, (buy, sell)).theta,
         IMPLICIT: by_implicit_gradient(prediction, seen, start, worth, gamma).theta,
-        DECISION: learned(design, library, seen, start, model, seed),
-        DECISION_MORE: learned(design, library, seen, start, (*model, *LEARN, "backoff"), seed),
+        DECISION: learned(labeller, seen, start, model, CAUTIOUS),
+        DECISION_WHOLE: learned(labeller, seen, start, model, 0.0),
+        DECISION_MORE: learned(labeller, seen, start, (*model, *LEARN, "backoff"), CAUTIOUS),
     }
 
 
-def learned(design: HouseDesign, library: Path, seen: Record, start: Array, names: tuple[str, ...], seed: int) -> Array:
-    """One step of the deterministic policy gradient from the record, shrunk to what the record is sure of."""
-    parameters = design.problem.theta
-    spec = TuningSpec(method="dpg", learn=names, iterations=1, rate=1.0, seed=seed)
-    labeller = CompiledLabeller(design, library, Processes())
+@dataclass(frozen=True, eq=False)
+class Once:
+    """What the one record is to the one start is asked once, however many steps are taken from it."""
+
+    labeller: CompiledLabeller
+    said: dict[bytes, Labelled] = field(default_factory=dict)
+    exploration: float = 1.0
+
+    @property
+    def gamma(self) -> float:
+        return self.labeller.gamma
+
+    def label(
+        self,
+        experience: Sequence[Stretch],
+        theta: Array,
+        entries: NDArray[np.int64],
+        scale: Array,
+        *,
+        with_advantage: bool,
+    ) -> Labelled:
+        key = theta.tobytes() + entries.tobytes()
+        if key not in self.said:
+            self.said[key] = self.labeller.label(experience, theta, entries, scale, with_advantage=with_advantage)
+        return self.said[key]
+
+
+def learned(labeller: Once, seen: Record, start: Array, names: tuple[str, ...], certainty: float) -> Array:
+    """One step of the deterministic policy gradient; `certainty` in standard errors that a direction must exceed."""
+    parameters = labeller.labeller.design.problem.theta
+    spec = TuningSpec(method="dpg", learn=names, iterations=1, rate=1.0, certainty=certainty)
     tuning = tune(Recorded(seen.stretch), labeller, parameters, learning_entries(parameters, names), start, spec)
     return np.asarray(tuning.course.thetas[-1])
 

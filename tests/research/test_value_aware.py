@@ -18,7 +18,7 @@ from research.value_aware.fits import by_implicit_gradient, by_likelihood, by_va
 from research.value_aware.prediction import Prediction
 from research.value_aware.record import Record, record
 from research.value_aware.scenarios import ScenarioMpc, TooManyScenarios, check_scenarios, first_move, golden, whole
-from research.value_aware.study import Recorded, learned
+from research.value_aware.study import Once, Recorded, learned
 from systems.battery.tariff import Tariff
 from systems.design import HouseDesign
 from systems.house_file import read_house
@@ -155,16 +155,18 @@ def test_value_and_implicit_steps_lower_their_own_losses(design, library, made, 
     np.testing.assert_allclose(damped_step(*gap), expected, atol=1e-10)
 
 
-def test_the_learner_takes_the_same_record(design, library, seen: Record, start) -> None:
-    """What it is sure of is between the start and the step that it would take."""
+def test_the_learner_takes_the_same_record_and_asks_it_once(design, library, seen: Record, start) -> None:
+    """What it is sure of is between the start and the whole step, which is the learner's own."""
     names = ("home_terminal_slope", "price_scale")
-    found = learned(design, library, seen, start, names, 0)
-    labeller = CompiledLabeller(design, library, Processes())
+    plain = CompiledLabeller(design, library, Processes())
+    once, parameters = Once(plain), design.problem.theta
+    sure, bold = (learned(once, seen, start, names, certainty) for certainty in (1.0, 0.0))
+    assert len(once.said) == 1
     spec = TuningSpec(learn=names, iterations=1, rate=1.0, certainty=0.0)
-    parameters = design.problem.theta
-    bold = tune(Recorded(seen.stretch), labeller, parameters, learning_entries(parameters, names), start, spec)
-    assert np.any(bold.course.thetas[-1] != start)
-    assert np.linalg.norm(found - start) <= np.linalg.norm(bold.course.thetas[-1] - start) + 1e-12
+    same = tune(Recorded(seen.stretch), plain, parameters, learning_entries(parameters, names), start, spec)
+    np.testing.assert_array_equal(bold, same.course.thetas[-1])
+    assert np.any(bold != start)
+    assert np.linalg.norm(sure - start) <= np.linalg.norm(bold - start) + 1e-12
 
 
 def extensive(design: HouseDesign, theta, x, scenarios) -> tuple[float, np.ndarray]:
