@@ -37,8 +37,10 @@ SYSTEMS_MAY_USE = (
     "runtime.formats.duration", "runtime.formats.toml_lines", "runtime.formats.toml_source", "runtime.formats.weekly",
     "runtime.decide.rules", "runtime.decide.rules_data", "runtime.decide.rules_laws", "runtime.inputs.uncharged",
 )  # fmt: skip
-# And the tuner the rules that it judges by.
-TUNER_MAY_USE = ("runtime.decide.rules", "runtime.decide.rules_data", "runtime.decide.rules_laws")
+# And the tuner the rules that it judges by, and the daemon's log.
+TUNER_MAY_USE = (
+    "runtime.decide.rules", "runtime.decide.rules_data", "runtime.decide.rules_laws", "runtime.store.transitions",
+)  # fmt: skip
 # The feeds know how files and messages are written and the site file is read, and nothing of how control is done.
 FEEDS_MAY_USE = (
     "runtime.clock", "runtime.errors", "runtime.formats", "runtime.inputs.plausibility", "runtime.interrupts",

@@ -28,8 +28,10 @@ from tuner.evaluate.comparison import CAUSAL, RULE, UNBIASED, Contender, Evaluat
 from tuner.evaluate.comparison import TUNED as TUNED_POLICY
 from tuner.learn.improve import METHODS
 from tuner.learn.tuning import Tuning, TuningSpec, tune
+from tuner.learn.world import World
 from tuner.loop.explore import LEARN, CompiledLabeller, PlantWorld, learning_entries
 from tuner.loop.periods import HELD_IN_WEEKS, spread
+from tuner.loop.recorded import check_states_stay, recorded_world, told_of_log
 from tuner.loop.workers import Workers
 from tuner.loop.worlds import Worlds
 from tuner.trainer import TrainingError
@@ -38,6 +40,8 @@ ITERATIONS, EPISODES, EPISODE_DAYS = 4, 6, 4.0
 START_DAYS = 4
 """Of a week, on which an exploring episode may begin."""
 HELD_OUT_WEEKS = 8
+LOG_SUPPORT = 0.1
+"""Eq. (30): nothing can be tried on a log, so the data fit holds theta, by this share of the largest curvature."""
 WORLDS = {"physical": "the plants of the house", "arx": "the identified model with its innovations"}
 
 
@@ -49,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "it names: the tuned one where the gain is shown, otherwise the old one.\n\n"
         "examples:\n"
         "  nisse tune cabin --model model.json --output theta.json\n"
+        "  nisse tune villa --model model.json --log nisse.db --output theta.json\n"
         "  nisse tune my_system.py --output theta.json\n"
         "  nisse tune battery --prices prices.csv --train-until 2021-01-01 --output theta.json\n"
         "  nisse tune house.toml --model model.json --own-log log.csv --learn cost --output theta.json"
@@ -69,6 +74,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="physical",
         help="what to learn in: the plants of "
         "the house, or the fitted model with its innovations (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--log",
+        type=Path,
+        metavar="NISSE.db",
+        help="learn from the daemon's own log, written with exploration, instead of in a world",
     )
     parser.add_argument("--theta", type=Path, metavar="FILE", help="start here (default: the data fit)")
     parser.add_argument(
@@ -114,9 +125,12 @@ def run(args: argparse.Namespace) -> int:
     )  # fmt: skip
     spec = spec if args.iterations is None else replace(spec, iterations=args.iterations)
     learning = learning_entries(parameters, spec.learn)
+    if args.log is not None:
+        check_states_stay(design, learning[0])
+        spec = replace(spec, step=replace(spec.step, support=LOG_SUPPORT))
     console.print(worlds.told, soft_wrap=True)
     weeks = HELD_IN_WEEKS if args.held_in_weeks is None else args.held_in_weeks
-    held_in = spread(worlds.learning_weeks, weeks, "held-in")
+    held_in = spread(worlds.learning_weeks, weeks, "held-in") if args.log is None else ()
     day = round(86_400.0 / design.house.grid.step_s)
     free = tuple(w + k * day for w in worlds.learning_weeks if w not in held_in for k in range(START_DAYS))
     if not free:
@@ -125,17 +139,23 @@ def run(args: argparse.Namespace) -> int:
     with console.status("compiling the program, once"):
         library = build_solver(design.problem, host_arch()).library
     workers = workers_from(args, args.jobs)
-    world = PlantWorld(
+    world: World = PlantWorld(
         design, library, worlds.learning, free, held_in, EPISODES if args.episodes is None else args.episodes,
         EPISODE_DAYS, spec.seed, workers, WORLDS[kind], _truth(design, kind),
     )  # fmt: skip
     began = "the data fit" if args.theta is None else str(args.theta)
-    with console.status("what there is to gain"):
-        ahead = outlook(design, worlds.learning, held_in, start, seed=args.seed, workers=workers)
-    if args.theta is None and ahead.fit_loses:
-        start, began = nameplate_theta(design), "the nameplate"
-    for line in ahead.told():
-        console.print(line, soft_wrap=True)
+    if args.log is None:
+        with console.status("what there is to gain"):
+            ahead = outlook(design, worlds.learning, held_in, start, seed=args.seed, workers=workers)
+        if args.theta is None and ahead.fit_loses:
+            start, began = nameplate_theta(design), "the nameplate"
+        for line in ahead.told():
+            console.print(line, soft_wrap=True)
+    else:
+        found = recorded_world(args.log, design, library, np.array([start[p.name] for p in parameters]))
+        for line in told_of_log(found, design.problem):
+            console.print(line, soft_wrap=True)
+        world = found
     labeller = CompiledLabeller(design, library, workers)
     title = f"tuning {design.house.name} by {spec.method} in {world.name}"
     with LiveTable(console, tuning_view(title, design.house.currency)) as live:

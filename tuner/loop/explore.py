@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,12 +49,27 @@ class Explorer(Mpc):
         return action
 
 
+class Experience(Protocol):
+    """Decisions that followed each other, and what was seen around them."""
+
+    deeds: Deeds
+
+    def seen(self, design: HouseDesign, theta: Array) -> tuple[Sequence[Array], Sequence[Array]]:
+        """n + 1 states (nx,) and forecasts (N + 1, nd)."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Stretch:
     """n decisions and the n + 1 moments around them; what they cost is billed or not."""
 
     moments: tuple[Moment, ...]
     deeds: Deeds
+
+    def seen(self, design: HouseDesign, theta: Array) -> tuple[list[Array], list[Array]]:
+        """States (nx,) and forecasts (N + 1, nd) as this theta's estimator has them."""
+        estimator = Estimator(design, theta)
+        return [estimator.state(moment) for moment in self.moments], [moment.forecast for moment in self.moments]
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +126,7 @@ class CompiledLabeller:
 
     def label(
         self,
-        experience: Sequence[Stretch],
+        experience: Sequence[Experience],
         theta: Array,
         entries: NDArray[np.int64],
         scale: Array,
@@ -213,14 +228,13 @@ def _labelled(
     entries: NDArray[np.int64],
     scale: Array,
     with_advantage: bool,
-    stretch: Stretch,
+    stretch: Experience,
     number: int,
 ) -> Labelled:
     design = design_of(*key)
-    controller, estimator = loaded(design, library), Estimator(design, theta)
+    controller = loaded(design, library)
     controller.set_theta(theta)
-    states = [estimator.state(moment) for moment in stretch.moments]
-    forecasts = [moment.forecast for moment in stretch.moments]
+    states, forecasts = stretch.seen(design, theta)
     return labelled(
         controller, Noise.of(design.problem), states, forecasts, stretch.deeds, entries, scale,
         with_advantage=with_advantage, number=number,

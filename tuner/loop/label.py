@@ -80,6 +80,10 @@ class Deeds:
     """(n, na)"""
     cost: Array
     """(n,)"""
+    mean: Array | None = None
+    """(n, na) E[action|s], where it is not that of the noise about theta's own policy"""
+    decided: Array | None = None
+    """(n, na) what the explorer's policy decided, where that stays what it was"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +119,8 @@ def labelled(
     controller.reset()
     said = _opinion(controller, states, forecasts, entries, scale)
     use = said.solved[:-1] & said.solved[1:]
-    mean = noise.mean(said.policy[:-1])
+    mean = noise.mean(said.policy[:-1]) if deeds.mean is None else deeds.mean
+    drift = np.zeros_like(mean) if deeds.decided is None else said.policy[:-1] - deeds.decided
     solves = len(states)
     advantage = gradient = NO_ADVANTAGE
     if with_advantage:
@@ -132,7 +137,7 @@ def labelled(
         asked=deeds.asked[use] / std,
         action=deeds.action[use] / std,
         mean_action=mean[use] / std,
-        drift=np.zeros_like(mean[use]),
+        drift=drift[use] / std,
         policy_jacobian=said.jacobian[:-1][use] / std[:, None],
         action_inverse=said.inverse[:-1][use] / np.outer(std, std),
         # A failed solve within a stretch breaks it in two.
