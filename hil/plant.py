@@ -61,6 +61,8 @@ class Plant:
         """error: how wrong forecasts are, 0 perfect, 1 as they usually are. Raises PlantError."""
         self.house, self._plant, self._error = plant.house, plant, error
         self.step_s = plant.house.grid.step_s
+        self.inside_s = 0.0
+        """Seconds that are told apart within a step; 0: none."""
         self.set_point_signals: tuple[SetPoint, ...] = tuple(s for p in plant.plants for s in p.set_points())
         self.sensors = register_map((s for p in plant.plants for s in p.sensors()), FIRST_SENSOR)
         self.set_points = register_map((s.signal for s in self.set_point_signals), FIRST_SET_POINT)

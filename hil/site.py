@@ -84,6 +84,9 @@ trusted_keys = ["$trusted_key"]
 cycle_s = {plant.step_s:g}
 solve_timeout_s = {SOLVE_TIMEOUT_S}
 
+[tracking]
+enabled = {json.dumps(plant.inside_s > 0.0)}      # a plant that holds its load for a whole step shows nothing to follow
+
 [store]
 path = "$store"
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from systems.problem import Signal
 from systems.world import Exogenous
+from systems.world.inside import Kind
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,10 @@ class AssetPlant:
     asset: str
     actions: tuple[Signal, ...] = ()
     """Those of its block, in the same order."""
+    inner = False
+    """Whether it moves on minute by minute where a plant tells minutes apart; else it does step by step."""
+    inside: Mapping[str, Kind] = {}
+    """Columns of the world that it draws by, and what varies them inside a step."""
 
     def begin(
         self, rng: np.random.Generator, world: Exogenous, first: int, steps: int, initial: Mapping[str, float]

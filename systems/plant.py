@@ -18,7 +18,8 @@ and draws.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -28,12 +29,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from runtime.formats.toml_lines import did_you_mean
 from runtime.inputs.uncharged import days_left_in_month
-from systems.asset_plant import Around, AssetPlant, Now
+from systems.asset_plant import Around, AssetPlant, Flow, Now
 from systems.assets import asset_kinds
 from systems.grid import HOUR_S
 from systems.house_file import House
 from systems.problem import Signal
 from systems.world import Exogenous
+from systems.world.inside import Inside
 
 Array = NDArray[np.float64]
 
@@ -54,8 +56,13 @@ class HousePlant(gymnasium.Env[Array, Array]):
 
     metadata = {"render_modes": []}  # noqa: RUF012 - the name and kind are Gymnasium's
 
-    def __init__(self, house: House, world: Exogenous, *, fits: Mapping[str, Any] | None = None) -> None:
-        """fits: fitted models by table, as for `compose`. Raises PlantError for a world on another grid."""
+    def __init__(
+        self, house: House, world: Exogenous, *, fits: Mapping[str, Any] | None = None, inside: Inside | None = None
+    ) -> None:
+        """fits: fitted models by table, as for `compose`. inside: what varies within a step; None: nothing does.
+
+        Raises PlantError for a world on another grid.
+        """
         if abs(world.dt_s - house.grid.step_s) > 1e-9:
             raise PlantError(f"the world steps {world.dt_s:g} s and the house {house.grid.step_s:g} s; make them equal")
         self.house, self.world = house, world
@@ -69,6 +76,11 @@ class HousePlant(gymnasium.Env[Array, Array]):
         self.step_index = self._end = 0
         """Of the world: the step that comes next."""
         self._seed = 0
+        self._inside = inside
+        self.minutes = 1 if inside is None else inside.count(house.grid.step_s)
+        """In a step, of those that are told apart."""
+        self._minute = 0
+        self._sums: dict[str, float] = {}
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         """options: `first` step of the world (0), `steps` of the episode (to its end), `initial` states by name.
@@ -89,27 +101,65 @@ class HousePlant(gymnasium.Env[Array, Array]):
         for name in initial:
             if name not in known:
                 raise PlantError(f"nothing of {self.house.name!r} begins at {name!r}{did_you_mean(name, known)}")
-        self.step_index, self._end = first, first + steps
+        self.step_index, self._end, self._sums = first, first + steps, {}
         self._seed = int(self.np_random.integers(2**63))
         for number, plant in enumerate(self.plants):
             plant.begin(np.random.default_rng((self._seed, number)), self.world, first, steps, initial)
         return self._observation(), self.truth()
 
     def step(self, action: ArrayLike) -> tuple[Array, float, bool, bool, dict[str, Any]]:
+        self.begin_step(action)
+        for _ in range(self.minutes):
+            self.minute(action)
+        return self.end_step()
+
+    def begin_step(self, action: ArrayLike) -> None:
+        """What does not change inside the step is asked for `action`; then come its `minutes`, then `end_step`."""
         if self.step_index >= self._end:
             raise PlantError("the episode is over: call reset()")
-        asked = np.asarray(action, dtype=np.float64)
-        if asked.shape != (len(self.actions),) or not np.isfinite(asked).all():
-            raise PlantError(f"action {action!r} is not {len(self.actions)} finite numbers; give one for each action")
-        bounded = np.clip(asked, self._low, self._high).tolist()
-        now = self._now()
-        flows = {}
+        parts = self._parts(action)
+        now = self._step = self._now()
+        self._minute, self._sums = 0, {}
+        self._outer = {plant.asset: plant.draw(parts[plant.asset], now) for plant in self.plants if not plant.inner}
+        self._inner: dict[str, list[Flow]] = {plant.asset: [] for plant in self.plants if plant.inner}
+        self._worlds = [now.world] * self.minutes
+        if self._inside is not None and self.minutes > 1:
+            rows = {
+                name: self._inside.minutes(kind, name, self.step_index, now.world[name], self.minutes).tolist()
+                for plant in self.plants
+                for name, kind in plant.inside.items()
+            }
+            self._worlds = [{**now.world, **{name: row[j] for name, row in rows.items()}} for j in range(self.minutes)]
+
+    def minute(self, action: ArrayLike) -> None:
+        """One of the step's minutes: batteries, panels, load and meter, with the power of the others as it is."""
+        parts, now = self._parts(action), self._now_in_step()
+        flows = {plant.asset: plant.draw(parts[plant.asset], now) for plant in self.plants if plant.inner}
+        around = Around({plant.asset: {**self._outer, **flows}[plant.asset] for plant in self.plants})
         for plant in self.plants:
-            own, bounded = bounded[: len(plant.actions)], bounded[len(plant.actions) :]
-            flows[plant.asset] = plant.draw(own, now)
-        around = Around(flows)
+            if plant.inner:
+                plant.advance(now, around)
+                self._inner[plant.asset].append(flows[plant.asset])
+                for name, value in plant.flows().items():
+                    share = 1.0 / self.minutes if name.endswith("_kw") else 1.0
+                    self._sums[name] = self._sums.get(name, 0.0) + share * value
+        self._minute += 1
+
+    def others_kw(self, action: ArrayLike, without: Collection[str]) -> float:
+        """What the coming minute draws besides the assets `without`; the last minute's where the step is over."""
+        parts, now = self._parts(action), self._now_in_step()
+        inner = [p for p in self.plants if p.inner and p.asset not in without]
+        drawn = sum(plant.draw(parts[plant.asset], now).electric_kw for plant in inner)
+        return drawn + sum(flow.electric_kw for name, flow in self._outer.items() if name not in without)
+
+    def end_step(self) -> tuple[Array, float, bool, bool, dict[str, Any]]:
+        """As `step` returns."""
+        now = self._step
+        means = {name: _mean(flows) for name, flows in self._inner.items()}
+        around = Around({plant.asset: {**self._outer, **means}[plant.asset] for plant in self.plants})
         for plant in self.plants:
-            plant.advance(now, around)
+            if not plant.inner:
+                plant.advance(now, around)
         self.step_index += 1
         info = {**self.truth(), **now.world}
         for name in [name for name in info if name.startswith("discomfort_k.")]:
@@ -117,10 +167,34 @@ class HousePlant(gymnasium.Env[Array, Array]):
         reward = -(info["energy_cost"] + info["capacity_cost"])
         return self._observation(), reward, False, self.step_index >= self._end, info
 
+    def _parts(self, action: ArrayLike) -> dict[str, list[float]]:
+        """Of an action, within its bounds, what each asset is asked for."""
+        asked = np.asarray(action, dtype=np.float64)
+        if asked.shape != (len(self.actions),) or not np.isfinite(asked).all():
+            raise PlantError(f"action {action!r} is not {len(self.actions)} finite numbers; give one for each action")
+        bounded, parts = np.clip(asked, self._low, self._high).tolist(), {}
+        for plant in self.plants:
+            parts[plant.asset], bounded = bounded[: len(plant.actions)], bounded[len(plant.actions) :]
+        return parts
+
+    def _now_in_step(self) -> Now:
+        hours, j = self._step.hours / self.minutes, min(self._minute, self.minutes - 1)
+        return replace(self._step, hours=hours, time_s=self._step.time_s + j * hours * HOUR_S, world=self._worlds[j])
+
     @property
     def time_s(self) -> float:
         """Unix time of the present state."""
         return self.world.time_s(self.step_index)
+
+    @property
+    def minute_s(self) -> float:
+        """Seconds of a minute: the whole step where nothing is told apart."""
+        return self.world.dt_s / self.minutes
+
+    @property
+    def minute_time_s(self) -> float:
+        """Unix time at which the coming minute of the step begins."""
+        return self._step.time_s + self._minute * self.minute_s
 
     def measured(self) -> dict[str, float]:
         """What the sensors show now, by name of the signal."""
@@ -132,7 +206,8 @@ class HousePlant(gymnasium.Env[Array, Array]):
 
     def flows(self) -> dict[str, float]:
         """What was true over the last step, by name."""
-        return {name: value for plant in self.plants for name, value in plant.flows().items()}
+        last = {name: value for plant in self.plants for name, value in plant.flows().items()}
+        return {name: self._sums.get(name, value) for name, value in last.items()}
 
     def truth(self) -> dict[str, Any]:
         return {**self.states(), **self.flows()}
@@ -156,3 +231,8 @@ class HousePlant(gymnasium.Env[Array, Array]):
 
     def _observation(self) -> Array:
         return np.array(list(self.measured().values()))
+
+
+def _mean(flows: Sequence[Flow]) -> Flow:
+    """Of minutes; what happens minute by minute delivers no heat."""
+    return flows[0] if len(flows) == 1 else Flow(sum(flow.electric_kw for flow in flows) / len(flows))

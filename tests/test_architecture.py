@@ -37,9 +37,11 @@ SYSTEMS_MAY_USE = (
     "runtime.formats.duration", "runtime.formats.toml_lines", "runtime.formats.toml_source", "runtime.formats.weekly",
     "runtime.decide.rules", "runtime.decide.rules_data", "runtime.decide.rules_laws", "runtime.inputs.uncharged",
 )  # fmt: skip
-# And the tuner the rules that it judges by, and the daemon's log.
+# And the tuner the rules that it judges by, the daemon's log, and the law by which batteries follow the meter.
 TUNER_MAY_USE = (
     "runtime.decide.rules", "runtime.decide.rules_data", "runtime.decide.rules_laws", "runtime.store.transitions",
+    "runtime.bundle.tracking", "runtime.track.aim", "runtime.track.interval", "runtime.track.law",
+    "runtime.track.planned",
 )  # fmt: skip
 # The feeds know how files and messages are written and the site file is read, and nothing of how control is done.
 FEEDS_MAY_USE = (

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
+from typing import Protocol
 
-from runtime.bundle.manifest import Manifest
 from runtime.bundle.tracking import Tracking
 
 
-def planned_grid_kw(
-    tracking: Tracking, manifest: Manifest, action: Sequence[float], forecast: Sequence[float]
-) -> float:
-    """Power from the grid under an action (na) and a forecast row (nd), kW."""
-    actions = {spec.name: value for spec, value in zip(manifest.actions, action, strict=True)}
-    first = accumulate((f.steps for f in manifest.forecasts), initial=0)
-    known = {f.name: forecast[column] for f, column in zip(manifest.forecasts, first, strict=False)}
+class Names(Protocol):
+    """Of a manifest, or of a problem and the forecasts of its house."""
+
+    @property
+    def name(self) -> str: ...
+
+
+class Stepped(Names, Protocol):
+    @property
+    def steps(self) -> int: ...
+
+
+def named(specs: Sequence[Names], values: Sequence[float]) -> dict[str, float]:
+    return {spec.name: float(value) for spec, value in zip(specs, values, strict=True)}
+
+
+def first_of_each(forecasts: Sequence[Stepped], row: Sequence[float]) -> dict[str, float]:
+    """Of a forecast row (nd), by name the first value of a stage."""
+    first = accumulate((f.steps for f in forecasts), initial=0)
+    return {f.name: float(row[column]) for f, column in zip(forecasts, first, strict=False)}
+
+
+def planned_grid_kw(tracking: Tracking, actions: Mapping[str, float], known: Mapping[str, float]) -> float:
+    """Power from the grid under actions and forecasts, by name, kW."""
     total = tracking.offset
     for term in tracking.actions:
         total += term.factor * actions[term.signal] * (1.0 if term.by is None else known[term.by])
@@ -24,19 +41,15 @@ def planned_grid_kw(
     return total
 
 
-def allowed_import_kw(
+def planned_imports_kw(
     tracking: Tracking,
-    manifest: Manifest,
-    state: Sequence[float],
+    actions: Sequence[Names],
+    forecasts: Sequence[Stepped],
     plan: Sequence[Sequence[float]],
-    forecast: Sequence[Sequence[float]] | None,
-) -> float | None:
-    """The mean import of an interval that raises no charge: that of the month so far, or what the plan has chosen to
-    raise it to. None where there is no charge for peaks."""
-    if tracking.peak is None:
-        return None
-    states = [spec.name for spec in manifest.states]
-    so_far = state[states.index(tracking.peak)] if len(state) == len(states) else 0.0
-    rows = () if forecast is None else forecast
-    chosen = [planned_grid_kw(tracking, manifest, a, row) for a, row in zip(plan, rows, strict=False)]
-    return max([so_far, *chosen])
+    rows: Sequence[Sequence[float]],
+) -> list[float]:
+    """Of each stage: plan (N, na), rows (N + 1, nd)."""
+    return [
+        planned_grid_kw(tracking, named(actions, a), first_of_each(forecasts, row))
+        for a, row in zip(plan, rows, strict=False)
+    ]

@@ -15,7 +15,7 @@ from runtime.site.rules import rules_in_force
 from runtime.track.aim import aim_of, held, self_consumption
 from runtime.track.interval import IntervalImport
 from runtime.track.law import Aim, Caps, Powers, Range, Tuning, followed, left_of_interval_kw
-from runtime.track.planned import allowed_import_kw, planned_grid_kw
+from runtime.track.planned import planned_imports_kw
 from runtime.track.watch import Watch
 
 Vector = tuple[float, ...]
@@ -122,9 +122,9 @@ class Tracker:
             self._idle = "what the plan foresaw of the meter is not known"
             return
         else:
-            grid_kw = planned_grid_kw(tracking, manifest, decided.action, decided.forecast[0])
+            grid_kw = _imports(tracking, manifest, [decided.action], decided.forecast)[0]
             self._aim = aim_of(grid_kw, planned, able)
-        self._peak_kw = allowed_import_kw(tracking, manifest, decided.state, decided.plan, decided.forecast)
+        self._peak_kw = _allowed_import_kw(tracking, manifest, decided)
         if self._interval is None or self._interval.interval_s != tracking.interval_s:
             self._interval = IntervalImport(tracking.interval_s)
 
@@ -216,6 +216,22 @@ def _unwanted(site: SiteFile, tracking: Tracking | None) -> str:
     if tracking is None:
         return "the bundle does not say what follows the meter"
     return "" if tracking.meter in site.inputs else f"the site does not read {tracking.meter}"
+
+
+def _imports(
+    tracking: Tracking, manifest: Manifest, plan: Sequence[Vector], rows: Sequence[Sequence[float]]
+) -> list[float]:
+    return planned_imports_kw(tracking, manifest.actions, manifest.forecasts, plan, rows)
+
+
+def _allowed_import_kw(tracking: Tracking, manifest: Manifest, decided: Decided) -> float | None:
+    """The mean import of an interval that raises no charge: that of the month so far, or what the plan has chosen to
+    raise it to. None where there is no charge for peaks."""
+    if tracking.peak is None:
+        return None
+    states = [spec.name for spec in manifest.states]
+    so_far = decided.state[states.index(tracking.peak)] if len(decided.state) == len(states) else 0.0
+    return max([so_far, *_imports(tracking, manifest, decided.plan, decided.forecast or ())])
 
 
 def _able(manifest: Manifest, pair: tuple[int, int], caps: Mapping[str, float]) -> Range:

@@ -43,6 +43,8 @@ class Mpc:
         self._controller, self._theta = loaded(design, library), np.asarray(theta, dtype=float)
         self._estimator = Estimator(design, self._theta)
         self._last = np.zeros(design.problem.na)
+        self.plan: Array | None = None
+        """(N, na) of the last decision; None where its solve failed."""
 
     def begin(self) -> None:
         # What follows depends on its arguments alone.
@@ -53,6 +55,7 @@ class Mpc:
     def decide(self, moment: Moment) -> Array:
         solution = self._controller.solve(self._estimator.state(moment), moment.forecast)
         self.solve_time_s += solution.time_s
+        self.plan = solution.plan_a if solution.ok else None
         if solution.ok:
             self._last = solution.action
         else:
@@ -68,6 +71,7 @@ class Ruled:
     """The rules that a bundle of the house carries, by the code that runs them."""
 
     held, forecast_error = False, 1.0
+    plan: Array | None = None
 
     def __init__(self, design: HouseDesign, theta: Array) -> None:
         problem = design.problem

@@ -14,6 +14,7 @@ from systems.house_file import House
 from systems.logs.log import Array
 from systems.plant import HousePlant
 from systems.world import Exogenous
+from tuner.loop.follow import Follower
 from tuner.loop.view import Moment, View
 
 WARM_UP_H = 24.0
@@ -29,6 +30,8 @@ class Policy(Protocol):
     """Of the forecasts that it is shown: 1 as they are, 0 perfect."""
     failures: int
     solve_time_s: float
+    plan: Array | None
+    """(N, na) of the last decision, where there is one."""
 
     def begin(self) -> None:
         """A new stretch."""
@@ -86,10 +89,12 @@ def run_stretch(
     stages: int,
     seed: int,
     traced: bool = False,
+    follower: Follower | None = None,
     on_stage: Callable[[Moment, Array, float], None] | None = None,
 ) -> Result:
     """`stages` counted stages from step `first` of the plant's world on, after a warm-up where the world has one.
 
+    follower: has batteries follow the meter inside a step; without one a decision's powers are held.
     on_stage hears of each counted stage: its moment, the action, and its cost without what is left in store.
     """
     grid = design.house.grid
@@ -111,11 +116,18 @@ def run_stretch(
         if policy.held:
             moment = view.moment(error=policy.forecast_error)
             action = policy.decide(moment)
+            if follower is not None:
+                follower.decide(action, policy.plan, moment.forecast, moment.measured)
         for _ in range(grid.steps):
             if not policy.held:
                 action = policy.act(view.values())
+                if follower is not None:
+                    follower.rule()
             asked = action[order]
-            _, _, _, _, info = plant.step(asked)
+            plant.begin_step(asked)
+            for _ in range(plant.minutes):
+                plant.minute(asked if follower is None else follower.minute(plant, asked))
+            _, _, _, _, info = plant.end_step()
             view.after(asked, info)
             rows.append(info)
             paid += stage_cost(info)

@@ -25,6 +25,8 @@ NOMINAL_EFFICIENCY = 0.95
 class BatteryPlant(AssetPlant):
     """The inverter follows charge less discharge. Powers count positive into the battery, on the AC side."""
 
+    inner = True
+
     def __init__(self, battery: Battery, block: Block) -> None:
         self.asset, self.actions = battery.name, block.actions
         nameplate = BatterySpec(

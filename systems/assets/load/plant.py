@@ -26,6 +26,9 @@ OF_PEAK = 0.5
 
 
 class LoadPlant(AssetPlant):
+    inner = True
+    inside = {"load": "appliances"}  # noqa: RUF012 - nobody writes to it
+
     def __init__(self, load: Load) -> None:
         self.asset, self._kw = load.name, 0.0
 

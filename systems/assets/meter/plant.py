@@ -29,6 +29,7 @@ class MeterPlant(AssetPlant):
     """
 
     asset = "meter"
+    inner = True
 
     def __init__(self, read: bool, capacity: Capacity | None = None) -> None:
         self._read, self._capacity = read, capacity

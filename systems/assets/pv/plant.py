@@ -27,8 +27,11 @@ FORECAST_ERROR = 0.2
 class PvPlant(AssetPlant):
     """Action, where it is curtailable: the share of the power that is given up."""
 
+    inner = True
+
     def __init__(self, pv: Pv, block: Block, column: str) -> None:
         self.asset, self.actions, self._column = pv.name, block.actions, column
+        self.inside = {column: "clouds"}
         self._kw = 0.0
 
     def draw(self, action: Sequence[float], now: Now) -> Flow:
