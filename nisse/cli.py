@@ -47,6 +47,7 @@ COMMANDS: dict[str, Command] = {
     "check": Command("nisse.check", "validate a house file or a site file"),
     "doctor": Command("runtime.commands.doctor", "look at the machine: broker, ports, clock, disk, processor, bundle"),
     "status": Command("runtime.commands.status", "what the daemon does and why, live"),
+    "web": Command("runtime.commands.web", "serve the page of the running house", "web"),
     "service": Command("runtime.commands.service", "install or show the systemd unit"),
     "completion": Command("nisse.completion", "write what a shell needs to complete this command", "all"),
 }

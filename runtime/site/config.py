@@ -34,6 +34,7 @@ from runtime.site.signals import (
     zone,
 )
 from runtime.site.tracking import TrackingSection
+from runtime.site.web import WebSection
 
 MAX_SITE_BYTES = 1 << 20
 SiteName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -156,6 +157,7 @@ class SiteFile(Section):
     exploration: ExplorationSection | None = None
     feeds: FeedsSection | None = None
     tracking: TrackingSection = TrackingSection()
+    web: WebSection | None = None
 
     @property
     def rules(self) -> tuple[Rule, ...]:
