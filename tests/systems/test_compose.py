@@ -311,3 +311,20 @@ def test_the_described_battery_is_the_battery() -> None:
             value = np.array(getattr(new, function)(soc, u, d_new[k], z_new, theta_new)).ravel()
             names = [s.name for s in new.forecasts]
             assert value[[names.index("buy"), names.index("sell")]] == pytest.approx(expected[:2], rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize(("kind", "ratio"), [("air-water", 1.5), ("electric", 1.0)])
+def test_heat_costs_more_at_full_load_than_at_the_least_where_a_compressor_makes_it(kind: str, ratio: float) -> None:
+    text = '[house]\nname = "h"\n[[tank]]\nname = "water"\nlitres = 200\n'
+    text += f'[[heat_pump]]\nname = "hp"\nfeeds = ["water"]\nkind = "{kind}"\nmax_power_kw = 2\n'
+    problem = compose(parse_house(text))
+    buy = np.array([1.0 if signal.name == "buy" else 0.0 for signal in problem.forecasts])
+    x, z = np.full(problem.nx, 50.0), problem.features(np.tile(buy, (problem.horizon + 1, 1)), [50.0] * problem.nx)  # type: ignore[misc]
+    theta = problem.theta_default()
+    p = theta if problem.prepare is None else problem.prepare(theta)
+
+    def marginal(power_kw: float) -> float:
+        ends = [float(problem.stage_cost(x, [power_kw + step], buy, z, p)) for step in (-1e-4, 1e-4)]
+        return ends[1] - ends[0]
+
+    assert marginal(2.0 - 1e-4) / marginal(1e-4) == pytest.approx(ratio, abs=0.01)
