@@ -14,12 +14,12 @@ from systems.house_file import SHIPPED, House, load_house, read_house
 from systems.world.generate import WorldError, moment
 
 DAY_S = 86_400.0
-OUTSIDE_K = 1.0
-"""A zone may leave its band by so much: its model may be that of a nameplate, and the air cools by a kelvin within one
-decision of half an hour."""
-SOC_SLACK = 0.04
-"""Cells at rest lose 0.0015 an hour that no plan knows of, and what is measured outside the band may stay there for a
-horizon of a day."""
+OUTSIDE_K = 0.6
+"""A zone may leave its band by so much: its model may be that of a nameplate, which knows no walls, no people and no
+open window, and a band is kept by what is decided for half an hour."""
+SOC_SLACK = 0.02
+"""Cells at rest lose 0.0015 an hour that no plan knows of, displays round to a hundredth, and what is missing to the
+band is bought when it is cheap, within half a day or so."""
 HEATING_MONTHS = (11, 12, 1, 2, 3)
 """Those in which no sun makes a zone warmer than it should be; nothing here cools."""
 

@@ -100,6 +100,12 @@ class Soft:
     linear: tuple[float, ...]
     quadratic: tuple[float, ...]
 
+    def and_row(self, row: Symbols, linear: float) -> Soft:
+        """One more, at a price per unit."""
+        import casadi as ca
+
+        return Soft(ca.vertcat(self.rows, row), (*self.linear, linear), (*self.quadratic, 0.0))
+
 
 @dataclass(frozen=True)
 class Terms:

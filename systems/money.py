@@ -32,6 +32,10 @@ mean price at the end: 2 + 1 / 0.7."""
 ROW_SCALE = 10.0
 """Rows are kWh beyond a limit at the largest price, over this."""
 PRICE = EXACT * ROW_SCALE
+RENT_PER_H = 0.02
+"""Of a kWh that a battery lacks to its band, over the usual price. Without it any hour of the horizon would do as well
+as now, and at the next decision again; meanwhile cells drain. It is so small that waiting some hours for a better price
+is not dearer than to buy now and to sell again, which loses a tenth."""
 KINK = 0.01
 """Of the larger price: how far the tangents' two slopes are apart, which makes import and export unique."""
 SETTLED_AT_KW = 1e-9

@@ -12,7 +12,7 @@ from typing import Any
 import casadi as ca
 
 from systems.battery.spec import BatterySpec
-from systems.money import CURVATURE_PER_KW2, PRICE, ROW_SCALE, SMALLEST_PRICE, chord, tangents
+from systems.money import CURVATURE_PER_KW2, PRICE, RENT_PER_H, ROW_SCALE, SMALLEST_PRICE, chord, tangents
 from systems.problem import STAGE_INPUTS, TERMINAL_INPUTS, Parameter, Problem, Signal, SoftPenalty
 
 
@@ -25,7 +25,8 @@ def home_battery(
     Terminal value of stored energy: capacity * (mean(buy) * slope * soc - |mean(buy)| * curvature / 2 * soc**2),
     concave even where power is paid for being taken.
     Soft rows, priced above whatever breaking them could earn: soc within its band, import and export each within its
-    limit. A soc that is measured outside the band may stay there until the end of the horizon, and go no further.
+    limit. A soc that is measured outside the band goes no further; above it may stay until the end of the horizon, and
+    below it each hour has its price.
     """
     spec = spec or BatterySpec()
     x, u, d, z = ca.SX.sym("soc"), ca.SX.sym("u", 3), ca.SX.sym("d", 3), ca.SX.sym("z", 4)
@@ -56,6 +57,7 @@ def home_battery(
     kwh = largest_price / ROW_SCALE
     lowest, highest = spec.soc_min + low, spec.soc_max - high
     in_band = ca.vertcat(x - ca.fmin(lowest, measured_soc), ca.fmax(highest, measured_soc) - x)
+    missing = spec.capacity_kwh * usual_price / ROW_SCALE * (x - lowest)
     back_in_band = spec.capacity_kwh * kwh * ca.vertcat(x - lowest, highest - x)
     load = net_load + bias
     beyond = (load > spec.most_import_kw) - (load < -spec.most_export_kw)
@@ -92,8 +94,10 @@ def home_battery(
         dynamics=ca.Function("dynamics", stage_args, [soc_next], list(STAGE_INPUTS), ["x_next"]),
         stage_cost=ca.Function("stage_cost", stage_args, [stage], list(STAGE_INPUTS), ["cost"]),
         terminal_cost=ca.Function("terminal_cost", terminal_args, [terminal], list(TERMINAL_INPUTS), ["cost"]),
-        soft=_function("soft", stage_args, kwh * ca.vertcat(spec.capacity_kwh * in_band, dt_h * meter)),
-        soft_penalty=SoftPenalty(linear=(PRICE,) * 4 + (2 * PRICE,), quadratic=(0.0,) * 5),
+        soft=_function("soft", stage_args, ca.vertcat(kwh * spec.capacity_kwh * in_band, missing, kwh * dt_h * meter)),
+        soft_penalty=SoftPenalty(
+            linear=(PRICE, PRICE, RENT_PER_H * dt_h * ROW_SCALE, PRICE, PRICE, 2 * PRICE), quadratic=(0.0,) * 6
+        ),
         soft_terminal=ca.Function("soft_terminal", terminal_args, [back_in_band], list(TERMINAL_INPUTS), ["h"]),
         soft_terminal_penalty=SoftPenalty(linear=(PRICE,) * 2, quadratic=(0.0,) * 2),
         hard=_function("hard", stage_args, grid_export),

@@ -95,7 +95,7 @@ def test_the_value_is_the_bill_of_a_meter_and_nothing_flows_both_ways(
     lowest, highest = min(soc, SPEC.soc_min), max(soc, SPEC.soc_max)
     if theta is USUAL:
         assert (solution.plan_x >= lowest - 1e-6).all() and (solution.plan_x <= highest + 1e-6).all()
-        if SPEC.soc_min <= solution.plan_x[-1, 0] <= SPEC.soc_max and currency == 1.0:
+        if SPEC.soc_min <= solution.plan_x.min() and solution.plan_x[-1, 0] <= SPEC.soc_max and currency == 1.0:
             bill = meter_bill(forecast, solution.plan_a)
             rest = anything_else(forecast, solution.plan_x, solution.plan_a)
             assert solution.value == pytest.approx(bill + rest, rel=1e-6, abs=1e-6)
@@ -150,6 +150,16 @@ def test_an_empty_battery_waits_for_the_cheap_hours(battery: Controller, soc: fl
     solution = solve(battery, soc, forecast_of(factor * buy, factor * 0.05, 0.4))
     assert solution.plan_a[:8].max() <= 1e-5 and solution.plan_a[8:16, 0].max() > 1.0
     assert solution.plan_x[16:, 0].min() >= SPEC.soc_min - 1e-6 or solution.plan_x[-1, 0] >= SPEC.soc_min - 1e-6
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.002])
+def test_an_empty_battery_puts_nothing_off_for_little(battery: Controller, slope: float) -> None:
+    """Cells drain at rest: where waiting earns nothing, or a per cent an hour, each decision would put it off again."""
+    buy = 0.20 - slope * DT_H * np.arange(HORIZON + 1)
+    theta = USUAL.copy()
+    theta[6] = 0.0  # what is stored is worth nothing at the end
+    solution = solve(battery, 0.03, forecast_of(buy, 0.05, 0.4), theta)
+    assert solution.plan_x[2, 0] >= SPEC.soc_min - 1e-6
 
 
 @pytest.mark.parametrize("soc", [0.96, 1.0])

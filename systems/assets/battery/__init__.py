@@ -13,7 +13,7 @@ from systems.block import Block, Inflow, Ports, Scope, Soft, Symbols, Terms
 from systems.house_file import House
 from systems.logs.lesson import Lesson
 from systems.logs.log import Log, LogColumn, Quantity
-from systems.money import CURVATURE_PER_KW2, PRICE, PRICE_SCALES, ROW_SCALE, buy_forecast, price_scales
+from systems.money import CURVATURE_PER_KW2, PRICE, PRICE_SCALES, RENT_PER_H, ROW_SCALE, buy_forecast, price_scales
 from systems.problem import Parameter, Signal
 
 EFFICIENCY_ERROR = 0.10
@@ -86,10 +86,11 @@ def battery_block(house: House, battery: Battery) -> Block:
         cost = hours * p[spread] / 2 * (charge + discharge)
         cost += CURVATURE_PER_KW2 * usual_price / 2 * (charge**2 + discharge**2)
         soc = scope.x + hours / battery.capacity_kwh * (p[eta_c] * charge - discharge / p[eta_d])
-        # What is measured outside the band may stay there until the end of the horizon, and goes no further.
+        # What is measured outside the band goes no further; above it may stay until the end of the horizon.
         lowest, highest = band(scope)
         soft = kwh_beyond(scope, ca.fmin(lowest, measured_soc), ca.fmax(highest, measured_soc))
-        return Terms(soc, cost, soft=soft)
+        missing = battery.capacity_kwh * usual_price / ROW_SCALE * (scope.x - lowest)
+        return Terms(soc, cost, soft=soft.and_row(missing, RENT_PER_H * hours * ROW_SCALE))
 
     def terminal(scope: Scope) -> Terms:
         import casadi as ca
