@@ -131,7 +131,8 @@ def heat_pump_block(house: House, pump: HeatPump) -> Block:
     def stage(scope: Scope, inflow: Inflow) -> Terms:
         import casadi as ca
 
-        hours, total = house.grid.weights_h.sum(), ca.sum1(scope.u)
+        hours = house.grid.weights_h.sum()
+        total: Symbols = ca.sum1(scope.u)
         cost = (REGULARISATION_PER_KW2_H + scope.p[0]) / 2 * hours * ca.sumsqr(scope.u)
         if rated:
             cost += PART_LOAD * scope.z[1] / pump.max_power_kw / 2 * hours * total**2
