@@ -1,30 +1,32 @@
 """`nisse experiment in-sim`: a simulator tuned so that the policy trained inside it does better in the real plant.
 
-"AI for Operational Decisions" (Gros, slides). The simulator has too little noise and a drift that is not there; its
-noise, its drift and its cost weight are theta. Each iteration trains the policy in simulation, runs it in the real
-plant, and moves theta by the policy gradient through dnu*/dtheta. The return of every iterate is evaluated exactly.
+"AI for Operational Decisions" (Gros, slides). A scalar store, trained on fixed noise with exact derivatives, and a
+heat pump with three levels, by rollouts and likelihood ratios alone: in each the simulator starts wrong, each iteration
+trains the policy in simulation, runs it in the real plant, and moves theta by the policy gradient through dnu*/dtheta.
+Then: from how many rollouts on the likelihood form of that derivative is not too noisy.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from pages.chart import Chart, Limit, Line, NumberAxis, Panel
-from pages.page import Page
-from research.experiments.output import (
-    Statement,
-    add_output_arguments,
-    result_page,
-    write_outputs,
-)
+from research.experiments.in_sim_levels import LEVEL_PARAMETERS, LEVEL_POLICY, LevelIterate, tune_levels
+from research.experiments.in_sim_levels import NU_START as LEVEL_NU_START
+from research.experiments.in_sim_levels import THETA_HIGH as LEVEL_HIGH
+from research.experiments.in_sim_levels import THETA_LOW as LEVEL_LOW
+from research.experiments.in_sim_levels import THETA_START as LEVEL_START
+from research.experiments.in_sim_levels import best_in_class as best_of_levels
+from research.experiments.in_sim_page import SOURCE, Found, Iterate, Noise, make_page, report
+from research.experiments.output import add_output_arguments, write_outputs
 from research.experiments.progress import steps
+from research.heat_pump_levels import LevelSimulator
 from research.in_sim import (
     MODEL_PARAMETERS,
     POLICY_PARAMETERS,
@@ -33,76 +35,142 @@ from research.in_sim import (
     policy_gradient,
     policy_mean,
     real_rollouts,
+    require_memory,
 )
+from research.likelihood import accumulate
 from research.scalar_battery import CASE_2
 from research.tabular.noise import TruncatedGaussian
 from research.tabular.scalar import ScalarProblem, scalar_world
 from systems.commands.numbers import seed_number, whole
 
 Array = NDArray[np.float64]
-SOURCE = "AI for Operational Decisions (Gros, slides)"
 DISCOUNT = 0.95
 PENALTY = 10.0
 THETA_START = np.array([0.03, 1.0, 0.02])
 THETA_LOW, THETA_HIGH = np.array([0.01, 0.3, -0.1]), np.array([0.2, 3.0, 0.1])
+THETA_NOISE = np.array([0.06, 1.0, 0.01])
+"""Where the two forms of the derivative are compared."""
 NU_START = np.array([1.2, 0.05, 0.5])
 TRUST = 0.04
 """Largest step of any theta, as a share of its range."""
 EXPLORATION_STD = 0.04
 DIFFERENCE = 1e-4
-
-
-@dataclass(frozen=True)
-class Iterate:
-    theta: Array
-    nu: Array
-    real_return: float
+COUNTS = (1024, 4096, 8192, 32_768)
+PILOT = 1024
+"""Rollouts of which the baselines are made; they count."""
+SCENARIOS = (100, 400, 1600)
+REFERENCE = (1000, 8000)
+"""Scenarios on which the reference policy is trained, and its derivatives are taken."""
+REFERENCE_SEED = 1000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "Example: nisse experiment in-sim --iterations 20 --json in-sim.json"
-    parser.add_argument("--iterations", type=whole(1), default=20, metavar="N")
+    parser.epilog = "Example: nisse experiment in-sim --iterations 12 --json in-sim.json"
+    parser.add_argument("--iterations", type=whole(1), default=12, metavar="N")
     parser.add_argument(
-        "--rollouts", type=whole(2), default=400, metavar="N", help="real episodes of 40 steps per iteration"
+        "--rollouts", type=whole(2), default=400, metavar="N", help="real episodes of the store per iteration"
     )
-    parser.add_argument("--seed", type=seed_number, default=0)
+    parser.add_argument(
+        "--scenarios", type=whole(2, 10**12), default=100, metavar="N", help="fixed noise of the store's simulator"
+    )
+    parser.add_argument("--seeds", type=whole(1, 1000), default=5, metavar="N")
+    parser.add_argument("--seed", type=seed_number, default=0, help="the first")
     add_output_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    simulator = Simulator(seed=args.seed, discount=DISCOUNT)
+    require_memory(args.scenarios, Simulator.horizon, free_memory())
+    seeds = range(args.seed, args.seed + args.seeds)
     world = scalar_world(CASE_2, penalty=PENALTY, intervals=160, discount=DISCOUNT)
-    with steps("in-sim", args.iterations + 2) as step:
-        step("check of dnu*/dtheta")
-        first = simulator.train(THETA_START, NU_START)
-        mismatch = sensitivity_mismatch(simulator, THETA_START, first)
-        history = tune(simulator, world, first, args, step)
-        step("best of the policy class")
-        best = best_in_class(world, history[-1].nu)
-        optimum = world.solve().mean_return
-    result = {
-        "experiment": "in-sim",
-        "source": SOURCE,
-        "theta_names": MODEL_PARAMETERS,
-        "nu_names": POLICY_PARAMETERS,
-        "theta": np.array([h.theta for h in history]),
-        "nu": np.array([h.nu for h in history]),
-        "real_return": [h.real_return for h in history],
-        "best_of_policy_class": best,
-        "optimal_return": optimum,
-        "gap_closed": gap_closed(history, best),
-        "sensitivity_relative_mismatch": mismatch,
-        "seed": args.seed,
-    }
-    path = write_outputs("in-sim", make_page(history, best, optimum, mismatch), result, args.output, args.json)
-    report(history, best, optimum, mismatch, path)
+    levels = LevelSimulator()
+    with steps("in-sim", args.seeds * (2 * args.iterations + 1) + 4) as step:
+        stores = []
+        for seed in seeds:
+            simulator = Simulator(scenarios=args.scenarios, seed=seed, discount=DISCOUNT)
+            stores.append(tune(simulator, world, simulator.train(THETA_START, NU_START), args, seed, step))
+        rooms = [tune_levels(levels, args.iterations, np.random.default_rng([seed, 2]), step) for seed in seeds]
+        step("best of the policy classes")
+        store = Found(
+            stores, best_in_class(world, [h[-1].nu for h in stores]), world.solve().mean_return, PLANT_NAMES[0]
+        )
+        room = Found([as_returns(h) for h in rooms], -best_of_levels(levels), None, PLANT_NAMES[1])
+        step("noise of the store")
+        noises = [noise_of_store(seeds)]
+        step("noise of the three levels")
+        noises.append(noise_of_levels(levels, seeds))
+    gaps = [max(i.training_gap for i in history) for history in rooms]
+    result = as_json(args, seeds, store, room, noises, gaps)
+    path = write_outputs("in-sim", make_page(store, room, noises, gaps), result, args.output, args.json)
+    report(store, room, noises, path)
     return 0
 
 
-def sensitivity_mismatch(simulator: Simulator, theta: Array, trained: Trained) -> float:
+PLANT_NAMES = ("the store", "three levels")
+
+
+def free_memory() -> int:
+    """Bytes that this machine can still give."""
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def as_returns(history: Sequence[LevelIterate]) -> list[Iterate]:
+    return [Iterate(i.theta, i.nu, -i.real_cost) for i in history]
+
+
+def noise_of_store(seeds: Sequence[int]) -> Noise:
+    """Errors of dnu*/dtheta of both forms, on the same J_hat: a Gaussian policy and fresh or fixed numbers."""
+    trained = Simulator(REFERENCE[0], discount=DISCOUNT, seed=REFERENCE_SEED, exploration_std=EXPLORATION_STD).train(
+        THETA_NOISE, NU_START
+    )
+    nu = trained.nu
+    many = Simulator(REFERENCE[1], discount=DISCOUNT, seed=REFERENCE_SEED + 1, exploration_std=EXPLORATION_STD)
+    hessian, mixed = many.second_derivatives(nu, THETA_NOISE)
+    wrong = error_of(hessian, -np.linalg.solve(hessian, mixed), THETA_HIGH - THETA_LOW)
+    by_ratio, by_path = [], []
+    for seed in seeds:
+        generator = np.random.default_rng([seed, 3])
+        draw = lambda n, g=generator: many.rollouts(nu, THETA_NOISE, n, g)  # noqa: E731
+        found = accumulate(draw, list(COUNTS), DISCOUNT, pilot=PILOT)
+        by_ratio.append([wrong(f.sensitivity()) for f in found])
+        errors = []
+        for scenarios in SCENARIOS:
+            few = Simulator(scenarios, discount=DISCOUNT, seed=seed, exploration_std=EXPLORATION_STD)
+            few_hessian, few_mixed = few.second_derivatives(nu, THETA_NOISE)
+            errors.append(wrong(-np.linalg.solve(few_hessian, few_mixed)))
+        by_path.append(errors)
+    small = Simulator(100, discount=DISCOUNT, seed=REFERENCE_SEED, exploration_std=EXPLORATION_STD)
+    mismatch = sensitivity_mismatch(small, THETA_NOISE, small.train(THETA_NOISE, nu), THETA_HIGH - THETA_LOW)
+    totals = tuple(n + PILOT for n in COUNTS)
+    return Noise(PLANT_NAMES[0], totals, np.array(by_ratio), SCENARIOS, np.array(by_path), mismatch)
+
+
+def noise_of_levels(simulator: LevelSimulator, seeds: Sequence[int]) -> Noise:
+    """The same of the three levels, where only the likelihood form exists, against exact derivatives."""
+    trained = simulator.train(LEVEL_START, LEVEL_NU_START)
+    hessian, _ = simulator.second_derivatives(trained.nu, LEVEL_START)
+    wrong = error_of(hessian, trained.sensitivity, LEVEL_HIGH - LEVEL_LOW)
+    errors = []
+    for seed in seeds:
+        generator = np.random.default_rng([seed, 4])
+        draw = lambda n, g=generator: simulator.rollouts(trained.nu, LEVEL_START, n, g)  # noqa: E731
+        found = accumulate(draw, list(COUNTS), simulator.discount, pilot=PILOT)
+        errors.append([wrong(f.sensitivity()) for f in found])
+    mismatch = sensitivity_mismatch(simulator, LEVEL_START, trained, LEVEL_HIGH - LEVEL_LOW)
+    totals = tuple(n + PILOT for n in COUNTS)
+    return Noise(PLANT_NAMES[1], totals, np.array(errors), (), np.empty((len(seeds), 0)), mismatch)
+
+
+def error_of(hessian: Array, exact: Array, scale: Array) -> Callable[[Array], float]:
+    """Of a dnu*/dtheta, relative: theta in units of its range, nu in the metric in which J_hat rises alike."""
+    root = np.linalg.cholesky(hessian).T
+    size = float(np.linalg.norm(root @ exact * scale))
+    return lambda found: float(np.linalg.norm(root @ (found - exact) * scale)) / size
+
+
+def sensitivity_mismatch(simulator: Simulator | LevelSimulator, theta: Array, trained: Trained, scale: Array) -> float:
     """Largest difference of dnu*/dtheta from retraining at theta +- h, relative to its largest entry."""
     columns = []
-    for direction in DIFFERENCE * np.diag(THETA_HIGH - THETA_LOW):
+    for direction in DIFFERENCE * np.diag(scale):
         up = simulator.train(theta + direction, trained.nu + trained.sensitivity @ direction)
         down = simulator.train(theta - direction, trained.nu - trained.sensitivity @ direction)
         columns.append((up.nu - down.nu) / (2.0 * direction.max()))
@@ -110,14 +178,19 @@ def sensitivity_mismatch(simulator: Simulator, theta: Array, trained: Trained) -
 
 
 def tune(
-    simulator: Simulator, world: ScalarProblem, trained: Trained, args: argparse.Namespace, step: Callable[[str], None]
+    simulator: Simulator,
+    world: ScalarProblem,
+    trained: Trained,
+    args: argparse.Namespace,
+    seed: int,
+    step: Callable[[str], None],
 ) -> list[Iterate]:
     """theta <- theta - step (dnu*/dtheta)' grad_nu J, within bounds and a shrinking trust region."""
-    generator = np.random.default_rng(args.seed)
+    generator = np.random.default_rng(seed)
     scale = THETA_HIGH - THETA_LOW
     theta, history = THETA_START, []
     for k in range(args.iterations):
-        step(f"iteration {k + 1}")
+        step(f"the store, iteration {k + 1}")
         history.append(Iterate(theta, trained.nu, real_return(world, trained.nu)))
         data = real_rollouts(
             trained.nu,
@@ -149,76 +222,53 @@ def real_return(world: ScalarProblem, nu: Array) -> float:
     return world.evaluate(np.asarray(policy_mean(world.nodes, nu)), world.nodes)
 
 
-def best_in_class(world: ScalarProblem, start: Array) -> float:
+def best_in_class(world: ScalarProblem, starts: Sequence[Array]) -> float:
     """The best that the policy parameters can do in the real plant, by direct search over the exact return."""
+    start = max(starts, key=lambda nu: real_return(world, nu))
     found = minimize(lambda nu: -real_return(world, nu), start, method="Nelder-Mead", options={"xatol": 1e-5})
     return -float(found.fun)
 
 
-def gap_closed(history: list[Iterate], best: float) -> float:
-    start, end = history[0].real_return, history[-1].real_return
-    return (end - start) / (best - start)
+def as_json(
+    args: argparse.Namespace,
+    seeds: Sequence[int],
+    store: Found,
+    room: Found,
+    noises: Sequence[Noise],
+    gaps: list[float],
+) -> dict[str, Any]:
+    def tuned(found: Found, theta_names: Sequence[str], nu_names: Sequence[str]) -> dict[str, Any]:
+        return {
+            "theta_names": theta_names,
+            "nu_names": nu_names,
+            "theta": [[i.theta for i in h] for h in found.histories],
+            "nu": [[i.nu for i in h] for h in found.histories],
+            "real_return": found.returns,
+            "best_of_policy_class": found.best,
+            "optimal_return": found.optimum,
+            "gap_closed": found.closed,
+        }
 
-
-def make_page(history: list[Iterate], best: float, optimum: float, mismatch: float) -> Page:
-    rows = [
-        [name, f"{first:.4f}", f"{last:.4f}"]
-        for name, first, last in zip(
-            (*MODEL_PARAMETERS, *POLICY_PARAMETERS),
-            (*history[0].theta, *history[0].nu),
-            (*history[-1].theta, *history[-1].nu),
-            strict=True,
-        )
-    ]
-    return result_page(
-        title="A simulator tuned for the decisions that it teaches",
-        summary=(
-            f"Return in the real plant {history[0].real_return:.4f} → {history[-1].real_return:.4f}; the best of the "
-            f"policy class {best:.4f}, the optimum {optimum:.4f}. "
-            f"{100 * gap_closed(history, best):.1f} % of the gap is closed."
-        ),
-        statements=(
-            Statement(
-                "The policy sensitivity follows from the stationarity of in-sim training.",
-                f"dν*/dθ by the implicit function theorem and by retraining differ by {mismatch:.1e} (relative).",
-            ),
-            Statement(
-                "θ may include the cost L_θ: the model is the whole decision-making box.",
-                f"Tuned noise {history[-1].theta[0]:.3f} (real: {CASE_2.noise_std} before truncation), cost weight "
-                f"{history[-1].theta[1]:.2f} (real: 1), drift {history[-1].theta[2]:+.3f} (real: 0).",
-                "Only the policy counts: noise and cost weight both widen the band without action.",
-            ),
-        ),
-        charts=[learning_chart(history, best, optimum)],
-        tables=(("Parameters", ["", "start", "end"], rows),),
-        source=SOURCE,
-    )
-
-
-def learning_chart(history: list[Iterate], best: float, optimum: float) -> Chart:
-    """Return in the real plant, and where θ stands within its bounds."""
-    x = np.arange(len(history), dtype=float)
-    panels = [
-        Panel(
-            "Return in the real plant",
-            [Line("trained in the tuned simulator", x, np.array([h.real_return for h in history]))],
-            limits=[Limit(best, "best of the class"), Limit(optimum, "optimum")],
-        )
-    ]
-    for index, name in enumerate(MODEL_PARAMETERS):
-        values = np.array([h.theta[index] for h in history])
-        panels.append(Panel(f"θ: {name}", [Line("", x, values)]))
-    return Chart(
-        "in_sim",
-        f"Return in the real plant over {len(history) - 1} iterations, and the parameters of the simulator.",
-        panels,
-        NumberAxis("iteration", whole=True),
-    )
-
-
-def report(history: list[Iterate], best: float, optimum: float, mismatch: float, path: Path) -> None:
-    print(f"return in the real plant   {history[0].real_return:.4f} -> {history[-1].real_return:.4f}")
-    print(f"best of the policy class   {best:.4f}   optimum {optimum:.4f}")
-    print(f"gap closed                 {100 * gap_closed(history, best):.1f} %")
-    print(f"dnu*/dtheta against retraining: relative difference {mismatch:.1e}")
-    print(f"page: {path}")
+    return {
+        "experiment": "in-sim",
+        "source": SOURCE,
+        "seeds": list(seeds),
+        "iterations": args.iterations,
+        "store": tuned(store, MODEL_PARAMETERS, POLICY_PARAMETERS),
+        "three_levels": {
+            **tuned(room, LEVEL_PARAMETERS, LEVEL_POLICY),
+            "largest_training_gap": gaps,
+        },
+        "noise_of_the_likelihood_form": [
+            {
+                "plant": noise.plant,
+                "rollouts": noise.rollouts,
+                "relative_error": noise.by_ratio,
+                "enough_rollouts": noise.enough,
+                "scenarios": noise.scenarios,
+                "relative_error_on_fixed_noise": noise.by_path,
+                "retraining_relative_mismatch": noise.mismatch,
+            }
+            for noise in noises
+        ],
+    }
