@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from research.errors import BadSystem
-from research.polytope import Polytope, box, make_polytope, require_nonempty
+from systems.polytope import Polytope, box, make_polytope, require_nonempty
+from systems.set_errors import BadSystem
 
 Array = NDArray[np.float64]
 MATRICES, SETS = ("A", "B", "Q", "R"), ("state", "action", "disturbance")

@@ -26,10 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_discrete_lyapunov
 
-from research.errors import BadSystem, MissingSolver, Unsolved
+from research.errors import MissingSolver, Unsolved
 from research.linear_file import LinearProblem
-from research.polytope import Polytope
 from runtime.version import DISTRIBUTION
+from systems.polytope import Polytope
+from systems.set_errors import BadSystem
 
 Array = NDArray[np.float64]
 WIDEST = 0.99

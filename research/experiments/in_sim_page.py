@@ -172,6 +172,7 @@ def noise_chart(noises: Sequence[Noise]) -> Chart:
         "in-sim-noise",
         "Error of the derivative of the trained policy over the number of rollouts, by both forms.",
         panels,
+        caption=f"Dashed: {100 * TOLERABLE:g} %.",
         columns=2,
     )
 

@@ -24,7 +24,9 @@ from research.experiments.output import (
     write_outputs,
 )
 from research.experiments.progress import steps
-from research.invariant import (
+from research.linear_file import LinearProblem, read_linear
+from systems.commands.numbers import seed_number, whole
+from systems.invariant import (
     BarrierFilter,
     InvariantSet,
     QuadraticBarrier,
@@ -35,9 +37,7 @@ from research.invariant import (
     quadratic_barrier,
     smallest_reach,
 )
-from research.linear_file import LinearProblem, read_linear
-from research.polytope import Polytope, box, make_polytope, vertices
-from systems.commands.numbers import seed_number, whole
+from systems.polytope import Polytope, box, make_polytope, vertices
 
 Array = NDArray[np.float64]
 SOURCE = "Safety and data-driven control (Dean, lecture)"

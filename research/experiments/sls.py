@@ -19,7 +19,6 @@ from research.experiments.lqr import EXPLORATION_STD, ROUTES, SYSTEM
 from research.experiments.output import add_output_arguments, write_outputs
 from research.experiments.progress import steps
 from research.experiments.sls_page import DESIGNS, SOURCE, Design, Learned, make_page, report
-from research.invariant import require_stable
 from research.linear_file import LinearProblem, read_linear
 from research.lqr import (
     LinearQuadratic,
@@ -28,9 +27,10 @@ from research.lqr import (
     finite_difference_gradient_descent,
     lstd_policy_iteration,
 )
-from research.polytope import box, vertices
 from research.sls import Certified, Response, RobustSynthesis, estimate, synthesise
 from systems.commands.numbers import seed_number, whole
+from systems.invariant import require_stable
+from systems.polytope import box, vertices
 
 Array = NDArray[np.float64]
 PROBLEM = LinearProblem(

@@ -14,8 +14,8 @@ from pages.palette import LINES, Role
 from research.experiments.lqr import ROUTES
 from research.experiments.output import Statement, result_page
 from research.linear_file import LinearProblem
-from research.polytope import vertices
 from research.sls import Certified, Response
+from systems.polytope import vertices
 
 Array = NDArray[np.float64]
 SOURCE = "Safety and data-driven control (Dean, lecture)"

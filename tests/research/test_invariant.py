@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from nisse.cli import main
-from research.errors import BadSystem, EmptySet
 from research.experiments.invariant_sets import LECTURE, on_border, second_state
-from research.invariant import (
+from systems.invariant import (
     BarrierFilter,
     controlled_invariant,
     largest_invariant,
@@ -22,7 +21,8 @@ from research.invariant import (
     quadratic_barrier,
     smallest_reach,
 )
-from research.polytope import Polytope, box, irredundant, make_polytope, project, support, vertices
+from systems.polytope import Polytope, box, irredundant, make_polytope, project, support, vertices
+from systems.set_errors import BadSystem, EmptySet
 
 A, B, SAFE, W = LECTURE.a, LECTURE.b, LECTURE.state, LECTURE.disturbance
 RNG = np.random.default_rng

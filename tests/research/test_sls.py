@@ -15,9 +15,9 @@ from research.errors import Unsolved
 from research.experiments.lqr import SYSTEM
 from research.experiments.sls import PROBLEM, violations, worst_row
 from research.lqr import explore
-from research.polytope import Polytope, vertices
 from research.sls import RobustSynthesis, estimate, square_root, synthesise
 from runtime.version import DISTRIBUTION
+from systems.polytope import Polytope, vertices
 
 A, B, Q, R = PROBLEM.a, PROBLEM.b, PROBLEM.q, PROBLEM.r
 

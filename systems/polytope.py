@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linprog
 from scipy.spatial import ConvexHull, HalfspaceIntersection, QhullError
 
-from research.errors import BadSystem, EmptySet
+from systems.set_errors import BadSystem, EmptySet
 
 Array = NDArray[np.float64]
 ZERO = 1e-9

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh, solve_discrete_lyapunov
 from scipy.optimize import nnls
 
-from research.errors import BadSystem, EmptySet
-from research.polytope import Polytope, inner_ball, intersection, irredundant, project, require_nonempty, support
-from research.tabular.errors import NotConverged
+from systems.polytope import Polytope, inner_ball, intersection, irredundant, project, require_nonempty, support
+from systems.set_errors import BadSystem, EmptySet, NotSettled
 
 Array = NDArray[np.float64]
 MOST_STEPS = 500
@@ -64,7 +63,7 @@ def _worst(disturbance: Polytope | None, directions: Array) -> Array:
 def largest_invariant(a: Array, safe: Polytope, disturbance: Polytope | None = None) -> InvariantSet:
     """All s_0 whose trajectory under s+ = A s + w stays in the safe set for ever, whatever w in W comes.
 
-    Raises BadSystem for an unstable A, EmptySet if there is no such s_0, NotConverged.
+    Raises BadSystem for an unstable A, EmptySet if there is no such s_0, NotSettled.
     """
     require_stable(a)
     require_nonempty(safe, "safe set")
@@ -80,7 +79,7 @@ def largest_invariant(a: Array, safe: Polytope, disturbance: Polytope | None = N
         if inner_ball(narrower)[1] < 0.0:
             raise EmptySet(f"no state stays safe: the disturbance can leave the safe set within {step + 1} steps")
         found = irredundant(narrower)
-    raise NotConverged(f"the largest invariant set still shrinks after {MOST_STEPS} steps; narrow the safe set")
+    raise NotSettled(f"the largest invariant set still shrinks after {MOST_STEPS} steps; narrow the safe set")
 
 
 def smallest_reach(a: Array, disturbance: Polytope, directions: Array) -> Array:
@@ -94,16 +93,22 @@ def smallest_reach(a: Array, disturbance: Polytope, directions: Array) -> Array:
 
 
 def controlled_invariant(
-    a: Array, b: Array, safe: Polytope, actions: Polytope, disturbance: Polytope | None = None
+    a: Array,
+    b: Array,
+    safe: Polytope,
+    actions: Polytope,
+    disturbance: Polytope | None = None,
+    *,
+    most_steps: int = MOST_STEPS,
 ) -> InvariantSet:
     """All states from which some a(s) in the action set keeps s+ = A s + B a + w in the set for every w in W.
 
-    Omega <- S with Pre(Omega), Pre by elimination of a. Raises EmptySet or NotConverged.
+    Omega <- S with Pre(Omega), Pre by elimination of a. Raises EmptySet or NotSettled.
     """
     require_nonempty(safe, "safe set")
     require_nonempty(actions, "action set")
     found = irredundant(safe)
-    for step in range(MOST_STEPS):
+    for step in range(most_steps):
         room = found.offsets - _worst(disturbance, found.normals)
         joint = np.block(
             [
@@ -118,7 +123,7 @@ def controlled_invariant(
         if inner_ball(narrower)[1] < 0.0:
             raise EmptySet(f"no state can be kept safe: within {step + 1} steps the disturbance beats every action")
         found = irredundant(narrower)
-    raise NotConverged(f"the controlled invariant set still shrinks after {MOST_STEPS} steps; narrow the safe set")
+    raise NotSettled(f"the controlled invariant set still shrinks after {most_steps} steps; narrow the safe set")
 
 
 @dataclass(frozen=True, eq=False)
