@@ -50,6 +50,8 @@ class Setting:
     label: str
     kind: str
     value: str = ""
+    seldom: bool = False
+    """Shown where it is asked for."""
 
 
 def settings_of(state: Mapping[str, Any]) -> list[Setting]:
@@ -58,10 +60,11 @@ def settings_of(state: Mapping[str, Any]) -> list[Setting]:
     comfort = _mapping(_mapping(state.get("control")).get("comfort"))
     for asset, entry in comfort.items():
         wanted = _mapping(entry)
+        usual = "set_point" if "set_point" in wanted else "lower"
         for part in ("set_point", "lower", "upper"):
             if isinstance(wanted.get(part), int | float):
                 label = f"{spoken(str(asset))}, {part.replace('_', '-')}, °C"
-                found.append(Setting(f"{asset}_{part}", label, "number", f"{wanted[part]:g}"))
+                found.append(Setting(f"{asset}_{part}", label, "number", f"{wanted[part]:g}", part != usual))
     if comfort:
         found.append(Setting("away", "Away until, say 17:30 or 2026-12-24T18:00; empty: until you are back", "away"))
     if any("set_point" not in _mapping(entry) for entry in comfort.values()):
@@ -85,7 +88,10 @@ def wishes_page(status: Status, settings: Sequence[Setting], token: str, answer:
             f'<div><label for="mode">Control</label><select id="mode" name="value">{choices}</select></div>',
         )
     ]
-    forms += [_setting(setting, token) for setting in settings]
+    forms += [_setting(setting, token) for setting in settings if not setting.seldom]
+    seldom = "".join(_setting(setting, token) for setting in settings if setting.seldom)
+    if seldom:
+        forms.append(f"<details><summary>Bands</summary>{seldom}</details>")
     return _document(status.site, said + "".join(forms), here="/wishes")
 
 
@@ -169,13 +175,17 @@ def _wanted(state: Mapping[str, Any]) -> str:
 def _inputs(status: Status, now_s: float) -> str:
     since = 0.0 if status.written_s is None else max(0.0, now_s - status.written_s)
     rows = []
+    wanted = _mapping(_mapping(status.state.get("control")).get("comfort"))
+    shown_above = {f"{asset}_{part}" for asset in wanted for part in ("set_point", "lower", "upper")}
     for name, entry in _mapping(status.state.get("inputs")).items():
+        if name in shown_above:
+            continue
         entry = _mapping(entry)
         value, age, validity = entry.get("value"), entry.get("age_s"), str(entry.get("validity", ""))
         shown = "–" if not isinstance(value, int | float) else f"{value:.4g} {_unit(entry.get('unit'))}"
         old = f"{_age(age + since)} old" if isinstance(age, int | float) else ""
         kind = "" if validity in USABLE else ' class="bad"'
-        problem = f"{validity}{': ' + str(entry['problem']) if entry.get('problem') else ''}"
+        problem = ": ".join(text for text in (validity, str(entry.get("problem") or "")) if text not in ("", "ok"))
         rows.append(
             f'<tr><th scope=row>{escape(spoken(str(name)))}</th><td class="number">{escape(shown)}</td>'
             f'<td class="number">{old}</td><td{kind}>{escape(problem[:300])}</td></tr>'
