@@ -14,6 +14,7 @@ from typing import Any
 from feeds.ask import Kept, ask, from_state, to_state
 from feeds.disk import Files, read_json, write_json
 from feeds.fetch import Http
+from feeds.rhythm import DAY_S
 from feeds.series import Channels, Part, layered, on_grid, parts
 from feeds.setup import Asked
 from runtime.formats.profile import Profile
@@ -127,6 +128,7 @@ class Feed:
     level: bool = False
     """Whether what deviates from the usual now goes on for some hours."""
     _said: dict[str, Profile] = field(default_factory=dict)
+    _made: dict[str, tuple[Channels, float, Mapping[str, Profile]]] = field(default_factory=dict)
 
     def due(self, now_s: float) -> list[Slot]:
         """Those of its own to ask now: the first always in its rhythm, others while none before them does."""
@@ -150,9 +152,17 @@ class Feed:
         count = math.ceil((now_s + horizon_s - start_s) / STEP_S)
         usable = [(slot, derive) for slot, derive in self.sources if slot.usable(now_s)]
         usable.sort(key=lambda pair: pair[0].aged(now_s))
-        said = [(slot, derive(slot.kept.channels, now_s)) for slot, derive in usable]
+        said = [(slot, self._derived(slot, derive, now_s)) for slot, derive in usable]
         self._said = dict(said[0][1]) if said else {}
         return [self._forecast(name, unit, now_s, start_s, count, said, usual) for name, unit in self.units.items()]
+
+    def _derived(self, slot: Slot, derive: Derive, now_s: float) -> Mapping[str, Profile]:
+        """Once for each answer and day: what is learned changes from day to day."""
+        day = now_s // DAY_S
+        before = self._made.get(slot.file)
+        if before is None or before[0] is not slot.kept.channels or before[1] != day:
+            before = self._made[slot.file] = (slot.kept.channels, day, derive(slot.kept.channels, now_s))
+        return before[2]
 
     def aside(self, now_s: float) -> dict[str, float]:
         """What the best source implies of now beside what is published, such as the power of an array without shade."""

@@ -18,7 +18,7 @@ from feeds.disk import Files
 from feeds.feed import Forecast
 from runtime.links.mqtt import secure
 from runtime.site.config import MqttSection
-from runtime.site.feeds import STATUS, topic_of
+from runtime.site.feeds import STATUS, file_of, topic_of
 from runtime.site.signals import FEEDS
 
 QOS = 1
@@ -58,7 +58,7 @@ class FileOutlet:
 
     def put(self, name: str, document: Mapping[str, Any]) -> None:
         try:
-            self._files.write(f"{name}.forecast.json", _packed(document))
+            self._files.write(file_of(name), _packed(document))
         except OSError as error:
             log.warning("%s: not written: %s", name, error.strerror or error)
 

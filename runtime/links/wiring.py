@@ -11,9 +11,10 @@ from runtime.actuate.actuator import Sink
 from runtime.actuate.delivery import IN_FORCE, Delivery, unsent
 from runtime.clock import Clock
 from runtime.inputs.signals import Arrival
+from runtime.links.local_file import FileInput, FileLink
 from runtime.site.config import SiteFile
 from runtime.site.credentials import mqtt_password, mqtt_section
-from runtime.site.signals import MQTT, OutputSection
+from runtime.site.signals import FILE, MQTT, OutputSection
 
 if TYPE_CHECKING:
     from runtime.links.framed import FramedLink
@@ -125,18 +126,21 @@ class Links:
 
     mqtt: MqttLink | None
     devices: Mapping[str, Device]
+    files: FileLink | None = None
 
     def read(self) -> dict[str, Arrival]:
         """The last arrival of every input that ever had one."""
         arrivals = {} if self.mqtt is None else self.mqtt.read()
         for device in self.devices.values():
             arrivals.update(device.read(None))
-        return arrivals
+        return arrivals if self.files is None else arrivals | self.files.read()
 
     def read_one(self, name: str, source: str) -> Arrival | None:
         """One input, from the link that has it: nothing else is asked."""
         if source == MQTT:
             return None if self.mqtt is None else self.mqtt.read().get(name)
+        if source == FILE:
+            return None if self.files is None else self.files.read().get(name)
         return self.devices[source].read(name).get(name)
 
     def sinks(self, *, dry: bool) -> dict[str, Sink]:
@@ -193,7 +197,20 @@ def open_links(
     # The cycle waits for a device at most this long; what it misses, the next cycle finds.
     deadline_s = None if lockstep else min(2.0, site.controller.cycle_s / 2)
     devices = {name: _device(site, name, clock, deadline_s) for name in site.serial}
-    return Links(mqtt, devices)
+    return Links(mqtt, devices, _files(site, clock))
+
+
+def _files(site: SiteFile, clock: Clock) -> FileLink | None:
+    """The inputs that lie on this machine; None where there are none."""
+    inputs = {
+        name: FileInput(
+            site.relative(entry.path), entry.pointer, entry.unit, entry.unit_pointer, entry.value_key,
+            entry.timestamp_pointer, entry.zone(site.zone),
+        )
+        for name, entry in site.inputs.items()
+        if entry.source == FILE and entry.path is not None
+    }  # fmt: skip
+    return FileLink(inputs, clock) if inputs else None
 
 
 def _device(site: SiteFile, name: str, clock: Clock, deadline_s: float | None) -> Device:

@@ -23,6 +23,7 @@ from runtime.site.errors import describe
 from runtime.site.feeds import FeedsSection, with_feeds
 from runtime.site.signals import (
     FEEDS,
+    FILE,
     MQTT,
     InputSection,
     NonNegative,
@@ -235,7 +236,7 @@ def _check_rhythm(site: SiteFile) -> None:
 
 def _check_links(site: SiteFile) -> None:
     """Every source and sink is a link of this file, and speaks its protocol."""
-    links = {*site.serial, *([MQTT] if site.mqtt else [])}
+    links = {*site.serial, FILE, *([MQTT] if site.mqtt else [])}
     for name, entry in site.inputs.items():
         if entry.source == FEEDS:
             known = [] if site.feeds is None else site.feeds.units()
@@ -251,20 +252,22 @@ def _check_links(site: SiteFile) -> None:
                 ("inputs", name, "source"), f"no link is called {entry.source!r}{did_you_mean(entry.source, links)}"
             )
     for name, output in site.outputs.items():
-        if output.sink not in links:
+        if output.sink not in links - {FILE}:
             raise site.error(
-                ("outputs", name, "sink"), f"no link is called {output.sink!r}{did_you_mean(output.sink, links)}"
+                ("outputs", name, "sink"),
+                f"no link is called {output.sink!r}{did_you_mean(output.sink, links - {FILE})}",
             )
     places: list[tuple[tuple[str, str], str, InputSection | OutputSection]] = [
         *((("inputs", name), entry.source, entry) for name, entry in site.inputs.items()),
         *((("outputs", name), output.sink, output) for name, output in site.outputs.items()),
     ]
     for where, link, signal in places:
-        if link == MQTT:
+        if link in {MQTT, FILE}:
             continue
         protocol = site.serial[link].protocol
         key = "channel" if protocol == "framed" else "register"
         if (signal.channel if key == "channel" else signal.register_) is None:
             raise site.error(where, f"[serial.{link}] speaks {protocol}; give a {key} instead")
-    if MQTT in site.serial:
-        raise site.error(("serial", MQTT), "is the name of the MQTT link; call the serial device something else")
+    for name in (MQTT, FILE, FEEDS):
+        if name in site.serial:
+            raise site.error(("serial", name), "is the name of another link; call the serial device something else")

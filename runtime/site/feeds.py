@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, field_validator, model_validator
 
 from runtime.formats.weekly import Weekly, WeeklyValue, weekly
-from runtime.site.signals import FEEDS, MQTT, Finite, NonNegative, Positive, Section, known_zone
+from runtime.site.signals import FEEDS, FILE, MQTT, Finite, NonNegative, Positive, Section, known_zone
 
 TOPICS = "nisse-feeds"
 """Beside the daemon's own topics and not below them: who may publish forecasts may not command the daemon."""
@@ -294,6 +294,11 @@ def topic_of(site: str, quantity: str) -> str:
     return f"{TOPICS}/{site}/{quantity}"
 
 
+def file_of(quantity: str) -> str:
+    """In the folder of the feeds, where there is no broker."""
+    return f"{quantity}.forecast.json"
+
+
 def with_feeds(document: Mapping[str, Any]) -> dict[str, Any]:
     """The document with every input from `feeds` led to the topic, or the file, where the feeds publish it.
 
@@ -302,11 +307,11 @@ def with_feeds(document: Mapping[str, Any]) -> dict[str, Any]:
     inputs, feeds, site = document.get("inputs"), document.get(FEEDS, {}), document.get("site", {})
     if not isinstance(inputs, dict) or not isinstance(feeds, dict) or not isinstance(site, dict):
         return dict(document)
-    led = {name: _led(name, entry, feeds, site) for name, entry in inputs.items()}
+    led = {name: _led(name, entry, feeds, site, MQTT in document) for name, entry in inputs.items()}
     return {**document, "inputs": led}
 
 
-def _led(name: str, entry: Any, feeds: Mapping[str, Any], site: Mapping[str, Any]) -> Any:
+def _led(name: str, entry: Any, feeds: Mapping[str, Any], site: Mapping[str, Any], by_broker: bool) -> Any:
     if not isinstance(entry, dict) or entry.get("source") != FEEDS:
         return entry
     quantity = entry.get("feed", name)
@@ -314,6 +319,8 @@ def _led(name: str, entry: Any, feeds: Mapping[str, Any], site: Mapping[str, Any
     if unit is None:  # not of the feeds, or they are not in order: whoever checks the links says so
         return {"unit": "1", "max_age_s": FORECAST_AGE_S, **entry}
     where: dict[str, Any] = {"source": MQTT, "topic": topic_of(str(site.get("name")), quantity)}
+    if not by_broker:
+        where = {"source": FILE, "path": Path(str(feeds.get("folder", FEEDS))) / file_of(quantity)}
     usual = {"unit": unit, "unit_pointer": "/unit", "max_age_s": FORECAST_AGE_S}
     return {**usual, **where, **{key: value for key, value in entry.items() if key != "source"}, "feed": quantity}
 

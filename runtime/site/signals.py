@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, tzinfo
+from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
@@ -13,6 +14,7 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 MQTT = "mqtt"
 FEEDS = "feeds"
+FILE = "file"
 BOARD_HOLD_S = 60.0
 WRITES_PER_DAY = 200
 
@@ -102,6 +104,8 @@ class InputSection(Section):
     feed: str = ""
     """With `source = "feeds"`: which of its quantities, by default the one that is called like the input."""
     topic: str | None = None
+    path: Path | None = None
+    """With `source = "file"`: a file that another program replaces as a whole, in any shape of a message."""
     pointer: str = ""
     """JSON pointer (RFC 6901) into the message."""
     value_key: str = ""
@@ -130,17 +134,21 @@ class InputSection(Section):
     def _complete(self) -> InputSection:
         if self.source == MQTT and (self.topic is None or not _is_plain_topic(self.topic)):
             raise ValueError('an input from mqtt needs topic = "..." without wildcards')
-        if self.source not in {MQTT, FEEDS} and self.register_ is None and self.channel is None:
+        if self.source == FILE and self.path is None:
+            raise ValueError('an input from a file needs path = "..."')
+        if self.source not in {MQTT, FEEDS, FILE} and self.register_ is None and self.channel is None:
             raise ValueError(
                 "an input from a serial device needs register = {kind, address, type, scale} or, from a board with "
                 "the framed protocol, channel = {number, scale}"
             )
         if any(p and not p.startswith("/") for p in (self.pointer, self.unit_pointer, self.timestamp_pointer)):
             raise ValueError('a pointer starts with "/"')
-        if self.unit_pointer and self.source != MQTT:
-            raise ValueError("unit_pointer is for inputs from mqtt: a register does not name its unit")
-        if self.timestamp_pointer and self.source != MQTT:
-            raise ValueError("timestamp_pointer is for inputs from mqtt: a register does not say from when it is")
+        if self.unit_pointer and self.source not in {MQTT, FILE}:
+            raise ValueError("unit_pointer is for inputs from mqtt or a file: a register does not name its unit")
+        if self.timestamp_pointer and self.source not in {MQTT, FILE}:
+            raise ValueError(
+                "timestamp_pointer is for inputs from mqtt or a file: a register does not say from when it is"
+            )
         return self
 
     @field_validator("timezone")

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from services import TOKEN
+from hil.services import TOKEN
 
 KEY = "ed25519:" + "A" * 43 + "="
 

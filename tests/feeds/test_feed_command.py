@@ -16,9 +16,10 @@ import paho.mqtt.client as paho
 import pytest
 from feed_site import call, nisse, site_text, write_site
 from paho.mqtt.enums import CallbackAPIVersion
-from services import TOKEN, World, outdoor_c, price_eur_mwh, serving
 
 from hil.broker import Broker
+from hil.services import TOKEN, World, outdoor_c, price_eur_mwh
+from hil.serving import serving
 
 FEEDS = """
 [feeds]

@@ -8,7 +8,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from feed_site import site_text, write_site
-from services import EXPIRING, HOUR_S, TOKEN, World, outdoor_c, price_eur_mwh, serving, sun_w_m2
 
 from feeds.ask import Kept, ask, from_state, to_state
 from feeds.feed import Feed
@@ -17,6 +16,8 @@ from feeds.house_feeds import feeds_of
 from feeds.series import covered_until
 from feeds.setup import house_of
 from feeds.sources.zones import EIC, is_eic
+from hil.services import EXPIRING, HOUR_S, TOKEN, World, outdoor_c, price_eur_mwh, sun_w_m2
+from hil.serving import serving
 from runtime.site.config import load_site
 
 OSLO = ZoneInfo("Europe/Oslo")
