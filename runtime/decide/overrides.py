@@ -19,8 +19,8 @@ from runtime.formats.duration import parse_duration
 
 SET_POINT, LOWER, UPPER = "_set_point", "_lower", "_upper"
 AWAY, AWAY_TEMPERATURE, HOT_WATER = "away", "away_temperature", "hot_water_now"
-AUTO, HOLD = "auto", "hold"
-"""As values: what the schedule says, and what is in force now."""
+AUTO, HOLD, OFF = "auto", "hold", "off"
+"""As values: what the schedule says, what is in force now, and, of a zone, nothing but that it does not freeze."""
 USUAL_AWAY_C = 16.0
 AWAY_RANGE_C = (5.0, 25.0)
 HOT_WATER_S = 2 * 3600.0
@@ -80,6 +80,8 @@ class Overrides:
     away_c: float = USUAL_AWAY_C
     """Temperature of the zones while away; a zone that is scheduled to be colder stays so."""
     hot_water_until_s: float | None = None
+    off: Mapping[str, float | None] = field(default_factory=dict)
+    """Zone -> until when it is not heated but against frost; until something else is said where that is None."""
 
     def at(self, time_s: float) -> Overrides:
         """Those that have not ended."""
@@ -89,6 +91,7 @@ class Overrides:
             holds={name: hold for name, hold in self.holds.items() if _lasts(hold.until_s, time_s)},
             away=self.away if self.away is not None and _lasts(self.away.until_s, time_s) else None,
             hot_water_until_s=water if water is not None and time_s < water else None,
+            off={zone: until_s for zone, until_s in self.off.items() if _lasts(until_s, time_s)},
         )
 
 
@@ -168,12 +171,16 @@ def changed(
     comfort = next(c for c in comforts(manifest) if name in {spec.name for spec in c.specs})
     spec = next(spec for spec in comfort.specs if spec.name == name)
     others = {held: hold for held, hold in now.holds.items() if held != name}
+    if value == OFF and spec is comfort.set_point:
+        return replace(now, off={**now.off, comfort.asset: moment(until, now_s, zone) if until else None})
+    if spec is comfort.set_point:  # whoever says what a zone should be wants it heated again
+        now = replace(now, off={zone: until_s for zone, until_s in now.off.items() if zone != comfort.asset})
     if value == AUTO:
         return replace(now, holds=others)
     in_force = _now(comfort, now, zone, now_s)
     if value == HOLD:
         value = str(in_force[name])
-    number = _number(name, value, spec.lower, spec.upper, spec.unit, f", {HOLD}, or {AUTO}")
+    number = _number(name, value, spec.lower, spec.upper, spec.unit, _words(comfort, spec))
     if until:
         until_s: float | None = moment(until, now_s, zone)
     elif now.away is not None:
@@ -183,6 +190,11 @@ def changed(
     wanted = replace(now, holds={**others, name: Hold(number, until_s)})
     _check_band(comfort, spec, number, in_force)
     return wanted
+
+
+def _words(comfort: Comfort, spec: ForecastSpec) -> str:
+    """What may be said in place of a number."""
+    return f", {HOLD}, {OFF}, or {AUTO}" if spec is comfort.set_point else f", {HOLD}, or {AUTO}"
 
 
 def _away(now: Overrides, value: str, until: str, now_s: float, zone: tzinfo) -> Overrides:
@@ -241,7 +253,7 @@ def overridden(
     Those that are not there, since their source is silent, stay away.
     """
     found, now = dict(columns), overrides.at(time_s)
-    if not now.holds and now.away is None and now.hot_water_until_s is None:
+    if not now.holds and not now.off and now.away is None and now.hot_water_until_s is None:
         return found
     for comfort in comforts(manifest):
         if all(spec.name in columns for spec in comfort.specs):
@@ -264,9 +276,11 @@ def _overridden(
 
 
 def _zone(comfort: Comfort, scheduled: Mapping[str, float], there: Overrides) -> dict[str, float]:
-    """The band travels with the set-point and goes on containing it."""
+    """The band travels with the set-point and goes on containing it. Off: as cold as the safety filter lets it be."""
     assert comfort.set_point is not None
     name, low, high = comfort.set_point.name, comfort.lower.name, comfort.upper.name
+    if comfort.asset in there.off:
+        return {name: comfort.set_point.lower, low: comfort.lower.lower, high: scheduled[high]}
     wanted = scheduled[name] if there.away is None else min(scheduled[name], there.away_c)
     wanted = there.holds[name].value if name in there.holds else wanted
     moved = wanted - scheduled[name]
@@ -299,6 +313,7 @@ def as_data(overrides: Overrides) -> dict[str, Any]:
         "away": None if away is None else {"until_s": away.until_s},
         "away_c": overrides.away_c,
         "hot_water_until_s": overrides.hot_water_until_s,
+        "off": dict(overrides.off),
     }
 
 
@@ -310,6 +325,7 @@ def from_data(data: Any) -> Overrides:
         None if away is None else Away(_time(away["until_s"])),
         _finite(data["away_c"]),
         _time(data["hot_water_until_s"]),
+        {str(zone): _time(until_s) for zone, until_s in data.get("off", {}).items()},
     )
 
 
@@ -318,7 +334,9 @@ def fitting(overrides: Overrides, manifest: Manifest) -> Overrides:
     known = {spec.name: spec for comfort in comforts(manifest) for spec in comfort.specs}
     inside = {n: h for n, h in overrides.holds.items() if n in known and known[n].lower <= h.value <= known[n].upper}
     low, high = AWAY_RANGE_C
-    return replace(overrides, holds=inside, away_c=min(max(overrides.away_c, low), high))
+    zones = {comfort.asset for comfort in comforts(manifest) if comfort.set_point is not None}
+    off = {zone: until_s for zone, until_s in overrides.off.items() if zone in zones}
+    return replace(overrides, holds=inside, away_c=min(max(overrides.away_c, low), high), off=off)
 
 
 def comfort_document(
@@ -345,7 +363,9 @@ def comfort_document(
         }
         held = now.holds.get(comfort.target.name)
         by, until_s = "schedule", None
-        if comfort.set_point is None and now.hot_water_until_s is not None:
+        if comfort.asset in now.off:
+            by, until_s = OFF, now.off[comfort.asset]
+        elif comfort.set_point is None and now.hot_water_until_s is not None:
             by, until_s = HOT_WATER, now.hot_water_until_s
         elif held is not None:
             by, until_s = "command", held.until_s

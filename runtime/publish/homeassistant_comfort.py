@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from runtime.bundle.manifest import ForecastSpec, Manifest
-from runtime.decide.overrides import AUTO, AWAY, AWAY_RANGE_C, AWAY_TEMPERATURE, HOLD, HOT_WATER, Comfort, comforts
+from runtime.decide.overrides import AUTO, AWAY, AWAY_RANGE_C, AWAY_TEMPERATURE, HOLD, HOT_WATER, OFF, Comfort, comforts
 
 DEGREES = "°C"
 STEP_K = 0.5
@@ -65,17 +65,18 @@ def _temperatures(comfort: Comfort, prefix: str, lowest: float, highest: float) 
 
 
 def _climate(comfort: Comfort, prefix: str) -> dict[str, Any]:
-    """A thermostat. `auto`: as scheduled, also while away; `heat`: by hand, until the schedule switches."""
+    """A thermostat. `auto`: as scheduled, also while away; `heat`: by hand, until the schedule switches; `off`: heated
+    against frost alone, until one of the others is chosen."""
     target = comfort.target
     by = f"value_json.control.comfort.{comfort.asset}.by"
     return {
         "p": "climate",
         **_temperatures(comfort, prefix, target.lower, target.upper),
         "temp_step": STEP_K,
-        "modes": [SCHEDULED, BY_HAND],
-        "mode_state_template": f"{{{{ '{BY_HAND}' if {by} == 'command' else '{SCHEDULED}' }}}}",
+        "modes": [SCHEDULED, BY_HAND, OFF],
+        "mode_state_template": f"{{{{ {{'command': '{BY_HAND}', '{OFF}': '{OFF}'}}.get({by}, '{SCHEDULED}') }}}}",
         "mode_command_topic": f"{prefix}/set/{target.name}",
-        "mode_command_template": f"{{{{ '{AUTO}' if value == '{SCHEDULED}' else '{HOLD}' }}}}",
+        "mode_command_template": f"{{{{ {{'{SCHEDULED}': '{AUTO}', '{BY_HAND}': '{HOLD}'}}.get(value, value) }}}}",
     }
 
 

@@ -137,6 +137,11 @@ def test_zones_are_thermostats_and_tanks_water_heaters_that_talk_as_home_assista
     by_hand = told(living["mode_command_topic"], rendered(living["mode_command_template"], value="heat"), Wishes())
     assert by_hand.overrides.holds["living_set_point"].value == 19.0
 
+    off = told(living["mode_command_topic"], rendered(living["mode_command_template"], value="off"), warm)
+    assert rendered(living["mode_state_template"], state(off)) == "off" in living["modes"]
+    on = told(living["mode_command_topic"], rendered(living["mode_command_template"], value="heat"), off)
+    assert rendered(living["mode_state_template"], state(on)) == "heat"
+
     hot = told(water["mode_command_topic"], rendered(water["mode_command_template"], value="performance"), Wishes())
     assert hot == told(
         components["hot_water_now"]["command_topic"], components["hot_water_now"]["payload_press"], Wishes()

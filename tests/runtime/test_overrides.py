@@ -18,6 +18,7 @@ from runtime.decide.overrides import (
     Overrides,
     RefusedError,
     comfort_document,
+    comforts,
     moment,
     overridden,
     settable,
@@ -133,7 +134,7 @@ def test_hot_water_now_raises_the_tank_for_a_time() -> None:
 @pytest.mark.parametrize(
     ("name", "payload", "words"),
     [
-        ("living_set_point", "40", "living_set_point is a number from 5 to 35 degC, hold, or auto"),
+        ("living_set_point", "40", "living_set_point is a number from 5 to 35 degC, hold, off, or auto"),
         ("living_set_point", "nan", "from 5 to 35"),
         ("living_set_point", "warm", "from 5 to 35"),
         ("living_set_point", '{"value": 22, "until": "soon"}', "cannot read the time 'soon': say hours from now"),
@@ -253,3 +254,27 @@ def test_state_says_what_is_wanted_and_why() -> None:
     assert document["comfort"]["water"]["by"] == "hot_water_now" and document["comfort"]["water"]["lower"] == 60.0
     assert document["hot_water"] == {"on": True, "until": "2026-01-08T13:30+01:00"}
     assert document["away"] == {"on": False, "until": None, "temperature": 16.0}
+
+
+def test_a_zone_that_is_off_falls_to_what_the_filter_keeps_and_comes_back_with_heat() -> None:
+    off = said(Wishes(), "bed_set_point", "off")
+    found = columns(off)
+    least = {spec.name: spec.lower for comfort in comforts(HOUSE) for spec in comfort.specs}
+    assert found["bed_set_point"] == (least["bed_set_point"],) * ROWS
+    assert found["bed_lower"] == (least["bed_lower"],) * ROWS
+    assert min(found["bed_upper"]) >= 17.0  # what is still warm is not too warm
+    assert found["living_set_point"] == columns(Wishes())["living_set_point"]
+    assert columns(off, NOON + 30 * 86400)["bed_set_point"] == found["bed_set_point"]
+    assert comfort_document(off.overrides, HOUSE, found, NOON, OSLO)["comfort"]["bed"]["by"] == "off"
+    # It lasts through being away and a restart.
+    away = said(said(off, "away", "3 h"), "away", "off")
+    again = recalled(kept(away), HOUSE)
+    assert columns(again)["bed_set_point"] == found["bed_set_point"]
+    for word, by in (("hold", "command"), ("auto", "schedule"), ("19", "command")):
+        back = said(again, "bed_set_point", word)
+        assert columns(back)["bed_set_point"][0] == (19.0 if word == "19" else 17.0)
+        assert comfort_document(back.overrides, HOUSE, columns(back), NOON, OSLO)["comfort"]["bed"]["by"] == by
+    until = columns(said(Wishes(), "living_set_point", '{"value": "off", "until": "15:00"}'))["living_set_point"]
+    assert hours(until, 0, 3) == {least["living_set_point"]} and hours(until, 3, 10) == {21.0}
+    with pytest.raises(RefusedError):
+        said(Wishes(), "bed_lower", "off")
