@@ -217,9 +217,7 @@ def build(folder: Path) -> tuple[Path, str]:
     nisse = [sys.executable, "-m", "nisse.cli"]
     subprocess.run([*nisse, "key", "new", str(folder / "key.pem")], check=True, stdout=subprocess.DEVNULL)
     bundle = folder / "battery.nisse"
-    subprocess.run(
-        [*nisse, "build", "--system", "battery", "--key", str(folder / "key.pem"), "--output", str(bundle)], check=True
-    )
+    subprocess.run([*nisse, "build", "battery", "--key", str(folder / "key.pem"), "--output", str(bundle)], check=True)
     shown = subprocess.run([*nisse, "key", "show", str(folder / "key.pem")], check=True, capture_output=True, text=True)
     return bundle, shown.stdout.strip()
 

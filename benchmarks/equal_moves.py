@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from codegen.condensed.solver import CondensedMpc, Episode, States, run, solve
 from codegen.controller import Controller
 from codegen.solver import compiled_controller
+from research.condensed.solver import CondensedMpc, Episode, States, run, solve
+from research.four_rooms.problem import house_forecast, house_problem, house_state
+from research.four_rooms.theta import LAGS, house_theta, theta_values
 from research.smart_home.data import STEPS_PER_DAY, ExperimentData, generated_data
 from research.smart_home.protocol import JUDGE, SmartHomeSpec, closed_loop, make_agents
-from systems.house.arx import ArxModel
-from systems.house.problem import house_forecast, house_problem, house_state
-from systems.house.theta import LAGS, house_theta, theta_values
+from systems.arx import ArxModel
 from tuner.policy import Array
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "smart-home.json"

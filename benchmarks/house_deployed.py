@@ -23,16 +23,17 @@ from numpy.typing import NDArray
 
 from benchmarks.house_solver import REGIMES, draw_states, part_of, time_casadi
 from codegen.compilers import find_compiler
-from codegen.condensed.solver import CondensedMpc, States, solve
 from codegen.making import ABI_HEADER
 from codegen.solver import build_solver
 from codegen.targets import host_arch
+from research.condensed.solver import CondensedMpc, States, solve
+from research.four_rooms.cost import HouseCost
+from research.four_rooms.problem import house_forecast, house_problem, house_state
+from research.four_rooms.reference import reference_model
+from research.four_rooms.theta import ROOMS, HouseMpc, theta_values
 from runtime.abi.controller import Controller
 from runtime.abi.library import Status
-from systems.house.arx import ArxModel, reference_model
-from systems.house.cost import HouseCost
-from systems.house.problem import house_forecast, house_problem, house_state
-from systems.house.theta import ROOMS, HouseMpc, theta_values
+from systems.arx import ArxModel
 
 Array = NDArray[np.float64]
 DRIVER = Path(__file__).with_suffix(".c")

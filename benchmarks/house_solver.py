@@ -27,12 +27,13 @@ import daqp
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.condensed.solver import CondensedMpc, Episode, States, run, solve
-from systems.house.arx import ArxModel, reference_model
-from systems.house.cost import HouseCost
-from systems.house.problem import house_forecast, house_problem, house_state
-from systems.house.theta import LAGS, ROOMS, HouseMpc, theta_values
-from systems.house.weather import generate_conditions
+from research.condensed.solver import CondensedMpc, Episode, States, run, solve
+from research.four_rooms.cost import HouseCost
+from research.four_rooms.problem import house_forecast, house_problem, house_state
+from research.four_rooms.reference import reference_model
+from research.four_rooms.theta import LAGS, ROOMS, HouseMpc, theta_values
+from systems.arx import ArxModel
+from systems.world.weather import generate_conditions
 
 Array = NDArray[np.float64]
 REGIMES = {"tracking": (0.5, 1.0), "economic": (0.02, 1.0), "onto the bound": (0.002, 5.0)}

@@ -25,7 +25,7 @@ from benchmarks.hpipm_direct import HpipmDirect
 from codegen.ocp import condensed_stages
 from codegen.reference import ReferenceSolver
 from codegen.solver import compiled_controller
-from systems.battery.problem import home_battery
+from tests.codegen.home_battery import home_battery
 
 
 def day_of_prices(rng: np.random.Generator, rows: int) -> np.ndarray:

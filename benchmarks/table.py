@@ -1,6 +1,6 @@
 """The table of what the daemon and the bench cost, from the real processes: docs/results/runtime.md by one command.
 
-nisse key new key.pem && nisse build --system battery --key key.pem --output battery.nisse
+nisse key new key.pem && nisse build battery --key key.pem --output battery.nisse
 python benchmarks/table.py --bundle battery.nisse --key key.pem [--output docs/results/runtime.md]
 """
 

@@ -24,11 +24,11 @@ import numpy as np
 
 from codegen.solver import build_solver
 from codegen.targets import host_arch
-from systems.battery.tariff import Tariff
 from systems.design import HouseDesign
 from systems.house_file import read_house
 from systems.logs.log import Array
 from systems.plant import HousePlant
+from systems.tariff import Tariff
 from systems.world import Exogenous
 from systems.world.inside import Inside
 from tuner.evaluate.statistics import clustered_interval

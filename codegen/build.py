@@ -21,7 +21,6 @@ from codegen.toolchain import acados_tree
 from codegen.verify import DEFAULT_PROBLEMS, Progress, VerificationError, certify, failures
 from codegen.versions import versions_of
 from runtime.bundle.archive import FORMAT_VERSION, Manifest, pack, write_bundle
-from systems.catalogue import Shape, full_spec, make_observer, make_problem, make_safety
 from systems.design import HouseDesign
 from systems.problem import Parameter, Problem, Signal
 
@@ -29,11 +28,17 @@ if TYPE_CHECKING:
     from runtime.bundle.keys import SigningKey
 
 
+class ForeignBundleError(ValueError):
+    """A bundle whose problem cannot be made again."""
+
+    exit_code = 65
+
+
 @dataclass(frozen=True)
 class BuildRequest:
     """Everything a bundle is a function of, but the signing key."""
 
-    shape: Shape | HouseDesign
+    design: HouseDesign
     targets: tuple[str, ...]
     theta: Mapping[str, float]
     created: str
@@ -65,7 +70,7 @@ def build_bundle(
     targets = tuple(dict.fromkeys(target_arch(name) for name in request.targets))
     if not targets:
         raise TargetError("no target: name at least one with --target")
-    problem = problem_of(request.shape).with_theta(dict(request.theta))
+    problem = request.design.problem.with_theta(dict(request.theta))
     built: dict[str, BuiltSolver] = {}
     for i, arch in enumerate(targets):
         progress(f"compile {arch}", i, len(targets))
@@ -92,49 +97,27 @@ def build_bundle(
     return BuildResult(output, certificate)
 
 
-def problem_of(shape: Shape | HouseDesign) -> Problem:
-    """What the controller solves, with its default theta. Raises UnknownSystemError and HouseFileError."""
-    return shape.problem if isinstance(shape, HouseDesign) else make_problem(shape)
-
-
 def make_manifest(problem: Problem, request: BuildRequest, acados_versions: Mapping[str, str]) -> Manifest:
     """What the bundle says of itself; `files` is filled in by the writer."""
-    shape, theta = request.shape, request.theta
-    forecasts: Sequence[Signal]
-    recorded: dict[str, Any]
-    safety: dict[str, Any] | None
-    rules: list[dict[str, Any]] = []
-    compressors: list[dict[str, Any]] = []
-    tracking: dict[str, Any] | None = None
-    estimator: dict[str, Any] | None
-    if isinstance(shape, HouseDesign):
-        system, recorded = problem.name, {"house": shape.text, "fits": dict(shape.fits)}
-        safety, estimator, rules = shape.safety(theta), shape.estimator(theta), shape.rules(theta)
-        forecasts, compressors, tracking = shape.forecasts, shape.compressors, shape.tracking(theta)
-    else:
-        system, grid = shape.system, {"horizon": problem.horizon, "dt_s": problem.dt_s, "discount": problem.discount}
-        model = {} if shape.model is None else {"model": shape.model}
-        recorded = {"spec": full_spec(shape), **grid, **model}
-        safety, estimator = make_safety(shape, theta, problem.dt_s), make_observer(shape, theta)
-        forecasts = problem.forecasts
+    design, theta = request.design, request.theta
     document = {
         "name": problem.name,
-        "system": system,
+        "system": problem.name,
         "dt_s": problem.dt_s,
         "horizon": problem.horizon,
         "discount": problem.discount,
         "decide_every_s": problem.decide_every_s,
         "states": [asdict(s) for s in problem.states],
         "actions": [asdict(s) for s in problem.actions],
-        "forecasts": [_forecast(f) for f in forecasts],
+        "forecasts": [_forecast(f) for f in design.forecasts],
         "theta": [_parameter(p) for p in problem.theta],
-        "safety": safety,
-        "rules": rules,
-        "compressors": compressors,
-        "tracking": tracking,
-        "estimator": estimator or {"type": "direct"},
+        "safety": design.safety(theta),
+        "rules": design.rules(theta),
+        "compressors": design.compressors,
+        "tracking": design.tracking(theta),
+        "estimator": design.estimator(theta),
         "provenance": {
-            "problem": recorded,
+            "problem": {"house": design.text, "fits": dict(design.fits)},
             "tools": {**versions_of(), "casadi": ca.CasadiMeta.version(), "acados": dict(acados_versions)},
             **request.provenance,
         },
@@ -145,14 +128,17 @@ def make_manifest(problem: Problem, request: BuildRequest, acados_versions: Mapp
     return manifest.model_copy(update={"format_version": manifest.oldest_format})
 
 
-def shape_of(manifest: Manifest) -> Shape | HouseDesign:
-    """The shape that `make_manifest` recorded, so that a bundle can be verified again later."""
+def design_of(manifest: Manifest) -> HouseDesign:
+    """The design that `make_manifest` recorded, so that a bundle can be verified again later.
+
+    Raises ForeignBundleError for the bundle of a system that no house file describes.
+    """
     recorded = manifest.provenance.get("problem", {})
-    recorded = recorded if isinstance(recorded, dict) else {}
-    if "house" in recorded:
-        return HouseDesign(str(recorded["house"]), dict(recorded.get("fits", {})))
-    spec, model = recorded.get("spec", {}), recorded.get("model")
-    return Shape(manifest.system, spec, manifest.horizon, manifest.dt_s, manifest.discount, model)
+    if not isinstance(recorded, dict) or "house" not in recorded:
+        raise ForeignBundleError(
+            f"the bundle of {manifest.system!r} says no house file that it was built from; build it again from one"
+        )
+    return HouseDesign(str(recorded["house"]), dict(recorded.get("fits", {})))
 
 
 def _forecast(forecast: Signal) -> dict[str, Any]:

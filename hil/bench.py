@@ -44,7 +44,7 @@ from hil.record import (
 from hil.scenario import Expect, Scenario
 from hil.schedule import with_random_faults
 from hil.serial_line import SerialLine
-from hil.site import check_bundle, published_as, site_template
+from hil.site import check_bundle, site_template
 from hil.verdict import Verdict, judge, parse_expectations
 from runtime.bundle.archive import Bundle, open_bundle
 
@@ -98,8 +98,6 @@ def run_scenario(
     bundle = open_bundle(path, None if trusted_key is None else [trusted_key])
     plant = make_plant(scenario)
     check_bundle(plant.house, bundle.manifest)
-    sums = published_as(plant, bundle.manifest)
-    plant.publish_also({name: terms for name, terms in sums.items() if len(terms) > 1})
     scenario = with_random_faults(scenario, plant)
     expectations = parse_expectations(scenario, plant)
     _check_signals(scenario, plant)

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
-import numpy as np
-
 from hil.errors import ScenarioError
 from hil.registers import FIRST_SENSOR, FIRST_SET_POINT, register_map
 from hil.scenario import Scenario
@@ -68,12 +66,7 @@ class Plant:
         self.set_points = register_map((s.signal for s in self.set_point_signals), FIRST_SET_POINT)
         self.published = _published(plant.house)
         """Columns of the world that are forecast, by name."""
-        self._sums: Mapping[str, Mapping[str, float]] = {}
         plant.reset(seed=seed, options={"first": first, "steps": steps, "initial": initial})
-
-    def publish_also(self, sums: Mapping[str, Mapping[str, float]]) -> None:
-        """Forecasts that are sums of columns: name -> column -> factor."""
-        self._sums = sums
 
     @cached_property
     def quantities(self) -> tuple[str, ...]:
@@ -104,8 +97,6 @@ class Plant:
         grid = self.house.grid
         count = math.ceil((max(grid.horizon_s, DAY_S) + grid.hold_s) / self.step_s)
         rows = {name: self._plant.forecast(name, count, error=self._error) for name in self.published}
-        for name, terms in self._sums.items():
-            rows[name] = np.sum([factor * rows[column] for column, factor in terms.items()], axis=0)
         return {
             name: Forecast(f"forecast/{name}", self.time_s(), self.step_s, tuple(values.tolist()))
             for name, values in rows.items()

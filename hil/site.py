@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 
 from hil.errors import ScenarioError
 from hil.plant import Plant
 from hil.registers import Register
-from hil.roles import Roles
 from runtime.bundle.manifest import ForecastSpec, Manifest
 from systems.house_file import House
 
@@ -17,8 +15,6 @@ FORECAST_MAX_AGE_S = 43_200
 SOLVE_TIMEOUT_S = 120
 """A slow computer must not change what happens on the bench."""
 METER = "grid_power"
-PROGRAMMED = ("battery", "house")
-"""Systems of bundles that no house file describes; their signals are known by their roles."""
 LINE_TIMEOUT_S = 1
 """Real seconds: a loaded computer must not look like a silent line."""
 
@@ -42,22 +38,10 @@ def site_template(plant: Plant, manifest: Manifest) -> str:
 
 def check_bundle(house: House, manifest: Manifest) -> None:
     """Raises ScenarioError for a bundle that was built from another house file."""
-    if manifest.system not in (house.name, *PROGRAMMED):
+    if manifest.system != house.name:
         raise ScenarioError(
             f"the bundle is for {manifest.system!r}, not for {house.name!r}; name the bundle of the house"
         )
-
-
-def published_as(plant: Plant, manifest: Manifest) -> Mapping[str, Mapping[str, float]]:
-    """Forecasts of the bundle -> the plant's columns that they are the sum of, with factors."""
-    roles, known = Roles(plant.house), dict.fromkeys(plant.published)
-    found = {}
-    for spec in _from_outside(manifest):
-        combination = roles.of(spec.name, known)
-        if combination is None:
-            raise _unknown(plant, "forecast", spec.name)
-        found[spec.name] = combination
-    return found
 
 
 def _from_outside(manifest: Manifest) -> list[ForecastSpec]:
@@ -105,13 +89,12 @@ timeout_s = {LINE_TIMEOUT_S}
 
 
 def _inputs(plant: Plant, manifest: Manifest) -> list[str]:
-    roles, sensors = Roles(plant.house), {sensor.name: sensor for sensor in plant.sensors}
+    sensors = {sensor.name: sensor for sensor in plant.sensors}
     texts = []
     for spec in manifest.measured:
-        found = roles.of(spec.name, sensors)
-        if found is None:
+        if spec.name not in sensors:
             raise _unknown(plant, "state", spec.name)
-        texts.append(_measured(spec.name, sensors[next(iter(found))], max(LARGEST_AGE_S, 2 * plant.step_s)))
+        texts.append(_measured(spec.name, sensors[spec.name], max(LARGEST_AGE_S, 2 * plant.step_s)))
     if METER in sensors and METER not in {spec.name for spec in manifest.measured} and _self_consumption(manifest):
         texts.append(_measured(METER, sensors[METER], 2 * plant.step_s))
     return texts
@@ -131,11 +114,13 @@ def _register(kind: str, register: Register) -> str:
 
 
 def _forecasts(plant: Plant, manifest: Manifest) -> list[str]:
-    combined = published_as(plant, manifest)
+    foreign = [spec.name for spec in _from_outside(manifest) if spec.name not in plant.published]
+    if foreign:
+        raise _unknown(plant, "forecast", foreign[0])
     return [
         f"""[inputs.{spec.name}]
 source = "mqtt"
-topic = "{topic(spec.name, combined[spec.name])}"
+topic = "forecast/{spec.name}"
 unit = {json.dumps(spec.unit)}
 max_age_s = {FORECAST_MAX_AGE_S}
 """
@@ -143,24 +128,14 @@ max_age_s = {FORECAST_MAX_AGE_S}
     ]
 
 
-def topic(name: str, combination: Mapping[str, float]) -> str:
-    """Of a column by itself its own; a sum has one of its own name."""
-    own = next(iter(combination)) if len(combination) == 1 else name
-    return f"forecast/{own}"
-
-
 def _outputs(plant: Plant, manifest: Manifest) -> list[str]:
-    roles = Roles(plant.house)
-    own = dict.fromkeys(name for point in plant.set_point_signals for name in point.factors)
-    by_action: dict[str, str] = {}
-    for action in manifest.actions:
-        found = roles.of(action.name, own)
-        if found is None:
-            raise _unknown(plant, "action", action.name)
-        by_action[next(iter(found))] = action.name
+    own = {name for point in plant.set_point_signals for name in point.factors}
+    actions = {action.name for action in manifest.actions}
+    if not actions <= own:
+        raise _unknown(plant, "action", min(actions - own))
     texts = []
     for point, register in zip(plant.set_point_signals, plant.set_points, strict=True):
-        combine = {by_action[name]: factor for name, factor in point.factors.items() if name in by_action}
+        combine = {name: factor for name, factor in point.factors.items() if name in actions}
         if not combine:
             continue
         terms = ", ".join(f"{name} = {factor:.1f}" for name, factor in combine.items())
@@ -176,23 +151,10 @@ readback = true
 
 
 def _self_consumption(manifest: Manifest) -> bool:
-    """Whether there is a rule that goes by what is bought: the bundle's own, or the one below."""
-    return any(rule.kind == "self_consumption" for rule in manifest.rules) or _is_battery(manifest)
-
-
-def _is_battery(manifest: Manifest) -> bool:
-    """Whether this is a bundle without rules, for a battery that is all there is to move."""
-    return not manifest.rules and {action.name for action in manifest.actions} == {"charge", "discharge"}
+    """Whether there is a rule that goes by what is bought."""
+    return any(rule.kind == "self_consumption" for rule in manifest.rules)
 
 
 def _rule(manifest: Manifest) -> str:
-    """The bundle's own rules; one that has none is told what to do."""
-    if manifest.rules:
-        return ""
-    if not _is_battery(manifest):
-        return '[rule]\nkind = "hold"\n'
-    return f"""[rule]
-kind = "self_consumption"
-meter = "{METER}"
-meter_at = "grid"
-"""
+    """The bundle's own rules; one that has none is told to leave everything as it is."""
+    return "" if manifest.rules else '[rule]\nkind = "hold"\n'

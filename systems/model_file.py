@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from systems.house.arx import FORMAT as ARX_FORMAT
+from systems.arx import FORMAT as ARX_FORMAT
 
 FORMAT = "nisse-model-1"
 THETA = "theta"

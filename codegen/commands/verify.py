@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from codegen.build import problem_of, shape_of
+from codegen.build import design_of
 from codegen.commands.common import print_certificate, progress_bar
 from codegen.targets import TARGETS
 from codegen.verify import DEFAULT_PROBLEMS, certify, failures
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as unpacked:
         bundle = open_bundle(args.bundle, None, "any", Path(unpacked))
-        problem = problem_of(shape_of(bundle.manifest)).with_theta(bundle.theta)
+        problem = design_of(bundle.manifest).problem.with_theta(bundle.theta)
         libraries = {arch: bundle.directory / "lib" / arch / LIBRARY for arch in TARGETS}
         with progress_bar() as progress:
             certificate = certify(

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from codegen.versions import versions_of
+from research.four_rooms.reference import reference_model
+from research.four_rooms.theta import house_theta
 from research.smart_home.data import ExperimentData, data_from_files, generated_data
 from research.smart_home.experiment import Outcome, forget, run_experiment
 from research.smart_home.figure import draw_curves
@@ -21,8 +23,6 @@ from research.smart_home.summary import summarise
 from research.smart_home.sweep import draw_sweep, run_sweep
 from systems.commands.numbers import MOST_PROCESSES, number, seed_number, whole
 from systems.commands.output import output_folder, output_path, write_json
-from systems.house.arx import reference_model
-from systems.house.theta import house_theta
 from tuner.evaluate.statistics import LEAST
 from tuner.learn.critic import StepOptions
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.condensed.solver import CondensedMpc
+from research.condensed.solver import CondensedMpc
+from research.four_rooms.theta import HouseMpc
 from research.smart_home.experience import Experience, label
-from systems.house.theta import HouseMpc
 from tuner.learn.transitions import Labelled
 
 Array = NDArray[np.float64]

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from systems.house.weather import DAY_S, Conditions, generate_conditions, on_grid
 from systems.house_file import load_house
 from systems.prices import PRICE, PriceOptions, load_prices
 from systems.series import held_at, load_csv, resample
 from systems.world.generate import generated_world
+from systems.world.weather import DAY_S, Conditions, generate_conditions, on_grid
 from tuner.identify.simulate import simulate_log
 from tuner.loop.periods import PeriodError
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.condensed.solver import SOLVED, CondensedMpc, Rollout, States, solve
+from research.condensed.solver import SOLVED, CondensedMpc, Rollout, States, solve
 from tuner.learn.transitions import Labelled, Transitions, join, mean_within_bounds
 
 Array = NDArray[np.float64]

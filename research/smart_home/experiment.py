@@ -14,11 +14,11 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
+from research.four_rooms.theta import house_theta, theta_values
 from research.smart_home.condensed import CondensedLabeller
 from research.smart_home.data import STEPS_PER_DAY, ExperimentData, check_disjoint, draw_windows
 from research.smart_home.protocol import JUDGE, MOVES_HORIZON, Agent, Setting, SmartHomeSpec, judge, make_setting
 from research.smart_home.worlds import ArxWorld
-from systems.house.theta import house_theta, theta_values
 from systems.problem import Parameter
 from tuner.learn.tuning import Course, tune
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from systems.house.theta import GROUPS, HouseMpcError
+from research.four_rooms.theta import GROUPS, HouseMpcError
 from systems.problem import Parameter
 
 Array = NDArray[np.float64]

@@ -13,17 +13,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from codegen.condensed.solver import CondensedMpc, Episode, Rollout, run
+from research.condensed.solver import CondensedMpc, Episode, Rollout, run
+from research.four_rooms.cost import HouseCost
+from research.four_rooms.theta import LAGS, ROOMS, HouseMpc, coarsening_moves, held_moves, house_theta, theta_values
 from research.smart_home.data import STEPS_PER_DAY, ExperimentData, draw_windows, window_starts
 from research.smart_home.parameters import learning_entries
+from systems.arx import ArxModel
 from systems.assets.zone.arx_fit import fit_arx
-from systems.house.arx import ArxModel
-from systems.house.cost import HouseCost
-from systems.house.plant import rest_power
-from systems.house.theta import LAGS, ROOMS, HouseMpc, coarsening_moves, held_moves, house_theta, theta_values
-from systems.house.weather import Conditions
+from systems.world.weather import Conditions
 from tuner.learn.critic import StepOptions
 from tuner.learn.tuning import TuningSpec
 from tuner.loop.periods import PeriodError
@@ -158,6 +157,13 @@ def weigh_comfort(
         share = float(np.mean(costs[:, 1:].sum(1) / costs.sum(1)))
         low, high = (np.log(beta), high) if share < spec.comfort_share else (low, np.log(beta))
     return float(np.exp((low + high) / 2))
+
+
+def rest_power(model: ArxModel, temperature_c: ArrayLike, outdoor_c: float, max_power_kw: float) -> Array:
+    """(ny,) powers that would hold these temperatures in the model, clipped to what the heat pumps can draw, kW."""
+    gain = model.steady_state_gain()
+    needed = np.linalg.solve(gain[:, 1:], np.asarray(temperature_c, dtype=float) - gain[:, 0] * outdoor_c)
+    return np.clip(needed, 0.0, max_power_kw)
 
 
 def rest_history(world: ArxModel, temperature_c: float, outdoor_c: float, max_power_kw: float) -> tuple[Array, Array]:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from research.four_rooms.theta import house_theta
 from research.smart_home.experiment import Outcome
-from systems.house.theta import house_theta
 from tuner.evaluate.statistics import crossed_interval
 
 Array = NDArray[np.float64]

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.condensed.solver import CondensedMpc, Episode, run
+from research.condensed.solver import CondensedMpc, Episode, run
+from research.four_rooms.theta import ROOMS, HouseMpc
 from research.smart_home.data import STEPS_PER_DAY
 from research.smart_home.experience import Experience, states_at
 from research.smart_home.protocol import closed_loop, rest_history
-from systems.house.arx import ArxModel
-from systems.house.theta import ROOMS, HouseMpc
-from systems.house.weather import Conditions
+from systems.arx import ArxModel
+from systems.world.weather import Conditions
 from tuner.learn.transitions import mean_within_bounds
 from tuner.learn.world import EXPLORE, TRY, Tried
 

@@ -13,10 +13,10 @@ from research.value_aware.fits import by_implicit_gradient, by_likelihood, by_va
 from research.value_aware.prediction import Prediction
 from research.value_aware.record import Record, record
 from research.value_aware.scenarios import ScenarioMpc
-from systems.battery.tariff import Tariff
 from systems.design import HouseDesign
 from systems.logs.log import Array
 from systems.plant import HousePlant
+from systems.tariff import Tariff
 from systems.world import Exogenous
 from tuner.evaluate.comparison import PERFECT, design_of
 from tuner.learn.transitions import Labelled

@@ -9,17 +9,17 @@ from datetime import UTC, datetime, tzinfo
 import numpy as np
 
 from systems.assets import asset_kinds
-from systems.battery.generator import PRICE_SHAPES, spot_prices
-from systems.battery.tariff import Tariff
 from systems.clock import LocalClock, local_clock
-from systems.house.weather import ClimateSpec, Conditions, generate_conditions
 from systems.house_file import House
 from systems.money import UNITS_PER_EUR
 from systems.prices import PRICE
 from systems.series import TimeSeries, held_at
+from systems.tariff import Tariff
 from systems.weather import OUTDOOR_RANGE_C, SUN_RANGE_W_M2
 from systems.world import Array, Column, Exogenous
 from systems.world.foresight import Predicted, Published
+from systems.world.household import PRICE_SHAPES, spot_prices
+from systems.world.weather import ClimateSpec, Conditions, generate_conditions
 
 OUTDOOR_ERROR_K = 1.0
 SUN_ERROR = 0.2

@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from systems.battery.spec import BatterySpec
+from tests.codegen.home_battery import BatterySpec
 
 Array = NDArray[np.float64]
 

@@ -15,8 +15,8 @@ from codegen.verify import Case, relative_gap, sample_cases
 from research.scalar_battery import CASE_1, CASE_2, scalar_battery
 from runtime.abi.controller import Controller
 from runtime.abi.library import ControllerError, Status, ThetaError
-from systems.battery.problem import home_battery
 from systems.problem import Problem
+from tests.codegen.home_battery import home_battery
 from tests.codegen.problems import bare_problem, rich_problem
 
 Array = NDArray[np.float64]

@@ -18,11 +18,10 @@ from codegen.ocp import check_modes
 from codegen.plan_cost import PlanCost, most_excluded
 from codegen.solver import compiled_controller
 from runtime.abi.controller import Controller, Solution
-from systems.battery.problem import home_battery
-from systems.battery.spec import BatterySpec
 from systems.compose import compose
 from systems.house_file import parse_house
 from tests.codegen.exact_battery import best_plan
+from tests.codegen.home_battery import BatterySpec, home_battery
 
 Array = NDArray[np.float64]
 SPEC = BatterySpec()

@@ -11,8 +11,8 @@ from research.smart_home.data import exciting_log
 from runtime.bundle.keys import new_key
 from systems.assets.zone.arx_fit import fit_arx
 from systems.design import HouseDesign
-from systems.house.weather import generate_conditions
 from systems.house_file import read_house
+from systems.world.weather import generate_conditions
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +21,7 @@ def battery_bundle(tmp_path_factory: pytest.TempPathFactory) -> BuiltBundle:
     key = new_key(directory / "key.pem")
     design = HouseDesign(*read_house("battery")[:1])
     request = BuildRequest(
-        shape=design,
+        design=design,
         targets=(host_arch(),),
         theta={p.name: p.default for p in design.problem.theta},
         created="2024-01-01T00:00:00+00:00",
@@ -43,7 +43,7 @@ def house_bundle(tmp_path_factory: pytest.TempPathFactory) -> BuiltBundle:
     theta |= {f"{zone}_bias": float(mean) for zone, mean in zip(zones, model.innovation_mean, strict=True)}
     key = new_key(directory / "key.pem")
     request = BuildRequest(
-        shape=design,
+        design=design,
         targets=(host_arch(),),
         theta=theta,
         created="2024-01-01T00:00:00+00:00",

@@ -16,7 +16,7 @@ from typing import Any
 import paho.mqtt.client as mqtt
 import pytest
 
-from codegen.build import BuildRequest, build_bundle, shape_of
+from codegen.build import BuildRequest, build_bundle, design_of
 from codegen.toolchain import host_arch
 from codegen.verify import failures
 from hil.broker import Broker
@@ -85,7 +85,7 @@ def test_the_bundle_carries_its_house(folder: Path) -> None:
     assert [s.name for s in manifest.measured] == ["home_soc", "living_temperature", "grid_power"]
     assert [rule.kind for rule in manifest.rules] == ["self_consumption", "thermostat"]
     assert [(c.least_kw, c.most_kw, c.min_run_s, c.min_rest_s) for c in manifest.compressors] == [(0.6, 1.6, 600, 300)]
-    again = shape_of(manifest)
+    again = design_of(manifest)
     assert isinstance(again, HouseDesign) and again.problem.theta == HouseDesign(SMALL).problem.theta
     assert manifest.safety is not None
     assert [limit.name for limit in manifest.safety.limits] == ["home_soc", "living_temperature"]

@@ -11,11 +11,10 @@ from hil.errors import BenchUsageError, ScenarioError
 from hil.house_run import HouseRun, house_scenario, is_house
 from hil.kpi import discomfort
 from hil.plant import Plant, make_plant
-from hil.roles import Roles
 from hil.scenario import Scenario, load_scenario
 from hil.verdict import parse_expectations
 from systems.compose import house_blocks
-from systems.house_file import SHIPPED, load_house
+from systems.house_file import SHIPPED
 
 SCENARIO = Path(__file__).parents[2] / "scenarios" / "house-winter-week.toml"
 HOUSES = sorted(path.stem for path in SHIPPED.glob("*.toml"))
@@ -103,15 +102,3 @@ def test_what_does_not_fit_is_one_line(tmp_path: Path) -> None:
 def test_a_house_is_told_from_a_scenario(tmp_path: Path) -> None:
     assert is_house("villa") and is_house(str(SHIPPED / "villa.toml"))
     assert not is_house("battery-week") and not is_house(str(SCENARIO)) and not is_house("no-such.toml")
-
-
-def test_bundles_that_no_house_file_describes_are_known_by_the_roles_of_their_signals() -> None:
-    house = load_house("four-heat-pumps")
-    known = dict.fromkeys(["living_temperature", "office_temperature", "hp_office_power", "outdoor", "buy", "sell"])
-    roles = Roles(house)
-    assert roles.of("room_4", known) == {"office_temperature": 1.0} and roles.of("room_5", known) is None
-    assert roles.of("power_4", known) == {"hp_office_power": 1.0} and roles.of("outdoor_3", known) == {"outdoor": 1.0}
-    assert roles.of("price", known) == {"buy": 1.0} and roles.of("soc", known) is None
-    battery = Roles(load_house("battery"))
-    assert battery.of("net_load", {"load": 1, "pv": 1}) == {"load": 1.0, "pv": -1.0}
-    assert battery.of("discharge", {"home_discharge": 1}) == {"home_discharge": 1.0}

@@ -41,7 +41,7 @@ def test_only_the_named_command_is_loaded() -> None:
         (("demoo",), 2, "did you mean 'demo'?"),
         (("key", "shwo", "site.pem"), 2, "did you mean 'show'?"),
         (("check", "--no-bundel", "site.toml"), 2, "did you mean '--no-bundle'?"),
-        (("build", "--system", "batery", "--key", "none.pem", "--output", "x.nisse"), 2, "battery"),
+        (("build", "batery", "--key", "none.pem", "--output", "x.nisse"), 78, "battery"),
         (("check", "no-such-site.toml"), 78, "no-such-site.toml"),
         (("verify", "no-such-bundle.nisse"), 65, "no-such-bundle.nisse"),
         (("evaluate", "battery", "--prices", "no-such-file.csv"), 65, "no-such-file.csv"),

@@ -58,14 +58,14 @@ def test_the_wheel_runs_outside_the_clone(environment: Path, tmp_path: Path) -> 
     program = """
 import sys
 from pathlib import Path
-import codegen.condensed.library, hil.board, hil.scenario, nisse, systems.house.arx
+import research.condensed.library, hil.board, hil.scenario, nisse, systems.arx
 from hil.campaign_report import *
 from hil.report import *
 from pages.page import Page, render
 assert sys.prefix in nisse.__file__, nisse.__file__
-assert codegen.condensed.library.build(Path("cache")).exists()
+assert research.condensed.library.build(Path("cache")).exists()
 assert Path(*hil.board.build("posix", Path("board"))).exists()
-assert systems.house.arx.reference_model() is not None
+assert systems.arx.reference_model() is not None
 assert "<h1>A page</h1>" in render(Page("A page", "It is there.", ()))
 for file in hil.scenario.shipped_scenario("battery-week").parent.glob("*.toml"):
     hil.scenario.load_scenario(file)

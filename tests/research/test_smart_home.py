@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codegen.condensed.solver import CondensedMpc, States, solve
 from nisse.cli import main
+from research.condensed.solver import CondensedMpc, States, solve
+from research.four_rooms.theta import HouseMpcError, house_theta, theta_values
 from research.smart_home.condensed import CondensedLabeller
 from research.smart_home.data import (
     STEPS_PER_DAY,
@@ -27,8 +28,7 @@ from research.smart_home.parameters import learning_entries
 from research.smart_home.protocol import SmartHomeSpec, judge, make_setting
 from research.smart_home.summary import curves, paired_improvement
 from research.smart_home.worlds import ArxWorld
-from systems.house.theta import HouseMpcError, house_theta, theta_values
-from systems.house.weather import generate_conditions
+from systems.world.weather import generate_conditions
 from tuner.learn.tuning import TuningSpec, tune
 from tuner.loop.periods import PeriodError
 

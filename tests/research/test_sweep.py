@@ -8,7 +8,7 @@ from pathlib import Path
 from research.smart_home.data import ExperimentData, exciting_log
 from research.smart_home.protocol import SmartHomeSpec
 from research.smart_home.sweep import draw_sweep, run_sweep
-from systems.house.weather import generate_conditions
+from systems.world.weather import generate_conditions
 
 TINY = SmartHomeSpec(models=1, iterations=1, learning_days=8, days_per_iteration=2, periods=2, period_days=1, rate=0.5)
 

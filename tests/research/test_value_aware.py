@@ -19,9 +19,9 @@ from research.value_aware.prediction import Prediction
 from research.value_aware.record import Record, record
 from research.value_aware.scenarios import ScenarioMpc, TooManyScenarios, check_scenarios, first_move, golden, whole
 from research.value_aware.study import Once, Recorded, learned
-from systems.battery.tariff import Tariff
 from systems.design import HouseDesign
 from systems.house_file import read_house
+from systems.tariff import Tariff
 from tuner.learn.tuning import TuningSpec, tune
 from tuner.loop.explore import CompiledLabeller, learning_entries
 from tuner.loop.label import Noise

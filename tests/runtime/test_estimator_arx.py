@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from research.four_rooms.reference import reference_model
 from runtime.bundle.manifest import ArxObserver, Manifest, SignalSpec
 from runtime.decide.estimator import make_estimator
 from runtime.decide.estimator_arx import (
@@ -27,7 +28,7 @@ from runtime.decide.estimator_arx import (
 )
 from runtime.inputs.process_image import ProcessImage
 from runtime.inputs.signals import Sample, Validity
-from systems.house.arx import ArxModel, reference_model
+from systems.arx import ArxModel
 
 DT = 300.0
 

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,7 +23,6 @@ from runtime.site.config import SiteFile, load_site
 from runtime.site.rules import all_inputs, rules_in_force, wishes
 from runtime.site.signals import OutputSection
 from systems.design import HouseDesign
-from systems.house.rules import HeatingCurve, Thermostat
 from systems.house_file import SHIPPED
 
 RULES = TypeAdapter(tuple[AnyRule, ...])
@@ -117,22 +115,6 @@ def test_a_heating_curve_goes_on_with_either_of_its_two_signals() -> None:
     assert book.act({"living": 20.0}).action == (pytest.approx(0.75 + 0.3),)
     with pytest.raises(RuleUnavailableError, match="living"):
         book.act({})
-
-
-@settings(deadline=None, max_examples=40)
-@given(st.lists(st.tuples(st.floats(15, 27), st.floats(-20, 20)), min_size=1, max_size=30))
-def test_a_baseline_is_the_rule_that_runs(days: list[tuple[float, float]]) -> None:
-    """The thermostat and the curve that policies are judged against, and the daemon's."""
-    baseline, curve = Thermostat(21.0, 0.5, 1.1), HeatingCurve()
-    rules = [
-        {"kind": "thermostat", "action": "a", "measurement": "room", "set_point": 21.0, "band": 1.0, "on": 1.1},
-        {"kind": "heating_curve", "action": "b", "measurement": "room", "set_point": 21.0, "slope": 0.02},
-    ]
-    book, last = Rulebook(RULES.validate_python(rules), {"a": (0.0, 1.5), "b": (0.0, 1.5)}), None
-    for room, outdoor in days:
-        last = book.act({"room": room, "outdoor": outdoor}, last=last).action
-        assert last[0] == baseline.act(np.array([room]), outdoor)[0]
-        assert last[1] == pytest.approx(curve.act(np.array([room]), outdoor)[0], abs=1e-12)
 
 
 def output(**changes: Any) -> OutputSection:

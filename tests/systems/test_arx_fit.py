@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from research.four_rooms.reference import reference_model
+from systems.arx import ArxModel
 from systems.assets.zone.arx_fit import ArxOptions, build_regression, choose_strength, fit_arx, ridge_path
 from systems.assets.zone.arx_fit import moments as sums
-from systems.house.arx import ArxModel, reference_model
 
 
 def arx_data(model: ArxModel, steps: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -15,14 +15,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import systems.assets
-from systems.battery.problem import home_battery
+from research.four_rooms.problem import house_problem
+from research.four_rooms.reference import reference_model
+from systems.arx import ArxModel
 from systems.compose import compose
-from systems.house.arx import ArxModel, reference_model
-from systems.house.problem import house_problem
 from systems.house_file import SHIPPED, HouseFileError, load_house, parse_house
 from systems.plant import HousePlant
 from systems.problem import Problem
 from systems.world.generate import generated_world
+from tests.codegen.home_battery import home_battery
 from tuner.identify.assemble import load_log
 from tuner.identify.model import learn_house
 from tuner.identify.simulate import simulate_log

@@ -12,7 +12,7 @@ from nisse.cli import main
 from systems.commands.output import output_folder, output_path, write_json
 
 LONG = {
-    "build": ["build", "--system", "battery", "--key", "key.pem", "--output"],
+    "build": ["build", "battery", "--key", "key.pem", "--output"],
     "verify": ["verify", "battery.nisse", "--json"],
     "toolchain": ["toolchain", "fetch", "--json"],
     "identify": ["identify", "battery", "--output"],

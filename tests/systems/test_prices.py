@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from systems.battery.tariff import Tariff, TariffError, load_tariff
 from systems.clock import ClockError, local_clock, zone_named
 from systems.csv_rows import SeriesError
 from systems.prices import PRICE, PriceOptions, PriceUnitError, load_prices, price_unit
 from systems.series import TimeSeries, held_at, load_csv, resample
+from systems.tariff import Tariff, TariffError, load_tariff
 from systems.world import Column, Exogenous
 from systems.world.foresight import Published
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from systems.battery.problem import home_battery
 from systems.theta import ThetaFileError, read_theta, write_theta
+from tests.codegen.home_battery import home_battery
 
 PROBLEM = home_battery(horizon=4)
 

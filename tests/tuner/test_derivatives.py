@@ -17,19 +17,19 @@ from numpy.typing import NDArray
 
 import codegen.making
 from codegen.compilers import find_compiler
-from codegen.condensed.solver import CondensedMpc, States, solve
 from codegen.making import compile_controller
 from codegen.solver import build_solver, compiled_controller
 from codegen.toolchain import acados_tree, cache_directory, host_arch
 from codegen.verify import Case, sample_cases
+from research.condensed.solver import CondensedMpc, States, solve
+from research.four_rooms.theta import HouseMpc, theta_values
 from research.scalar_battery import scalar_battery
 from runtime.abi.controller import Controller
-from systems.battery.problem import home_battery
-from systems.house.theta import HouseMpc, theta_values
 from systems.problem import Problem
+from tests.codegen.home_battery import home_battery
 from tests.codegen.problems import bare_problem, rich_problem
-from tests.codegen.test_condensed import MODEL, TUNED, WEIGHTS, draw_states, spec_of
 from tests.codegen.test_controller import realistic
+from tests.research.test_condensed import MODEL, TUNED, WEIGHTS, draw_states, spec_of
 from tuner.policy_check import TOLERANCE, off_values_of_note, settled_differences
 
 Array = NDArray[np.float64]

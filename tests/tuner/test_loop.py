@@ -14,10 +14,10 @@ from codegen.solver import build_solver
 from codegen.targets import host_arch
 from nisse.cli import main
 from systems.assets.zone.model import nameplate_model
-from systems.battery.tariff import Tariff
 from systems.design import HouseDesign
 from systems.logs.log import Log
 from systems.plant import HousePlant
+from systems.tariff import Tariff
 from systems.world import Exogenous
 from systems.world.generate import generated_world
 from tests.e2e.test_described_house import SMALL

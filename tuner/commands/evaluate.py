@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
+from codegen.commands.build import design_from
 from codegen.solver import build_solver
 from codegen.targets import host_arch
 from systems.commands.numbers import MOST_PROCESSES, whole
@@ -23,7 +24,7 @@ from systems.theta import read_theta
 from tuner.bound.house import Horizon, why_not
 from tuner.commands import worlds as world_options
 from tuner.commands.prices import add_data_arguments
-from tuner.commands.worlds import design_from, workers_from, worlds_from
+from tuner.commands.worlds import workers_from, worlds_from
 from tuner.evaluate.comparison import (
     BOUNDS,
     BY_HAND,
@@ -79,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    design = design_from(args)
+    design = design_from(args.house, args.model)
     worlds = worlds_from(args, design.house)
     tuned = None if args.theta is None else read_theta(args.theta, design.problem)
     if args.theta is not None:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from systems.battery.generator import PRICE_SHAPES, spot_prices
 from systems.clock import local_clock
 from systems.commands.numbers import number, seed_number
 from systems.commands.output import output_folder, output_path, write_json
 from systems.house_file import House, load_house
 from systems.prices import PRICE
 from systems.world.generate import generated_world, moment
+from systems.world.household import PRICE_SHAPES, spot_prices
 from tuner.identify.simulate import simulate_log
 
 LOG_DAYS, LOG_START = 28.0, "2023-01-09"

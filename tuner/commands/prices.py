@@ -9,11 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from systems.battery.generator import PRICE_SHAPES
 from systems.clock import zone_named
 from systems.commands.numbers import number, seed_number
 from systems.prices import PriceOptions, price_unit
 from systems.series import DEFAULT_MAX_GAP_S, TimeSeries
+from systems.world.household import PRICE_SHAPES
 
 T = TypeVar("T")
 

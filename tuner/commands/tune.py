@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from codegen.commands.build import design_from
 from codegen.solver import build_solver
 from codegen.targets import host_arch
 from systems.commands.numbers import MOST_PROCESSES, number, whole
@@ -22,7 +23,7 @@ from tuner.commands.evaluate import table_of, verdict
 from tuner.commands.prices import add_data_arguments
 from tuner.commands.tune_display import OLD, TUNED, LiveTable, changes_table, tuning_view
 from tuner.commands.tune_outlook import had, nameplate_theta, outlook
-from tuner.commands.worlds import design_from, workers_from, worlds_from
+from tuner.commands.worlds import workers_from, worlds_from
 from tuner.critics import CRITICS
 from tuner.evaluate.comparison import CAUSAL, RULE, UNBIASED, Contender, Evaluation, bounds, evaluate_house
 from tuner.evaluate.comparison import TUNED as TUNED_POLICY
@@ -114,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
         args.checkpoint = args.output.with_suffix(".checkpoint.npz")
     if args.house.endswith(".py"):
         return tune_own.run(args)
-    console, design = Console(highlight=False), design_from(args)
+    console, design = Console(highlight=False), design_from(args.house, args.model)
     parameters = design.problem.theta
     fit = {p.name: p.default for p in parameters}
     start = fit if args.theta is None else read_theta(args.theta, design.problem)

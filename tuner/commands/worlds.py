@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
-from systems.battery.tariff import Tariff, load_tariff
-from systems.design import HouseDesign
-from systems.house_file import House, read_house
-from systems.model_file import read_fits
+from systems.house_file import House
 from systems.portrait import log_columns
 from systems.prices import load_prices
+from systems.tariff import Tariff, load_tariff
 from tuner.commands.prices import price_options
 from tuner.identify.assemble import load_log
 from tuner.identify.mapping import read_map
@@ -33,14 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def workers_from(args: argparse.Namespace, jobs: int) -> Workers:
     return Processes(jobs) if args.cluster is None else Cluster(args.cluster)
-
-
-def design_from(args: argparse.Namespace) -> HouseDesign:
-    text, source = read_house(args.house)
-    design = HouseDesign(text, {}, source)
-    if args.model is None:
-        return design
-    return replace(design, fits=read_fits(args.model, design.house.name))
 
 
 def worlds_from(args: argparse.Namespace, house: House) -> Worlds:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from systems.arx import ArxModel
 from systems.design import HouseDesign
-from systems.house.arx import ArxModel
 from systems.house_file import House
 from systems.logs.log import Array
 from systems.plant import HousePlant

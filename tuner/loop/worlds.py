@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from systems.assets.load.fit import week_profile
-from systems.battery.tariff import Tariff
 from systems.house_file import House
 from systems.logs.log import DAY_S, Array, Log
 from systems.portrait import log_columns
 from systems.series import TimeSeries
+from systems.tariff import Tariff
 from systems.world import Column, Exogenous
 from systems.world.foresight import Usual
 from systems.world.generate import generated_world, moment

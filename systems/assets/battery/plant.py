@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from systems.asset_plant import Around, AssetPlant, Flow, Now, SetPoint
-from systems.battery.plant import PlantSpec, cell_power, limited_power, reported_soc
-from systems.battery.spec import BatterySpec
+from systems.assets.battery.physics import BatteryPhysics, cell_power, limited_power, reported_soc
 from systems.block import Block
 from systems.problem import Signal
 from systems.world import Exogenous
@@ -29,14 +28,7 @@ class BatteryPlant(AssetPlant):
 
     def __init__(self, battery: Battery, block: Block) -> None:
         self.asset, self.actions = battery.name, block.actions
-        nameplate = BatterySpec(
-            capacity_kwh=battery.capacity_kwh,
-            max_charge_kw=battery.max_charge_kw,
-            max_discharge_kw=battery.max_discharge_kw,
-            soc_min=battery.soc_min,
-            soc_max=battery.soc_max,
-        )
-        self.physics = PlantSpec(battery=nameplate)
+        self.physics = BatteryPhysics(battery.capacity_kwh, battery.max_charge_kw, battery.max_discharge_kw)
         self._soc, self._power_kw, self._wear = USUAL_SOC, 0.0, battery.wear_per_kwh
         self._cost = 0.0
 
@@ -54,7 +46,7 @@ class BatteryPlant(AssetPlant):
         return Flow(self._power_kw)
 
     def advance(self, now: Now, around: Around) -> None:
-        stored = now.hours * cell_power(self.physics, self._power_kw) / self.physics.battery.capacity_kwh
+        stored = now.hours * cell_power(self.physics, self._power_kw) / self.physics.capacity_kwh
         self._soc = min(1.0, max(0.0, self._soc + stored))
 
     def sensors(self) -> tuple[Signal, ...]:
@@ -69,7 +61,7 @@ class BatteryPlant(AssetPlant):
         return {f"{self.asset}_soc": reported_soc(self.physics, self._soc)}
 
     def states(self) -> Mapping[str, float]:
-        worth_kwh = NOMINAL_EFFICIENCY * self.physics.battery.capacity_kwh * self._soc
+        worth_kwh = NOMINAL_EFFICIENCY * self.physics.capacity_kwh * self._soc
         return {f"{self.asset}_soc": self._soc, f"worth_kwh.{self.asset}": worth_kwh}
 
     def flows(self) -> Mapping[str, float]:

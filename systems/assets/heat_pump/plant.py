@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from systems.asset_plant import AssetPlant, Flow, Now, SetPoint
+from systems.assets.heat_pump.physics import KELVIN, HeatPumpSpec
 from systems.block import Block
 from systems.grid import HOUR_S
-from systems.house.heat_pump import KELVIN, HeatPumpSpec
 from systems.problem import Signal
 from systems.world import Exogenous
 

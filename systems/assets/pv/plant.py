@@ -9,9 +9,9 @@ import numpy as np
 
 from systems.asset_plant import AssetPlant, Flow, Now
 from systems.block import Block
-from systems.house.weather import clear_sky_w_m2, sun_position
 from systems.world import Array, Column
 from systems.world.foresight import Predicted
+from systems.world.weather import clear_sky_w_m2, sun_position
 
 if TYPE_CHECKING:
     from systems.assets.pv import Pv
@@ -46,7 +46,7 @@ class PvPlant(AssetPlant):
 def panel_power(pv: Pv, around: Surroundings) -> Array:
     """(n,) kW. Global irradiance is split by its ratio to the clear sky, and the beam turned onto the panels' plane.
 
-    The split is the line that the windows use (`systems.house.physical.solar_gain_kw`), in place of the Erbs curve.
+    The split is the line that the windows use (`zone.physics.solar_gain_kw`), in place of the Erbs curve.
     """
     conditions, climate = around.conditions, around.climate
     sine, azimuth = sun_position(conditions.time_s, climate.latitude_deg, climate.longitude_deg)

@@ -98,7 +98,7 @@ def _learn(house: House, zones: tuple[Zone, ...], log: Log) -> tuple[Lesson, ...
 
 
 def _read(text: str) -> Any:
-    from systems.house.arx import ArxModel
+    from systems.arx import ArxModel
 
     return ArxModel.from_json(text)
 

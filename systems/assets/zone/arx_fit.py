@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from systems.house.arx import ArxModel
+from systems.arx import ArxModel
 
 Array = NDArray[np.float64]
 LAGS = 12

@@ -15,12 +15,12 @@ import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
+from systems.arx import ArxModel
 from systems.assets.heat_pump import heating_feeders
 from systems.assets.zone.limits import zone_limits
 from systems.assets.zone.model import check_fit, inputs_of, nameplate_model
 from systems.assets.zone.observer import coefficient_names, zones_observer
 from systems.block import Block, Forecast, Inflow, Scope, Soft, Symbols, Terms
-from systems.house.arx import ArxModel
 from systems.house_file import House
 from systems.lift import lift
 from systems.problem import Parameter, Signal

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from systems.arx import ArxModel
 from systems.assets.heat_pump import HeatPump, heating_feeders
 from systems.assets.zone.arx_fit import ArxFit, ArxOptions, build_regression, fit_arx, predict_ahead, window_starts
 from systems.assets.zone.excitation import Excitation, measure_excitation
 from systems.assets.zone.model import inputs_of, lags_of
 from systems.grid import HOUR_S
-from systems.house.arx import ArxModel
 from systems.house_file import House
 from systems.logs.lesson import Curve, Finding, Lesson, Panel
 from systems.logs.log import DAY_S, Array, Log, LogError

@@ -13,7 +13,7 @@ from systems.assets.zone.nameplate import Zone
 from systems.house_file import House
 
 if TYPE_CHECKING:
-    from systems.house.arx import ArxModel
+    from systems.arx import ArxModel
 
 UNFITTED_ERROR_K = 0.5
 """In one decision, of a model from the nameplate: sun, people and open windows are not in it."""

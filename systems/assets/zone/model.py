@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from systems.arx import ArxModel
 from systems.assets.heat_pump import COP_BY_KIND, HeatPump, heating_feeders
 from systems.grid import HOUR_S
-from systems.house.arx import ArxModel
 from systems.house_file import House, HouseFileError
 
 NOMINAL_OUTDOOR_C = 7.0

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from systems.arx import ArxModel
 from systems.assets.heat_pump import heating_feeders
 from systems.assets.zone.model import inputs_of
-from systems.house.arx import ArxModel
 from systems.house_file import House
 
 SENSOR_STD_K = 0.02

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from systems.arx import ArxModel
 from systems.asset_plant import Around, AssetPlant, Now
 from systems.assets.heat_pump import heating_feeders
 from systems.assets.zone.model import check_fit
 from systems.assets.zone.observer import THERMOMETER_RANGE_C
-from systems.house.arx import ArxModel
-from systems.house.physical import PhysicalSpec, air_exchange_kw, discretise, solar_gain_kw
-from systems.house.weather import Conditions
+from systems.assets.zone.physics import PhysicalSpec, air_exchange_kw, discretise, solar_gain_kw
 from systems.problem import Signal
 from systems.world import Array, Exogenous
+from systems.world.weather import Conditions
 
 if TYPE_CHECKING:
     from systems.house_file import House
@@ -113,7 +113,7 @@ class _Zones(AssetPlant):
 
 
 class PhysicalZones(_Zones):
-    """C dT/dt = -L T + G T_out + q of `systems.house.physical`, for the zones of this house."""
+    """C dT/dt = -L T + G T_out + q of `systems.assets.zone.physics`, for the zones of this house."""
 
     def __init__(self, house: House) -> None:
         super().__init__(house)

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.condensed.library import EpisodeJob, MpcConfig, SolveJob, double_p, int_p, load
 from codegen.errors import CodegenError
-from systems.house.arx import ArxModel
-from systems.house.theta import ROOMS, HouseMpc
+from research.condensed.library import EpisodeJob, MpcConfig, SolveJob, double_p, int_p, load
+from research.four_rooms.theta import ROOMS, HouseMpc
+from systems.arx import ArxModel
 
 Array = NDArray[np.float64]
 SOLVED = 0
@@ -28,7 +28,7 @@ class CondensedMpc:
     """The MPC at one theta; immutable once made, so any number of threads and jobs may share it."""
 
     def __init__(self, spec: HouseMpc, theta: Array) -> None:
-        """theta: (ntheta,) as in `systems.house.theta.house_theta`."""
+        """theta: (ntheta,) as in `research.four_rooms.theta.house_theta`."""
         self.spec = spec
         self.theta = np.array(theta, dtype=float)
         self._library = load()

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from systems.house.arx import ArxFormatError, ArxModel, reference_model
+from research.four_rooms.reference import reference_model
+from systems.arx import ArxFormatError, ArxModel
 
 
 def random_model(seed: int, lags: int = 12, rooms: int = 4) -> ArxModel:

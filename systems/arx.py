@@ -267,12 +267,3 @@ class ArxModel:
             remedy = "name a file written by `nisse identify`"
             raise ArxFormatError(f"{path}: {reason}; {remedy}") from error
         return cls.from_json(text, name=str(path))
-
-
-def reference_model() -> ArxModel:
-    """The ARX identified from a simulated heating season of the physical house; shipped with the package.
-
-    Its innovation mean (about 0.015 K a step) is what sun, people and the curvature of the heat pumps add:
-    `deterministic()` drops it, as eq. (38) does, and is then about 1.5 K too cold over 12 h.
-    """
-    return ArxModel.load(Path(__file__).with_name("reference_arx.json"))

@@ -51,7 +51,7 @@ class Conditions:
     @property
     def time_s(self) -> Array:
         """(T,) Unix times of the samples."""
-        return self.start_s + self.dt_s * np.arange(len(self))
+        return np.asarray(self.start_s + self.dt_s * np.arange(len(self)), dtype=np.float64)
 
     def window(self, first: int, count: int) -> Conditions:
         """Samples first .. first + count - 1; raises IndexError where the season does not hold them."""
@@ -193,7 +193,7 @@ def generate_conditions(
     day_index -= day_index[0]
     level = _autoregressive(rng_price, int(day_index[-1]) + 1, 7.0)
     amplitude = np.exp(0.35 * _autoregressive(rng_price, int(day_index[-1]) + 1, 2.0))
-    shape = 1.0 + (_price_shape(time_s) - 1.0) * amplitude[day_index]
+    shape = 1.0 + (_price_shape(np.asarray(time_s, dtype=np.float64)) - 1.0) * amplitude[day_index]
     cold = 1.0 - climate.price_per_cold_k * np.clip(front + radiative, -12.0, 12.0)
     hourly = np.exp(climate.price_hourly_std * _autoregressive(rng_price, hours, 2.0))
     price = climate.mean_price_eur_kwh * np.exp(climate.price_daily_std * level[day_index]) * shape * cold * hourly

@@ -1,6 +1,6 @@
 """What the house MPC is told (weights, horizon, move pattern) and what of it may be tuned: the vector theta, by name.
 
-Both formulations read it: the lifted one of `systems.house.problem` and the condensed one of `codegen.condensed`.
+Both formulations read it: the lifted one of `research.four_rooms.problem`, the condensed one of `research.condensed`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from systems.house.arx import ArxModel
-from systems.house.cost import HouseCost
+from research.four_rooms.cost import HouseCost
+from systems.arx import ArxModel
 from systems.problem import Parameter
 
 Array = NDArray[np.float64]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from systems.house.weather import (
+from systems.world.weather import (
     DAY_S,
     HOUR_S,
     MARKET_OFFSET_S,
@@ -112,7 +112,7 @@ def solar_gain_kw(spec: PhysicalSpec, conditions: Conditions, climate: ClimateSp
     vertical = (beam * cotangent)[:, None] * np.maximum(facing, 0.0) + 0.5 * (conditions.irradiance_w_m2 - beam)[
         :, None
     ]
-    return vertical * np.array(spec.window_m2) / 1000.0
+    return np.asarray(vertical * np.array(spec.window_m2) / 1000.0)
 
 
 def occupancy(spec: PhysicalSpec, conditions: Conditions, rng: np.random.Generator) -> tuple[Array, Array]:

@@ -1,11 +1,10 @@
-"""A seeded generator of spot prices, household load and rooftop PV, for the demo, tests and whoever has no files yet.
+"""A seeded generator of spot prices and household load, for the demo, tests and whoever has no files yet.
 
 Shapes, not forecasts: each is a product of a daily profile, a season and a slow random level, so that weeks differ
 as they do in published day-ahead prices, and the same seed always gives the same series.
 
   price  = level(day) * profile(hour, weekday) + noise(hour);  log level is AR(1) from day to day
   load   = base + morning and evening peaks, more in winter, later and flatter at the weekend
-  pv     = clear-sky half-sine between the day's sunrise and sunset, times a cloudiness that is AR(1) from day to day
 """
 
 from __future__ import annotations
@@ -49,14 +48,12 @@ PRICE_SHAPES: dict[str, PriceShape] = {
 
 @dataclass(frozen=True)
 class Household:
-    """A house with rooftop PV at a latitude."""
+    """How much a house draws."""
 
     base_load_kw: float = 0.45
     peak_load_kw: float = 1.6
     winter_factor: float = 0.7
     """Additional load in mid-winter, as a fraction."""
-    pv_peak_kw: float = 5.0
-    latitude_deg: float = 60.0
 
 
 def _bump(hour: Floats, centre: float, width: float) -> Floats:
@@ -66,7 +63,7 @@ def _bump(hour: Floats, centre: float, width: float) -> Floats:
 
 def _season(day_of_year: NDArray[np.int64]) -> Floats:
     """1 in mid-winter, -1 in mid-summer (northern half of the earth)."""
-    return np.cos(2 * np.pi * (day_of_year - 15) / 365.0)
+    return np.asarray(np.cos(2 * np.pi * (day_of_year - 15) / 365.0))
 
 
 def _ar1(rng: np.random.Generator, n: int, memory: float) -> Floats:
@@ -97,7 +94,7 @@ def spot_prices(kind: str, clock: LocalClock, seed: int) -> Floats:
         - shape.night_dip * _bump(h, 3.0, 2.5)
         - shape.midday_dip * (0.6 - 0.4 * season) * _bump(h, 13.0, 2.2)
     )
-    return level * np.where(weekend, shape.weekend_factor, 1.0) * (profile + shape.noise_std * noise)
+    return np.asarray(level * np.where(weekend, shape.weekend_factor, 1.0) * (profile + shape.noise_std * noise))
 
 
 def household_load(house: Household, clock: LocalClock) -> Floats:
@@ -109,23 +106,3 @@ def household_load(house: Household, clock: LocalClock) -> Floats:
     midday = np.where(weekend, 0.35, 0.1) * _bump(hour, 13.0, 2.5)
     winter = 1 + house.winter_factor * (1 + _season(day_of_year)) / 2
     return winter * (house.base_load_kw + house.peak_load_kw * (morning + evening + midday))
-
-
-def pv_power(house: Household, clock: LocalClock, seed: int) -> Floats:
-    """Production in kW (n,), as a weather forecast of the day before would have it."""
-    rng = np.random.default_rng([seed, 2])
-    hour, day_of_year = clock.solar_hour, clock.day_of_year
-    day = clock.day - clock.day[0]
-    clearness = 0.25 + 0.75 / (1 + np.exp(-1.2 * _ar1(rng, int(day[-1]) + 1, 0.5)))[day]
-    declination = -np.radians(23.45) * np.cos(2 * np.pi * (day_of_year + 10) / 365.0)
-    latitude = np.radians(house.latitude_deg)
-    hour_angle = np.pi * (hour - 12.5) / 12.0
-    sine_of_height = np.sin(latitude) * np.sin(declination) + np.cos(latitude) * np.cos(declination) * np.cos(
-        hour_angle
-    )
-    return house.pv_peak_kw * clearness * np.maximum(sine_of_height, 0.0)
-
-
-def household_net_load(house: Household, clock: LocalClock, seed: int) -> Floats:
-    """Forecast consumption minus production in kW (n,)."""
-    return household_load(house, clock) - pv_power(house, clock, seed)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from systems.house.weather import DAY_S, clear_sky_w_m2, generate_conditions, sun_position
+from systems.world.weather import DAY_S, clear_sky_w_m2, generate_conditions, sun_position
 
 
 def test_years_look_like_trondheim() -> None:

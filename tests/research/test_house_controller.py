@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from codegen.condensed.solver import CondensedMpc, solve
 from codegen.solver import build_solver
 from codegen.targets import host_arch
 from codegen.verify import certify
+from research.condensed.solver import CondensedMpc, solve
+from research.four_rooms.problem import house_forecast, house_problem, house_state
+from research.four_rooms.reference import reference_model
+from research.four_rooms.theta import HouseMpc, theta_values
 from runtime.abi.controller import Controller
 from runtime.abi.library import Status
-from systems.house.arx import reference_model
-from systems.house.problem import house_forecast, house_problem, house_state
-from systems.house.theta import HouseMpc, theta_values
-from tests.codegen.test_condensed import TUNED, draw_states
+from tests.research.test_condensed import TUNED, draw_states
 
 MODEL, MPC = reference_model(), HouseMpc()
 

@@ -7,7 +7,7 @@ ARX (48 numbers in place of a history of 103), and the six temperatures on the w
 
 These matrices, and the stage cost as a quadratic form in (x, P), are the parameters p that `prepare` makes from theta,
 once: then the generated Hessians only copy numbers. Costs and soft bounds are those of
-`codegen/condensed/mpc.h`, which solves the same program for the tuner. Source: "All AI Models are Wrong, but Some are
+`research/condensed/mpc.h`, which solves the same program for the tuner. Source: "All AI Models are Wrong, but Some are
 Optimal", eq. (38) to (40); the index of the temperatures is shifted by one, so that a stage pays for what it causes.
 """
 
@@ -19,8 +19,17 @@ import casadi as ca
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from systems.house.arx import ArxModel
-from systems.house.theta import INPUTS, LAGS, ROOMS, HouseMpc, HouseMpcError, held_moves, house_theta, model_of_theta
+from research.four_rooms.theta import (
+    INPUTS,
+    LAGS,
+    ROOMS,
+    HouseMpc,
+    HouseMpcError,
+    held_moves,
+    house_theta,
+    model_of_theta,
+)
+from systems.arx import ArxModel
 from systems.problem import STAGE_INPUTS, TERMINAL_INPUTS, Problem, Signal, SoftPenalty
 
 Array = NDArray[np.float64]

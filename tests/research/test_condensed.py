@@ -8,12 +8,12 @@ import casadi as ca
 import numpy as np
 import pytest
 
-from codegen.condensed.solver import CondensedMpc, CondensedSolverError, Episode, States, run, solve
-from systems.house.arx import reference_model
-from systems.house.cost import HouseCost
-from systems.house.problem import house_forecast, house_problem, house_state
-from systems.house.theta import HouseMpc, HouseMpcError, coarsening_moves, held_moves, house_theta, theta_values
-from systems.house.weather import generate_conditions
+from research.condensed.solver import CondensedMpc, CondensedSolverError, Episode, States, run, solve
+from research.four_rooms.cost import HouseCost
+from research.four_rooms.problem import house_forecast, house_problem, house_state
+from research.four_rooms.reference import reference_model
+from research.four_rooms.theta import HouseMpc, HouseMpcError, coarsening_moves, held_moves, house_theta, theta_values
+from systems.world.weather import generate_conditions
 
 MODEL = reference_model()
 TUNED = {

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from codegen.condensed.solver import CondensedMpc, Episode, States, run, solve
 from codegen.solver import compiled_controller
-from systems.house.arx import reference_model
-from systems.house.cost import HouseCost
-from systems.house.problem import house_forecast, house_problem, house_state
-from systems.house.theta import HouseMpc, HouseMpcError, held_moves, model_of_theta, theta_values
-from systems.house.weather import generate_conditions
+from research.condensed.solver import CondensedMpc, Episode, States, run, solve
+from research.four_rooms.cost import HouseCost
+from research.four_rooms.problem import house_forecast, house_problem, house_state
+from research.four_rooms.reference import reference_model
+from research.four_rooms.theta import HouseMpc, HouseMpcError, held_moves, model_of_theta, theta_values
+from systems.world.weather import generate_conditions
 
 MODEL = reference_model()
 MPC = HouseMpc(cost=HouseCost(beta=0.5))

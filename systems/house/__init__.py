@@ -1,1 +1,0 @@
-"""A house with four rooms and four air-to-air heat pumps."""
