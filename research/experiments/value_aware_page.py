@@ -166,4 +166,4 @@ def report(compared: Mapping[str, Compared]) -> None:
         print(f"{name}: saving against the nameplate, %, median (range over {len(of.outcomes)} seeds), mean 95 %")
         for way in of.ways:
             if way != NAMEPLATE:
-                print(f"  {way:<32}{told(of.savings(way))}, {interval(of.savings(way))}")
+                print(f"  {way:<48}{told(of.savings(way))}, {interval(of.savings(way))}")

@@ -72,7 +72,7 @@ def by_likelihood(
 
 
 def policy_weights(design: HouseDesign, library: Path, record: Record, theta: Array) -> Array:
-    """(n,) density of each action about the policy at theta, relative to the largest possible."""
+    """(n,) density of each action about the policy at theta, of the largest possible; 0 where none is known."""
     controller, noise = loaded(design, library), Noise.of(design.problem)
     controller.set_theta(theta)
     controller.reset()
@@ -80,7 +80,8 @@ def policy_weights(design: HouseDesign, library: Path, record: Record, theta: Ar
         [solved_action(controller, x, d) for x, d in zip(record.states[:-1], record.forecasts, strict=False)]
     )
     distance = free(noise, record.action) - free(noise, policy)
-    return np.asarray(np.exp(-0.5 * np.sum((distance / free_std(noise)) ** 2, axis=1)))
+    density = np.exp(-0.5 * np.sum((distance / free_std(noise)) ** 2, axis=1))
+    return np.nan_to_num(density)
 
 
 def free(noise: Noise, actions: Array) -> Array:

@@ -112,19 +112,24 @@ def fitted(design: HouseDesign, library: Path, seen: Record, start: Array) -> di
     likelihood = by_likelihood(prediction, seen, start).theta
     weights = policy_weights(design, library, seen, likelihood)
     worth = worth_of(design, library, prediction, seen, start)
-    columns = [f.name for f in design.problem.forecasts]
-    buy, sell = (seen.forecasts[:-1, 0, columns.index(name)] for name in ("buy", "sell"))
     model = tuple(prediction.names)
     return {
         LIKELIHOOD: likelihood,
         BAYES: by_likelihood(prediction, seen, start, prior=True).theta,
         WEIGHTED: by_likelihood(prediction, seen, start, weights=weights).theta,
-        VALUE: by_value(prediction, seen, start, worth, gamma, (buy, sell)).theta,
+        VALUE: by_value(prediction, seen, start, worth, gamma, prices(design, seen)).theta,
         IMPLICIT: by_implicit_gradient(prediction, seen, start, worth, gamma).theta,
         DECISION: learned(labeller, seen, start, model, CAUTIOUS),
         DECISION_WHOLE: learned(labeller, seen, start, model, 0.0),
         DECISION_MORE: learned(labeller, seen, start, (*model, *LEARN, "backoff"), CAUTIOUS),
     }
+
+
+def prices(design: HouseDesign, seen: Record) -> tuple[Array, Array]:
+    """(n,) each: of a kWh bought and of one sold; a house that sells none pays the same."""
+    columns = [f.name for f in design.problem.forecasts]
+    buy = seen.forecasts[:-1, 0, columns.index("buy")]
+    return buy, seen.forecasts[:-1, 0, columns.index("sell")] if "sell" in columns else buy
 
 
 @dataclass(frozen=True, eq=False)
