@@ -132,13 +132,14 @@ class Feed:
 
     def due(self, now_s: float) -> list[Slot]:
         """Those of its own to ask now: the first always in its rhythm, others while none before them does."""
-        return [slot for slot in self._wanted(now_s) if slot.kept.next_s <= now_s]
+        return [slot for slot in self.wanted(now_s) if slot.kept.next_s <= now_s]
 
     def next_s(self, now_s: float) -> float:
         """When to come back."""
-        return min((slot.kept.next_s for slot in self._wanted(now_s)), default=math.inf)
+        return min((slot.kept.next_s for slot in self.wanted(now_s)), default=math.inf)
 
-    def _wanted(self, now_s: float) -> list[Slot]:
+    def wanted(self, now_s: float) -> list[Slot]:
+        """Its own sources of which something is expected now."""
         found: list[Slot] = []
         done = False
         for slot, _ in self.sources:

@@ -58,7 +58,9 @@ def without_secrets(text: str, request: Request) -> str:
     """The text without the request's secrets, the host's name of a private address, places and ids of persons."""
     for secret in sorted(request.secrets, key=len, reverse=True):
         if secret:
-            text = text.replace(secret, REMOVED).replace(json.dumps(secret)[1:-1], REMOVED)
+            once = json.dumps(secret)[1:-1]
+            for written in (json.dumps(once)[1:-1], once, secret):  # in a body that is text in a document, and plain
+                text = text.replace(written, REMOVED)
     # A body stands in the document as text, its quotes behind a backslash.
     plain = text.replace('\\"', "\x00")
     plain = _SECRET_KEYS.sub(rf'\1"{REMOVED}"', plain)

@@ -59,6 +59,7 @@ class Runner:
         quarter = math.floor(now_s / QUARTER_S)
         if quarter != self._quarter:
             self._measured(quarter)
+        self._forgive(now_s)
         changed = [f for f in self.feeds if quarter != self._quarter or any(slot in asked for slot, _ in f.sources)]
         if changed:
             self._publish(changed, now_s)
@@ -116,6 +117,15 @@ class Runner:
             self._notices.pop("disk", None)
         except OSError as error:
             self._notices["disk"] = f"answers are not kept: {error.strerror or error}"
+
+    def _forgive(self, now_s: float) -> None:
+        """What a source did wrong that is not needed now is no news."""
+        for feed in self.feeds:
+            wanted = feed.wanted(now_s)
+            for slot in feed.own:
+                if slot not in wanted:
+                    self._notices.pop(f"{feed.name} from {slot.label}", None)
+                    self._told.pop(f"{feed.name} from {slot.label}", None)
 
     def _tell(self, who: str, word: str, problem: str) -> None:
         """Once for each kind of trouble, and when it is over."""
