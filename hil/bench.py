@@ -121,7 +121,10 @@ def replay_scenario(scenario: Scenario, record_path: Path, output_dir: Path) -> 
     record = read_record(record_path)
     began = time.perf_counter()
     for number, cycle in enumerate(record.cycles):
-        if plant.time_s() != cycle.time_s or plant.advance(cycle.applied) != cycle.plant:
+        minutes = cycle.inside.get("applied")
+        if plant.time_s() != cycle.time_s or cycle.plant != (
+            plant.advance(cycle.applied) if minutes is None else plant.advance_by_minutes(minutes)
+        ):
             raise RecordError(
                 f"{record_path}:{number + 2}: the plant does not do this under {scenario.head.name}: replay with the "
                 "scenario and the version that made the record, or run the scenario again"

@@ -32,12 +32,20 @@ INDICATORS = (
 )  # fmt: skip
 
 
+TRACKED = ("tracking.on", "tracking.grid_kw")
+"""Where minutes are told apart: the share of looks at which the meter was tracked, and the mean size of what it showed
+in a minute, either way."""
+
+
 def signals(record: Record) -> dict[str, NDArray[np.float64]]:
-    """Every quantity of the plant, and the device's set-points as `set_point.NAME`, as arrays over the cycles."""
+    """Every quantity of the plant, the set-points as `set_point.NAME`, and TRACKED, as arrays over the cycles."""
     first = record.cycles[0]
     arrays = {name: np.array([c.plant[name] for c in record.cycles], float) for name in first.plant}
     for name in first.set_point:
         arrays[f"set_point.{name}"] = np.array([c.set_point[name] for c in record.cycles], float)
+    if first.inside:
+        arrays["tracking.on"] = np.array([c.inside["on"] for c in record.cycles], float)
+        arrays["tracking.grid_kw"] = np.array([np.mean(np.abs(c.inside["grid_kw"])) for c in record.cycles], float)
     return arrays
 
 

@@ -23,6 +23,7 @@ ANSWERS: dict[str, Answer] = {
     "bad_crc": "bad_crc",
     "exception": "exception",
     "slow": "slow",
+    "own_mode": "own_mode",
 }
 
 

@@ -108,6 +108,12 @@ class LockstepDaemon:
         self._send({"do": "between", "time": time_s, "elapsed": elapsed_s})
         self._receive("between")
 
+    def track(self, time_s: float, elapsed_s: float) -> dict[str, Any]:
+        """Let the daemon look once at the meter, and return what it says of it."""
+        self._send({"do": "track", "time": time_s, "elapsed": elapsed_s})
+        found: dict[str, Any] = self._receive("track")["tracking"]
+        return found
+
     def shoot(self) -> None:
         """kill -9 from another thread while a cycle runs: whoever waits for the cycle gets DaemonShotError."""
         self._shot = True

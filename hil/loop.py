@@ -15,6 +15,7 @@ from hil.kpi import LEVELS
 from hil.link_faults import LinkFaults, Links
 from hil.lockstep import DaemonShotError
 from hil.memory import resident_mb
+from hil.minutes import run_minutes
 from hil.patience import HANG_S
 from hil.plant import Plant
 from hil.record import Cycle, Timing
@@ -64,8 +65,11 @@ class Loop:
         self._link_faults.after_cycle()
         self._collect()
         held = self._device.held()
-        applied = self._applied(now_s, time_s)
-        quantities = self._plant.advance(applied)
+        if self._plant.inside_s:
+            applied, quantities, inside = self._minutes(now_s, time_s)
+        else:
+            applied, inside = self._applied(now_s, time_s), {}
+            quantities = self._plant.advance(applied)
         spent = report.get("timing", {})
         self.cycles.append(
             Cycle(
@@ -80,6 +84,7 @@ class Loop:
                 action=report.get("action", {}),
                 plan=self._plan(report, time_s),
                 faults=active(self._scenario.faults, now_s, self._plant.step_s),
+                inside=inside,
             )
         )
         bench_s = time.perf_counter() - began - (cycle_s or 0.0)
@@ -116,6 +121,28 @@ class Loop:
             for name, value in self._device.mean(share_s).items():
                 total[name] += value * share_s
         return {name: value / step_s for name, value in total.items()}
+
+    def _minutes(self, now_s: float, time_s: float) -> tuple[dict[str, float], Mapping[str, float], Mapping[str, Any]]:
+        """A step minute by minute: mean set-points over it, the true quantities, and the record's `inside`."""
+
+        def track(at_s: float) -> Mapping[str, Any] | None:
+            links, found = self._links, None
+            self._elapsed.seconds = at_s
+            self._link_faults.advance(at_s)
+            if links.daemon.running:
+                wall_s = time_s + (at_s - now_s) + links.clock_offset_s
+                found = links.daemon.track(wall_s, at_s - self._last_order_s)
+                self._last_order_s = at_s
+                if (at_s - now_s) % self._plant.inside_s == 0.0:
+                    links.daemon.between(wall_s, 0.0)
+            self._collect()
+            return found
+
+        seen_inside = run_minutes(
+            self._plant, self._device, self._signal_faults, track, now_s, self._scenario.head.look
+        )
+        applied = {name: sum(values) / len(values) for name, values in seen_inside.applied.items()}
+        return applied, self._plant.end(), seen_inside.document()
 
     def _between(self, now_s: float, time_s: float) -> None:
         links = self._links

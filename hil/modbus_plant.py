@@ -37,7 +37,7 @@ SILENCE_S = 0.02
 """A frame that is not complete after this silence is noise and is dropped (RTU: 3.5 characters)."""
 
 Moment = Literal["read", "write", "written"]
-Answer = Literal["normal", "silent", "garbage", "bad_crc", "exception", "slow"]
+Answer = Literal["normal", "silent", "garbage", "bad_crc", "exception", "slow", "own_mode"]
 
 
 @dataclass
@@ -76,8 +76,11 @@ class Registers:
             return taken
 
 
-def respond(request: ModbusPDU, registers: Registers, time_s: float) -> ModbusPDU:
-    """The device's answer to one request: function codes 3, 4, 6 and 16; anything else is an illegal function."""
+def respond(request: ModbusPDU, registers: Registers, time_s: float, *, deaf: bool = False) -> ModbusPDU:
+    """The device's answer to one request: function codes 3, 4, 6 and 16; anything else is an illegal function.
+
+    deaf: what is written is acknowledged and not kept.
+    """
     answer: ModbusPDU | None
     match request:
         case ReadInputRegistersRequest():  # a subclass of the holding request, so it comes first
@@ -87,10 +90,10 @@ def respond(request: ModbusPDU, registers: Registers, time_s: float) -> ModbusPD
             words = registers.read(registers.holding, request.address, request.count)
             answer = ReadHoldingRegistersResponse(registers=words) if words is not None else None
         case WriteSingleRegisterRequest():
-            done = registers.write(time_s, request.address, list(request.registers))
+            done = deaf or registers.write(time_s, request.address, list(request.registers))
             answer = WriteSingleRegisterResponse(address=request.address, registers=request.registers) if done else None
         case WriteMultipleRegistersRequest():
-            done = registers.write(time_s, request.address, list(request.registers))
+            done = deaf or registers.write(time_s, request.address, list(request.registers))
             answer = (
                 WriteMultipleRegistersResponse(address=request.address, count=len(request.registers)) if done else None
             )
@@ -219,7 +222,7 @@ class ModbusDevice:
             if self.answer == "exception":
                 pdu: ModbusPDU = ExceptionResponse(request.function_code, DEVICE_BUSY)
             else:
-                pdu = respond(request, self.registers, self._clock())
+                pdu = respond(request, self.registers, self._clock(), deaf=self.answer == "own_mode")
                 if is_write and self._sprung("written"):
                     return
             pdu.dev_id = self.device_id

@@ -20,6 +20,7 @@ from systems.portrait import asset_portraits
 from systems.prices import load_prices
 from systems.world.files import with_file
 from systems.world.generate import WorldError, generated_world
+from systems.world.inside import Inside
 
 DAY_S, HOUR_S = 86_400.0, 3600.0
 LEAD_DAYS, AHEAD_DAYS = 1, 3
@@ -59,8 +60,11 @@ class Plant:
         """error: how wrong forecasts are, 0 perfect, 1 as they usually are. Raises PlantError."""
         self.house, self._plant, self._error = plant.house, plant, error
         self.step_s = plant.house.grid.step_s
-        self.inside_s = 0.0
-        """Seconds that are told apart within a step; 0: none."""
+        self.minutes = plant.minutes
+        """Of a step, those that are told apart."""
+        self.inside_s = self.step_s / plant.minutes if plant.minutes > 1 else 0.0
+        """Seconds of each; 0 where a step is all one."""
+        self._before: Mapping[str, float] = {}
         self.set_point_signals: tuple[SetPoint, ...] = tuple(s for p in plant.plants for s in p.set_points())
         self.sensors = register_map((s for p in plant.plants for s in p.sensors()), FIRST_SENSOR)
         self.set_points = register_map((s.signal for s in self.set_point_signals), FIRST_SET_POINT)
@@ -104,14 +108,41 @@ class Plant:
 
     def advance(self, set_points: Mapping[str, float]) -> Mapping[str, float]:
         """Hold the set-points for one step; the true quantities: states at its begin, flows as means over it."""
+        self.begin(set_points)
+        for _ in range(self.minutes):
+            self.minute(set_points)
+        return self.end()
+
+    def advance_by_minutes(self, applied: Mapping[str, Sequence[float]]) -> Mapping[str, float]:
+        """The same with set-points of each minute; what does not change inside a step goes by those of the first."""
+        self.begin({name: values[0] for name, values in applied.items()})
+        for j in range(self.minutes):
+            self.minute({name: values[j] for name, values in applied.items()})
+        return self.end()
+
+    def begin(self, set_points: Mapping[str, float]) -> None:
+        """A step of which the minutes follow."""
+        self._before = self._plant.states()
+        self._plant.begin_step(self._asked(set_points))
+
+    def minute(self, set_points: Mapping[str, float]) -> None:
+        self._plant.minute(self._asked(set_points))
+
+    def end(self) -> Mapping[str, float]:
+        *_, info = self._plant.end_step()
+        return {name: float(self._before.get(name, info[name])) for name in self.quantities}
+
+    def showing(self, set_points: Mapping[str, float]) -> Mapping[str, float]:
+        """What the sensors show inside a step: the meter what flows in this moment."""
+        return {**self.measured(), "grid_power": self._plant.others_kw(self._asked(set_points), ())}
+
+    def _asked(self, set_points: Mapping[str, float]) -> list[float]:
         asked = {
             action: value
             for point in self.set_point_signals
             for action, value in point.actions(set_points[point.signal.name]).items()
         }
-        before = self._plant.states()
-        *_, info = self._plant.step([asked[action.name] for action in self._plant.actions])
-        return {name: float(before.get(name, info[name])) for name in self.quantities}
+        return [asked[action.name] for action in self._plant.actions]
 
 
 def _published(house: House) -> tuple[str, ...]:
@@ -139,7 +170,10 @@ def make_plant(scenario: Scenario) -> Plant:
         world = generated_world(house, begin, days, seed=head.seed, prices=scenario.tariff.generator, spot=spot)
         if scenario.world.file is not None:
             world = with_file(world, scenario.path(scenario.world.file))
-        plant = HousePlant(house, world)
+        inside = Inside(head.seed, head.inside) if head.inside else None
+        if inside is not None and house.only("meter") is None:
+            raise ScenarioError(f"{head.name}: inside is for a house with a [meter]; leave it out")
+        plant = HousePlant(house, world, inside=inside)
         return Plant(
             plant,
             first=round((start_s - world.start.timestamp()) / step_s),

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +62,12 @@ class Cycle:
     action: Mapping[str, float]
     plan: Mapping[str, Sequence[float]]
     faults: tuple[str, ...]
+    inside: Mapping[str, Any] = field(default_factory=dict)
+    """Where minutes are told apart: `applied` (name -> mean set-points of each), `grid_kw` of each, the share of the
+    daemon's looks at which it tracked (`on`), and `why` it did not."""
 
     def line(self) -> str:
-        return canonical(vars(self))
+        return canonical({name: value for name, value in vars(self).items() if name != "inside" or value})
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ SHIPPED = (Path(__file__).parent / "scenarios", Path(__file__).parents[1] / "sce
 """Where scenarios are in an installed wheel, and in a checkout."""
 SIGNAL_KINDS = ("off", "stuck", "garbage", "nan", "wrong", "slow", "delayed", "intermittent")
 LINK_KINDS: dict[str, tuple[str, ...]] = {
-    "serial": ("off", "garbage", "bad_crc", "exception", "slow", "cable_pull"),
+    "serial": ("off", "garbage", "bad_crc", "exception", "slow", "cable_pull", "own_mode"),
     "mqtt": ("broker_kill",),
     "daemon": ("kill_9",),
     "disk": ("disk_full",),
@@ -67,6 +67,12 @@ class Head(Section):
     """How often the daemon does what is due between cycles (on the wall clock every second), and how finely faults
     begin and end; 0: not at all, and at cycles only."""
 
+    inside: Duration = 0.0
+    """What load and sun do inside a step is told apart so finely, "1 min" say, and the daemon follows the meter; 0: a
+    step is all one."""
+    look: Duration = 10.0
+    """How often the daemon looks at the meter then."""
+
     @model_validator(mode="after")
     def _has_offset(self) -> Head:
         if self.start.tzinfo is None:
@@ -93,7 +99,8 @@ class Fault(Section):
     signal kinds   off, stuck, garbage, nan, wrong (factor, offset), slow (every), delayed (delay), intermittent
                    (probability)
     serial kinds   off (silent device), garbage, bad_crc, exception, slow (delay, in real seconds), cable_pull
-                   the last, broker_kill and kill_9 also inside a cycle (within)
+                   cable_pull, broker_kill and kill_9 also inside a cycle (within); own_mode: it takes set-points and
+                   keeps its own
     others         mqtt: broker_kill; daemon: kill_9; disk: disk_full; clock: clock_jump (by)
     """
 

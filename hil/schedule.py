@@ -14,6 +14,8 @@ SHORTEST_S, LONGEST_S = 900.0, 10_800.0
 QUIET_END_S = 3600.0
 """Nothing is broken in the last part of a run, so that there is something to recover in."""
 DAY_S = 86_400.0
+NEVER_DRAWN = ("own_mode",)
+"""Kinds that came after the first schedules were recorded: a seed stays the schedule that it was."""
 LATE_S = 2.5
 """Real seconds: beyond the two attempts of a second each that the scenarios' site files give a serial device."""
 
@@ -34,7 +36,8 @@ def draw_one(
     """One fault, of any kind but those in `without`."""
     places = [("signal", name, kind) for name in signals for kind in SIGNAL_KINDS if kind not in without]
     # Links are fewer than signals: weighted so that half of all faults are theirs.
-    links = [("link", name, kind) for name, kinds in LINK_KINDS.items() for kind in kinds if kind not in without]
+    undrawn = {*without, *NEVER_DRAWN}
+    links = [("link", name, kind) for name, kinds in LINK_KINDS.items() for kind in kinds if kind not in undrawn]
     pool = links if rng.random() < 0.5 else places
     place, name, kind = pool[int(rng.integers(len(pool)))]
     begin = float(rng.integers(0, round((duration_s - QUIET_END_S - SHORTEST_S) / 60.0))) * 60.0

@@ -15,6 +15,8 @@ FORECAST_MAX_AGE_S = 43_200
 SOLVE_TIMEOUT_S = 120
 """A slow computer must not change what happens on the bench."""
 METER = "grid_power"
+WRITES_IN_MEMORY = 100_000
+"""A day, of a set-point that follows the meter: as with most inverters, the register is kept in memory."""
 LINE_TIMEOUT_S = 1
 """Real seconds: a loaded computer must not look like a silent line."""
 
@@ -68,9 +70,7 @@ trusted_keys = ["$trusted_key"]
 cycle_s = {plant.step_s:g}
 solve_timeout_s = {SOLVE_TIMEOUT_S}
 
-[tracking]
-enabled = {json.dumps(plant.inside_s > 0.0)}      # a plant that holds its load for a whole step shows nothing to follow
-
+{_tracking(plant)}
 [store]
 path = "$store"
 
@@ -88,6 +88,11 @@ timeout_s = {LINE_TIMEOUT_S}
 """
 
 
+def _tracking(plant: Plant) -> str:
+    """A plant whose steps are all one has nothing to follow inside them."""
+    return "" if plant.inside_s else "[tracking]\nenabled = false\n"
+
+
 def _inputs(plant: Plant, manifest: Manifest) -> list[str]:
     sensors = {sensor.name: sensor for sensor in plant.sensors}
     texts = []
@@ -95,7 +100,8 @@ def _inputs(plant: Plant, manifest: Manifest) -> list[str]:
         if spec.name not in sensors:
             raise _unknown(plant, "state", spec.name)
         texts.append(_measured(spec.name, sensors[spec.name], max(LARGEST_AGE_S, 2 * plant.step_s)))
-    if METER in sensors and METER not in {spec.name for spec in manifest.measured} and _self_consumption(manifest):
+    wanted = manifest.tracking is not None or _self_consumption(manifest)
+    if wanted and METER in sensors and METER not in {spec.name for spec in manifest.measured}:
         texts.append(_measured(METER, sensors[METER], 2 * plant.step_s))
     return texts
 
@@ -146,6 +152,7 @@ unit = {json.dumps(point.signal.unit)}
 combine = {{ {terms} }}
 safe = {point.safe:.1f}
 readback = true
+{f"writes_per_day = {WRITES_IN_MEMORY}" if plant.inside_s and len(combine) > 1 else ""}
 """)
     return texts
 

@@ -49,6 +49,7 @@ class Verdict:
 def parse_expectations(scenario: Scenario, plant: Plant) -> list[tuple[Expect, Predicate]]:
     """The scenario's predicates. Raises ScenarioError when one cannot be read or names what the plant has not."""
     known = [*plant.quantities, *(f"set_point.{s.name}" for s in plant.set_points), *kpi.INDICATORS]
+    known += kpi.TRACKED if plant.inside_s else ()
     parsed = []
     for expect in scenario.expectations:
         try:

@@ -82,6 +82,14 @@ def shared(total_kw: float, aim: Aim) -> Powers:
     return tuple(powers)
 
 
+def nudged(powers: Powers, aim: Aim, by_kw: float) -> Powers:
+    """The same, but for a small move within what the decision allows; the same where it leaves no room."""
+    least, most = _sum(aim.within_kw)
+    now = sum(powers)
+    wanted = next((now + step for step in (by_kw, -by_kw) if least <= now + step <= most), now)
+    return powers if wanted == now else shared(wanted, aim)
+
+
 def left_of_interval_kw(allowed_kwh: float, imported_kwh: float, left_s: float, least_s: float = 30.0) -> float:
     """The mean import of the rest of a tariff's interval that brings it to what it may import; never below 0.
 

@@ -14,7 +14,7 @@ from runtime.site.config import SiteFile
 from runtime.site.rules import rules_in_force
 from runtime.track.aim import aim_of, held, self_consumption
 from runtime.track.interval import IntervalImport
-from runtime.track.law import Aim, Caps, Powers, Range, Tuning, followed, left_of_interval_kw
+from runtime.track.law import Aim, Caps, Powers, Range, Tuning, followed, left_of_interval_kw, nudged
 from runtime.track.planned import planned_imports_kw
 from runtime.track.watch import Watch
 
@@ -22,6 +22,10 @@ Vector = tuple[float, ...]
 MISSED = 3
 """Looks at the meter in a row that bring no reading: then it is told, and the plan's set-points are held."""
 LONGEST_RETRY_S = 86_400.0
+AGAIN_S = 120.0
+"""What goes wrong again so soon is tried later and later."""
+STILL_S, PROBE_KW = 60.0, 0.3
+"""A meter that has shown one number for so long, to the last digit, is asked by a small move whether it lives."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,9 @@ class Tracker:
         self._moved_s = self._acted_s = -math.inf
         self._meter_kw: float | None = None
         self._missed = self._unheld = 0
+        self._unheld_text = ""
+        self._changed_s = math.inf
+        """When the meter last showed another number."""
         self._fault = ""
         self._off_until_s, self._pause_s = -math.inf, 0.0
         self._idle = "nothing is decided yet"
@@ -154,18 +161,24 @@ class Tracker:
         if reading.monotonic_s <= self._acted_s or reading.monotonic_s < self._moved_s + self._settle_s:
             return None
         self._acted_s = reading.monotonic_s
+        still = self._watch.still(reading.kw)
+        self._changed_s = min(self._changed_s, now_s) if still else now_s
         wrong = self._watch.heard(reading.kw, sum(told))
         if wrong:
-            self._off(wrong, now_s)
+            self._off(self._unheld_text or wrong, now_s)
             return self._with(held(aim.planned_kw, aim.able_kw).planned_kw, told, last, now_s)
         self._caps = self._caps_now(tracking, time_s)
-        return self._with(followed(reading.kw, told, aim, self._caps, self._tuning), told, last, now_s)
+        powers = followed(reading.kw, told, aim, self._caps, self._tuning)
+        if now_s - self._changed_s >= STILL_S and powers == tuple(told):
+            powers, self._changed_s = nudged(powers, aim, PROBE_KW), now_s
+        return self._with(powers, told, last, now_s)
 
     def written(self, problem: str, now_s: float) -> None:
         """What became of a set-point that was moved: a device that again and again holds another one is left alone."""
         self._unheld = self._unheld + 1 if problem else 0
+        self._unheld_text = f"the inverter keeps another power than it is told: {problem}" if problem else ""
         if self._unheld >= MISSED and not self._fault:
-            self._off(f"the inverter keeps another power than it is told: {problem}", now_s)
+            self._off(self._unheld_text, now_s)
 
     def _without(self, reading: Reading, told: Sequence[float], last: Vector, now_s: float) -> Vector | None:
         self._missed += 1
@@ -182,14 +195,14 @@ class Tracker:
         return self._with(held(aim.planned_kw, aim.able_kw).planned_kw, told, last, now_s)
 
     def _off(self, why: str, now_s: float) -> None:
-        again = now_s - self._off_until_s < 2 * max(self._pause_s, self._retry_s)
+        again = now_s - self._off_until_s < AGAIN_S
         self._pause_s = min(LONGEST_RETRY_S, 2 * self._pause_s if again and self._pause_s else self._retry_s)
         self._fault = f"{why}; set-points of the plan are held"
         self._off_until_s = now_s + self._pause_s
         self._watch.forget()
 
     def _on(self) -> None:
-        self._fault, self._unheld = "", 0
+        self._fault, self._unheld, self._unheld_text = "", 0, ""
         self._watch.forget()
 
     def _caps_now(self, tracking: Tracking, time_s: float) -> Caps:

@@ -51,15 +51,22 @@ class Watch:
         if before is None:
             return ""
         answer = Answer(told_kw - before[1], meter_kw - before[0])
-        self._same, self._moved_kw = (
-            (self._same + 1, self._moved_kw + abs(answer.moved_kw)) if answer.changed_kw == 0.0 else (0, 0.0)
-        )
+        if answer.changed_kw != 0.0:
+            self._same, self._moved_kw = 0, 0.0
+        elif answer.moved_kw != 0.0 and self._moved_kw == 0.0:
+            self._same, self._moved_kw = 1, abs(answer.moved_kw)
+        else:
+            self._same, self._moved_kw = self._same + 1, self._moved_kw + abs(answer.moved_kw)
         if self._same >= FEW and self._moved_kw >= FROZEN_KW:
             return FROZEN
         if abs(answer.moved_kw) < MOVE_KW:
             return ""
         self._answers.append(answer)
         return verdict(tuple(self._answers))
+
+    def still(self, meter_kw: float) -> bool:
+        """Whether this is the number of the reading before, to the last digit."""
+        return self._before is not None and self._before[0] == meter_kw
 
     def forget(self) -> None:
         """Begin anew: nothing that was heard says anything of what comes."""

@@ -1,11 +1,16 @@
 /* A controller whose plan is given: a battery of 10 kWh without losses does what the forecast `wish` says, in kW.
- * States: soc. Actions: charge, discharge. Forecasts: wish, load. theta: gain, which does nothing. */
+ * States: soc. Actions: charge, discharge. Forecasts: wish, load. theta: gain, which does nothing. With several
+ * BATTERIES each does the same, and the state is that of the first. */
 #include "nisse_controller.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { N = 4, NA = 2, ND = 2 };
+#ifndef BATTERIES
+#define BATTERIES 1
+#endif
+
+enum { N = 4, NA = 2 * BATTERIES, ND = 2 };
 
 struct nisse_controller {
     double theta;
@@ -35,8 +40,10 @@ int32_t nisse_controller_solve(nisse_controller *c, const double *x0, const doub
         if (k == N) break;
         double wish = forecast[k * ND];
         double charge = wish > 0.0 ? wish : 0.0, discharge = wish < 0.0 ? -wish : 0.0;
-        if (k == 0 && action) action[0] = charge, action[1] = discharge;
-        if (plan_a) plan_a[k * NA] = charge, plan_a[k * NA + 1] = discharge;
+        for (int b = 0; b < BATTERIES; b++) {
+            if (k == 0 && action) action[2 * b] = charge, action[2 * b + 1] = discharge;
+            if (plan_a) plan_a[k * NA + 2 * b] = charge, plan_a[k * NA + 2 * b + 1] = discharge;
+        }
         soc += 0.025 * wish;
     }
     return NISSE_OK;

@@ -20,7 +20,7 @@ from runtime.bundle.keys import SigningKey
 HERE = Path(__file__).parent
 ABI = HERE.parents[1] / "runtime" / "abi"
 CYCLE_S = 900.0
-SOC, METER, POWER = 0, 1, 10
+SOC, METER, POWER, SECOND = 0, 1, 10, 11
 LIMIT_KW = 5.0
 
 
@@ -58,12 +58,33 @@ def battery_manifest(**changes: Any) -> Manifest:
     return Manifest.model_validate({**document, **changes})
 
 
-def compiled(folder: Path) -> Path:
+def two_batteries() -> dict[str, Any]:
+    """Fields of a manifest with a second battery, of half the power, on the same meter."""
+    names = ("charge", "discharge", "charge_2", "discharge_2")
+    most = (LIMIT_KW, LIMIT_KW, LIMIT_KW / 2, LIMIT_KW / 2)
+    return {
+        "actions": [{"name": n, "unit": "kW", "lower": 0.0, "upper": up} for n, up in zip(names, most, strict=True)],
+        "safety": None,
+        "tracking": {
+            "meter": "grid_power",
+            "batteries": [{"charge": c, "discharge": d} for c, d in (names[:2], names[2:])],
+            "actions": [{"signal": n, "factor": 1.0 if n.startswith("charge") else -1.0} for n in names],
+            "forecasts": [{"signal": "load", "factor": 1.0}],
+            "import_limit_kw": 17.0,
+            "export_limit_kw": 17.0,
+        },
+    }
+
+
+def compiled(folder: Path, batteries: int = 1) -> Path:
     compiler = shutil.which("cc") or shutil.which("gcc")
     assert compiler is not None, "these tests need a C compiler"
     out = folder / LIBRARY
     source = str(HERE / "tiny_battery.c")
-    subprocess.run([compiler, "-O1", "-shared", "-fPIC", "-I", str(ABI), "-o", str(out), source], check=True)
+    subprocess.run(
+        [compiler, "-O1", "-shared", "-fPIC", f"-DBATTERIES={batteries}", "-I", str(ABI), "-o", str(out), source],
+        check=True,
+    )
     return out
 
 
@@ -153,12 +174,17 @@ class Home:
 
     @property
     def battery_kw(self) -> float:
-        word = self.registers.holding[POWER]
-        return (word - 0x10000 if word >= 0x8000 else word) / 1000
+        return self.powers_kw[0]
+
+    @property
+    def powers_kw(self) -> list[float]:
+        """Of each battery."""
+        words = [self.registers.holding[a] for a in (POWER, SECOND) if a in self.registers.holding]
+        return [(word - 0x10000 if word >= 0x8000 else word) / 1000 for word in words]
 
     @property
     def grid_kw(self) -> float:
-        return self.load_kw + self.battery_kw
+        return self.load_kw + sum(self.powers_kw)
 
     def show(self, soc: float = 0.5) -> None:
         """What the registers say now."""
