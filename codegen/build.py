@@ -142,9 +142,8 @@ def design_of(manifest: Manifest) -> HouseDesign:
 
 
 def _forecast(forecast: Signal) -> dict[str, Any]:
-    schedule = getattr(forecast, "schedule", None)
-    document = asdict(forecast)
-    return document if schedule is None else {**document, "schedule": schedule.model_dump()}
+    said = {name: getattr(forecast, name, None) for name in ("schedule", "carries")}
+    return asdict(forecast) | {name: value.model_dump() for name, value in said.items() if value is not None}
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:

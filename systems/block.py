@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runtime.formats.weekly import Weekly
+from runtime.inputs.correction import Carries
 from systems.problem import Parameter, Signal
 
 Symbols = Any
@@ -25,6 +26,8 @@ class Forecast(Signal):
     steps: int = 1
     schedule: Weekly | None = None
     """What it is where nobody publishes it: a set-point, a band."""
+    carries: Carries | None = None
+    """How a deviation from that schedule goes on."""
 
     def columns(self) -> tuple[Signal, ...]:
         """One signal for each column of the forecast row."""

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 
 from runtime.formats.weekly import Span, Weekly
+from runtime.inputs.correction import Carries
 
 HOURS = 168
 
@@ -22,6 +23,8 @@ class WeekProfile:
 
     mean: tuple[float, ...]
     spread: tuple[float, ...]
+    carries: Carries | None = None
+    """How a deviation from the means goes on."""
 
     def weekly(self, *, lowest: float = 0.0, of: str = "mean") -> Weekly:
         """As a schedule; hours of equal value on several days share a span."""
@@ -37,7 +40,8 @@ class WeekProfile:
         return Weekly(default=round(sum(values) / HOURS, 4), schedule=tuple(spans))
 
     def to_json(self) -> str:
-        return json.dumps({"mean": [round(v, 5) for v in self.mean], "spread": [round(v, 5) for v in self.spread]})
+        document: dict[str, object] = {name: [round(v, 5) for v in getattr(self, name)] for name in ("mean", "spread")}
+        return json.dumps(document if self.carries is None else document | {"carries": self.carries.model_dump()})
 
     @classmethod
     def from_json(cls, text: str) -> WeekProfile:
@@ -45,10 +49,11 @@ class WeekProfile:
         try:
             document = json.loads(text)
             mean, spread = (tuple(float(v) for v in document[key]) for key in ("mean", "spread"))
+            carries = Carries.model_validate(document["carries"]) if "carries" in document else None
         except (ValueError, KeyError, TypeError) as error:
             raise ProfileError(
                 f"not a profile by hour of the week ({error}); write it with `nisse identify`"
             ) from error
         if len(mean) != HOURS or len(spread) != HOURS:
             raise ProfileError(f"a profile of {len(mean)} hours; a week has {HOURS}: write it with `nisse identify`")
-        return cls(mean, spread)
+        return cls(mean, spread, carries)

@@ -36,12 +36,13 @@ CODEGEN_MAY_USE = (
 SYSTEMS_MAY_USE = (
     "runtime.formats.duration", "runtime.formats.toml_lines", "runtime.formats.toml_source", "runtime.formats.weekly",
     "runtime.decide.rules", "runtime.decide.rules_data", "runtime.decide.rules_laws", "runtime.inputs.uncharged",
+    "runtime.inputs.correction",
 )  # fmt: skip
 # And the tuner the rules that it judges by, the daemon's log, and the law by which batteries follow the meter.
 TUNER_MAY_USE = (
     "runtime.decide.rules", "runtime.decide.rules_data", "runtime.decide.rules_laws", "runtime.store.transitions",
     "runtime.bundle.tracking", "runtime.track.aim", "runtime.track.interval", "runtime.track.law",
-    "runtime.track.planned",
+    "runtime.track.planned", "runtime.inputs.correction",
 )  # fmt: skip
 # The feeds know how files and messages are written and the site file is read, and nothing of how control is done.
 FEEDS_MAY_USE = (

@@ -16,6 +16,7 @@ from runtime.bundle.tracking import Tracking, check_tracking
 from runtime.decide.pulses import Compressor
 from runtime.decide.rules_data import AnyRule, SelfConsumptionRule, owned_twice, unknown_name
 from runtime.formats.weekly import Weekly
+from runtime.inputs.correction import Carries
 
 FORMAT_VERSION: Final = 3
 """The newest that is read and written; what needs less is written as less, which older daemons read too."""
@@ -77,6 +78,8 @@ class ForecastSpec(SignalSpec):
     steps: Annotated[int, Field(ge=1, le=1000)] = 1
     schedule: Weekly | None = None
     """What it is where the site file names no source for it: a set-point or a band that follows the week."""
+    carries: Carries | None = None
+    """How a deviation from that schedule goes on, where what was drawn is measured."""
 
     @model_serializer(mode="wrap")
     def _plainly(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -85,6 +88,8 @@ class ForecastSpec(SignalSpec):
             del document["steps"]
         if self.schedule is None:
             del document["schedule"]
+        if self.carries is None:
+            del document["carries"]
         return document
 
 

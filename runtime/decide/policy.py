@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from runtime.bundle.archive import Bundle
+from runtime.decide.correcting import Correcting
 from runtime.decide.decision import Rhythm
 from runtime.decide.estimate import Estimate
 from runtime.decide.estimator import make_estimator
@@ -75,6 +76,7 @@ class Policy:
         self.peaks = peaks_of(bundle.manifest, site.zone)
         """Of the month, where the bundle counts them; who knows the time before may tell them."""
         self._estimator = make_estimator(bundle.manifest, self.peaks)
+        self._correcting = Correcting(bundle.manifest, site.inputs)
 
     @property
     def rhythm(self) -> Rhythm:
@@ -110,6 +112,7 @@ class Policy:
             lambda samples: settle(self.doubts.judge(samples, monotonic_s)),
             overrides,
         )
+        image = self._correcting.corrected(image, last_action)
         self._substitutes.remember(image)
         estimate = self._estimator.update(image, last_action)
         diverged = estimate.state is not None and not all(map(math.isfinite, estimate.state))

@@ -178,6 +178,7 @@ class BestPolicy:
     """Decides by the values of a solved stretch from what is measured; see `tuner.loop.week.Policy`."""
 
     held, forecast_error, failures = True, 1.0, 0
+    plan: Array | None = None
 
     def __init__(self, horizon: Horizon) -> None:
         self.solve_time_s = 0.0

@@ -9,7 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from runtime.bundle.tracking import Tracking
+from runtime.inputs.correction import Deviation
+from runtime.track.planned import planned_grid_kw
 from systems.arx import ArxModel
+from systems.block import Forecast
 from systems.design import HouseDesign
 from systems.house_file import House
 from systems.logs.log import Array
@@ -73,13 +77,18 @@ class View:
         self._arx = [group["estimator"] for group in groups if group["estimator"]["type"] == "arx"]
         self._forecasts, self._stages = design.forecasts, design.problem.horizon
         self._schedules = {f.name: _table(f.schedule) for f in self._forecasts if f.schedule is not None}
+        tracking = design.tracking(defaults)
+        self._tracking = None if tracking is None else Tracking.model_validate(tracking)
+        self._deviation = Deviation(self._grid.hold_s)
+        self._foreseen: dict[str, float] | None = None
+        """Of the stage that is on, before it was corrected."""
         self._drawn: dict[str, float] = {}
         self._outputs: list[deque[Array]] = []
         self._inputs: list[deque[Array]] = []
 
     def begin(self) -> None:
         """After the plant's reset: the hour before is taken as one at rest, with nothing drawn."""
-        self._drawn = {}
+        self._drawn, self._foreseen, self._deviation = {}, None, Deviation(self._grid.hold_s)
         self._outputs, self._inputs = [], []
         world = self._plant.world.row(self._plant.step_index)
         for arx in self._arx:
@@ -91,6 +100,10 @@ class View:
     def after(self, action: Array, info: Mapping[str, Any]) -> None:
         """A model step: what was asked, and the truth of it."""
         self._drawn = drawn_powers(self._house, self._plant, action, info, self._drawn)
+        if self._tracking is not None and self._foreseen is not None:
+            drawn = self._drawn | battery_powers(self._house, info)
+            unforeseen = float(info["grid_kw"]) - planned_grid_kw(self._tracking, drawn, self._foreseen)
+            self._deviation.observe(self._plant.time_s, unforeseen)
         for arx, outputs, inputs in zip(self._arx, self._outputs, self._inputs, strict=True):
             inputs.append(self._inputs_now(arx, info, self._drawn))
             outputs.append(self._outputs_now(arx))
@@ -134,17 +147,43 @@ class View:
         last = len(minutes) - 1
         beyond = np.maximum(middle - last, 0) * round(grid.step_s / 60.0)
         minute = (minutes[np.minimum(middle, last)] + beyond) % WEEK_MIN
+        self._foreseen = {} if error > 0.0 else None
         for forecast in self._forecasts:
             if forecast.name in self._schedules:
-                columns.append(self._schedules[forecast.name][minute // SCHEDULE_MIN][:, None])
+                column = self._schedules[forecast.name][minute // SCHEDULE_MIN]
+                columns.append(self._corrected(forecast, column, error)[:, None])
                 continue
             fine = plant.forecast(forecast.name, rows * grid.steps, error=error).reshape(rows, grid.steps)
             columns.append(fine if forecast.steps == grid.steps else fine.mean(1, keepdims=True))
+            if self._foreseen is not None:
+                self._foreseen[forecast.name] = float(columns[-1][0, 0])
         return np.hstack(columns)
+
+    def _corrected(self, forecast: Forecast, column: Array, error: float) -> Array:
+        """(N + 1,) as the daemon corrects what its bundle foretells; a perfect forecast is what comes."""
+        grid = self._grid
+        if error == 0.0 and forecast.name in self._plant.world.columns:
+            fine = self._plant.forecast(forecast.name, len(column) * grid.steps, error=0.0)
+            return np.asarray(fine.reshape(len(column), -1).mean(1))
+        if self._foreseen is not None:
+            self._foreseen[forecast.name] = float(column[0])
+        if forecast.carries is None or self._tracking is None:
+            return column
+        now_s, lower, upper = self._plant.time_s, forecast.lower, forecast.upper
+        return np.array(self._deviation.carried(column.tolist(), grid.hold_s, forecast.carries, now_s, lower, upper))
 
 
 def _table(schedule: Any) -> Array:
     return np.array([schedule.at(minute) for minute in range(0, WEEK_MIN, SCHEDULE_MIN)])
+
+
+def battery_powers(house: House, info: Mapping[str, Any]) -> dict[str, float]:
+    """By action, what the batteries really took and gave."""
+    found = {}
+    for battery in house.of("battery"):
+        power = float(info[f"{battery.name}_kw"])
+        found |= {f"{battery.name}_charge": max(power, 0.0), f"{battery.name}_discharge": max(-power, 0.0)}
+    return found
 
 
 def drawn_powers(

@@ -33,9 +33,11 @@ class Load(Nameplate):
 def load_block(house: House, load: Load, fit: WeekProfile | None = None) -> Block:
     """electric_kw = load + bias. The profile that a log taught is the forecast where nobody publishes one."""
     schedule = None if fit is None else fit.weekly()
+    carries = None if fit is None else fit.carries
+    text = "what is drawn and not controlled"
     return Block(
         asset=load.name,
-        forecasts=(Forecast("load", "kW", 0.0, load.peak_kw, "what is drawn and not controlled", schedule=schedule),),
+        forecasts=(Forecast("load", "kW", 0.0, load.peak_kw, text, schedule=schedule, carries=carries),),
         theta=(Parameter(f"{load.name}_bias", "kW", 0.0, -1.0, 1.0, "added to the forecast load", "model"),),
         ports=lambda scope: Ports(electric_kw=scope.forecast("load") + scope.p[0]),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from runtime.inputs.correction import Carries
 from systems.assets.load import Load
 from systems.logs.lesson import Curve, Finding, Lesson, Panel
 from systems.logs.log import DAY_S, Array, Index, Log, LogError
@@ -22,6 +23,9 @@ BLOCKS = 5
 SHRINK_DAYS = 4.0
 """Days that count for the coarser profile in a finer one."""
 MIN_DAYS = 7.0
+CARRY_LAGS_H = (1.0, 2.0, 3.0, 4.0)
+LEAST_CORRELATION = 0.03
+MEMORY_H = (0.25, 48.0)
 SLOT_MIN = 60
 
 
@@ -58,7 +62,12 @@ def learn_load(load: Load, log: Log) -> Lesson:
         *(Finding(f"the same {rival}", "kW", rmse(values - made)) for rival, made in rivals.items()),
         Finding("mean error of the profile", "kW", float(np.nanmean(left)), text="held out"),
     ]
-    theta, model = {}, WeekProfile(tuple(profile.tolist()), tuple(spread.tolist())).to_json()
+    carries = carried_on(left, log.dt_s)
+    if carries is not None:
+        findings.append(
+            Finding("deviation that goes on", "1", carries.share, text=f"fades in {carries.memory_h:.1f} h")
+        )
+    theta, model = {}, WeekProfile(tuple(profile.tolist()), tuple(spread.tolist()), carries).to_json()
     if "load_forecast_kw" in log:
         # A forecast that somebody publishes is corrected; without one the profile is the forecast.
         error_kw = values - log["load_forecast_kw"]
@@ -95,6 +104,28 @@ def week_profile(values: Array, minutes: Index, dt_s: float, grouping: str) -> A
         if name == grouping:
             return np.asarray(profile)
     raise KeyError(grouping)
+
+
+def carried_on(errors: Array, dt_s: float) -> Carries | None:
+    """How errors (T,), NaN where nothing is known, go on; None where they tell nothing of the next hours.
+
+    A line through the logarithms of their correlations over lags of CARRY_LAGS_H.
+    """
+    errors = errors - np.nanmean(errors)
+    lags, seen = [], []
+    for lag_h in CARRY_LAGS_H:
+        steps = round(lag_h * 3600.0 / dt_s)
+        both = np.isfinite(errors[:-steps]) & np.isfinite(errors[steps:])
+        found = float(np.corrcoef(errors[:-steps][both], errors[steps:][both])[0, 1]) if both.sum() > 2 else 0.0
+        if not found > LEAST_CORRELATION:
+            break
+        lags.append(lag_h)
+        seen.append(np.log(found))
+    if len(lags) < 2:
+        return None
+    slope, level = np.polyfit(lags, seen, 1)
+    memory_h = float(np.clip(-1.0 / min(slope, -1e-6), *MEMORY_H))
+    return Carries(share=float(np.clip(np.exp(level), 0.0, 1.0)), memory_h=memory_h)
 
 
 def rmse(errors: Array) -> float:
