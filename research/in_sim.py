@@ -40,12 +40,6 @@ BYTES_PER_STEP = 5 * 8
 """Of a scenario: two random numbers, and what it takes to draw them."""
 
 
-class TooManyScenarios(ValueError):
-    """More fixed random numbers than memory holds."""
-
-    exit_code = 2
-
-
 class TrainingFailed(RuntimeError):
     """The in-sim optimisation did not reach a minimum with a positive definite Hessian, so it has no derivative."""
 
@@ -184,16 +178,6 @@ class Simulator:
 def _features(states: Array) -> Array:
     distance = np.abs(states - 0.5)
     return np.stack([np.ones_like(states), distance, distance**2, states, distance**3], axis=-1)
-
-
-def require_memory(scenarios: int, horizon: int, available: int) -> None:
-    """Raises TooManyScenarios where the fixed random numbers do not fit into `available` bytes."""
-    most = available // (BYTES_PER_STEP * horizon)
-    if scenarios > most:
-        raise TooManyScenarios(
-            f"{scenarios} scenarios of {horizon} steps take {scenarios * horizon * BYTES_PER_STEP / 1e9:.1f} GB, and "
-            f"{available / 1e9:.1f} GB are free: use at most {most}"
-        )
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,11 +97,13 @@ def limited_models(
 
     Raises BadSystem where y follows from more of the state than itself, as it may of a fit.
     """
-    problem, present = design.problem, forecast or {}
-    values = {p.name: p.default for p in problem.theta} if theta is None else theta
+    values = {p.name: p.default for p in design.problem.theta} if theta is None else theta
     safety = design.safety(values)
-    if safety is None:
-        return ()
+    return () if safety is None else _models(design, safety, forecast or {})
+
+
+def _models(design: HouseDesign, safety: Mapping[str, Any], present: Mapping[str, float]) -> tuple[LimitedModel, ...]:
+    problem = design.problem
     states, actions = [x.name for x in problem.states], [action.name for action in problem.actions]
     a, b, e = (np.array(safety[f"{of}_matrix"]) for of in ("state", "action", "forecast"))
     columns = [f.name for f in design.forecasts for _ in range(f.steps)]
@@ -150,20 +153,24 @@ def _others(a: Array, b: Array, e: Array, offset: Array, y: int) -> NDArray[np.i
     return np.flatnonzero(found)
 
 
-def coldest_kept(design: HouseDesign, name: str) -> float | None:
-    """The outdoor temperature, degC, down to which some power keeps a limit for ever if the model is right.
+def coldest_kept(design: HouseDesign) -> dict[str, float]:
+    """By limit: the outdoor temperature, degC, down to which some power keeps it for ever if the model is right.
 
-    None where the limit is kept down to COLDEST_C, or not even at 0.
+    Limits that are kept down to COLDEST_C, or not even at 0 degC, are not named. What is fed counts as if it were fed
+    alone.
     """
+    safety = design.safety({p.name: p.default for p in design.problem.theta})
+    if safety is None:
+        return {}
 
-    def holds(outdoor_c: float) -> bool:
-        models = limited_models(design, forecast={"outdoor": outdoor_c})
-        return next(m for m in models if m.name == name).kept(0.0) is not None
+    def held(outdoor_c: float) -> set[str]:
+        return {m.name for m in _models(design, safety, {"outdoor": outdoor_c}) if m.kept(0.0) is not None}
 
-    low, high = COLDEST_C, 0.0
-    if holds(low) or not holds(high):
-        return None
-    while high - low > 0.1:
-        middle = (low + high) / 2.0
-        low, high = (low, middle) if holds(middle) else (middle, high)
-    return high
+    found = {}
+    for name in held(0.0) - held(COLDEST_C):
+        low, high = COLDEST_C, 0.0
+        while high - low > 0.1:
+            middle = (low + high) / 2.0
+            low, high = (low, middle) if name in held(middle) else (middle, high)
+        found[name] = high
+    return found

@@ -7,9 +7,11 @@ slides "MDP equivalence"; on the tabulated batteries, on random problems, or on 
 from __future__ import annotations
 
 import argparse
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,7 @@ from research.experiments.output import (
 )
 from research.experiments.progress import steps
 from research.experiments.scalar_options import parse_leaving
+from research.memory import free_memory, require_memory
 from research.optimality import Equivalence, compare, disadvantage
 from research.scalar_battery import CASES, DISCOUNT
 from research.tabular.deterministic import as_mdp, deterministic_model
@@ -38,6 +41,8 @@ Array = NDArray[np.float64]
 STATES, ACTIONS = 81, 41
 """Of the tabulated battery; the action spacing is the node spacing, so s + a falls on nodes."""
 SAMPLES_PER_ROW = 30
+COPIES = 6
+"""Of P, that are in memory at once: world and model, and what is drawn and compared on the way."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
         cases, randoms = own_problem(args.problem), []
     else:
         penalty = parse_leaving(args.leaving)
+        each = COPIES * 8 * args.states * args.actions
+        require_memory(args.states, f"states that lead to as many by {args.actions} actions", each, free_memory())
         with steps("equivalence", 3) as step:
             cases = []
             for number in (1, 2):
@@ -149,9 +156,14 @@ def existence(world: Mdp) -> dict[str, Any]:
 def read_problem(path: Path) -> tuple[Mdp, Mdp | None]:
     """World, and model if there is one, from an npz file. Raises BadProblem naming the file and what is missing."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        arrays = np.load(path, allow_pickle=False)
+        if not isinstance(arrays, np.lib.npyio.NpzFile):
+            raise BadProblem(f"{path}: holds one array of shape {arrays.shape}; save P, L and gamma with numpy.savez")
+        with arrays:
             held = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError) as error:
+    except BadProblem:
+        raise
+    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise BadProblem(f"{path}: cannot be read as an npz file of numbers ({error})") from error
     missing = sorted({"P", "L", "gamma"} - set(held))
     if missing:

@@ -9,7 +9,6 @@ Then: from how many rollouts on the likelihood form of that derivative is not to
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,6 +27,7 @@ from research.experiments.output import add_output_arguments, write_outputs
 from research.experiments.progress import steps
 from research.heat_pump_levels import LevelSimulator
 from research.in_sim import (
+    BYTES_PER_STEP,
     MODEL_PARAMETERS,
     POLICY_PARAMETERS,
     Simulator,
@@ -35,9 +35,9 @@ from research.in_sim import (
     policy_gradient,
     policy_mean,
     real_rollouts,
-    require_memory,
 )
 from research.likelihood import accumulate
+from research.memory import free_memory, require_memory
 from research.scalar_battery import CASE_2
 from research.tabular.noise import TruncatedGaussian
 from research.tabular.scalar import ScalarProblem, scalar_world
@@ -79,7 +79,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    require_memory(args.scenarios, Simulator.horizon, free_memory())
+    each = BYTES_PER_STEP * Simulator.horizon
+    require_memory(args.scenarios, f"scenarios of {Simulator.horizon} steps", each, free_memory())
     seeds = range(args.seed, args.seed + args.seeds)
     world = scalar_world(CASE_2, penalty=PENALTY, intervals=160, discount=DISCOUNT)
     levels = LevelSimulator()
@@ -106,11 +107,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 PLANT_NAMES = ("the store", "three levels")
-
-
-def free_memory() -> int:
-    """Bytes that this machine can still give."""
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def as_returns(history: Sequence[LevelIterate]) -> list[Iterate]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pages.chart import Chart, Limit, Line, Panel
 from pages.page import Page
 from pages.palette import Role
+from research.experiments.daemon_limits import HOUSES, DaemonLimit, daemon_limits, daemon_table
 from research.experiments.output import (
     Statement,
     add_output_arguments,
@@ -104,7 +105,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     problem = LECTURE if args.system is None else read_linear(args.system, LECTURE)
-    with steps("invariant-sets", 2 + args.seeds) as step:
+    with steps("invariant-sets", 3 + args.seeds) as step:
         step("sets")
         sets = compute(problem)
         step("every extreme disturbance")
@@ -113,8 +114,11 @@ def run(args: argparse.Namespace) -> int:
         for seed in range(args.seed, args.seed + args.seeds):
             step(f"seed {seed}")
             trials.append(try_out(problem, sets, args.trajectories, seed))
-    result = as_json(problem, sets, extreme, trials, args.seed)
-    path = write_outputs("invariant-sets", make_page(problem, sets, extreme, trials), result, args.output, args.json)
+        step("the daemon's limits")
+        daemon = [limit for house in HOUSES for limit in daemon_limits(house)] if args.system is None else []
+    result = as_json(problem, sets, extreme, trials, daemon, args.seed)
+    page = make_page(problem, sets, extreme, trials, daemon)
+    path = write_outputs("invariant-sets", page, result, args.output, args.json)
     report(problem, sets, extreme, trials, path)
     return 0
 
@@ -214,7 +218,12 @@ def second_state(polytope: Polytope, first: float) -> tuple[float, float]:
 
 
 def as_json(
-    problem: LinearProblem, sets: Sets, extreme: dict[str, int], trials: list[Trials], seed: int
+    problem: LinearProblem,
+    sets: Sets,
+    extreme: dict[str, int],
+    trials: list[Trials],
+    daemon: list[DaemonLimit],
+    seed: int,
 ) -> dict[str, Any]:
     result = {
         "experiment": "invariant-sets",
@@ -230,6 +239,7 @@ def as_json(
             "quadratic_mu": sets.quadratic.mu,
         },
         "seeds": {str(seed + k): vars(t) for k, t in enumerate(trials)},
+        "daemon": [vars(limit) for limit in daemon],
     }
     for name in ("invariant", "robust", "controlled"):
         found: InvariantSet = getattr(sets, name)
@@ -248,7 +258,9 @@ def first_states(sets: Sets) -> list[float]:
     return [float(corners.min()), 0.0, float(corners.max())]
 
 
-def make_page(problem: LinearProblem, sets: Sets, extreme: dict[str, int], trials: list[Trials]) -> Page:
+def make_page(
+    problem: LinearProblem, sets: Sets, extreme: dict[str, int], trials: list[Trials], daemon: list[DaemonLimit]
+) -> Page:
     total = sum(t.sampled for t in trials)
     rows = []
     if len(problem.a) == 2:
@@ -304,6 +316,7 @@ def make_page(problem: LinearProblem, sets: Sets, extreme: dict[str, int], trial
         tables=(
             ("Where the first state is, the second may be", ["first state", "second state"], rows),
             ("Share of the set where the filter has an action", ["γ", "over the seeds"], shares),
+            *daemon_table(daemon),
         ),
         notes=("Extreme disturbances are corners of W; trajectories draw one at every step.",),
         source=SOURCE,

@@ -30,6 +30,7 @@ from research.lqr import (
     finite_difference_gradient_descent,
     lstd_policy_iteration,
 )
+from research.memory import free_memory, require_memory
 from systems.commands.numbers import seed_number, whole
 
 Array = NDArray[np.float64]
@@ -41,6 +42,8 @@ SYSTEM = LinearQuadratic(
     noise_std=0.1,
 )
 EXPLORATION_STD = 0.5
+BYTES_PER_TRANSITION = 400
+"""States, costs, and quadratic features of them in the regressions."""
 ROUTES = {
     "certainty_equivalence": "certainty equivalence",
     "lstd_policy_iteration": "LSTD policy iteration",
@@ -60,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    require_memory(args.transitions, "transitions", BYTES_PER_TRANSITION, free_memory())
     budgets = budgets_up_to(args.transitions)
     gain_errors = {route: np.empty((args.seeds, len(budgets))) for route in ROUTES}
     cost_gaps = {route: np.empty((args.seeds, len(budgets))) for route in ROUTES}

@@ -27,6 +27,7 @@ from research.lqr import (
     finite_difference_gradient_descent,
     lstd_policy_iteration,
 )
+from research.memory import free_memory, require_memory
 from research.sls import Certified, Response, RobustSynthesis, estimate, synthesise
 from systems.commands.numbers import seed_number, whole
 from systems.invariant import require_stable
@@ -71,6 +72,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     problem = PROBLEM if args.system is None else read_linear(args.system, PROBLEM)
     require_stable(problem.a)  # data are taken without a controller
+    numbers = 3 * len(vertices(problem.disturbance)) + 4 * len(problem.a)  # of a step, on the way
+    each = 8 * args.horizon * numbers
+    require_memory(args.trajectories, f"trajectories of {args.horizon} steps", each, free_memory())
     seeds = range(args.seed, args.seed + args.seeds)
     system = LinearQuadratic(problem.a, problem.b, problem.q, problem.r, problem.noise_std)
     budgets = [n for n in BUDGETS if n < args.transitions] + [args.transitions]

@@ -15,7 +15,8 @@ from codegen.targets import host_arch
 from research.experiments.output import PAPER, add_output_arguments, write_outputs
 from research.experiments.progress import steps
 from research.experiments.value_aware_page import Compared, make_page, report
-from research.value_aware.scenarios import check_scenarios, free_memory
+from research.memory import free_memory
+from research.value_aware.scenarios import check_scenarios
 from research.value_aware.study import Plan, study
 from systems.commands.numbers import MOST_PROCESSES, number, seed_number, whole
 from systems.design import HouseDesign

@@ -11,13 +11,13 @@ Source: Bernardini and Bemporad, "Scenario-based model predictive control of sto
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from codegen.controller import Controller
+from research.memory import TooManyScenarios, free_memory, require_memory
 from research.value_aware.fits import free
 from research.value_aware.record import Record
 from systems.design import HouseDesign
@@ -34,25 +34,10 @@ COPIES = 3
 """Forecast, error path and sum are in memory at once."""
 
 
-class TooManyScenarios(ValueError):
-    """More scenarios than memory or the record holds."""
-
-    exit_code = 65
-
-
-def free_memory() -> int:
-    """Bytes"""
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
 def check_scenarios(count: int, shape: tuple[int, int], paths: int, free_bytes: int) -> None:
     """Raises TooManyScenarios; shape (N + 1, nd) of a forecast, `paths` of errors that a record has."""
     each = COPIES * 8 * shape[0] * shape[1]
-    if count * each > free_bytes:
-        raise TooManyScenarios(
-            f"{count} scenarios of {shape[0]} x {shape[1]} numbers take {count * each / 1e9:.3g} GB and "
-            f"{free_bytes / 1e9:.3g} GB of memory are free; ask for at most {free_bytes // each}"
-        )
+    require_memory(count, f"scenarios of {shape[0]} x {shape[1]} numbers", each, free_bytes)
     if count > paths:
         raise TooManyScenarios(
             f"{count} scenarios asked for, and the record has {paths} paths of forecast errors; bring more days of it, "

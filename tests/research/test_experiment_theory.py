@@ -153,6 +153,31 @@ def test_bad_arrays_name_the_file(
     assert "mine.npz" in error and said in error
 
 
+def test_files_that_hold_no_arrays_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04" + bytes(40))
+    np.save(tmp_path / "one.npy", np.ones((2, 2)))
+    for name, said in (("cut.npz", "cannot be read as an npz file"), ("one.npy", "holds one array of shape (2, 2)")):
+        assert main(["experiment", "equivalence", "--problem", str(tmp_path / name)]) == 65
+        error = capsys.readouterr().err
+        assert name in error and said in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "said"),
+    [
+        ("equivalence", ["equivalence", "--states", "900", "--actions", "90"], "900 states that lead to as many"),
+        ("lqr", ["lqr", "--transitions", "9000000"], "9000000 transitions take 3.6 GB"),
+    ],
+)
+def test_more_than_memory_holds_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], module: str, arguments: list[str], said: str
+) -> None:
+    monkeypatch.setattr(f"research.experiments.{module}.free_memory", lambda: 1_000_000_000)
+    assert main(["experiment", *arguments]) == 65
+    error = capsys.readouterr().err
+    assert said in error and "ask for at most" in error and error.count("\n") == 1
+
+
 def test_a_missing_array_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.savez(tmp_path / "mine.npz", **{k: v for k, v in arrays().items() if k != "L"})
     assert main(["experiment", "equivalence", "--problem", str(tmp_path / "mine.npz")]) == 65

@@ -33,14 +33,13 @@ from research.heat_pump_levels import (
 )
 from research.in_sim import (
     Simulator,
-    TooManyScenarios,
     policy_derivatives,
     policy_gradient,
     policy_mean,
     real_rollouts,
-    require_memory,
 )
 from research.likelihood import accumulate, descend
+from research.memory import TooManyScenarios, require_memory
 from research.scalar_battery import CASE_2
 from research.tabular.scalar import scalar_world
 
@@ -220,9 +219,9 @@ def test_the_real_gradient_and_the_loop_of_three_levels() -> None:
 
 
 def test_more_scenarios_than_memory_holds_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    require_memory(1000, 30, 1_200_000)
-    with pytest.raises(TooManyScenarios, match=r"1001 scenarios of 30 steps .* use at most 1000"):
-        require_memory(1001, 30, 1_200_000)
-    assert main(["experiment", "in-sim", "--scenarios", "900000000000"]) == 2
+    require_memory(1000, "scenarios", 1200, 1_200_000)
+    with pytest.raises(TooManyScenarios, match=r"1001 scenarios take .* ask for at most 1000"):
+        require_memory(1001, "scenarios", 1200, 1_200_000)
+    assert main(["experiment", "in-sim", "--scenarios", "900000000000"]) == 65
     told = capsys.readouterr().err.strip()
-    assert "900000000000 scenarios" in told and "use at most" in told and "\n" not in told
+    assert "900000000000 scenarios of 30 steps" in told and "ask for at most" in told and "\n" not in told

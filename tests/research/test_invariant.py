@@ -167,6 +167,8 @@ def test_command(tmp_path: Path) -> None:
     found = result["seeds"]["0"]
     assert result["extreme_disturbances"]["left"] == found["robust_left"] == found["filtered_left"] == 0
     assert found["nominal_left"] > 0 and found["unfiltered_left"] > 0
+    assert {limit["limit"] for limit in result["daemon"]} >= {"home_soc", "living_temperature", "water_temperature"}
+    assert all(limit["kept"] == limit["bounds"] for limit in result["daemon"])
     assert (tmp_path / "out" / "invariant-sets.png").stat().st_size > 10_000
 
 

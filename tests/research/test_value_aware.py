@@ -14,10 +14,11 @@ from codegen.reference import ReferenceSolver, penalty
 from codegen.solver import build_solver
 from codegen.targets import host_arch
 from nisse.cli import main
+from research.memory import TooManyScenarios
 from research.value_aware.fits import by_implicit_gradient, by_likelihood, by_value, damped_step, free, worth_of
 from research.value_aware.prediction import Prediction
 from research.value_aware.record import Record, record
-from research.value_aware.scenarios import ScenarioMpc, TooManyScenarios, check_scenarios, first_move, golden, whole
+from research.value_aware.scenarios import ScenarioMpc, check_scenarios, first_move, golden, whole
 from research.value_aware.study import Once, Recorded, learned
 from systems.design import HouseDesign
 from systems.house_file import read_house

@@ -124,8 +124,7 @@ def test_the_filter_of_the_daemon_admits_what_the_barrier_of_these_sets_admits(
 def test_how_cold_it_may_be_outside_by_the_balance_of_heat() -> None:
     """flat: at 8 degC inside, what full power brings is what the walls lose."""
     design, model = models_of("flat")[0]
-    coldest = coldest_kept(design, model.name)
-    assert coldest is not None
+    coldest = coldest_kept(design)[model.name]
     for outdoor, kept in ((coldest, True), (coldest - 0.2, False)):
         (at,) = limited_models(design, forecast={"outdoor": outdoor})
         most = extremes(at)[1]
