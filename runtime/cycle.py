@@ -32,7 +32,7 @@ from runtime.decide.solver_process import Solved
 from runtime.inputs.process_image import ProcessImage, forecast_now
 from runtime.inputs.signals import Arrival
 from runtime.publish.operator_commands import Wishes, still_valid
-from runtime.site.rules import rulebook
+from runtime.site.rules import all_inputs, rulebook
 from runtime.track.between import Known, MeanAction, actual, look, reading_now, reading_of, tracked_places
 from runtime.track.tracker import Decided, Tracked, Tracker
 
@@ -152,9 +152,9 @@ class ControlLoop:
             limited = limit(wanted, self._last, manifest, image.monotonic_s, self.wishes.caps)
             around = Surroundings(image.values(), last_action)
             filtered = safety_filter(limited.action, chosen.state, forecast_now(image, manifest), manifest, around)
-            self._known = Known(
-                self.policy, chosen.state, forecast_now(image, manifest), image.values(), self.wishes.caps
-            )
+            specs = {spec.name: spec for spec in all_inputs(self.policy.site, manifest)}
+            now = (forecast_now(image, manifest), image.values(), self.wishes.caps)
+            self._known = Known(self.policy, chosen.state, *now, specs)
             moment = self._moment(image)
             pulsed = self._pulses.deliver(filtered.action, limited.action, moment, self.wishes.caps, around)
         write_begun = time.perf_counter()
@@ -201,7 +201,7 @@ class ControlLoop:
         if known is not None and meter is not None and last is not None:
             arrival = read(meter)
             now_s, time_s = self._clock.monotonic(), self._clock.wall()
-            reading = reading_now(known.policy.site, known.policy.bundle.manifest, meter, arrival, now_s)
+            reading = reading_now(known, meter, arrival, now_s)
             if known.policy.peaks is not None and reading.kw is not None:
                 known.policy.peaks.observe(time_s, reading.kw)
             self._last = look(known, self.tracker, reading, last, self._actuator, time_s, now_s)

@@ -10,15 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from runtime.actuate.actuator import Actuator, Written, set_points
-from runtime.bundle.manifest import Manifest
+from runtime.bundle.manifest import Manifest, SignalSpec
 from runtime.decide.gate import LastAction, limit, remember
 from runtime.decide.policy import Policy
 from runtime.decide.safety import Surroundings, safety_filter
 from runtime.formats.units import conversion
 from runtime.inputs.process_image import ProcessImage
 from runtime.inputs.signals import Arrival, sample
-from runtime.site.config import SiteFile
-from runtime.site.rules import all_inputs
 from runtime.site.signals import OutputSection
 from runtime.track.tracker import Reading, Tracker
 
@@ -35,6 +33,8 @@ class Known:
     """(nd) the row of then."""
     values: Mapping[str, float]
     caps: Mapping[str, float]
+    inputs: Mapping[str, SignalSpec]
+    """By name: what numbers may be read."""
 
 
 class MeanAction:
@@ -73,10 +73,9 @@ def reading_of(image: ProcessImage, meter: str) -> Reading:
     return Reading(found.value, image.monotonic_s - (found.age_s or 0.0))
 
 
-def reading_now(site: SiteFile, manifest: Manifest, meter: str, arrival: Arrival | None, now_s: float) -> Reading:
+def reading_now(known: Known, meter: str, arrival: Arrival | None, now_s: float) -> Reading:
     """The meter as it arrived, converted and judged as in a cycle."""
-    spec = next(spec for spec in all_inputs(site, manifest) if spec.name == meter)
-    section = site.inputs[meter]
+    spec, section = known.inputs[meter], known.policy.site.inputs[meter]
     found = sample(spec, arrival, conversion(section.unit, spec.unit), section.max_age_s, now_s)
     if not found.ok or not isinstance(found.value, float):
         return Reading(None, problem=found.problem or found.validity.value)
