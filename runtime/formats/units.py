@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from runtime.errors import ConfigError
 
@@ -93,6 +94,7 @@ def is_price(unit: str) -> bool:
     return kind_of(unit).startswith("price in ")
 
 
+@lru_cache(maxsize=256)  # asked of every value of every forecast
 def _base(unit: str, beside: str = "") -> tuple[str, float, float]:
     """beside: the unit on the other side, which says whose `kr` or `cent` is meant."""
     if unit in _UNITS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from runtime.bundle.manifest import SignalSpec
 from runtime.formats.units import conversion, is_price, kind_of
@@ -62,14 +63,18 @@ def judge(value: float, spec: SignalSpec) -> Judged:
 
 def price_range(spec: SignalSpec) -> tuple[float, float]:
     """What a price is believed to be: what the market may say, or the bundle's own range where that is wider."""
+    return _price_range(spec.unit, spec.lower, spec.upper)
+
+
+@lru_cache(maxsize=256)
+def _price_range(unit: str, least: float, most: float) -> tuple[float, float]:
     lower, upper = (
-        conversion(f"{currency(spec.unit)}/kWh", spec.unit)(PER_EUR.get(currency(spec.unit), 1.0) * bound)
-        for bound in PRICE_EUR_KWH
+        conversion(f"{currency(unit)}/kWh", unit)(PER_EUR.get(currency(unit), 1.0) * bound) for bound in PRICE_EUR_KWH
     )
-    if currency(spec.unit) not in PER_EUR:
-        width = spec.upper - spec.lower
-        lower, upper = spec.lower - width, spec.upper + width
-    return min(lower, spec.lower), max(upper, spec.upper)
+    if currency(unit) not in PER_EUR:
+        width = most - least
+        lower, upper = least - width, most + width
+    return min(lower, least), max(upper, most)
 
 
 def currency(unit: str) -> str:

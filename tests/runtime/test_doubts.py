@@ -11,6 +11,7 @@ from tiny_site import tiny_manifest
 from runtime.bundle.manifest import SignalSpec
 from runtime.bundle.safety_set import SafetySet, StateLimit
 from runtime.decide.estimator import make_estimator
+from runtime.formats import units
 from runtime.inputs.doubts import BETWEEN_ROOMS_K, Doubts
 from runtime.inputs.plausibility import judge, likely_unit, price_range, tolerance
 from runtime.inputs.process_image import ProcessImage
@@ -178,3 +179,13 @@ def test_the_unit_that_was_meant() -> None:
     assert likely_unit(170.0, room, 17.0) == "tenths of degC" and likely_unit(40.0, room, 17.0) == ""
     assert likely_unit(55.0, SignalSpec(name="soc", unit="1", lower=0, upper=1)) == "%"
     assert likely_unit(2500.0, SignalSpec(name="p", unit="kW", lower=0, upper=5)) == "W"
+
+
+def test_what_a_unit_means_is_looked_up_once_and_not_for_every_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of values of every forecast are judged in a cycle."""
+    asked: list[str] = []
+    meant = units._money
+    monkeypatch.setattr(units, "_money", lambda name: asked.append(name) or meant(name))  # type: ignore[func-returns-value]
+    spec = SignalSpec(name="buy", unit="SEK/kWh", lower=-20.0, upper=20.0)
+    assert all(judge(value / 100.0, spec).problem == "" for value in range(500))
+    assert len(asked) <= 20
