@@ -102,6 +102,7 @@ def as_json(compared: dict[str, Compared], chosen: dict[str, Any], seeds: Sequen
                 "prediction_errors_kw": [outcome.prediction_errors for outcome in of.outcomes],
                 "thetas": [outcome.thetas for outcome in of.outcomes],
                 "transitions": of.outcomes[0].transitions,
+                "without_q": [outcome.without_q for outcome in of.outcomes],
                 "failures": sum(outcome.failures for outcome in of.outcomes),
             }
             for name, of in compared.items()

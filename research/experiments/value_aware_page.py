@@ -134,6 +134,12 @@ def make_page(compared: Mapping[str, Compared], days: float, judged_days: float)
         notes=(
             f"{days:g} days of exploring data a seed, {judged_days:g} held-out days of another year, the same for all; "
             f"{seeds} seeds, each with its own weather, prices and use. The start is the nameplate.",
+            *(
+                f"{name}: of {of.outcomes[0].transitions} decisions a seed at most "
+                f"{max(o.without_q for o in of.outcomes)} have no Q to the solver's tolerance; the implicit gradient "
+                "leaves them out, and stays where too few are left."
+                for name, of in compared.items()
+            ),
         ),
         source=PAPER,
     )

@@ -170,10 +170,15 @@ def by_value(
 
 
 def by_implicit_gradient(prediction: Prediction, record: Record, start: Array, worth: Worth, gamma: float) -> Fit:
-    """The mean of the error is left out: a horizon that ends has the level of Q wrong in every state."""
+    """The mean of the error is left out: a horizon that ends has the level of Q wrong in every state.
+
+    Where the solver ends hardly any Q to its tolerance there is no step.
+    """
     error = record.stretch.deeds.cost + gamma * worth.value[1:] - worth.q
     rows = worth.q_gradient
     sound = np.isfinite(error)
+    if sound.sum() < 2 * len(prediction.entries):
+        return Fit(start.copy())
     centred = rows - rows[sound].mean(axis=0), error - error[sound].mean()
     return Fit(moved(prediction, start, damped_step(*centred)))
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from systems.design import HouseDesign
 from systems.grid import HOUR_S
@@ -62,8 +61,8 @@ class Metered(HousePlant):
         super().__init__(house, world)
         self.seen: list[float] = []
 
-    def step(self, action: ArrayLike) -> tuple[Array, float, bool, bool, dict[str, Any]]:
-        out = super().step(action)
+    def end_step(self) -> tuple[Array, float, bool, bool, dict[str, Any]]:
+        out = super().end_step()
         self.seen.append(float(out[4]["grid_kw"]))
         return out
 

@@ -28,6 +28,8 @@ from tuner.loop.view import Moment
 
 SECTIONS = 7
 """Evaluations of the line search: what is left of it is 6 % of the spread of the scenarios' own moves."""
+NEARLY = 1e-4
+"""KKT residual up to which a value is good enough to compare moves by, solved to the tolerance or not."""
 SAME = 1e-6
 """Of an action's exploring noise: moves that differ by less are one."""
 COPIES = 3
@@ -110,6 +112,7 @@ def first_move(controller: Controller, noise: Noise, x: Array, scenarios: Array)
             solution = controller.solve_fixed(x, forecast, action)
             if not solution.ok:
                 controller.reset()
+            if not solution.residual < NEARLY:
                 return np.inf
             total += solution.value
         return total

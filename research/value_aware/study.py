@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from research.value_aware.fits import by_implicit_gradient, by_likelihood, by_value, policy_weights, worth_of
+from research.value_aware.fits import Worth, by_implicit_gradient, by_likelihood, by_value, policy_weights, worth_of
 from research.value_aware.prediction import Prediction
 from research.value_aware.record import Record, record
 from research.value_aware.scenarios import ScenarioMpc
@@ -64,6 +64,8 @@ class Outcome:
     """Root mean square at the meter over the data, kW"""
     transitions: int
     failures: int
+    without_q: int
+    """Decisions of the record whose Q the solver did not end to its tolerance"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +88,9 @@ def study(plan: Plan) -> Outcome:
     worlds = generated_worlds(design.house, seed=plan.seed, prices="nordic", tariff=Tariff())
     start = np.array(design.problem.theta_default())
     seen = record(design, plan.library, worlds.learning, start, worlds.learning_weeks, plan.days, plan.seed)
-    thetas = {NAMEPLATE: start, **fitted(design, plan.library, seen, start)}
+    prediction = Prediction.of(design)
+    worth = worth_of(design, plan.library, prediction, seen, start)
+    thetas = {NAMEPLATE: start, **fitted(design, plan.library, prediction, seen, start, worth)}
     week = int(np.random.default_rng(plan.seed).choice(np.asarray(worlds.held_out_weeks)))
 
     def judge(policy: Policy) -> tuple[float, int]:
@@ -101,17 +105,18 @@ def study(plan: Plan) -> Outcome:
         totals[scenario_name(count)], failed = judge(ScenarioMpc(design, plan.library, thetas[BAYES], seen, count, rng))
         failures += failed
     totals[PERFECT], failed = judge(Mpc(design, plan.library, thetas[BAYES], forecast_error=0.0))
-    return Outcome(totals, changes(design, thetas), meter_errors(design, seen, thetas), len(seen), failures + failed)
+    moved, errors = changes(design, thetas), meter_errors(design, seen, thetas)
+    return Outcome(totals, moved, errors, len(seen), failures + failed, int(np.isnan(worth.q).sum()))
 
 
-def fitted(design: HouseDesign, library: Path, seen: Record, start: Array) -> dict[str, Array]:
+def fitted(
+    design: HouseDesign, library: Path, prediction: Prediction, seen: Record, start: Array, worth: Worth
+) -> dict[str, Array]:
     """Thetas by name; each way sees the same record and starts at the same theta."""
-    prediction = Prediction.of(design)
     labeller = Once(CompiledLabeller(design, library, Processes()))
     gamma = labeller.gamma
     likelihood = by_likelihood(prediction, seen, start).theta
     weights = policy_weights(design, library, seen, likelihood)
-    worth = worth_of(design, library, prediction, seen, start)
     model = tuple(prediction.names)
     return {
         LIKELIHOOD: likelihood,
