@@ -14,6 +14,7 @@ from typing import Any
 
 import casadi as ca
 
+from systems.assets.battery import KEEPING_PER_H
 from systems.money import CURVATURE_PER_KW2, PRICE, RENT_PER_H, ROW_SCALE, SMALLEST_PRICE, chord, tangents
 from systems.problem import STAGE_INPUTS, TERMINAL_INPUTS, Parameter, Problem, Signal, SoftPenalty
 
@@ -95,6 +96,7 @@ def home_battery(
 
     soc_next = x + dt_h / spec.capacity_kwh * (eta_c * charge - discharge / eta_d)
     stage = dt_h * (buy * grid_import - sell * grid_export + spread / 2 * (charge + discharge))
+    stage += dt_h * KEEPING_PER_H * usual_price * spec.capacity_kwh * x
     stage += CURVATURE_PER_KW2 * usual_price / 2 * (charge**2 + discharge**2 + 1e-2 * grid_import**2)
     terminal = -spec.capacity_kwh * (mean_buy * slope * x - ca.fabs(mean_buy) * curvature / 2 * x**2)
     # Rows in money: kWh beyond a limit at the largest price, over ROW_SCALE.

@@ -60,12 +60,13 @@ def meter_bill(forecast: Array, plan_a: Array) -> float:
 
 
 def anything_else(forecast: Array, plan_x: Array, plan_a: Array, theta: Array = USUAL) -> float:
-    """What the objective holds besides the bill, for plans that keep all limits: wear, curvature, terminal value."""
+    """What the objective holds besides the bill, where plans keep all limits: wear, curvature, ties, terminal value."""
     buy, _, net_load = forecast.T
     power = (plan_a**2).sum() + 1e-2 * (np.maximum(net_load[:HORIZON] + plan_a[:, 0] - plan_a[:, 1], 0.0) ** 2).sum()
     soc = plan_x[-1, 0]
     worth = SPEC.capacity_kwh * (buy.mean() * theta[6] * soc - abs(buy.mean()) * theta[7] / 2 * soc**2)
-    return float(5e-4 * max(np.abs(buy).mean(), 0.02) / 2 * power + DT_H * theta[5] / 2 * plan_a.sum() - worth)
+    usual, kept_kwh = max(np.abs(buy).mean(), 0.02), DT_H * SPEC.capacity_kwh * plan_x[:HORIZON, 0].sum()
+    return float(usual * (5e-4 / 2 * power + 1e-4 * kept_kwh) + DT_H * theta[5] / 2 * plan_a.sum() - worth)
 
 
 prices = st.one_of(

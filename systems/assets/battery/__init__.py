@@ -37,6 +37,11 @@ class Battery(Nameplate):
     """Cost of a kWh in plus a kWh out, in the currency of the house."""
 
 
+KEEPING_PER_H = 1e-4
+"""Of the usual price, for a kWh that is stored for an hour: of plans that cost the same the one that buys later and
+sells earlier is taken, which decides no sooner than it must."""
+
+
 def soc_limit(signal: str, soc_min: float, soc_max: float, largest_step: float) -> dict[str, Any]:
     """What the safety filter keeps of a battery, as plain data; largest_step: of the soc, in one decision."""
     error = largest_step * EFFICIENCY_ERROR + MEASUREMENT_ERROR
@@ -85,6 +90,7 @@ def battery_block(house: House, battery: Battery) -> Block:
         usual_price, measured_soc = scope.z[1], scope.z[PRICE_SCALES]
         cost = hours * p[spread] / 2 * (charge + discharge)
         cost += CURVATURE_PER_KW2 * usual_price / 2 * (charge**2 + discharge**2)
+        cost += hours * KEEPING_PER_H * usual_price * battery.capacity_kwh * scope.x
         soc = scope.x + hours / battery.capacity_kwh * (p[eta_c] * charge - discharge / p[eta_d])
         # What is measured outside the band goes no further; above it may stay until the end of the horizon.
         lowest, highest = band(scope)
