@@ -13,8 +13,10 @@ ROOT = Path(__file__).parents[1]
 
 def make_wheel(folder: Path) -> Path:
     """The wheel that `make wheel` writes."""
+    # Relative: a path with a space in it, as the clone's may be, is two words to make.
+    environment = os.path.relpath(sys.prefix, ROOT)
     subprocess.run(
-        ["make", "--silent", "-C", str(ROOT), "wheel", f"VENV={sys.prefix}", f"DIST={folder}"],
+        ["make", "--silent", "-C", str(ROOT), "wheel", f"VENV={environment}", f"DIST={folder}"],
         check=True,
         capture_output=True,
         text=True,

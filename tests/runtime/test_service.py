@@ -6,7 +6,6 @@ import re
 import shutil
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,9 @@ from runtime.site.template import USUAL, Answers, site_text
 from runtime.systemd import Surroundings
 
 MOST_EXPOSURE = 2.0
+EXECUTABLE = "/bin/sh"
+"""Some command whose path a unit can name, wherever the clone lies."""
+
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="needs systemd-analyze (Debian: apt install systemd)"
 )
@@ -33,7 +35,7 @@ def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 @needs_systemd
 @pytest.mark.parametrize("extra", [[], ["--no-serial"]])
 def test_systemd_accepts_the_installed_unit_and_finds_little_exposed(tmp_path: Path, extra: list[str]) -> None:
-    done = service("install", "--root", tmp_path, "--exec", sys.executable, *extra)
+    done = service("install", "--root", tmp_path, "--exec", EXECUTABLE, *extra)
     assert done.returncode == 0, done.stderr
     unit = tmp_path / UNIT
     verified = analyze("verify", unit)
@@ -52,7 +54,7 @@ def test_the_feeds_have_a_unit_of_their_own_without_devices_or_the_daemons_files
     (tmp_path / "etc/nisse").mkdir(parents=True)
     text = site_text(Answers("cabin", "UTC", "b.nisse", (), "mqtt", ""), USUAL["house"])
     (tmp_path / "etc/nisse/site.toml").write_text(text + FEEDS)
-    done = service("install", "--root", tmp_path, "--exec", sys.executable)
+    done = service("install", "--root", tmp_path, "--exec", EXECUTABLE)
     assert done.returncode == 0, done.stderr
     assert "enable --now nisse nisse-feeds" in done.stdout and 'token_credential = "nisse_entsoe"' in done.stdout
     unit = tmp_path / FEEDS_UNIT
@@ -62,11 +64,11 @@ def test_the_feeds_have_a_unit_of_their_own_without_devices_or_the_daemons_files
     assert judged.returncode == 0, judged.stdout
     shown = unit.read_text()
     assert "PrivateDevices=yes" in shown and "StateDirectory=nisse-feeds" in shown and "feed run /etc/nisse/" in shown
-    assert service("show", "--feeds", "--exec", sys.executable).stdout == shown.replace(str(tmp_path), "")
+    assert service("show", "--feeds", "--exec", EXECUTABLE).stdout == shown.replace(str(tmp_path), "")
 
 
 def test_install_lays_out_folders_keeps_secrets_closed_and_can_be_repeated(tmp_path: Path) -> None:
-    first = service("install", "--root", tmp_path, "--exec", sys.executable)
+    first = service("install", "--root", tmp_path, "--exec", EXECUTABLE)
     assert first.returncode == 0 and "nisse init /etc/nisse/site.toml" in first.stdout
     assert stat.S_IMODE((tmp_path / CREDENTIALS).stat().st_mode) == 0o700
     answers = Answers("cabin", "UTC", "b.nisse", (), "mqtt", "")
@@ -77,21 +79,21 @@ def test_install_lays_out_folders_keeps_secrets_closed_and_can_be_repeated(tmp_p
     text = text.replace('# username = "nisse"', 'username = "nisse"').replace("# password_file", "password_file")
     (tmp_path / "etc/nisse/site.toml").write_text(text)
     (tmp_path / CREDENTIALS / "mqtt_password").write_text("secret")
-    again = service("install", "--root", tmp_path, "--exec", sys.executable)
+    again = service("install", "--root", tmp_path, "--exec", EXECUTABLE)
     assert again.returncode == 0 and '[store] path = "/var/lib/nisse/nisse.db"' in again.stdout
     assert "/home/me/b.nisse is hidden" in again.stdout and "nisse_mqtt_password" in again.stdout
     assert (tmp_path / CREDENTIALS / "mqtt_password").read_text() == "secret"
-    shown = service("show", "--exec", sys.executable)
+    shown = service("show", "--exec", EXECUTABLE)
     assert shown.stdout == (tmp_path / UNIT).read_text()
 
 
 def test_what_cannot_be_installed_says_why(tmp_path: Path) -> None:
     gone = service("show", "--exec", tmp_path / "gone")
     assert gone.returncode == 1 and "--exec" in gone.stderr
-    spaced = service("show", "--exec", sys.executable, "--site", "/etc/my site.toml")
+    spaced = service("show", "--exec", EXECUTABLE, "--site", "/etc/my site.toml")
     assert spaced.returncode == 1 and "no spaces" in spaced.stderr
     (tmp_path / "etc").write_text("a file where a folder should be")
-    blocked = service("install", "--root", tmp_path, "--exec", sys.executable)
+    blocked = service("install", "--root", tmp_path, "--exec", EXECUTABLE)
     assert blocked.returncode == 1 and "--root" in blocked.stderr and "Traceback" not in blocked.stderr
 
 
