@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import shlex
 import time
@@ -93,6 +94,8 @@ class _Demo:
 
 
 def run(args: argparse.Namespace) -> int:
+    for needed in ("casadi", "rich"):
+        importlib.import_module(needed)  # said at once, not by the first step that lacks it
     from systems.house_file import load_house
     from systems.prices import load_prices
 

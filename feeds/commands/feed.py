@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import logging
 import os
@@ -62,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    importlib.import_module("httpx")  # where it is not installed that is said first
     log_to_stderr(logging.ERROR if args.quiet else logging.INFO)
     site = load_site(args.site)
     house = house_of(site)

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from runtime.errors import NisseError
 from runtime.publish.status_file import Status, read_status, status_path
@@ -45,7 +46,9 @@ def run(args: argparse.Namespace) -> int:
         return _password(args.file)
     if args.file is not None:
         raise WebError(f"{args.file}: a site file is enough; a password is made by: nisse web password FILE")
-    return _serve(load_site(Path(args.what)), args.status, as_json=args.json)
+    import waitress  # where it is not installed that is said first
+
+    return _serve(load_site(Path(args.what)), args.status, waitress.create_server, as_json=args.json)
 
 
 def _password(file: Path | None) -> int:
@@ -78,9 +81,7 @@ def make_app(site: SiteFile, look: Callable[[], Status], commands: BrokerCommand
     )
 
 
-def _serve(site: SiteFile, status: Path | None, *, as_json: bool) -> int:
-    import waitress
-
+def _serve(site: SiteFile, status: Path | None, create_server: Callable[..., Any], *, as_json: bool) -> int:
     section = site.web or WebSection()
     file = status or status_path(site)
     broker = mqtt_section(site)
@@ -91,7 +92,7 @@ def _serve(site: SiteFile, status: Path | None, *, as_json: bool) -> int:
         commands.open()
     app = make_app(site, lambda: read_status(file), commands)
     try:
-        server = waitress.create_server(
+        server = create_server(
             app,
             host=section.listen,
             port=section.port,

@@ -58,14 +58,14 @@ def test_the_wheel_runs_outside_the_clone(environment: Path, tmp_path: Path) -> 
     program = """
 import sys
 from pathlib import Path
-import research.condensed.library, hil.board, hil.scenario, nisse, systems.arx
+import research.condensed.library, hil.board, hil.scenario, nisse, research.four_rooms.reference
 from hil.campaign_report import *
 from hil.report import *
 from pages.page import Page, render
 assert sys.prefix in nisse.__file__, nisse.__file__
 assert research.condensed.library.build(Path("cache")).exists()
 assert Path(*hil.board.build("posix", Path("board"))).exists()
-assert systems.arx.reference_model() is not None
+assert research.four_rooms.reference.reference_model() is not None
 assert "<h1>A page</h1>" in render(Page("A page", "It is there.", ()))
 for file in hil.scenario.shipped_scenario("battery-week").parent.glob("*.toml"):
     hil.scenario.load_scenario(file)
@@ -94,13 +94,16 @@ for file in hil.scenario.shipped_scenario("battery-week").parent.glob("*.toml"):
 def test_a_missing_extra_is_named_as_pip_knows_it(name: str, environment: Path, tmp_path: Path) -> None:
     program = """
 import sys
-for missing in ("casadi", "scipy", "matplotlib", "jinja2", "joblib", "rich", "gymnasium", "amqtt"):
+for missing in ("casadi", "scipy", "matplotlib", "jinja2", "joblib", "rich", "gymnasium", "amqtt", "httpx",
+                "waitress", "shtab"):
     sys.modules[missing] = None  # an import of it raises ModuleNotFoundError
 from nisse.cli import main
 sys.exit(main(sys.argv[1:]))
 """
-    needed = {"experiment": ["lqr"], "hil": ["battery-week"], "verify": ["x.nisse"]}.get(name, [])
-    needed = ["--key", "x.pem", "--output", "x.nisse"] if name == "build" else needed
+    needed = {
+        "experiment": ["lqr"], "hil": ["battery-week"], "verify": ["x.nisse"], "feed": ["once", "site.toml"],
+        "completion": ["bash"], "build": ["--key", "x.pem", "--output", "x.nisse"],
+    }.get(name, [])  # fmt: skip
     python = environment / "bin" / "python"
     done = subprocess.run(
         [str(python), "-c", program, name, *needed], cwd=tmp_path, capture_output=True, text=True, timeout=120

@@ -6,12 +6,15 @@ Whoever it is, a result depends on its arguments alone and comes in the order in
 from __future__ import annotations
 
 import importlib
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from joblib import Parallel, delayed
+
+from runtime.version import DISTRIBUTION
 
 _TURN = threading.Lock()
 """The compiled solver of a process has one memory."""
@@ -74,7 +77,9 @@ class Cluster:
         try:
             distributed = importlib.import_module("distributed")
         except ImportError as error:
-            raise WorkersError("a cluster needs Dask; install it by `pip install 'nisse-mpc[cluster]'`") from error
+            raise WorkersError(
+                f"a cluster needs Dask; install it with: {sys.executable} -m pip install '{DISTRIBUTION}[cluster]'"
+            ) from error
         try:
             return distributed.Client(self.address, timeout="10s", set_as_default=False)
         except (OSError, ValueError, TimeoutError) as error:
