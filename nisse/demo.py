@@ -17,7 +17,7 @@ from systems.commands.output import output_folder, output_path, write_json
 if TYPE_CHECKING:
     from pages.page import Page
 
-HOUSE = "cabin"
+HOUSE = "battery"
 LOG, MODEL, MODEL_PAGE, THETA, VERDICT, KEY = (
     "log.csv", "model.json", "model.html", "theta.json", "verdict.html", "signing.pem",
 )  # fmt: skip
@@ -177,7 +177,7 @@ def demo_page(document: dict[str, Any], size: DemoSize, bench: dict[str, Any]) -
     verdict = document["verdict"]
     failing = [check["that"] for check in bench["predicates"] if not check["holds"]]
     held = "every condition held" if not failing else f"not held: {'; '.join(failing)}"
-    steps = [
+    steps: list[list[Cell | str]] = [
         [Cell(f"nisse {name}", code=""), f"{seconds:.0f}"]
         for name, seconds in document["took_s"].items()
     ]  # fmt: skip

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 import casadi as ca
 import numpy as np
@@ -46,7 +47,7 @@ class TrainingFailed(RuntimeError):
     exit_code = 1
 
 
-def policy_mean(s, nu, tanh=np.tanh, log1p_exp=lambda x: np.logaddexp(0.0, x)):  # type: ignore[no-untyped-def]
+def policy_mean(s: Any, nu: Any, tanh: Any = np.tanh, log1p_exp: Any = lambda x: np.logaddexp(0.0, x)) -> Any:
     """a = 1/4 tanh(4 gain (h(centre - s - band) - h(s - centre - band))) with a smooth h(x) = max(x, 0)."""
     gain, band, centre = nu[0], nu[1], nu[2]
     up = log1p_exp(SHARPNESS * (centre - s - band)) / SHARPNESS
@@ -145,7 +146,7 @@ class Simulator:
                 f"in-sim training ended at gradient norm {norm:.1e}, smallest curvature {curvature:.1e} "
                 f"for theta = {np.round(theta, 4).tolist()}: start elsewhere or use more scenarios"
             )
-        return Trained(found.x, -np.linalg.solve(hessian, mixed), cost, norm)
+        return Trained(found.x, np.asarray(-np.linalg.solve(hessian, mixed), dtype=np.float64), cost, norm)
 
     def rollouts(self, nu: Array, theta: Array, count: int, generator: np.random.Generator) -> Rollouts:
         """`count` trajectories on fresh random numbers, with what the likelihood form needs of them."""

@@ -84,8 +84,8 @@ def explore(system: LinearQuadratic, gain: Array, count: int, *, action_std: flo
 
 def certainty_equivalence(data: Transitions, q: Array, r: Array) -> Array:
     """Least squares for (A, B), then the Riccati gain as if the estimate were true."""
-    estimate, *_ = np.linalg.lstsq(np.hstack([data.s, data.a]), data.s_next, rcond=None)
-    n = data.s.shape[1]
+    found, *_ = np.linalg.lstsq(np.hstack([data.s, data.a]), data.s_next, rcond=None)
+    estimate, n = np.asarray(found, dtype=np.float64), data.s.shape[1]
     return riccati_gain(estimate[:n].T, estimate[n:].T, q, r)
 
 
@@ -105,7 +105,7 @@ def lstd_policy_iteration(data: Transitions, gain: Array, iterations: int = LSTD
         curvature = matrix[n:, n:]
         if np.min(np.linalg.eigvalsh(curvature)) <= 0.0:
             break
-        gain = -np.linalg.solve(curvature, matrix[n:, :n])
+        gain = np.asarray(-np.linalg.solve(curvature, matrix[n:, :n]), dtype=np.float64)
     return gain
 
 

@@ -62,7 +62,8 @@ class Regulated:
         x = np.hstack([quadratic_features(np.hstack([samples.state, samples.deviation])), ones])
         stays = np.zeros_like(samples.deviation)
         following = np.hstack([quadratic_features(np.hstack([samples.next_state, stays])), ones])
-        weights, *_ = np.linalg.lstsq(x.T @ (x - self.gamma * following), x.T @ samples.cost, rcond=None)
+        solved, *_ = np.linalg.lstsq(x.T @ (x - self.gamma * following), x.T @ samples.cost, rcond=None)
+        weights = np.asarray(solved, dtype=np.float64)
         return np.asarray(2 * s @ symmetric(weights[:-1], n + m)[:n, n:])
 
 

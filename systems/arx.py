@@ -183,7 +183,7 @@ class ArxModel:
         """Draws (*shape, ny) from N(mu, Sigma), K."""
         values, vectors = np.linalg.eigh(self.innovation_covariance)
         root = vectors * np.sqrt(np.maximum(values, 0.0))
-        return self.innovation_mean + rng.standard_normal((*shape, self.ny)) @ root.T
+        return np.asarray(self.innovation_mean + rng.standard_normal((*shape, self.ny)) @ root.T)
 
     # -- what a person wants to know of it -----------------------------------------------------------------------------
 

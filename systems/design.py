@@ -172,7 +172,7 @@ class HouseDesign:
             if v
         ]
         given = [{"signal": name, "factor": v} for name, v in zip(columns, forecast.ravel().tolist(), strict=True) if v]
-        if any(columns.count(term["signal"]) > 1 for term in given):
+        if any(columns.count(str(term["signal"])) > 1 for term in given):
             raise ComposeError("an asset draws by a forecast with steps of its own, which no limit on power can say")
         return {"actions": terms, "forecasts": given, "offset": float(offset.item())}
 

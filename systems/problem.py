@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import casadi as ca
     from numpy.typing import NDArray
 
+    Floats = NDArray[np.float64]
+
 STAGE_INPUTS = ("x", "u", "d", "z", "p")
 TERMINAL_INPUTS = ("x", "d", "z", "p")
 
@@ -140,10 +142,10 @@ class Problem:
     def np(self) -> int:
         return self.ntheta if self.prepare is None else int(self.prepare.numel_out(0))
 
-    def theta_default(self) -> NDArray[np.float64]:
+    def theta_default(self) -> Floats:
         return np.array([p.default for p in self.theta])
 
-    def theta_bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def theta_bounds(self) -> tuple[Floats, Floats]:
         return np.array([p.lower for p in self.theta]), np.array([p.upper for p in self.theta])
 
     def with_theta(self, values: dict[str, float]) -> Problem:

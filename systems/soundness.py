@@ -15,8 +15,8 @@ def check_blocks(house: House, blocks: Sequence[Block]) -> None:
     """
     owners: dict[str, str] = {}
     for block in blocks:
-        own = (*block.states, *block.actions, *block.auxiliaries, *block.theta)
-        for name in (signal.name for signal in own):
+        own = [signal.name for signal in (*block.states, *block.actions, *block.auxiliaries)]
+        for name in (*own, *(parameter.name for parameter in block.theta)):
             _claim(house, owners, name, block.asset)
     shared = {forecast.name: block.asset for block in reversed(blocks) for forecast in block.forecasts}
     for name, asset in shared.items():

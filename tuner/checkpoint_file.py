@@ -23,7 +23,7 @@ def write_checkpoint(path: Path, head: Mapping[str, Any], arrays: Mapping[str, N
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
     with partial.open("wb") as file:
-        np.savez(file, **{HEAD: text}, **arrays)
+        np.savez(file, **{HEAD: text}, **arrays)  # type: ignore[arg-type]
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from systems.problem import Parameter
 from tuner.policy import ActionMap, Array, MpcController, MpcPolicy, Observation, explore
@@ -104,7 +105,7 @@ class Batch:
     next_value: Array
     q_value: Array
     q_gradient: Array
-    segment: Array
+    segment: NDArray[np.int64]
     masked: int
     """Transitions left out because a solve at s or s+ failed."""
 
@@ -198,7 +199,7 @@ def relabel(system: TunableSystem, theta: Array, spec: RolloutSpec, episode: Epi
 
 def stack(episodes: Sequence[Episode], *, with_q: bool) -> Batch:
     """Transitions of all episodes in order, without those next to a failed solve."""
-    parts: list[dict[str, Array]] = []
+    parts: list[dict[str, NDArray[Any]]] = []
     masked, first_segment = 0, 0
     for e in episodes:
         good = np.isfinite(e.value[:-1]) & np.isfinite(e.value[1:])

@@ -59,7 +59,8 @@ def run_study(options: ScalarOptions, step: Step = lambda _: None) -> BatteryStu
     """Solve both problems on grids of N/4, N/2 and N intervals, each started from the last."""
     levels = [options.intervals // 4, options.intervals // 2, options.intervals]
     worlds, models = [options.world(n) for n in levels], [options.model(n) for n in levels]
-    real, believed = [], []
+    real: list[Solution] = []
+    believed: list[Solution] = []
     for world, model in zip(worlds, models, strict=True):
         step(f"grid of {world.intervals} intervals")
         real.append(world.solve(_lifted(real, world)))

@@ -121,7 +121,7 @@ def noise_of_store(seeds: Sequence[int]) -> Noise:
     nu = trained.nu
     many = Simulator(REFERENCE[1], discount=DISCOUNT, seed=REFERENCE_SEED + 1, exploration_std=EXPLORATION_STD)
     hessian, mixed = many.second_derivatives(nu, THETA_NOISE)
-    wrong = error_of(hessian, -np.linalg.solve(hessian, mixed), THETA_HIGH - THETA_LOW)
+    wrong = error_of(hessian, np.asarray(-np.linalg.solve(hessian, mixed)), THETA_HIGH - THETA_LOW)
     by_ratio, by_path = [], []
     for seed in seeds:
         generator = np.random.default_rng([seed, 3])
@@ -132,7 +132,7 @@ def noise_of_store(seeds: Sequence[int]) -> Noise:
         for scenarios in SCENARIOS:
             few = Simulator(scenarios, discount=DISCOUNT, seed=seed, exploration_std=EXPLORATION_STD)
             few_hessian, few_mixed = few.second_derivatives(nu, THETA_NOISE)
-            errors.append(wrong(-np.linalg.solve(few_hessian, few_mixed)))
+            errors.append(wrong(np.asarray(-np.linalg.solve(few_hessian, few_mixed))))
         by_path.append(errors)
     small = Simulator(100, discount=DISCOUNT, seed=REFERENCE_SEED, exploration_std=EXPLORATION_STD)
     mismatch = sensitivity_mismatch(small, THETA_NOISE, small.train(THETA_NOISE, nu), THETA_HIGH - THETA_LOW)

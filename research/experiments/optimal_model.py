@@ -300,9 +300,9 @@ def range_table(low: Refined, high: Refined, scan: Scan | None) -> tuple[str, li
         ["smallest Δ with f everywhere", rounded(float(low.value), low.error), f"{low.error:.0e}"],
         ["largest Δ with f everywhere", rounded(float(high.value), high.error), f"{high.error:.0e}"],
     ]
-    if scan and scan.continuous is None:
+    if scan is not None and scan.continuous is None:
         rows.append(["f everywhere and continuous", "for no Δ", ""])
-    elif scan:
+    elif scan is not None and scan.continuous is not None:
         least, most = scan.continuous
         rows.append(
             ["smallest Δ with f everywhere and no jump", rounded(float(least.value), least.error), f"{least.error:.0e}"]

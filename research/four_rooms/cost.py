@@ -39,7 +39,7 @@ class HouseCost:
 
     def price_rate(self, power_kw: ArrayLike, price_eur_kwh: ArrayLike) -> Array:
         """(...) cost of electricity per hour, from powers (..., rooms) and prices (...)."""
-        return self.alpha * np.asarray(price_eur_kwh) * np.asarray(power_kw, dtype=float).sum(-1)
+        return np.asarray(self.alpha * np.asarray(price_eur_kwh) * np.asarray(power_kw, dtype=float).sum(-1))
 
     def comfort_rate(self, temperature_c: ArrayLike) -> Array:
         """(...) cost of discomfort per hour, from temperatures (..., rooms)."""

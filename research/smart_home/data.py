@@ -125,7 +125,7 @@ def data_from_files(
         first = round((start - hourly.start).total_seconds() / 3600.0)
         outdoor, irradiance = (hourly[c][max(first, 0) :] for c in columns)
     if price is not None:
-        known = held_at(price, PRICE, start.timestamp() + 3600.0 * hours)
+        known = held_at(price, PRICE, np.asarray(start.timestamp() + 3600.0 * hours, dtype=np.float64))
         level = known[: int(np.isfinite(known).sum())]
     count = min(len(hours), len(outdoor), len(irradiance), len(level))
     times = start.timestamp() + 3600.0 * np.arange(count)

@@ -31,7 +31,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 CLONE_LEAVES_OUT = shutil.ignore_patterns(".*", "out", "dist", "build", "__pycache__", "results")
 ANSWERS = ("mqtt", *[""] * 10)
 """To the questions of `nisse init`: how the device is reached comes first, and the rest is as it offers."""
-MEASURED = {"soc": "0.5", "net_load_meter": "1.0"}
+MEASURED = {"home_soc": "0.5"}
 
 
 def blocks(section: str) -> list[list[str]]:
@@ -140,11 +140,11 @@ def said(workplace: Shell) -> dict[str, str]:
 def test_from_a_log_to_a_proven_bundle_as_written(workplace: Shell, said: dict[str, str]) -> None:
     """The options of the other sections' commands: tests/nisse/test_commands_named.py."""
     assert list(said) == ["example", "identify", "tune", "evaluate", "key", "build", "verify", "hil"]
-    for file in ("log.csv", "prices.csv", "fitted.json", "theta.json", "verdict.html", "signing.pem", "battery.nisse"):
+    for file in ("log.csv", "prices.csv", "model.json", "theta.json", "verdict.html", "signing.pem", "battery.nisse"):
         assert (workplace.folder / file).stat().st_size > 0
     provenance = json.loads((workplace.folder / "theta.json").read_text())["provenance"]
-    assert provenance["started_from"] == "fitted.json"
-    assert "data-fitted MPC" in said["evaluate"]
+    assert provenance["started_from"] == "the data fit"
+    assert "data fit, mean removed" in said["evaluate"]
     assert "20 of 20" in said["verify"] and "aarch" in said["verify"]
 
 
@@ -227,7 +227,7 @@ class Household:
     def __init__(self, port: int) -> None:
         profile = {"start": int(time.time() // 86400 * 86400), "step_s": 900}
         day = [0.2 + 0.1 * (k % 96 > 60) for k in range(3 * 96)]
-        forecasts = {"buy_price": day, "sell_price": [0.05] * len(day), "net_load": [1.0] * len(day)}
+        forecasts = {"buy": day, "sell": [0.05] * len(day), "load": [1.0] * len(day), "pv": [0.0] * len(day)}
         self._client = paho.Client(paho.CallbackAPIVersion.VERSION2)
         connected = threading.Event()
         self._client.on_connect = lambda *_: connected.set()

@@ -26,7 +26,7 @@ from tuner.transitions import Batch
 
 def compatible_features(batch: Batch, theta_scale: Array) -> Array:
     """psi (n, p), per parameter in units of its bound width."""
-    return np.einsum("nmp,nm->np", batch.policy_jacobian * theta_scale, batch.action - batch.policy_action)
+    return np.asarray(np.einsum("nmp,nm->np", batch.policy_jacobian * theta_scale, batch.action - batch.policy_action))
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class LinearCritic:
         return self.standardise(features) @ self.v
 
     def q_gradient_a(self, batch: Batch) -> Array:
-        return np.einsum("nmp,p->nm", batch.policy_jacobian * self.theta_scale, self.w)
+        return np.asarray(np.einsum("nmp,p->nm", batch.policy_jacobian * self.theta_scale, self.w))
 
     def td_error(self, batch: Batch) -> Array:
         phi = self.standardise(batch.features)
@@ -57,7 +57,8 @@ class LinearCritic:
 
 def exploration_features(batch: Batch, phi: Array, psi: Array, scale: float) -> Array:
     """kappa (n, 1 + f + p)."""
-    return np.sum((batch.action - batch.policy_action) ** 2, axis=1)[:, None] / scale**2 * np.hstack([phi, psi])
+    squares = np.sum((batch.action - batch.policy_action) ** 2, axis=1)
+    return np.asarray(squares[:, None] / scale**2 * np.hstack([phi, psi]))
 
 
 @dataclass(frozen=True)
@@ -95,4 +96,4 @@ def _solve(matrix: Array, right: Array) -> Array:
         raise CriticError("LSTDQ has no unique solution: choose another seed, or the critic two-layer") from error
     if not np.all(np.isfinite(solution)):
         raise CriticError("LSTDQ found no finite weights: look for numbers out of scale in prices and theta")
-    return solution
+    return np.asarray(solution, dtype=np.float64)

@@ -99,7 +99,7 @@ class Weights:
 
     def q(self, z: Array) -> Array:
         hidden, _ = self.layer(z)
-        return self.w1[0] + hidden @ self.w1[1:]
+        return np.asarray(self.w1[0] + hidden @ self.w1[1:])
 
     def layer(self, z: Array) -> tuple[Array, Array]:
         """(phi1 without its constant, its slope), (n, h) each."""
@@ -125,7 +125,7 @@ class Weights:
     @property
     def identifiable(self) -> int:
         """Directions of the weights in which Q can move: a quadratic form has no more than its entries."""
-        i, h = self.w2.shape
+        i, h = int(self.w2.shape[0]), int(self.w2.shape[1])
         count = 1 + h + i * h
         return min(count, i * (i + 1) // 2) if self.activation == "square" and h >= i else count
 

@@ -164,10 +164,15 @@ class Tuning:
 class Labeller(Protocol):
     """What a theta says of experience: value, policy, and their derivatives, of whatever program."""
 
-    gamma: float
-    """Discount of a decision."""
-    exploration: float
-    """Standard deviation of the exploring noise, in the unit of the labels' actions."""
+    @property
+    def gamma(self) -> float:
+        """Discount of a decision."""
+        ...
+
+    @property
+    def exploration(self) -> float:
+        """Standard deviation of the exploring noise, in the unit of the labels' actions."""
+        ...
 
     def label(
         self, experience: Sequence[Any], theta: Array, entries: NDArray[np.int64], scale: Array, *, with_advantage: bool

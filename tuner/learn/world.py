@@ -29,9 +29,13 @@ class Tried:
 class World(Protocol):
     """What is learned in. Everything random derives from (seed, iteration, episode)."""
 
-    name: str
-    recorded: bool
-    """The same experience whatever theta; nothing can be tried."""
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def recorded(self) -> bool:
+        """The same experience whatever theta; nothing can be tried."""
+        ...
 
     def explore(self, theta: Array, iteration: int) -> Sequence[Any]:
         """Closed loops under theta with exploration."""

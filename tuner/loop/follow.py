@@ -43,13 +43,13 @@ class Follower:
 
     def decide(self, action: Array, plan: Array | None, forecast: Array, measured: Mapping[str, float]) -> None:
         """A decision of the program: action (na), plan (N, na), forecast (N + 1, nd), all in the problem's order."""
-        tracking, said = self._tracking, named(self._actions, action)
+        tracking, said = self._tracking, named(self._actions, action.tolist())
         grid_kw = planned_grid_kw(tracking, said, first_of_each(self._forecasts, forecast[0]))
         planned = [said[b.charge] - said[b.discharge] for b in tracking.batteries]
         self._aim = aim_of(grid_kw, planned, self._able())
         if tracking.peak is not None:
-            rows = [action] if plan is None else list(plan)
-            imports = planned_imports_kw(tracking, self._actions, self._forecasts, rows, list(forecast))
+            rows = [action.tolist()] if plan is None else plan.tolist()
+            imports = planned_imports_kw(tracking, self._actions, self._forecasts, rows, forecast.tolist())
             self._peak_kw = max([measured[tracking.peak], *imports])
 
     def rule(self) -> None:

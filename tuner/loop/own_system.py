@@ -166,7 +166,7 @@ def _try_world(file: SystemFile, system: OwnSystem) -> None:
         state, _ = observed(file, system, world)
         costs = [paid(file, world, middle.copy()) for _ in range(3)]
         seen.append(np.concatenate([state, costs, observed(file, system, world)[0]]))
-    if not np.array_equal(*seen):
+    if not np.array_equal(seen[0], seen[1]):
         raise OwnSystemError(
             f"{file.name}: two episodes of the same seed differ; draw all that is random from the rng of reset(rng), "
             "and begin every episode anew there"

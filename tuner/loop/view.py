@@ -61,9 +61,9 @@ class Estimator:
 def _arx_of(estimator: Mapping[str, Any]) -> ArxModel | None:
     if estimator["type"] != "arx":
         return None
-    arrays = (np.array(estimator[key]) for key in ("output_coefficients", "input_coefficients"))
-    innovations = (np.array(estimator[key]) for key in ("innovation_mean", "innovation_covariance"))
-    return ArxModel(*arrays, *innovations, float(estimator["dt_s"]))
+    y, u = (np.array(estimator[key]) for key in ("output_coefficients", "input_coefficients"))
+    mean, covariance = (np.array(estimator[key]) for key in ("innovation_mean", "innovation_covariance"))
+    return ArxModel(y, u, mean, covariance, float(estimator["dt_s"]))
 
 
 class View:

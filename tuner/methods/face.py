@@ -21,10 +21,17 @@ class Improvement:
 
 
 class Method(Protocol):
-    name: str
-    needs_q: bool
-    """Needs Q_theta(s, a) and its gradient in the batch."""
-    on_policy: bool
-    """May only see experience of the current theta."""
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def needs_q(self) -> bool:
+        """Needs Q_theta(s, a) and its gradient in the batch."""
+        ...
+
+    @property
+    def on_policy(self) -> bool:
+        """May only see experience of the current theta."""
+        ...
 
     def improve(self, batch: Batch, critic: Critic, gamma: float) -> Improvement: ...

@@ -54,7 +54,7 @@ def write_page(
                 _weeks(found, rival, best),
                 kit.Heading("A typical day and the worst one"),
                 *(_day(design, world, found, (best, rival), day, name) for name, day in _days(found, best)),
-                *([kit.Heading("What tuning changed"), _theta(found, rival)] if best == TUNED else []),
+                *_changes(found, rival, best),
             ],
         ),
     )
@@ -136,7 +136,7 @@ def _day(
     n = len(first["buy"]) // 7
     part = slice(day * n, (day + 1) * n)
     begin = world.time_s(found.weeks[0] + day * n)
-    times = begin + design.house.grid.step_s * np.arange(n)
+    times = np.asarray(begin + design.house.grid.step_s * np.arange(n), dtype=np.float64)
     roles: tuple[Role, ...] = ("first", "second")
 
     def both(title: str, signal: str) -> Panel:
@@ -156,9 +156,13 @@ def _day(
     return Chart(chart, says, panels, axis, caption=f"{name}, {world.time(found.weeks[0] + day * n):%A %d %B %Y}.")
 
 
+def _changes(found: Evaluation, rival: str, best: str) -> list[kit.Block]:
+    return [kit.Heading("What tuning changed"), _theta(found, rival)] if best == TUNED else []
+
+
 def _theta(found: Evaluation, rival: str) -> kit.Table:
     contenders = {c.name: c.theta or () for c in found.contenders}
-    rows = [
+    rows: list[list[kit.Cell | str]] = [
         [kit.Cell(p.name, small=p.description), p.unit, f"{before:.4f}", f"{after:.4f}"]
         for p, before, after in zip(found.parameters, contenders[rival], contenders[TUNED], strict=True)
         if before != after
