@@ -16,7 +16,6 @@ from typing import Any
 from feeds.history import QUARTER_S
 
 USABLE = frozenset({"ok"})
-LEAST_SAMPLES = 1
 
 
 def weighted(document: Any, factors: Mapping[str, float]) -> float | None:

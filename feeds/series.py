@@ -10,7 +10,7 @@ from typing import Any
 from runtime.formats.profile import Entry, Profile, profile_of
 
 Channels = Mapping[str, Profile]
-"""What a source says: channel -> profile. `market` (money/kWh), `retail` (money/kWh), `outdoor` (degC), `sun`,
+"""What a source says: channel -> profile. `energy` (money/kWh), `outdoor` (degC), `sun`,
 `direct` and `diffuse` (W/m2; on the level, on the beam, from the sky), `power` (kW)."""
 
 

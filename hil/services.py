@@ -41,8 +41,10 @@ class World:
 
     now: Callable[[], float] = time.time
     fault: Callable[[str], str] = lambda service: ""
-    slow_s: float = 0.02
+    slow_s: float = 1.0
     """Between two bytes of a slow answer."""
+    sent_slowly: int = 0
+    """Bytes of slow answers: a clock for whoever will not wait."""
     asked: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     """(service, path with query, headers)."""
     step_min: int = 15

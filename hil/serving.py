@@ -125,6 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
             for k in range(len(body)):
                 self.wfile.write(body[k : k + 1])
                 self.wfile.flush()
+                self.world.sent_slowly += 1
                 time.sleep(self.world.slow_s)
 
 

@@ -138,6 +138,8 @@ def test_run_publishes_retained_keeps_its_answers_and_ends_cleanly(tmp_path: Pat
         looked = call("check", str(site), "--no-bundle")
         assert "price: entsoe NO3" in looked.stdout, looked.stderr
         assert "buy: entsoe NO3, heard 0 min ago, known until 20" in looked.stdout
+        judged = call("feed", "report", str(site))
+        assert judged.returncode == 0 and "buy (NOK/kWh), against what its source said" in judged.stdout, judged.stderr
         asked = len(world.asked)
         again = subprocess.Popen(nisse("feed", "run", str(site)), stderr=subprocess.PIPE, text=True)
         ear = Ear(broker.port)

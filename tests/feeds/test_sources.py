@@ -57,7 +57,7 @@ def test_a_source_of_prices_says_what_the_market_says(tmp_path: Path, name: str)
     currency, keys, factor = PRICES[name]
     with serving(world) as url:
         feed = price_feed(tmp_path, name, currency, keys.format(url=url))
-        http = HttpxClient(deadline_s=5.0)
+        http = HttpxClient()
         kept = ask(feed.own[0].asked, Kept(), http, now[0])
         assert not kept.problem
         now[0] = AFTERNOON_S
@@ -83,7 +83,7 @@ def test_days_of_23_and_25_hours_come_out_whole(tmp_path: Path, name: str, day: 
     currency, keys, factor = PRICES[name]
     with serving(world) as url:
         feed = price_feed(tmp_path, name, currency, keys.format(url=url))
-        http = HttpxClient(deadline_s=5.0)
+        http = HttpxClient()
         kept = ask(feed.own[0].asked, Kept(), http, now_s)
         http.close()
     assert not kept.problem
@@ -105,7 +105,7 @@ def test_a_source_of_weather_says_temperature_and_sun(tmp_path: Path, name: str)
     with serving(world) as url:
         contact = '\ncontact = "me@example.org"' if name == "met-norway" else ""
         feed = feeds_for(tmp_path, WEATHER.format(keys=f'source = "{name}"\nurl = "{url}"{contact}'), "weather")
-        http = HttpxClient(deadline_s=5.0)
+        http = HttpxClient()
         kept = ask(feed.own[0].asked, Kept(), http, MORNING_S)
         http.close()
     assert not kept.problem
@@ -131,7 +131,7 @@ def test_an_answer_that_has_not_changed_is_not_sent_again(tmp_path: Path) -> Non
     with serving(world) as url:
         currency, keys, _ = PRICES["entsoe"]
         feed = price_feed(tmp_path, "entsoe", currency, keys.format(url=url))
-        http = HttpxClient(deadline_s=5.0)
+        http = HttpxClient()
         kept = ask(feed.own[0].asked, Kept(), http, AFTERNOON_S)
         stored = from_state(to_state(kept, feed.own[0].asked.identity), feed.own[0].asked.identity, AFTERNOON_S)
         again = ask(feed.own[0].asked, stored, http, AFTERNOON_S + 600)
@@ -146,7 +146,7 @@ def test_a_day_that_is_final_is_asked_once(tmp_path: Path) -> None:
     currency, keys, _ = PRICES["nordpool"]
     with serving(world) as url:
         feed = price_feed(tmp_path, "nordpool", currency, keys.format(url=url))
-        http = HttpxClient(deadline_s=5.0)
+        http = HttpxClient()
         kept = ask(feed.own[0].asked, Kept(), http, AFTERNOON_S)
         kept = ask(feed.own[0].asked, kept, http, AFTERNOON_S + 600)
         http.close()
@@ -158,7 +158,7 @@ def test_a_foreign_currency_without_a_rate_is_refused_with_the_remedy(tmp_path: 
     with serving(world) as url:
         _, keys, _ = PRICES["entsoe"]
         feed = price_feed(tmp_path, "entsoe", 'currency = "SEK"', keys.format(url=url))
-        http = HttpxClient(deadline_s=5.0)
+        http = HttpxClient()
         kept = ask(feed.own[0].asked, Kept(), http, AFTERNOON_S)
         http.close()
     assert kept.word == "implausible" and "exchange_rate" in kept.problem and not kept.channels
@@ -173,7 +173,7 @@ def test_a_wrong_token_is_said_and_not_shown(tmp_path: Path) -> None:
             (tmp_path / name / "entsoe.token").write_text("wr0ng-t0ken\n")
             site = load_site(tmp_path / name / "site.toml")
             feed = feeds_of(site, house_of(site), None)[0]
-            http = HttpxClient(deadline_s=5.0)
+            http = HttpxClient()
             kept = ask(feed.own[0].asked, Kept(), http, AFTERNOON_S)
             http.close()
             assert kept.word == "refused" and "oken" in kept.problem
