@@ -91,7 +91,7 @@ class Slot:
     def aged(self, now_s: float) -> bool:
         """Silent for so long that a fresh answer of another source is better."""
         age_s = now_s - (self.kept.fetched_s or 0.0)
-        return self.kept.failures >= PATIENCE and age_s > self.asked.source.good_for_s / 3
+        return self.kept.failures >= PATIENCE and age_s > self.asked.source.good_for_s / 6
 
     def load(self, files: Files, now_s: float) -> None:
         self.kept = from_state(read_json(files, self.file), self.asked.identity, now_s)

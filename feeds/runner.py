@@ -44,11 +44,11 @@ class Runner:
     _notices: dict[str, str] = field(default_factory=dict)
 
     def open(self, now_s: float) -> None:
-        for slot in self._slots():
-            slot.load(self.files, now_s)
-
-    def _slots(self) -> list[Slot]:
-        return [slot for feed in self.feeds for slot in feed.own]
+        """What was kept, and what was wrong when it was."""
+        for feed in self.feeds:
+            for slot in feed.own:
+                slot.load(self.files, now_s)
+                self._tell(f"{feed.name} from {slot.label}", slot.kept.word, slot.kept.problem)
 
     def step(self, now_s: float) -> float:
         asked: list[Slot] = []

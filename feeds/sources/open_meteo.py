@@ -33,7 +33,7 @@ class OpenMeteo:
     place: Place
     url: str = URL
     rhythm: Rhythm = RHYTHM
-    good_for_s: float = 9 * 3600.0
+    good_for_s: float = 36 * 3600.0
 
     @property
     def label(self) -> str:
