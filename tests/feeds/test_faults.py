@@ -20,7 +20,7 @@ from feeds.history import History
 from feeds.house_feeds import feeds_of
 from feeds.runner import Runner
 from feeds.setup import house_of
-from hil.services import TOKEN, World, outdoor_c, price_eur_mwh
+from hil.services import TOKEN, World, outdoor_c, price_eur_mwh, sun_w_m2
 from hil.serving import FAULTS, serving
 from runtime.site.config import load_site
 
@@ -155,7 +155,11 @@ def test_any_schedule_of_faults(data: st.DataObject, tmp_path_factory: pytest.Te
     world = World(fault=lambda service: now_faults.get(service, ""), step_min=60, slow_s=0.002)
     with serving(world) as url:
         bench = Bench(tmp_path_factory.mktemp("faults"), url, world, START_S)
-        bench.until(START_S + 60)  # a first hour without faults: there is something to fall back to
+        for k in range(96):  # the day before, as a house has it that runs for longer
+            time_s = START_S - 86400 + 900 * k
+            was = {"buy": price_eur_mwh(time_s) / 1000, "outdoor": outdoor_c(time_s), "sun": sun_w_m2(time_s)}
+            bench.history.learn(time_s, {name: (value, False) for name, value in was.items()})
+        bench.until(START_S + 60)
         asked = 0
         for k, faults in enumerate(schedule):
             now_faults.update(zip(services, faults, strict=True))
