@@ -26,6 +26,10 @@ class Cells:
         self.battery, self._grid = house.only("battery"), house.grid
         self._plant = next(p for p in house_plants(house) if p.asset == self.battery.name)
         self._soc = f"{self.battery.name}_soc"
+        theta = {p.name: p.default for p in design.problem.theta}
+        limits = {limit["name"]: limit for block in design.blocks for limit in block.limits(theta)}
+        self.lowest, self.highest = (float(limits[self._soc][end]) for end in ("lower", "upper"))
+        """What the safety filter keeps: a little more than the band of the house file, and rules use all of it."""
         self._now = Now(house.grid.step_h, 0, 0, 0, 0.0, {}, {})
         self._world = Exogenous(datetime(2000, 1, 1, tzinfo=UTC), house.grid.step_s, house.timezone, {})
         self._rng = np.random.default_rng(0)
@@ -46,11 +50,11 @@ class Cells:
         return float(self._plant.states()[f"worth_kwh.{self.battery.name}"])
 
     def within(self, soc: float) -> tuple[float, float]:
-        """The lowest and the highest power of a stage that keeps the band of the house file."""
+        """The lowest and the highest power of a stage that the safety filter lets pass."""
         b = self.battery
         return (
-            self._furthest(soc, -b.max_discharge_kw, lambda end: end >= b.soc_min),
-            self._furthest(soc, b.max_charge_kw, lambda end: end <= b.soc_max),
+            self._furthest(soc, -b.max_discharge_kw, lambda end: end >= self.lowest),
+            self._furthest(soc, b.max_charge_kw, lambda end: end <= self.highest),
         )
 
     def _furthest(self, soc: float, most_kw: float, allowed: Callable[[float], bool]) -> float:
@@ -65,10 +69,10 @@ class Cells:
 
 
 def tabulated(design: HouseDesign, socs: int, powers: int) -> Store:
-    """The band of the house file is kept, as the safety filter keeps it."""
+    """Within what the safety filter keeps."""
     cells = Cells(design)
     battery = cells.battery
-    low, high = max(0.0, battery.soc_min - BEYOND_BAND), min(1.0, battery.soc_max + BEYOND_BAND)
+    low, high = max(0.0, cells.lowest - BEYOND_BAND), min(1.0, cells.highest + BEYOND_BAND)
     soc = np.linspace(low, high, socs)
     most = max(battery.max_charge_kw, battery.max_discharge_kw)
     asked = np.linspace(-most, most, powers)
