@@ -81,7 +81,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_bundle_carries_its_house(folder: Path) -> None:
     bundle = open_bundle(folder / "small.nisse", None, unpack_dir=folder / "look")
     manifest = bundle.manifest
-    assert (manifest.format_version, manifest.system) == (2, "small")
+    assert (manifest.format_version, manifest.system) == (3, "small")
     assert [s.name for s in manifest.measured] == ["home_soc", "living_temperature", "grid_power"]
     assert [rule.kind for rule in manifest.rules] == ["self_consumption", "thermostat"]
     assert [(c.least_kw, c.most_kw, c.min_run_s, c.min_rest_s) for c in manifest.compressors] == [(0.6, 1.6, 600, 300)]
