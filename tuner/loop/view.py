@@ -179,7 +179,7 @@ def _table(schedule: Any) -> Array:
 
 def battery_powers(house: House, info: Mapping[str, Any]) -> dict[str, float]:
     """By action, what the batteries really took and gave."""
-    found = {}
+    found = dict[str, float]()
     for battery in house.of("battery"):
         power = float(info[f"{battery.name}_kw"])
         found |= {f"{battery.name}_charge": max(power, 0.0), f"{battery.name}_discharge": max(-power, 0.0)}
