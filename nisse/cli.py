@@ -27,7 +27,7 @@ class Command:
 
 
 COMMANDS: dict[str, Command] = {
-    "demo": Command("nisse.demo", "tune, build, verify and run one battery week, and show what it was worth", "all"),
+    "demo": Command("nisse.demo", "take a house from a log to the bench, and show what it was worth", "all"),
     "example": Command("tuner.commands.example", "write example files, in the format of a log and of prices", "tune"),
     "identify": Command("tuner.commands.identify", "fit a model to a log", "tune"),
     "tune": Command("tuner.commands.tune", "learn theta so that decisions get better", "tune"),
