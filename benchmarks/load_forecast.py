@@ -1,7 +1,7 @@
 """How well the load of a home is foretold on weeks not seen: by what runs in the field, and by a package of statistics.
 
 python -m benchmarks.load_forecast load.csv [...] --weeks 12 --json out.json   # columns time, load_kw; hourly or finer
-pip install statsforecast                                                      # for the last rows; left out without
+pip install statsforecast==2.1.1                                                  # for the last rows; left out without
 
 Every forecast is made at a midnight or a noon of the held-out weeks, 24 hours ahead, from what was before it.
 """

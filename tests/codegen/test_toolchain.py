@@ -37,7 +37,7 @@ def test_unknown_target_names_the_known_ones(capsys: pytest.CaptureFixture[str],
     with pytest.raises(TargetError, match="x86_64, aarch64"):
         target_arch("riscv64")
     output = tmp_path / "b.nisse"
-    code = main(["build", "--target", "riscv64", "--key", str(tmp_path / "no.pem"), "--output", str(output)])
+    code = main(["build", "battery", "--target", "riscv64", "--key", str(tmp_path / "no.pem"), "--output", str(output)])
     said = capsys.readouterr().err
     assert code == 2 and said.count("\n") == 1 and "riscv64" in said
     assert not output.exists()

@@ -24,7 +24,7 @@ MADE = {"out", "dist", "build", "__pycache__"}
 TEXTS = {".py", ".md", ".toml", ".html", ".j2", ".css", ".sh", ".yml", ".yaml", ".c", ".h", ".json", ""}
 WHAT_A_MACHINE_LACKS = {"tzdata", "future-fstrings"}
 """Named by remedies: Python's own time zones (PEP 615), and what older acados templates import."""
-OTHERS_BY_INTENT = {"daqp", "mpcrl"}
+OTHERS_BY_INTENT = {"daqp", "mpcrl", "statsforecast"}
 """Compared with in benchmarks/, where each is pinned."""
 
 
