@@ -36,12 +36,12 @@ static struct d_ocp_qp_ipm_arg *hpipm_arguments(const nisse_controller *c) {
 
 static void set_attempt(const nisse_controller *c, const attempt *how, int iterations) {
     struct d_ocp_qp_ipm_arg *arg = hpipm_arguments(c);
-    /* Between bounds that meet no barrier can be kept. */
+    /* Between bounds that meet no barrier can be kept, and no product be held to a share of it. */
     double barrier = c->fixed ? how->smallest : NISSE_BARRIER;
     /* Just where a constraint becomes active multiplier and distance are equal, and a product that misses its barrier by
      * as much as there is of it leaves a weight that is wrong by a 1e-4. From a tenth on they converge quadratically;
      * asked for a hundredth, rounding keeps HPIPM going for all of its iterations. */
-    double off = 0.1 * NISSE_BARRIER;
+    double off = c->fixed ? NISSE_QP_TOLERANCE : 0.1 * NISSE_BARRIER;
     double tolerance = NISSE_QP_TOLERANCE, mu0 = how->mu0, smallest = how->smallest;
     d_ocp_qp_ipm_arg_set_default(how->mode, arg);
     d_ocp_qp_ipm_arg_set_mu0(&mu0, arg);
