@@ -21,25 +21,42 @@ from runtime.abi.library import Status
 from runtime.bundle.archive import open_bundle
 from tests.codegen.problems import bare_problem
 
-THETA = {"charge_efficiency": 0.9, "terminal_slope": 0.8}
+THETA = {"home_charge_efficiency": 0.9, "home_terminal_slope": 0.8}
+HOUSE = """
+[house]
+name = "barn"
+[grid]
+step = "15 min"
+hold = "15 min"
+horizon = "6 h"
+[meter]
+[load]
+[[battery]]
+name = "home"
+capacity_kwh = 13.5
+max_charge_kw = 5
+max_discharge_kw = 5
+"""
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     work = tmp_path_factory.mktemp("build")
-    (work / "theta.json").write_text(json.dumps({"system": "battery", "theta": THETA}))
+    (work / "theta.json").write_text(json.dumps({"system": "barn", "theta": THETA}))
+    (work / "barn.toml").write_text(HOUSE)
     assert main(["key", "new", str(work / "key.pem")]) == 0
-    arguments = ["--theta", str(work / "theta.json"), "--key", str(work / "key.pem"), "--spec", "capacity_kwh=13.5"]
-    arguments += ["--horizon", "24", "--problems", "12", "--output", str(work / "battery.nisse")]
+    arguments = [str(work / "barn.toml"), "--theta", str(work / "theta.json"), "--key", str(work / "key.pem")]
+    arguments += ["--problems", "12", "--output", str(work / "barn.nisse")]
     assert main(["build", *arguments, "--json", str(work / "result.json")]) == 0
-    return work / "battery.nisse"
+    return work / "barn.nisse"
 
 
 def test_bundle_opens_and_its_controller_has_the_theta_it_was_built_with(bundle: Path, tmp_path: Path) -> None:
     opened = open_bundle(bundle, None, platform.machine(), tmp_path)
-    assert opened.theta["charge_efficiency"] == 0.9
+    assert opened.theta["home_charge_efficiency"] == 0.9
     assert opened.manifest.safety is not None and opened.manifest.horizon == 24
-    forecast = np.tile([0.3, 0.1, 1.0], (25, 1))
+    values = {"load": 1.0, "buy": 0.3, "sell": 0.1}
+    forecast = np.tile([values[spec.name] for spec in opened.manifest.forecasts], (25, 1))
     with Controller(opened.library_or_fail()) as controller:
         fresh = controller.solve([0.5], forecast)
         controller.set_theta(list(opened.theta.values()))

@@ -196,7 +196,7 @@ def test_without_a_bundle_the_command_to_build_one_is_told(tmp_path: Path) -> No
 
 
 def test_a_bundle_of_another_house_is_refused(battery_bundle: BuiltBundle, tmp_path: Path) -> None:
-    with pytest.raises(ScenarioError, match="the bundle is for 'battery', not for 'flat'; name the bundle of the house"):
+    with pytest.raises(ScenarioError, match="is for 'battery', not for 'flat'; name the bundle of the house"):
         run_scenario(house_scenario("flat", HouseRun()), battery_bundle.path, None, tmp_path / "out")
 
 
