@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hil.campaign import as_toml, shrink
 from hil.scenario import LINK_KINDS, SIGNAL_KINDS, Fault
-from hil.schedule import QUIET_END_S, draw
+from hil.schedule import NEVER_DRAWN, QUIET_END_S, draw
 
 DAY_S = 86400.0
 SIGNALS = ("soc", "buy_price")
@@ -26,14 +26,14 @@ def test_schedules_come_from_the_seed_and_leave_a_quiet_end(seed: int) -> None:
         assert fault.signal in (None, *SIGNALS)
 
 
-def test_every_kind_of_fault_is_drawn() -> None:
+def test_every_kind_of_fault_is_drawn_but_what_needs_a_bench_with_minutes() -> None:
     drawn = Counter(
         (fault.link or "signal", fault.kind)
         for seed in range(400)
         for fault in draw(np.random.default_rng(seed), SIGNALS, DAY_S)
     )
     wanted = {("signal", k) for k in SIGNAL_KINDS} | {(link, k) for link, kinds in LINK_KINDS.items() for k in kinds}
-    assert set(drawn) == wanted
+    assert set(drawn) == {(link, kind) for link, kind in wanted if kind not in NEVER_DRAWN}
 
 
 @given(st.integers(0, 2**32))
