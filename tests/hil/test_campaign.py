@@ -26,7 +26,7 @@ def test_schedules_come_from_the_seed_and_leave_a_quiet_end(seed: int) -> None:
         assert fault.signal in (None, *SIGNALS)
 
 
-def test_every_kind_of_fault_is_drawn_but_what_needs_a_bench_with_minutes() -> None:
+def test_every_kind_of_fault_is_drawn_that_schedules_began_with() -> None:
     drawn = Counter(
         (fault.link or "signal", fault.kind)
         for seed in range(400)
