@@ -50,8 +50,8 @@ def test_a_bundle_is_built_verified_and_rebuilt_in_any_folder(home: Path, own: b
 
     assert main(["key", "new", str(home / "key.pem")]) == 0
     bundle = home / "battery.nisse"
-    nisse("build", "--horizon", "12", "--problems", "4", "--key", home / "key.pem", "--output", bundle)
-    nisse("verify", bundle, "--problems", "4", "--json", home / "verdict.json")
+    nisse("build", "battery", "--problems", "2", "--key", home / "key.pem", "--output", bundle)
+    nisse("verify", bundle, "--problems", "2", "--json", home / "verdict.json")
     assert json.loads((home / "verdict.json").read_text())["arch"][host_arch()]["verified"]
     run("tar", "xf", bundle)
     library = home / "lib" / host_arch() / "libnisse_controller.so"
