@@ -143,7 +143,8 @@ def test_from_a_log_to_a_proven_bundle_as_written(workplace: Shell, said: dict[s
     for file in ("log.csv", "prices.csv", "model.json", "theta.json", "verdict.html", "signing.pem", "battery.nisse"):
         assert (workplace.folder / file).stat().st_size > 0
     provenance = json.loads((workplace.folder / "theta.json").read_text())["provenance"]
-    assert provenance["started_from"] == "the data fit"
+    # The nameplate where the fit loses to it on held-in weeks.
+    assert provenance["started_from"] in {"the data fit", "the nameplate"}
     assert "data fit, mean removed" in said["evaluate"]
     assert "20 of 20" in said["verify"] and "aarch" in said["verify"]
 
