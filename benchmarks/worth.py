@@ -28,6 +28,7 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from benchmarks.linear_program import LinearProgram
+from benchmarks.tracking import AtRest
 from codegen.solver import build_solver
 from codegen.targets import host_arch
 from systems.design import HouseDesign
@@ -185,25 +186,6 @@ class Steady(Inside):
 
     def minutes(self, kind: Kind, column: str, step: int, mean: float, count: int) -> Array:
         return np.full(count, mean)
-
-
-class AtRest:
-    """A battery that does nothing."""
-
-    held, forecast_error, failures, solve_time_s = False, 1.0, 0, 0.0
-    plan: Array | None = None
-
-    def __init__(self, design: HouseDesign) -> None:
-        self._zero = np.zeros(design.problem.na)
-
-    def begin(self) -> None:
-        pass
-
-    def decide(self, moment: object) -> Array:
-        raise NotImplementedError("rests at each step")
-
-    def act(self, values: object) -> Array:
-        return self._zero
 
 
 @dataclass(frozen=True)
