@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from research.condensed.solver import SOLVED, CondensedMpc, Rollout, States, solve
-from tuner.learn.transitions import Labelled, Transitions, join, mean_within_bounds
+from research.condensed.solver import SOLVED, CondensedMpc, States, solve
+from tuner.learn.transitions import Labelled, Transitions, join
 
 Array = NDArray[np.float64]
 
@@ -33,33 +33,6 @@ class Experience:
 
     def __len__(self) -> int:
         return len(self.cost)
-
-
-def of_rollout(
-    rollout: Rollout, entries: NDArray[np.int64], scale: Array, *, std_kw: float, max_power_kw: float
-) -> Transitions:
-    """Transitions of a closed loop that explored with `std_kw` and has its policy Jacobian.
-
-    Those next to a failed solve are left out.
-    """
-    use = rollout.status == SOLVED
-    use = use[:-1] & use[1:]
-    empty = np.empty(0)
-    return Transitions(
-        value=rollout.value[:-1][use],
-        next_value=rollout.value[1:][use],
-        cost=rollout.costs[:-1, 3][use],
-        policy=rollout.policy[:-1][use],
-        asked=rollout.action[:-1][use],
-        action=rollout.action[:-1][use],
-        mean_action=mean_within_bounds(rollout.policy[:-1][use], std_kw, 0.0, max_power_kw),
-        drift=np.zeros_like(rollout.policy[:-1][use]),
-        policy_jacobian=(rollout.policy_jacobian[:-1][use][:, :, entries]) * scale,
-        action_inverse=rollout.action_inverse[:-1][use],
-        segment=np.cumsum(~use)[use],
-        advantage=empty,
-        advantage_gradient=empty,
-    )
 
 
 def label(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +17,6 @@ SCALES = {"bias": 0.02, "set_point": 0.5, "backoff": 0.3, "cost": 0.3, "terminal
 POWER_CURVATURE_SCALE = 0.02
 """EUR/(kW^2 h); the group's other members are factors."""
 ARX_SCALES = {"a": 0.003, "outdoor": 0.001, "power": 0.02}
-
-
-@dataclass(frozen=True)
-class ThetaTable:
-    """What theta files need to know of the house: the names and bounds of theta, around a given model."""
-
-    theta: tuple[Parameter, ...]
-    name: str = "house"
 
 
 def learning_entries(table: Sequence[Parameter], learn: Sequence[str]) -> tuple[NDArray[np.int64], Array]:

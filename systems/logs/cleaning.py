@@ -88,12 +88,6 @@ def cleaned(
     return table, faults
 
 
-def share_missing(table: Array, signals: Sequence[str]) -> dict[str, float]:
-    """Per signal, and `rows` of which any signal is missing."""
-    missing = ~np.isfinite(table)
-    return {s: float(missing[:, i].mean()) for i, s in enumerate(signals)} | {"rows": float(missing.any(1).mean())}
-
-
 def by_row(faults: Sequence[Fault]) -> tuple[Fault, ...]:
     return tuple(sorted(faults, key=lambda fault: (fault.first_row, fault.signal)))
 

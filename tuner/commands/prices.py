@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TypeVar
 from systems.clock import zone_named
 from systems.commands.numbers import number, seed_number
 from systems.prices import PriceOptions, price_unit
-from systems.series import DEFAULT_MAX_GAP_S, TimeSeries
+from systems.series import DEFAULT_MAX_GAP_S
 from systems.world.household import PRICE_SHAPES
 
 T = TypeVar("T")
@@ -80,13 +79,6 @@ def price_options(args: argparse.Namespace) -> PriceOptions:
         option = "--" + given[0].replace("_", "-")
         raise ForeignOptionError(f"{option} says how --prices are to be read; name a file, or leave {option} out")
     return PriceOptions(args.price_unit, args.exchange_rate, args.timezone, args.max_gap_hours * 3600.0)
-
-
-def report_gaps(series: TimeSeries) -> None:
-    """Say on stderr what was filled."""
-    line = series.describe_gaps()
-    if line:
-        print(line, file=sys.stderr)
 
 
 def usable(parse: Callable[[str], T]) -> Callable[[str], T]:

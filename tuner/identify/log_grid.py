@@ -7,8 +7,6 @@ trusted becomes NaN, with its row and signal reported.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
@@ -16,72 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from systems.clock import localised
-from systems.csv_rows import Rows, SeriesError, read_rows
-from systems.logs.log import Array, Fault, LogError, Mask
+from systems.csv_rows import Rows, SeriesError
+from systems.logs.log import Array, Fault
 
 BREAK_S = 3900.0
 """Left empty where the clock jumped, so that no hour of history spans the jump."""
 ABSENT = frozenset({"", "nan", "inf", "-inf", "null", "none", "n/a", "unavailable", "unknown"})
 """What loggers (Home Assistant among them) write when nothing was measured."""
-
-
-@dataclass(frozen=True, eq=False)
-class LogTable:
-    """Samples on the grid; NaN is missing."""
-
-    start_s: float
-    """Unix time of sample 0 (of the written clock, where the file gives no UTC offset and no zone is named)."""
-    dt_s: float
-    table: Array
-    """(T, columns)"""
-    row: NDArray[np.int64]
-    """(T,) file row of each sample; where nothing was logged, that of the sample before."""
-    faults: tuple[Fault, ...]
-
-
-def read_log(
-    path: Path,
-    columns: Sequence[str],
-    states: Sequence[str],
-    *,
-    dt_s: float | None = None,
-    time_column: str = "time",
-    zone: tzinfo | None = None,
-) -> LogTable:
-    """`columns` of a CSV file, by default on its own usual step.
-
-    `states` are read at grid times, the others are means over the step that begins there. Raises SeriesError for a file
-    that is not the format and LogError for one that is coarser than dt_s or runs backwards.
-    """
-    rows = read_rows(path, columns, time_column=time_column, absent=ABSENT)
-    naive, time_s = rows.naive and zone is None, np.array(seconds_of(path, rows, time_column, zone))
-    steps = np.diff(time_s)
-    if (steps < 0).mean() > 0.5:
-        raise LogError(f"{path}: most rows are earlier than the row before; sort them, the oldest first")
-    step_s = float(np.median(np.abs(steps[steps != 0]))) if (steps != 0).any() else 0.0
-    if step_s == 0.0:
-        raise LogError(f"{path}: all rows have the same time; write when each was measured")
-    own_step = dt_s is None
-    if dt_s is None:
-        # The seconds of a logger jitter: a step of 899 s means 900.
-        dt_s = 60.0 * round(step_s / 60.0) if abs(step_s - 60.0 * round(step_s / 60.0)) < 0.05 * step_s else step_s
-    if step_s > 1.2 * dt_s:
-        raise LogError(
-            f"{path}: one row per {step_s / 60:g} min; the model steps {dt_s / 60:g} min, so log at least that often"
-        )
-    values, numbers = np.array(rows.values), np.array(rows.numbers)
-    time_s, values, numbers, faults = straighten(time_s, values, numbers, dt_s, naive=naive)
-    start_s = _phase(time_s, dt_s) if own_step else math.floor(time_s[0] / dt_s + 0.5) * dt_s
-    is_state = np.array([name in states for name in columns])
-    return _on_grid(time_s, values, numbers, faults, start_s, dt_s, step_s, is_state)
-
-
-def _phase(time_s: Array, dt_s: float) -> float:
-    """Where a grid begins that the rows jitter around, on the full minute if that is near."""
-    off = (time_s - time_s[0] + dt_s / 2) % dt_s - dt_s / 2
-    start_s = float(time_s[0] + np.median(off))
-    minute = 60.0 * round(start_s / 60.0)
-    return minute if abs(start_s - minute) < 0.02 * dt_s else start_s
 
 
 def seconds_of(path: Path, rows: Rows, column: str, zone: tzinfo | None) -> list[float]:
@@ -147,30 +86,6 @@ def straighten(
 
 def _break_s(dt_s: float) -> float:
     return dt_s * math.ceil(BREAK_S / dt_s)
-
-
-def _on_grid(
-    time_s: Array,
-    table: Array,
-    row: NDArray[np.int64],
-    faults: list[Fault],
-    start_s: float,
-    dt_s: float,
-    step_s: float,
-    is_state: Mask,
-) -> LogTable:
-    """States from the rows nearest to each grid time, means from the rows within the step that begins there."""
-    place = (time_s - start_s) / dt_s
-    nearest = np.floor(place + 0.5).astype(int)
-    # Rows that come once per step with a jittery second belong to the grid time they mean.
-    during = nearest if step_s > 0.8 * dt_s else np.floor(place).astype(int)
-    steps = int(nearest[-1]) + 1
-    on_grid = np.empty((steps, table.shape[1]))
-    on_grid[:, is_state] = bin_means(nearest, table[:, is_state], steps)
-    on_grid[:, ~is_state] = bin_means(during, table[:, ~is_state], steps)
-    file_row = np.zeros(steps, dtype=np.int64)
-    np.maximum.at(file_row, np.clip(nearest, 0, steps - 1), row)
-    return LogTable(start_s, dt_s, on_grid, np.maximum.accumulate(file_row), tuple(faults))
 
 
 def bin_means(index: NDArray[np.int64], values: Array, steps: int) -> Array:

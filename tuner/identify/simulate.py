@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -184,8 +183,3 @@ def _value(column: LogColumn, shown: dict[str, float], info: dict[str, float], s
         pump = name.removesuffix("_kw") if name in info else name.removesuffix("_kw").rpartition("_")[0]
         return float(info[f"{pump}_kw"]) * shares[power]
     return float(info[name])
-
-
-def start_of(text: str, house: House) -> datetime:
-    """A date in the house's zone."""
-    return datetime.fromisoformat(text).replace(tzinfo=house.timezone)
