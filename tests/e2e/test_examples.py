@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import re
 import shutil
@@ -52,6 +53,17 @@ def test_the_log_is_read_while_it_is_written(tmp_path: Path) -> None:
     with sqlite3.connect(path) as log:
         assert log.execute("SELECT count(*) FROM transition").fetchone() == (4,)
     store.close()
+
+
+def test_a_system_of_ones_own_is_the_one_of_its_page_and_a_method_of_ones_own_tunes_it(tmp_path: Path) -> None:
+    page = (EXAMPLES.parent / "docs/guide/your-system.md").read_text(encoding="utf-8")
+    assert f"```python\n{(EXAMPLES / 'own_system.py').read_text(encoding='utf-8')}```" in page
+    theta, told = tmp_path / "theta.json", tmp_path / "told.json"
+    outputs = ["--output", str(theta), "--json", str(told), "--jobs", "1"]
+    said = run("own_method.py", str(EXAMPLES / "own_system.py"), *outputs, "--iterations", "3")
+    assert "tuning saves" in said and json.loads(told.read_text())["saving"]["low"] > 0.0
+    written = json.loads(theta.read_text())
+    assert written["provenance"]["method"] == "cacla" and 0.0 < written["theta"]["backoff"] < 0.06
 
 
 def test_a_bundle_is_called_from_c(tmp_path: Path) -> None:
