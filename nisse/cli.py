@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NoReturn
 
 from nisse.exits import EXIT_USAGE, run_command
@@ -99,6 +100,11 @@ def full_parser() -> argparse.ArgumentParser:
     return build_parser(*COMMANDS)
 
 
+def _imported(module: str, args: argparse.Namespace) -> int:
+    """Imported here, so that an interrupt in the long imports of a command is one of the command."""
+    return int(importlib.import_module(module).run(args))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     # Our matrices are small: more BLAS threads only wait for each other, and take the cores from our own processes.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -106,8 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = next((a for a in arguments if not a.startswith("-")), None)
     try:
         args = build_parser(name).parse_args(arguments)
-        module = importlib.import_module(COMMANDS[args.command].module)
-        return run_command(args.command, module.run, args)
+        return run_command(args.command, partial(_imported, COMMANDS[args.command].module), args)
     except ModuleNotFoundError as error:
         command = COMMANDS.get(name or "")
         root = (error.name or "").split(".")[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable
 
@@ -21,6 +22,8 @@ def run_command(name: str, run: Callable[[argparse.Namespace], int], args: argpa
     try:
         return run(args)
     except KeyboardInterrupt:
+        # Pressed again, while the interpreter ends: that must not change how it ends.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         print(f"nisse {name}: interrupted", file=sys.stderr)
         return 130
     except Exception as error:

@@ -160,11 +160,11 @@ class Terminal:
             self.said += more
 
     def interrupt(self) -> None:
-        """Again where it came just before a read, which then goes on."""
-        for _ in range(60):
+        """Again where it came just before a read, which then goes on, and again while the program ends."""
+        for _ in range(240):
             self.process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(2.0)
+                self.process.wait(0.5)
                 return
 
     def end(self) -> tuple[int, str]:
