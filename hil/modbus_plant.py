@@ -19,6 +19,16 @@ from typing import Literal
 import numpy as np
 from pymodbus.framer import FramerRTU
 from pymodbus.pdu import DecodePDU, ExceptionResponse, ModbusPDU
+from pymodbus.pdu.bit_message import (
+    ReadCoilsRequest,
+    ReadCoilsResponse,
+    ReadDiscreteInputsRequest,
+    ReadDiscreteInputsResponse,
+    WriteMultipleCoilsRequest,
+    WriteMultipleCoilsResponse,
+    WriteSingleCoilRequest,
+    WriteSingleCoilResponse,
+)
 from pymodbus.pdu.register_message import (
     ReadHoldingRegistersRequest,
     ReadHoldingRegistersResponse,
@@ -42,10 +52,16 @@ Answer = Literal["normal", "silent", "garbage", "bad_crc", "exception", "slow", 
 
 @dataclass
 class Registers:
-    """The device's memory, 16-bit words by address; thread-safe. `writes` holds (time_s, address, word)."""
+    """The device's memory, 16-bit words and bits by address; thread-safe. `writes` holds (time_s, address, word)."""
 
     input: dict[int, int] = field(default_factory=dict)
     holding: dict[int, int] = field(default_factory=dict)
+    coil: dict[int, int] = field(default_factory=dict)
+    discrete: dict[int, int] = field(default_factory=dict)
+    functions: frozenset[int] = frozenset({3, 4, 6, 16})
+    """What the device understands; with coils also 1, 2, 5 and 15."""
+    together: bool = True
+    """Whether several registers may be read by one request."""
     writes: list[tuple[float, int, int]] = field(default_factory=list)
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
@@ -57,15 +73,18 @@ class Registers:
         """Words, or None when one of the addresses does not exist."""
         with self.lock:
             wanted = range(address, address + count)
+            if count > 4 and not self.together:
+                return None
             return [bank[a] for a in wanted] if all(a in bank for a in wanted) else None
 
-    def write(self, time_s: float, address: int, words: list[int]) -> bool:
-        """All words or none; False when one of the addresses does not exist."""
+    def write(self, time_s: float, address: int, words: list[int], bank: dict[int, int] | None = None) -> bool:
+        """All words or none, to the holding registers unless said; False when one of the addresses does not exist."""
+        memory = self.holding if bank is None else bank
         with self.lock:
-            if not words or any(address + i not in self.holding for i in range(len(words))):
+            if not words or any(address + i not in memory for i in range(len(words))):
                 return False
             for i, word in enumerate(words):
-                self.holding[address + i] = word & 0xFFFF
+                memory[address + i] = word & 0xFFFF
                 self.writes.append((time_s, address + i, word & 0xFFFF))
             return True
 
@@ -77,12 +96,29 @@ class Registers:
 
 
 def respond(request: ModbusPDU, registers: Registers, time_s: float, *, deaf: bool = False) -> ModbusPDU:
-    """The device's answer to one request: function codes 3, 4, 6 and 16; anything else is an illegal function.
+    """The device's answer to one request: function codes 1 to 6, 15 and 16; anything else is an illegal function.
 
     deaf: what is written is acknowledged and not kept.
     """
     answer: ModbusPDU | None
+    if request.function_code not in registers.functions:
+        return ExceptionResponse(request.function_code, ILLEGAL_FUNCTION)
     match request:
+        case ReadDiscreteInputsRequest():  # a subclass of the request for coils, so it comes first
+            bits = registers.read(registers.discrete, request.address, request.count)
+            answer = ReadDiscreteInputsResponse(bits=list(map(bool, bits))) if bits is not None else None
+        case ReadCoilsRequest():
+            bits = registers.read(registers.coil, request.address, request.count)
+            answer = ReadCoilsResponse(bits=list(map(bool, bits))) if bits is not None else None
+        case WriteSingleCoilRequest() | WriteMultipleCoilsRequest():
+            told = [int(bit) for bit in request.bits[: request.count or 1]]
+            done = deaf or registers.write(time_s, request.address, told, registers.coil)
+            if not done:
+                answer = None
+            elif isinstance(request, WriteSingleCoilRequest):
+                answer = WriteSingleCoilResponse(address=request.address, bits=request.bits)
+            else:
+                answer = WriteMultipleCoilsResponse(address=request.address, count=len(told))
         case ReadInputRegistersRequest():  # a subclass of the holding request, so it comes first
             words = registers.read(registers.input, request.address, request.count)
             answer = ReadInputRegistersResponse(registers=words) if words is not None else None
@@ -114,16 +150,26 @@ class Trap:
 
 
 class ModbusDevice:
-    """Serves `registers` as device `device_id` on `line`, in a thread of its own.
+    """Serves `registers` as device `device_id` on `line`, in a thread of its own, and `others` by their ids.
 
     `answer` selects the behaviour; `delay_s` is real time and counts for "slow". `clock` gives the time that writes are
     stamped with (the bench's, in seconds). `seed` makes the garbage reproducible.
     """
 
     def __init__(
-        self, line: SerialLine, registers: Registers, clock: Callable[[], float], *, device_id: int = 1, seed: int = 0
+        self,
+        line: SerialLine,
+        registers: Registers,
+        clock: Callable[[], float],
+        *,
+        device_id: int = 1,
+        seed: int = 0,
+        others: Mapping[int, Registers] | None = None,
     ) -> None:
         self.line, self.registers, self.device_id = line, registers, device_id
+        self.slaves = {device_id: registers, **(others or {})}
+        self.mute: set[int] = set()
+        """Of the devices on the line, those that say nothing."""
         self.answer: Answer = "normal"
         self.delay_s = 0.0
         self.requests = 0
@@ -197,7 +243,7 @@ class ModbusDevice:
             if type(error).__module__.startswith("pymodbus"):
                 return b""
             raise
-        if request is not None and request.dev_id == self.device_id:
+        if request is not None and request.dev_id in self.slaves.keys() - self.mute:
             self.requests += 1
             self._reply(fd, request)
         return received[used:]
@@ -222,10 +268,10 @@ class ModbusDevice:
             if self.answer == "exception":
                 pdu: ModbusPDU = ExceptionResponse(request.function_code, DEVICE_BUSY)
             else:
-                pdu = respond(request, self.registers, self._clock(), deaf=self.answer == "own_mode")
+                pdu = respond(request, self.slaves[request.dev_id], self._clock(), deaf=self.answer == "own_mode")
                 if is_write and self._sprung("written"):
                     return
-            pdu.dev_id = self.device_id
+            pdu.dev_id = request.dev_id
             frame = self._framer.buildFrame(pdu)
             if self.answer == "bad_crc":
                 frame = frame[:-1] + bytes([frame[-1] ^ 0xFF])

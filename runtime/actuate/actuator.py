@@ -37,10 +37,10 @@ Range = tuple[float, float]
 
 
 class Sink(Protocol):
-    """Where a set-point goes. `session` changes when the device may have forgotten its set-points."""
+    """Where a set-point goes."""
 
-    @property
-    def session(self) -> int: ...
+    def session_of(self, output: OutputSection) -> int:
+        """Changes when the device of this output may have forgotten its set-points."""
 
     def write(self, name: str, output: OutputSection, value: float) -> Delivery: ...
 
@@ -242,8 +242,9 @@ class Actuator:
     def _hold(self, name: str, wanted: float, *, safe: bool) -> Written:
         output, state, now_s = self._outputs[name], self._states[name], self._clock.monotonic()
         value, sink = meant(output, wanted, self._ranges.get(name)), self._sinks[output.sink]
-        held = state.held if state.held is not None and state.held.session == sink.session else None
-        trouble = state.trouble if state.trouble is not None and state.trouble.session == sink.session else None
+        session = sink.session_of(output)
+        held = state.held if state.held is not None and state.held.session == session else None
+        trouble = state.trouble if state.trouble is not None and state.trouble.session == session else None
         changed = held is None or held.value != value
         if trouble is not None and now_s < trouble.retry_s and not self._halted:
             # A device that refuses is not asked with every new number either; but a safe value is another question.
@@ -287,7 +288,7 @@ class Actuator:
         state.heard = delivery.answered
         if delivery.answered:
             state.written_s = now_s
-        state.held = _Held(value, now_s, sink.session) if delivery.arrived else None
+        state.held = _Held(value, now_s, sink.session_of(output)) if delivery.arrived else None
         if not delivery.problem:
             state.trouble, state.pause_s = None, 0.0
             return Written(value)
@@ -296,7 +297,7 @@ class Actuator:
             return Written(value, delivery.problem, arrived=False)
         longest_s = DOUBTED_PAUSE_S if delivery.arrived else REFUSED_PAUSE_S
         state.pause_s = min(longest_s, 2 * state.pause_s or 1.0)
-        state.trouble = _Trouble(value, sink.session, delivery, now_s + state.pause_s)
+        state.trouble = _Trouble(value, sink.session_of(output), delivery, now_s + state.pause_s)
         return Written(value, delivery.problem, delivery.arrived)
 
     def _span(self, name: str) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import termios
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,6 +64,10 @@ class FramedLink:
 
     def read(self, channels: Mapping[str, Channel]) -> dict[str, Arrival]:
         """All inputs by one request; what could not be read keeps its last value and age, and says why."""
+        return self.begin(channels)()
+
+    def begin(self, channels: Mapping[str, Channel]) -> Callable[[], dict[str, Arrival]]:
+        """Ask for all inputs; what then waits for them."""
 
         def job() -> None:
             reading = self._port.read()
@@ -75,8 +79,8 @@ class FramedLink:
             for name, channel in channels.items():
                 self._arrivals.put(name, _arrival(channel, reading.inputs, now_s))
 
-        problem = self._worker.run(job)
-        return self._arrivals.take(channels, problem, self._clock.monotonic())
+        ended = self._worker.begin(job)
+        return lambda: self._arrivals.take(channels, ended(), self._clock.monotonic())
 
     def write(self, channel: Channel, value: float, *, hold_s: float) -> Delivery:
         """Tell an output its set-point, to be held for hold_s."""

@@ -1,202 +1,305 @@
-"""A Modbus RTU device on a serial port. Reads and writes happen in the worker's thread and never block the cycle."""
+"""The Modbus devices of one line, serial or TCP. Reads and writes happen in the worker's thread, not in the cycle's.
+
+A line has one worker, however many devices share it: one that is silent is left alone for a while, and the others go
+on.
+"""
 
 from __future__ import annotations
 
-import logging
-import termios
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
-from runtime.actuate.delivery import IN_FORCE, Delivery, unsent
+from runtime.actuate.delivery import IN_FORCE, Delivery
 from runtime.clock import Clock
 from runtime.formats.literals import NoValueError
 from runtime.inputs.signals import Arrival
 from runtime.links.last_good import LastGood
-from runtime.links.registers import decode, encode, words_of
-from runtime.links.worker import LATE, DeviceError, DeviceRefusedError, Worker
-from runtime.site.signals import Register, SerialSection
+from runtime.links.modbus_blocks import Span, joined, owner, scale_span, spans_of, value_span
+from runtime.links.modbus_line import Line
+from runtime.links.registers import decode, encode, exponent
+from runtime.links.worker import BACKOFF_FIRST_S, BACKOFF_LAST_S, LATE, DeviceError, DeviceRefusedError, Worker
+from runtime.site.signals import ModbusSection, Register, SerialSection
 
-if TYPE_CHECKING:
-    from pymodbus.client import ModbusSerialClient
+
+@dataclass(frozen=True)
+class Telling:
+    """A register and what it shall hold."""
+
+    register: Register
+    value: float
+    readback: bool = True
+    """Read it back afterwards: only what is still there is in force."""
+    within: float | None = None
+    """How far what is read back may be from `value`, beside the register's own resolution."""
+
+
+@dataclass
+class _Health:
+    """Of one device among several on a line."""
+
+    problem: str = ""
+    session: int = 0
+    retry_s: float = float("-inf")
+    backoff_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class _ReadBack:
+    told: Telling
+    words: Sequence[int]
+    """What was written."""
+    found: Sequence[int]
+    power: int
+    """The exponent of its scale-factor register."""
+
+
+@dataclass
+class _Told:
+    """What became of one write, as far as it got."""
+
+    begun: bool = False
+    refused: bool = False
+    written: bool = False
+    checked: bool = False
+    problem: str = ""
+    found: list[_ReadBack] = field(default_factory=list)
 
 
 class ModbusLink:
-    """One device. `read` and `write` are called by the cycle's thread only."""
+    """One line. `read` and `write` are called by the cycle's thread only."""
 
-    def __init__(self, name: str, section: SerialSection, clock: Clock, *, deadline_s: float | None) -> None:
-        """deadline_s: how long the cycle waits for a job; None waits until it is done (lockstep)."""
+    def __init__(
+        self,
+        name: str,
+        section: SerialSection | ModbusSection,
+        clock: Clock,
+        *,
+        deadline_s: float | None,
+        devices: Collection[int] = (),
+    ) -> None:
+        """deadline_s: how long the cycle waits for a job; None waits until it is done (lockstep).
+
+        devices: the ids of all that the site asks or tells on this line.
+        """
         self.name = name
         self._clock = clock
-        self._port = _Port(section)
-        self._worker = Worker(name, self._port, clock, deadline_s=deadline_s)
+        self._line = Line(section)
+        self._worker = Worker(name, self._line, clock, deadline_s=deadline_s)
         self._arrivals = LastGood()
+        self._devices = {device: _Health() for device in {section.device_id, *devices}}
+        self._apart: set[Span] = set()
+        """Blocks that a device refused: some do not let registers be read together."""
+        self._settings: dict[tuple[int, int], Sequence[int]] = {}
 
     @property
     def problem(self) -> str:
-        """Empty while the device answers."""
-        return self._worker.problem
+        """Empty while every device answers."""
+        silent = (health.problem for health in self._devices.values() if health.problem)
+        return self._worker.problem or next(silent, "")
 
-    @property
-    def session(self) -> int:
-        """Changes when the device may have forgotten what it was told."""
-        return self._worker.session
+    def session_of(self, register: Register) -> int:
+        """Changes when the device of a register may have forgotten what it was told."""
+        return self._worker.session + self._devices[owner(register, self._line.device_id)].session
 
     def read(self, registers: Mapping[str, Register]) -> dict[str, Arrival]:
         """Read all registers; what could not be read keeps its last value and age, and says why."""
+        return self.begin(registers)()
+
+    def begin(self, registers: Mapping[str, Register]) -> Callable[[], dict[str, Arrival]]:
+        """Ask for all registers; what then waits for them."""
+        own = self._line.device_id
+        asked: dict[int, dict[str, Register]] = {}
+        for name, register in registers.items():
+            asked.setdefault(owner(register, own), {})[name] = register
 
         def job() -> None:
-            for name, register in registers.items():
-                try:
-                    value = decode(self._port.exchange(register, None), register)
-                except (ValueError, DeviceRefusedError) as error:
-                    missing = isinstance(error, NoValueError)
-                    self._arrivals.put(name, Arrival(None, self._clock.monotonic(), str(error), missing))
-                else:
-                    self._arrivals.put(name, Arrival(value, self._clock.monotonic()))
+            for device, mine in asked.items():
+                self._of_device(device, partial(self._take, mine), mine)
 
-        problem = self._worker.run(job)
-        return self._arrivals.take(registers, problem, self._clock.monotonic())
+        ended = self._worker.begin(job)
+        return lambda: self._arrivals.take(registers, ended(), self._clock.monotonic())
 
-    def write(
-        self,
-        register: Register,
-        value: float,
-        *,
-        readback: bool,
-        within: float | None = None,
-        timeout: tuple[Register, float] | None = None,
-    ) -> Delivery:
-        """Write a set-point and, if asked, read it back: it is in force if that is the same or `within` so much of it.
+    def write(self, *tellings: Telling, timeout: tuple[Register, float] | None = None) -> Delivery:
+        """Write one set-point, in the registers of one device that make it up, and read back what is asked for.
+
+        Neighbours that are written by function 16 go out in one request.
 
         timeout: where the device keeps its own time-out and what it shall be; told once, and again after a failure.
         """
-        try:
-            words = encode(value, register)
-            setting = None if timeout is None else (timeout[0], encode(timeout[1], timeout[0]))
-        except ValueError as error:
-            return unsent(str(error))
-        steps: list[str] = []
-        found: list[Sequence[int]] = []
+        told = _Told()
+        device = owner(tellings[0].register, self._line.device_id)
 
         def job() -> None:
-            steps.append("begun")
-            try:
-                if setting is not None:
-                    self._port.set_once(*setting)
-                self._port.exchange(register, words)
-                steps.append("written")
-                if readback:
-                    found.append(self._port.exchange(register, None))
-            except DeviceRefusedError as error:  # an answer all the same: the line is in order
-                steps.append(str(error))
+            self._of_device(device, partial(self._tell, tellings, timeout, told), ())
+            told.problem = told.problem or self._devices[device].problem
 
-        problem = self._worker.run(job)
-        arrived = "written" in steps
-        if problem or not arrived or (readback and not found):
-            text = problem or (f"written, but not read back: {steps[-1]}" if arrived else steps[-1])
+        problem = self._worker.run(job) or told.problem
+        if problem or not told.checked:
+            text = f"written, but not read back: {problem}" if told.written else problem
             # What takes too long may well be written after all.
-            return Delivery(text, arrived, answered=arrived or not problem or (problem == LATE and bool(steps)))
-        return _compared(register, value, words, found[0], within) if readback else IN_FORCE
+            answered = told.written or told.refused or (problem == LATE and told.begun)
+            return Delivery(text, told.written, answered)
+        doubts = (delivery for one in told.found if (delivery := _compared(one)).problem)
+        return next(doubts, IN_FORCE)
 
     def insist(self) -> None:
         """The next request is made at once, also if the last one failed."""
         self._worker.insist()
+        for health in self._devices.values():
+            health.retry_s = float("-inf")
 
     def close(self) -> None:
         """Stop the thread and free the port."""
         self._worker.stop()
 
+    # -- in the worker's thread
 
-def _compared(
-    register: Register, value: float, words: Sequence[int], found: Sequence[int], within: float | None
-) -> Delivery:
+    def _of_device(self, device: int, job: Callable[[], None], names: Iterable[str]) -> None:
+        """Do it unless the device is left alone. Raises DeviceError where it is the only one: then it is the line."""
+        health, now_s = self._devices[device], self._clock.monotonic()
+        if health.problem and now_s < health.retry_s:
+            self._missing(names, health.problem)
+            return
+        try:
+            job()
+        except DeviceError as error:
+            self._settings.clear()
+            if len(self._devices) == 1:
+                raise
+            health.problem, health.session = str(error), health.session + 1
+            health.backoff_s = min(BACKOFF_LAST_S, 2 * health.backoff_s or BACKOFF_FIRST_S)
+            health.retry_s = now_s + health.backoff_s
+            self._missing(names, health.problem)
+            self._line.close()  # what it may still say is not to be taken for the answer of the next one
+            self._line.open()
+        else:
+            health.problem, health.backoff_s = "", 0.0
+
+    def _missing(self, names: Iterable[str], problem: str) -> None:
+        for name in names:
+            self._arrivals.put(name, Arrival(None, self._clock.monotonic(), problem))
+
+    def _take(self, registers: Mapping[str, Register]) -> None:
+        """Read the registers of one device and keep what they say."""
+        own = self._line.device_id
+        spans = spans_of(registers.values(), own)
+        memory = self._memory(spans)
+        for name, register in registers.items():
+            try:
+                value = self._value(memory, register)
+            except (ValueError, DeviceRefusedError) as error:
+                missing = isinstance(error, NoValueError)
+                self._arrivals.put(name, Arrival(None, self._clock.monotonic(), str(error), missing))
+            else:
+                self._arrivals.put(name, Arrival(value, self._clock.monotonic()))
+
+    def _memory(self, spans: Collection[Span]) -> dict[Span, list[int] | DeviceRefusedError]:
+        """What is in the spans, block by block, or why the device will not say."""
+        found: dict[Span, list[int] | DeviceRefusedError] = {}
+        for block in joined(spans, self._line.gap):
+            inside = [span for span in spans if block.covers(span)]
+            if block not in self._apart:
+                try:
+                    words = self._line.read(block)
+                except DeviceRefusedError as refusal:
+                    if len(inside) == 1:
+                        found[inside[0]] = refusal
+                        continue
+                    self._apart.add(block)
+                else:
+                    found |= {s: words[s.address - block.address : s.end - block.address] for s in inside}
+                    continue
+            for span in inside:
+                try:
+                    found[span] = self._line.read(span)
+                except DeviceRefusedError as refusal:
+                    found[span] = refusal
+        return found
+
+    def _value(self, memory: Mapping[Span, list[int] | DeviceRefusedError], register: Register) -> float:
+        """Raises ValueError, NoValueError, DeviceRefusedError."""
+        own = self._line.device_id
+        scale = scale_span(register, own)
+        power = 0 if scale is None else exponent(_said(memory[scale])[0], scale.address)
+        return decode(_said(memory[value_span(register, own)]), register, power)
+
+    def _tell(self, tellings: Sequence[Telling], timeout: tuple[Register, float] | None, told: _Told) -> None:
+        """Raises DeviceError where the device is silent; a refusal is noted."""
+        own = self._line.device_id
+        told.begun = True
+        try:
+            powers = [self._power(one.register) for one in tellings]
+            written = [(t, encode(t.value, t.register, power)) for t, power in zip(tellings, powers, strict=True)]
+            if timeout is not None:
+                self._set_once(timeout[0], encode(timeout[1], timeout[0], self._power(timeout[0])))
+            for span, words, function in _requests(written, own):
+                self._line.write(span, words, function)
+            told.written = True
+            for (one, words), power in zip(written, powers, strict=True):
+                if one.readback:
+                    found = self._line.read(value_span(one.register, own))
+                    told.found.append(_ReadBack(one, words, found, power))
+            told.checked = True
+        except ValueError as error:  # it does not fit
+            told.problem = str(error)
+        except DeviceRefusedError as error:  # an answer all the same: the line is in order
+            told.problem, told.refused = str(error), True
+
+    def _power(self, register: Register) -> int:
+        """Raises NoValueError, DeviceError."""
+        scale = scale_span(register, self._line.device_id)
+        return 0 if scale is None else exponent(self._line.read(scale)[0], scale.address)
+
+    def _set_once(self, register: Register, words: Sequence[int]) -> None:
+        """Write a setting unless the device was told since the port was opened: such registers live in flash."""
+        span = value_span(register, self._line.device_id)
+        if self._settings.get((span.device, span.address)) == words:
+            return
+        if self._line.read(span) != list(words):
+            self._line.write(span, words, function_of(register))
+        self._settings[span.device, span.address] = words
+
+
+def function_of(register: Register) -> int:
+    """By which function of Modbus it is written. One word by 6 where nothing is said: some devices know no other."""
+    if register.function is not None:
+        return register.function
+    if register.kind == "coil":
+        return 5
+    return 6 if register.type in {"uint16", "int16"} else 16
+
+
+def _said(words: list[int] | DeviceRefusedError) -> list[int]:
+    if isinstance(words, DeviceRefusedError):
+        raise words
+    return words
+
+
+def _requests(written: Sequence[tuple[Telling, list[int]]], own: int) -> list[tuple[Span, list[int], int]]:
+    """Where, what, and by which function; neighbours for which it is 16 in one."""
+    requests: list[tuple[Span, list[int], int]] = []
+    for one, words in written:
+        span, function = value_span(one.register, own), function_of(one.register)
+        if requests and function == 16:
+            before, there, how = requests[-1]
+            if how == 16 and (before.device, before.kind, before.end) == (span.device, span.kind, span.address):
+                whole = Span(before.device, before.kind, before.address, before.count + span.count)
+                requests[-1] = whole, [*there, *words], 16
+                continue
+        requests.append((span, words, function))
+    return requests
+
+
+def _compared(one: _ReadBack) -> Delivery:
     """Whether what was read back is what was written."""
-    if list(found) == list(words):
+    if list(one.found) == list(one.words):
         return IN_FORCE
+    value, within = one.told.value, one.told.within
     try:
-        held = decode(found, register)
+        held = decode(one.found, one.told.register, one.power)
     except ValueError as error:
         return Delivery(f"read back nothing ({error}) after writing {value:g}")
     if within is not None and abs(held - value) <= within * (1 + 1e-9):
         return IN_FORCE
     return Delivery(f"read back {held:g} after writing {value:g}")
-
-
-class _Port:
-    """The line as pymodbus sees it; used in the worker's thread only."""
-
-    def __init__(self, section: SerialSection) -> None:
-        self._section = section
-        self._client: ModbusSerialClient | None = None
-        self._settings: dict[int, Sequence[int]] = {}
-
-    def open(self) -> None:
-        if self._client is not None:
-            return
-        # Here, not on top: a site without serial devices does not pay for it, and the first cycle does not wait for it.
-        import pymodbus.client
-
-        # What it reports comes back as return values and exceptions.
-        logging.getLogger(pymodbus.__name__).setLevel(logging.CRITICAL)
-        s = self._section
-        client = pymodbus.client.ModbusSerialClient(
-            s.port, baudrate=s.baudrate, parity=s.parity, stopbits=s.stopbits, timeout=s.timeout_s, retries=1
-        )
-        try:
-            connected = client.connect()
-        except termios.error as error:
-            raise DeviceError(f"port {s.port} does not take {s.baudrate} {s.parity}: {error.args[-1]}") from error
-        if not connected:
-            there = Path(s.port).exists()
-            raise DeviceError(f"port {s.port} " + ("is in use or not for us to open" if there else "is not there"))
-        self._client = client
-
-    def close(self) -> None:
-        self._settings.clear()
-        if self._client is not None:
-            self._client.close()  # type: ignore[no-untyped-call]
-            self._client = None
-
-    def set_once(self, register: Register, words: Sequence[int]) -> None:
-        """Write a setting unless the device was told since the port was opened: such registers live in flash."""
-        if self._settings.get(register.address) != words:
-            if list(self.exchange(register, None)) != list(words):
-                self.exchange(register, words)
-            self._settings[register.address] = words
-
-    def exchange(self, register: Register, words: Sequence[int] | None) -> Sequence[int]:
-        """Read the register, or write `words` to it. Raises DeviceError."""
-        from pymodbus.exceptions import ModbusException
-
-        client, device, address = self._client, self._section.device_id, register.address
-        if client is None:
-            raise DeviceError("port closed")
-        try:
-            if words is not None:
-                # Function 6 for one word: some devices know no other way to write.
-                answer = (
-                    client.write_register(address, words[0], device_id=device)
-                    if len(words) == 1
-                    else client.write_registers(address, list(words), device_id=device)
-                )
-            elif register.kind == "input":
-                answer = client.read_input_registers(address, count=words_of(register), device_id=device)
-            else:
-                answer = client.read_holding_registers(address, count=words_of(register), device_id=device)
-        except (ModbusException, OSError, termios.error) as error:
-            raise DeviceError(f"no valid answer from device {device} at register {address}") from error
-        if answer.function_code & 0x7F != _function_code(register, words):
-            # An RTU frame does not say what it answers: after a time-out it may well be the request before.
-            raise DeviceError(f"device {device} answers an earlier request; it may need a longer timeout_s")
-        if answer.isError():
-            code = getattr(answer, "exception_code", "?")
-            raise DeviceRefusedError(f"device {device} refused register {address} (exception {code})")
-        return list(answer.registers)
-
-
-def _function_code(register: Register, words: Sequence[int] | None) -> int:
-    """Modbus function of reading the register, or of writing `words` to it."""
-    if words is not None:
-        return 6 if len(words) == 1 else 16
-    return 4 if register.kind == "input" else 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,9 +13,10 @@ from runtime.actuate.delivery import IN_FORCE, Delivery, unsent
 from runtime.clock import Clock
 from runtime.inputs.signals import Arrival
 from runtime.links.local_file import FileInput, FileLink
+from runtime.links.modbus_blocks import owner
 from runtime.site.config import SiteFile
 from runtime.site.credentials import mqtt_password, mqtt_section
-from runtime.site.signals import FILE, MQTT, OutputSection
+from runtime.site.signals import FILE, MQTT, OutputSection, SerialSection
 
 if TYPE_CHECKING:
     from runtime.links.framed import FramedLink
@@ -32,8 +34,10 @@ class MqttSink:
     """Set-points as plain numbers on their topics, not retained: nobody should act on an old one."""
 
     link: MqttLink
-    session: int = 0
-    """The link itself says again what it said, after every reconnect."""
+
+    def session_of(self, output: OutputSection) -> int:
+        """The link itself says again what it said, after every reconnect."""
+        return 0
 
     def write(self, name: str, output: OutputSection, value: float) -> Delivery:
         assert output.topic is not None  # validated with the site file
@@ -49,22 +53,24 @@ class MqttSink:
 
 @dataclass(frozen=True)
 class ModbusSink:
-    """Set-points in holding registers."""
+    """Set-points in holding registers and coils."""
 
     link: ModbusLink
 
-    @property
-    def session(self) -> int:
-        return self.link.session
+    def session_of(self, output: OutputSection) -> int:
+        assert output.register_ is not None  # validated with the site file
+        return self.link.session_of(output.register_)
 
     def write(self, name: str, output: OutputSection, value: float) -> Delivery:
-        assert output.register_ is not None  # validated with the site file
-        told = output.timeout_register, output.device_timeout_s
-        timeout = (told[0], told[1]) if told[0] is not None and told[1] is not None else None
+        assert output.register_ is not None
+        timeout = None
+        if output.timeout_register is not None and output.device_timeout_s is not None:
+            timeout = (output.timeout_register, output.device_timeout_s)
         within = None if output.step is None else output.step / 2
-        return self.link.write(output.register_, value, readback=output.readback, within=within, timeout=timeout).of(
-            self.link.name
-        )
+        from runtime.links.modbus import Telling
+
+        told = Telling(output.register_, value, readback=output.readback, within=within)
+        return self.link.write(told, timeout=timeout).of(self.link.name)
 
     def insist(self) -> None:
         self.link.insist()
@@ -79,8 +85,7 @@ class FramedSink:
 
     link: FramedLink
 
-    @property
-    def session(self) -> int:
+    def session_of(self, output: OutputSection) -> int:
         return self.link.session
 
     def write(self, name: str, output: OutputSection, value: float) -> Delivery:
@@ -98,7 +103,8 @@ class FramedSink:
 class DrySink:
     """Takes every set-point and tells no device."""
 
-    session: int = 0
+    def session_of(self, output: OutputSection) -> int:
+        return 0
 
     def write(self, name: str, output: OutputSection, value: float) -> Delivery:
         return IN_FORCE
@@ -112,17 +118,17 @@ class DrySink:
 
 @dataclass(frozen=True)
 class Device:
-    """A serial device as the daemon uses it: `read` delivers its inputs, `sink` takes its set-points."""
+    """A line as the daemon uses it: `ask` begins to read its inputs, `sink` takes its set-points."""
 
-    read: Callable[[str | None], dict[str, Arrival]]
-    """All of its inputs, or the one that is named."""
+    ask: Callable[[str | None], Callable[[], dict[str, Arrival]]]
+    """All of its inputs, or the one that is named; what then waits for them."""
     sink: Sink
     close: Callable[[], None]
 
 
 @dataclass(frozen=True)
 class Links:
-    """All links of a site, the serial devices by name."""
+    """All links of a site, the lines by name."""
 
     mqtt: MqttLink | None
     devices: Mapping[str, Device]
@@ -131,8 +137,9 @@ class Links:
     def read(self) -> dict[str, Arrival]:
         """The last arrival of every input that ever had one."""
         arrivals = {} if self.mqtt is None else self.mqtt.read()
-        for device in self.devices.values():
-            arrivals.update(device.read(None))
+        # All lines at once: they do not wait for each other.
+        for ended in [device.ask(None) for device in self.devices.values()]:
+            arrivals.update(ended())
         return arrivals if self.files is None else arrivals | self.files.read()
 
     def read_one(self, name: str, source: str) -> Arrival | None:
@@ -141,7 +148,7 @@ class Links:
             return None if self.mqtt is None else self.mqtt.read().get(name)
         if source == FILE:
             return None if self.files is None else self.files.read().get(name)
-        return self.devices[source].read(name).get(name)
+        return self.devices[source].ask(name)().get(name)
 
     def sinks(self, *, dry: bool) -> dict[str, Sink]:
         """By link name. A dry run reads everything and moves nothing."""
@@ -196,7 +203,7 @@ def open_links(
         )
     # The cycle waits for a device at most this long; what it misses, the next cycle finds.
     deadline_s = None if lockstep else min(2.0, site.controller.cycle_s / 2)
-    devices = {name: _device(site, name, clock, deadline_s) for name in site.serial}
+    devices = {name: _line(site, name, clock, deadline_s) for name in site.lines}
     return Links(mqtt, devices, _files(site, clock))
 
 
@@ -213,21 +220,24 @@ def _files(site: SiteFile, clock: Clock) -> FileLink | None:
     return FileLink(inputs, clock) if inputs else None
 
 
-def _device(site: SiteFile, name: str, clock: Clock, deadline_s: float | None) -> Device:
-    """The serial device `name` with the inputs that come from it."""
-    section = site.serial[name]
+def _line(site: SiteFile, name: str, clock: Clock, deadline_s: float | None) -> Device:
+    """The line `name` with the inputs that come over it."""
+    section = site.lines[name]
     inputs = {signal: entry for signal, entry in site.inputs.items() if entry.source == name}
-    if section.protocol == "framed":
+    if site.speaks(name) == "framed":
         from runtime.links.framed import FramedLink
 
+        assert isinstance(section, SerialSection)
         board = FramedLink(name, section, clock, deadline_s=deadline_s)
         channels = {signal: entry.channel for signal, entry in inputs.items() if entry.channel is not None}
-        return Device(lambda one: board.read(_chosen(channels, one)), FramedSink(board), board.close)
+        return Device(lambda one: board.begin(_chosen(channels, one)), FramedSink(board), board.close)
     from runtime.links.modbus import ModbusLink
 
-    slave = ModbusLink(name, section, clock, deadline_s=deadline_s)
     registers = {signal: entry.register_ for signal, entry in inputs.items() if entry.register_ is not None}
-    return Device(lambda one: slave.read(_chosen(registers, one)), ModbusSink(slave), slave.close)
+    told = (output.registers for output in site.outputs.values() if output.sink == name)
+    devices = {owner(r, section.device_id) for r in chain(registers.values(), *told)}
+    link = ModbusLink(name, section, clock, deadline_s=deadline_s, devices=devices)
+    return Device(lambda one: link.begin(_chosen(registers, one)), ModbusSink(link), link.close)
 
 
 def _chosen(entries: Mapping[str, Entry], one: str | None) -> Mapping[str, Entry]:

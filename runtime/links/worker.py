@@ -10,6 +10,7 @@ import contextlib
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -62,18 +63,28 @@ class Worker:
 
     def run(self, job: Callable[[], None]) -> str:
         """Hand the job to the thread and wait; the problem, or an empty string when it was done."""
+        return self.begin(job)()
+
+    def begin(self, job: Callable[[], None]) -> Callable[[], str]:
+        """Hand the job to the thread; what then waits for it, from now on, and says what became of it."""
         future: Future[None] = Future()
         try:
             self._jobs.put_nowait((job, future))
-            future.result(self._deadline_s)
         except queue.Full:
-            return "busy with earlier requests"
-        except FutureTimeoutError:
-            future.cancel()
-            return LATE
-        except DeviceError as error:
-            return str(error)
-        return ""
+            return lambda: "busy with earlier requests"
+        deadline = None if self._deadline_s is None else time.monotonic() + self._deadline_s
+
+        def ended() -> str:
+            try:
+                future.result(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            except FutureTimeoutError:
+                future.cancel()
+                return LATE
+            except DeviceError as error:
+                return str(error)
+            return ""
+
+        return ended
 
     def insist(self) -> None:
         """Leave a device that failed alone no longer."""

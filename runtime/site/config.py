@@ -26,6 +26,7 @@ from runtime.site.signals import (
     FILE,
     MQTT,
     InputSection,
+    ModbusSection,
     NonNegative,
     OutputSection,
     Positive,
@@ -152,6 +153,7 @@ class SiteFile(Section):
     homeassistant: HomeAssistantSection = HomeAssistantSection()
     status: StatusSection = StatusSection()
     serial: dict[str, SerialSection] = Field(default_factory=dict)
+    modbus: dict[str, ModbusSection] = Field(default_factory=dict)
     inputs: dict[str, InputSection]
     outputs: dict[str, OutputSection]
     rule: WrittenRules = ()
@@ -164,6 +166,15 @@ class SiteFile(Section):
     def rules(self) -> tuple[Rule, ...]:
         """One rule each, however they are written."""
         return one_by_one(self.rule)
+
+    @property
+    def lines(self) -> dict[str, SerialSection | ModbusSection]:
+        """Where devices are reached, but for the broker and files, by name."""
+        return {**self.serial, **self.modbus}
+
+    def speaks(self, line: str) -> str:
+        """The protocol on a line."""
+        return self.serial[line].protocol if line in self.serial else "modbus"
 
     def relative(self, path: Path) -> Path:
         """Paths in the file count from the file's folder."""
@@ -236,7 +247,7 @@ def _check_rhythm(site: SiteFile) -> None:
 
 def _check_links(site: SiteFile) -> None:
     """Every source and sink is a link of this file, and speaks its protocol."""
-    links = {*site.serial, FILE, *([MQTT] if site.mqtt else [])}
+    links = {*site.lines, FILE, *([MQTT] if site.mqtt else [])}
     for name, entry in site.inputs.items():
         if entry.source == FEEDS:
             known = [] if site.feeds is None else site.feeds.units()
@@ -264,10 +275,12 @@ def _check_links(site: SiteFile) -> None:
     for where, link, signal in places:
         if link in {MQTT, FILE}:
             continue
-        protocol = site.serial[link].protocol
+        protocol = site.speaks(link)
         key = "channel" if protocol == "framed" else "register"
         if (signal.channel if key == "channel" else signal.register_) is None:
-            raise site.error(where, f"[serial.{link}] speaks {protocol}; give a {key} instead")
-    for name in (MQTT, FILE, FEEDS):
-        if name in site.serial:
-            raise site.error(("serial", name), "is the name of another link; call the serial device something else")
+            table = "serial" if link in site.serial else "modbus"
+            raise site.error(where, f"[{table}.{link}] speaks {protocol}; give a {key} instead")
+    for table, names in (("serial", site.serial), ("modbus", site.modbus)):
+        for name in names:
+            if name in {MQTT, FILE, FEEDS} or (table == "modbus" and name in site.serial):
+                raise site.error((table, name), "is the name of another link; call this one something else")

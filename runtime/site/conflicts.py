@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from runtime.links import frames
+from runtime.links.modbus_blocks import owner
 from runtime.links.registers import encode, words_of
 from runtime.site.signals import MQTT, OutputSection, Register
 
@@ -28,6 +29,7 @@ class _Claim:
 
     where: Where
     register: Register
+    device: int
     writes: bool
     told: float | None = None
 
@@ -37,20 +39,23 @@ class _Claim:
 
     def overlaps(self, other: _Claim) -> bool:
         mine, theirs = self.register, other.register
-        return mine.kind == theirs.kind and mine.address <= other.last and theirs.address <= self.last
+        same = (self.device, mine.kind) == (other.device, theirs.kind)
+        return same and mine.address <= other.last and theirs.address <= self.last
 
     def same_number(self, other: _Claim) -> bool:
         """Whether both mean the same words and the same number in them."""
         mine, theirs = self.register, other.register
-        return (mine.address, mine.type, mine.word_order) == (theirs.address, theirs.type, theirs.word_order)
+        words = [(r.address, r.type, r.word_order, r.byte_order) for r in (mine, theirs)]
+        # Bits of one word may be several inputs.
+        return words[0] == words[1] or (not self.writes and not other.writes and None not in {mine.mask, theirs.mask})
 
 
 def check_conflicts(site: SiteFile) -> None:
     """Raises ConfigError at the first entry that is in the way of another one."""
     _check_ports(site)
-    for link, section in site.serial.items():
-        if section.protocol == "modbus":
-            _check_registers(site, link)
+    for link, section in site.lines.items():
+        if site.speaks(link) == "modbus":
+            _check_registers(site, link, section.device_id)
         else:
             _check_channels(site, link)
     _check_topics(site)
@@ -60,23 +65,35 @@ def check_conflicts(site: SiteFile) -> None:
 
 
 def _check_ports(site: SiteFile) -> None:
-    """A port is opened once, whatever it is called."""
+    """A port is opened once, whatever it is called; many gateways take one connection only."""
     for (one, first), (other, second) in combinations(site.serial.items(), 2):
         if set(_identities(first.port, site.path.parent)) & set(_identities(second.port, site.path.parent)):
             called = "" if first.port == second.port else f", which is {first.port} by another name"
             raise site.error(
                 ("serial", other, "port"),
                 f"{second.port}{called}: [serial.{one}] has that line already, and a line is opened once; "
-                f"give [serial.{other}] an adapter of its own, or leave it out",
+                f"give registers of a second device on it their device_id and leave [serial.{other}] out, or give it "
+                "an adapter of its own",
             )
+
+    for (one, mine), (other, theirs) in combinations(site.modbus.items(), 2):
+        if (_host(mine.host), mine.port) == (_host(theirs.host), theirs.port):
+            raise site.error(
+                ("modbus", other, "host"),
+                f"[modbus.{one}] has {theirs.host}:{theirs.port} already, and is one connection; give its registers "
+                f"device_id = {theirs.device_id} and leave [modbus.{other}] out",
+            )
+
+
+def _host(name: str) -> str:
+    return "127.0.0.1" if name.lower() == "localhost" else name.lower()
 
 
 def _identities(port: str, folder: Path) -> Iterator[str]:
     """What tells one port from another: where its names lead, and the device itself."""
     parts = urlsplit(port)
     if "://" in port and parts.scheme.lower() not in {"spy", "alt"}:
-        host = (parts.hostname or "").lower()
-        yield f"{parts.scheme.lower()}://{'127.0.0.1' if host == 'localhost' else host}:{_port_number(parts.netloc)}"
+        yield f"{parts.scheme.lower()}://{_host(parts.hostname or '')}:{_port_number(parts.netloc)}"
         return
     path = parts.path if "://" in port else port
     for start in (Path.cwd(), folder):
@@ -94,20 +111,26 @@ def _port_number(netloc: str) -> str:
     return netloc.rpartition(":")[2].lstrip("0")
 
 
-def _check_registers(site: SiteFile, link: str) -> None:
+def _check_registers(site: SiteFile, link: str, device: int) -> None:
     claims = [
         *(
-            _Claim(("inputs", name, "register"), entry.register_, writes=False)
+            _Claim(("inputs", name, "register"), entry.register_, owner(entry.register_, device), writes=False)
             for name, entry in site.inputs.items()
             if entry.source == link and entry.register_ is not None
         ),
         *(
-            _Claim(("outputs", name, "register"), output.register_, writes=True)
+            _Claim(("outputs", name, "register"), output.register_, owner(output.register_, device), writes=True)
             for name, output in site.outputs.items()
             if output.sink == link and output.register_ is not None
         ),
         *(
-            _Claim(("outputs", name, "timeout_register"), output.timeout_register, True, output.device_timeout_s)
+            _Claim(
+                ("outputs", name, "timeout_register"),
+                output.timeout_register,
+                owner(output.timeout_register, device),
+                True,
+                output.device_timeout_s,
+            )
             for name, output in site.outputs.items()
             if output.sink == link and output.timeout_register is not None
         ),

@@ -17,7 +17,7 @@ PER_VISITOR = 16
 
 def needed(site: SiteFile) -> int:
     """Open files that the daemon of this site may need at once."""
-    return WITHOUT_DEVICES + PER_DEVICE * len(site.serial) + (PER_VISITOR if site.status.http_port else 0)
+    return WITHOUT_DEVICES + PER_DEVICE * len(site.lines) + (PER_VISITOR if site.status.http_port else 0)
 
 
 def allowed(least: int) -> int:

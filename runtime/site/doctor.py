@@ -57,6 +57,8 @@ def examine(site: SiteFile, credentials: Path | None = None) -> Iterator[Finding
         yield broker(site, credentials)
     for name, section in site.serial.items():
         yield serial_port(f"serial {name}", Path(section.port))
+    for name, line in site.modbus.items():
+        yield modbus_host(f"modbus {name}", line.host, line.port)
     yield from feeds(site, time.time())
     yield from daemon(status_path(site))
 
@@ -233,6 +235,17 @@ def serial_port(subject: str, port: Path, by_id: Path = SERIAL_BY_ID) -> Finding
     if port.parent == by_id or not others:
         return Finding("ok", subject, f"{port} is there")
     return Finding("warn", subject, f"{port} may be another device after a restart", f"use its stable name{known}")
+
+
+def modbus_host(subject: str, host: str, port: int) -> Finding:
+    """Whether somebody listens there; a device that takes one connection only may be in the daemon's hands."""
+    where = f"{host}:{port}"
+    try:
+        socket.create_connection((host, port), BROKER_TIMEOUT_S).close()
+    except OSError as error:
+        reason = error.strerror or str(error) or "no answer"
+        return Finding("fail", subject, f"{where}: {reason}", "switch Modbus TCP on in the device, or correct its host")
+    return Finding("ok", subject, f"{where} listens")
 
 
 def _refusal(section: MqttSection, password: str | None, context: ssl.SSLContext | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,6 +18,9 @@ FEEDS = "feeds"
 FILE = "file"
 BOARD_HOLD_S = 60.0
 WRITES_PER_DAY = 200
+DeviceId = Annotated[int, Field(ge=0, le=255, strict=True)]
+Gap = Annotated[int, Field(ge=0, le=100, strict=True)]
+"""Modbus: how many registers that nobody asked for may be read along, so that two others come in one answer."""
 
 
 def zone(name: str) -> tzinfo:
@@ -40,30 +44,66 @@ class Section(BaseModel):
 
 
 class SerialSection(Section):
+    """A serial line, with one device or several behind it."""
+
     protocol: Literal["modbus", "framed"]
     port: str
     baudrate: Annotated[int, Field(gt=0, strict=True)] = 19200
     parity: Literal["N", "E", "O"] = "E"
     stopbits: Literal[1, 2] = 1
     device_id: Annotated[int, Field(ge=1, le=247, strict=True)] = 1
-    """Modbus only."""
+    """Modbus only: of registers that name no device of their own."""
     timeout_s: Positive = 0.5
+    pause_s: NonNegative = 0.0
+    """Modbus only: silence that the device wants between two requests."""
+    gap: Gap = 0
 
 
-RegisterType = Literal["uint16", "int16", "uint32", "int32", "float32"]
+class ModbusSection(Section):
+    """A device, or a gateway to several, that speaks Modbus TCP."""
+
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:%-]{1,253}$")]
+    port: Annotated[int, Field(gt=0, lt=65536, strict=True)] = 502
+    device_id: DeviceId = 1
+    """Of registers that name no device of their own; what some manuals call unit or slave."""
+    timeout_s: Positive = 1.0
+    pause_s: NonNegative = 0.0
+    """Silence that the device wants between two requests."""
+    gap: Gap = 0
+
+
+RegisterKind = Literal["input", "holding", "coil", "discrete"]
+RegisterType = Literal["uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64"]
+WRITABLE = frozenset({"holding", "coil"})
+FUNCTIONS: Mapping[RegisterKind, tuple[int, ...]] = {"holding": (6, 16), "coil": (5, 15)}
+"""How a kind may be written."""
 
 
 class Register(Section):
-    """A Modbus register: value = scale * raw + offset, in the signal's configured unit."""
+    """A Modbus register: value = scale * raw * 10^(scale_register) + offset, in the signal's configured unit.
 
-    kind: Literal["input", "holding"]
+    A coil or discrete input is one bit, 0 or 1, whatever its type.
+    """
+
+    kind: RegisterKind
     address: Annotated[int, Field(ge=0, le=65535, strict=True)]
     type: RegisterType = "uint16"
     scale: Finite = 1.0
     offset: Finite = 0.0
     word_order: Literal["big", "little"] = "big"
-    not_implemented: tuple[Annotated[int, Field(ge=-(2**31), lt=2**32, strict=True)], ...] | None = None
+    """Which word of several comes first: the one of the high bits, or that of the low ones."""
+    byte_order: Literal["big", "little"] = "big"
+    """Which byte of a word comes first; Modbus says the high one, a few devices swap them."""
+    scale_register: Annotated[int | None, Field(ge=0, le=65535, strict=True)] = None
+    """Address, of the same kind, of an int16 power of ten that the value is multiplied by (SunSpec)."""
+    mask: Annotated[int | None, Field(gt=0, lt=2**64, strict=True)] = None
+    """The bits that hold the value, where a word holds several: they are shifted down and have no sign."""
+    not_implemented: tuple[Annotated[int, Field(ge=-(2**63), lt=2**64, strict=True)], ...] | None = None
     """Raw numbers that mean "no value"; by default those of SunSpec for the type, [] for none."""
+    device_id: DeviceId | None = None
+    """Whose register it is, where several devices share the line; the line's own by default."""
+    function: Literal[5, 6, 15, 16] | None = None
+    """How it is written: 6 one register, 16 several; by default 6 for a register of one word."""
 
     @field_validator("scale")
     @classmethod
@@ -71,6 +111,20 @@ class Register(Section):
         if scale == 0:
             raise ValueError("scale must not be 0")
         return scale
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Register:
+        if self.function is not None and self.function not in FUNCTIONS.get(self.kind, ()):
+            known = " or ".join(map(str, FUNCTIONS.get(self.kind, ())))
+            raise ValueError(
+                f"function {self.function} does not write a register of kind {self.kind!r}; "
+                + (f"give {known}" if known else "it can only be read, leave function out")
+            )
+        if self.function == 6 and self.type not in {"uint16", "int16"}:
+            raise ValueError(f"function 6 writes one word, and a {self.type} has more; give function = 16")
+        if self.mask is not None and (self.type.startswith("float") or self.kind in {"coil", "discrete"}):
+            raise ValueError("mask is for whole numbers; leave it out")
+        return self
 
 
 class Channel(Section):
@@ -138,8 +192,8 @@ class InputSection(Section):
             raise ValueError('an input from a file needs path = "..."')
         if self.source not in {MQTT, FEEDS, FILE} and self.register_ is None and self.channel is None:
             raise ValueError(
-                "an input from a serial device needs register = {kind, address, type, scale} or, from a board with "
-                "the framed protocol, channel = {number, scale}"
+                "an input from a device needs register = {kind, address, type, scale} or, from a board with the framed "
+                "protocol, channel = {number, scale}"
             )
         if any(p and not p.startswith("/") for p in (self.pointer, self.unit_pointer, self.timestamp_pointer)):
             raise ValueError('a pointer starts with "/"')
@@ -189,11 +243,14 @@ class OutputSection(Section):
     def _complete(self) -> OutputSection:
         if self.sink == MQTT and (self.topic is None or not _is_plain_topic(self.topic)):
             raise ValueError('an output to mqtt needs topic = "..." without wildcards')
-        if self.sink != MQTT and self.channel is None and (self.register_ is None or self.register_.kind != "holding"):
+        writable = self.register_ is not None and self.register_.kind in WRITABLE
+        if self.sink != MQTT and self.channel is None and not writable:
             raise ValueError(
-                'an output to a serial device needs register = {kind = "holding", address, type, scale} or, to a board '
-                "with the framed protocol, channel = {number, scale}"
+                'an output to a device needs register = {kind = "holding" or "coil", address, type, scale} or, to a '
+                "board with the framed protocol, channel = {number, scale}"
             )
+        if self.register_ is not None and self.register_.mask is not None:
+            raise ValueError("a register with a mask can only be read; leave mask out, the whole word is written")
         if self.timeout_register is not None:
             if self.device_timeout_s is None:
                 raise ValueError("timeout_register needs device_timeout_s, the time-out to write there")
@@ -202,6 +259,11 @@ class OutputSection(Section):
         if not self.combine:
             raise ValueError("combine names at least one action")
         return self
+
+    @property
+    def registers(self) -> tuple[Register, ...]:
+        """All that it writes."""
+        return tuple(r for r in (self.register_, self.timeout_register) if r is not None)
 
     @property
     def write_budget(self) -> int | None:

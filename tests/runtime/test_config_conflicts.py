@@ -186,3 +186,48 @@ def test_what_can_never_be_written_and_what_would_be_overwritten(site: Path, cha
 def test_set_points_that_a_register_cannot_hold_are_a_warning(site: Path) -> None:
     site.write_text(site.read_text().replace('type = "int16", scale = 0.001', 'type = "uint16", scale = 0.001'))
     assert "outputs.inflow: -1 does not fit a uint16 register" in warnings(load_site(site), tiny_manifest())[0]
+
+
+def test_devices_that_share_a_line_have_registers_of_their_own(site: Path) -> None:
+    text = site.read_text()
+    add(
+        site,
+        '[modbus.gateway]\nhost = "192.168.1.9"\n',
+        output("fan", "pump", 'register = { kind = "holding", address = 10, device_id = 2 }'),
+        output("valve", "gateway", 'register = { kind = "coil", address = 10 }'),
+    )
+    found = load_site(site)
+    assert found.speaks("gateway") == "modbus" and set(found.lines) == {"pump", "gateway"}
+    site.write_text(text)
+    add(site, output("fan", "pump", 'register = { kind = "holding", address = 10, type = "int16", device_id = 1 }'))
+    assert "outputs.inflow too" in refusal(site)
+
+
+@pytest.mark.parametrize(
+    ("tables", "said"),
+    [
+        ('[modbus.a]\nhost = "localhost"\n[modbus.b]\nhost = "127.0.0.1"\ndevice_id = 7\n', "device_id = 7"),
+        ('[modbus.pump]\nhost = "gw"\n', "is the name of another link"),
+        ('[modbus.mqtt]\nhost = "gw"\n', "is the name of another link"),
+        ('[modbus.a]\nhost = "http://gw/"\n', "pattern"),
+        ('[modbus.a]\nhost = "gw"\nprot = 502\n', "did you mean 'port'?"),
+    ],
+)
+def test_connections_that_cannot_be(site: Path, tables: str, said: str) -> None:
+    add(site, tables)
+    with pytest.raises(ConfigError, match=said.replace("?", r"\?")):
+        load_site(site)
+
+
+@pytest.mark.parametrize(
+    ("register", "said"),
+    [
+        ('{ kind = "holding", address = 10, type = "int32", function = 6 }', "give function = 16"),
+        ('{ kind = "coil", address = 10, function = 16 }', "give 5 or 15"),
+        ('{ kind = "input", address = 10 }', 'kind = "holding" or "coil"'),
+        ('{ kind = "holding", address = 10, mask = 240 }', "can only be read"),
+    ],
+)
+def test_registers_that_cannot_be_written_so(site: Path, register: str, said: str) -> None:
+    add(site, '[modbus.a]\nhost = "gw"\n', output("fan", "a", f"register = {register}"))
+    assert said in refusal(site)

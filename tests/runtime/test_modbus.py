@@ -19,7 +19,7 @@ from runtime.actuate.delivery import IN_FORCE, Delivery
 from runtime.actuate.write_budget import WriteBudget
 from runtime.clock import LockstepClock, SystemClock
 from runtime.inputs.signals import Arrival
-from runtime.links.modbus import ModbusLink
+from runtime.links.modbus import ModbusLink, Telling
 from runtime.links.wiring import ModbusSink
 from runtime.links.worker import BACKOFF_FIRST_S, BACKOFF_LAST_S
 from runtime.site.signals import OutputSection, Register, SerialSection
@@ -66,7 +66,7 @@ def test_any_bytes_for_an_answer(line: SerialLine) -> None:
         clock.set(100.0 * k)  # past every back-off
         arrival = link.read({"level": LEVEL})["level"]
         assert arrival.problem or isinstance(arrival.value, float)
-        assert isinstance(link.write(INFLOW, 0.1, readback=True), Delivery)
+        assert isinstance(link.write(Telling(INFLOW, 0.1, readback=True)), Delivery)
     assert answering.answered > FRAMES
     print(f"{answering.answered} answers of any bytes tried")
     answering.stop()
@@ -78,16 +78,16 @@ def test_read_write_and_read_back(line: SerialLine) -> None:
     device = ModbusDevice(line, registers, time.monotonic)
     link = ModbusLink("device", section(line), SystemClock(), deadline_s=5.0)
     assert link.read({"level": LEVEL})["level"].value == pytest.approx(0.321)
-    assert link.write(INFLOW, -1.5, readback=True) == IN_FORCE
+    assert link.write(Telling(INFLOW, -1.5, readback=True)) == IN_FORCE
     assert registers.holding[10] == 0x10000 - 1500
-    assert "does not fit" in link.write(INFLOW, 40.0, readback=True).problem
+    assert "does not fit" in link.write(Telling(INFLOW, 40.0, readback=True)).problem
     device.answer = "exception"
-    assert "refused register 10 (exception 6)" in link.write(INFLOW, 0.0, readback=True).problem
+    assert "refused register 10 (exception 6)" in link.write(Telling(INFLOW, 0.0, readback=True)).problem
     assert "refused" in link.read({"level": LEVEL})["level"].problem
     device.answer = "normal"  # the line was in order all along: no waiting
-    assert link.write(INFLOW, 0.0, readback=True) == IN_FORCE
+    assert link.write(Telling(INFLOW, 0.0, readback=True)) == IN_FORCE
     missing = Register(kind="holding", address=11)
-    assert "exception 2" in link.write(missing, 1.0, readback=False).problem
+    assert "exception 2" in link.write(Telling(missing, 1.0, readback=False)).problem
     link.close()
     device.close()
 
@@ -101,7 +101,7 @@ def test_a_dead_port_and_a_silent_device_do_not_block(line: SerialLine) -> None:
     # Left alone for a while: many requests cost nothing.
     begun = time.monotonic()
     for _ in range(200):
-        assert link.write(INFLOW, 0.0, readback=True).problem
+        assert link.write(Telling(INFLOW, 0.0, readback=True)).problem
     assert time.monotonic() - begun < 100.0  # two seconds each, if it were asked
     line.unplug()
     clock.set(3600.0)
@@ -127,9 +127,9 @@ def test_the_deadline_holds_while_a_device_is_slow(line: SerialLine) -> None:
     assert time.monotonic() - begun < 4.5
     assert arrival.value == pytest.approx(0.001) and arrival.problem == "no answer in time"
     # A set-point that waited too long in the queue must not be written after all.
-    assert link.write(INFLOW, 0.5, readback=False).problem == "no answer in time"
+    assert link.write(Telling(INFLOW, 0.5, readback=False)).problem == "no answer in time"
     device.answer = "normal"
-    assert until(lambda: link.write(INFLOW, 0.25, readback=False).problem == "")
+    assert until(lambda: link.write(Telling(INFLOW, 0.25, readback=False)).problem == "")
     assert {word for _, _, word in registers.writes} == {250}
     link.close()
     device.close()

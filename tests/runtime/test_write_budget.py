@@ -54,6 +54,9 @@ class Device:
     def settled(self) -> str:
         return ""
 
+    def session_of(self, output: OutputSection) -> int:
+        return self.session
+
     def write(self, name: str, output: OutputSection, value: float) -> Delivery:
         if self.answer.answered:
             self.writes.append((self.clock.wall(), value))
