@@ -49,9 +49,14 @@ COMMANDS: dict[str, Command] = {
     "doctor": Command("runtime.commands.doctor", "look at the machine: broker, ports, clock, disk, processor, bundle"),
     "status": Command("runtime.commands.status", "what the daemon does and why, live"),
     "web": Command("runtime.commands.web", "serve the page of the running house", "web"),
+    "logs": Command("deploy.commands.logs", "fetch the daemon's log from the house, and show what is in it"),
     "service": Command("runtime.commands.service", "install or show the systemd unit"),
     "completion": Command("nisse.completion", "write what a shell needs to complete this command", "all"),
 }
+
+
+OURS = {"nisse", "pages", "systems", "tuner", "codegen", "runtime", "feeds", "hil", "deploy", "research"}
+"""The packages of the distribution: one of them that is missing is a defect, not an extra."""
 
 
 class HintingParser(argparse.ArgumentParser):
@@ -116,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         command = COMMANDS.get(name or "")
         root = (error.name or "").split(".")[0]
-        if command is None or root in {"nisse", "tuner", "codegen", "runtime", "feeds", "hil", "systems", "research"}:
+        if command is None or root in OURS:
             raise
         print(
             f"nisse {name}: needs the Python package {root!r}; install it with: "

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("pages", "systems", "tuner", "codegen", "runtime", "feeds", "hil", "research", "nisse")
+PARTS = ("pages", "systems", "tuner", "codegen", "runtime", "feeds", "hil", "deploy", "research", "nisse")
 
 # part -> the parts it may import. Nobody imports research, nor nisse, which composes the parts and calls the
 # sub-command of each by name.
@@ -22,10 +22,11 @@ MAY_IMPORT = {
     "pages": set[str](),
     "codegen": {"systems", "runtime"},
     "feeds": {"runtime"},
+    "deploy": {"runtime"},
     "tuner": {"codegen", "systems", "runtime", "pages"},
     "hil": {"runtime", "systems", "pages"},
     "research": {"systems", "tuner", "codegen", "runtime", "hil", "pages"},
-    "nisse": {"systems", "tuner", "codegen", "runtime", "feeds", "hil", "pages"},
+    "nisse": {"systems", "tuner", "codegen", "runtime", "feeds", "hil", "deploy", "pages"},
 }
 # Of runtime, codegen may know the bundle format and the C ABI only.
 CODEGEN_MAY_USE = (

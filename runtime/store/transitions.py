@@ -40,6 +40,7 @@ CREATE TABLE transition (
 CREATE INDEX transition_time ON transition (time_s);
 CREATE TABLE timing (transition_id INTEGER PRIMARY KEY, solve_s REAL, link_s REAL, overhead_s REAL);
 CREATE TABLE latest (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+INSERT INTO meta VALUES ('log', lower(hex(randomblob(16))));  -- which log this is, for copies of it
 """
 
 

@@ -17,7 +17,7 @@ from installed_wheel import ROOT, make_wheel, outside, share_dependencies
 from nisse.cli import COMMANDS
 from runtime.version import DISTRIBUTION, VERSION
 
-PACKAGES = ("nisse", "pages", "systems", "tuner", "codegen", "runtime", "feeds", "hil", "research")
+PACKAGES = ("nisse", "pages", "systems", "tuner", "codegen", "runtime", "feeds", "hil", "deploy", "research")
 NOT_SHIPPED = re.compile(r"__pycache__|\.pyc$|\.so$|^hil/firmware/build/")
 MADE = {"out", "dist", "build", "__pycache__"}
 """Folders with what is made here; so are those that begin with a dot, but for that of the continuous integration."""
