@@ -29,6 +29,7 @@ man: $(VENV)/.installed-dev   ## the manual page, from the parser, in out/man
 		--description "control heat pumps and home batteries" --output out/man/nisse.1
 
 wheel: $(BIN)/python          ## what other machines install, in dist/
+	@rm -f $(DIST)/nisse_mpc-*.whl
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $(DIST) .
 	@ls $(DIST)/nisse_mpc-*.whl
 
