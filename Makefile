@@ -15,9 +15,10 @@ demo: $(VENV)/.installed-all  ## set up .venv and run the demo; options of it in
 test: $(VENV)/.installed-dev  ## set up .venv and run the tests, a file at a time on each core
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
-lint: $(VENV)/.installed-dev  ## ruff and mypy
+lint: $(VENV)/.installed-dev  ## ruff, mypy and, for the C, clang-format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	git ls-files -z '*.c' '*.h' | xargs -0 -r $(BIN)/clang-format --dry-run --Werror
 	$(BIN)/mypy
 
 docs: $(VENV)/.installed-dev  ## the pages of docs/ as a site in out/docs; a dead link is an error

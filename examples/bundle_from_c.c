@@ -11,8 +11,7 @@
 /* The order of `signals.forecasts` in manifest.json. */
 enum { LOAD_KW, PV_KW, BUY, SELL };
 
-int main(void)
-{
+int main(void) {
     nisse_dimensions n;
     nisse_controller_dimensions(&n);
     double *x0 = calloc(n.nx, sizeof(double)), *action = calloc(n.na, sizeof(double));

@@ -15,17 +15,15 @@
 #include "solver.h"
 
 #define REFINEMENTS 40
-#define STANDS 1e-8      /* a step this small over the solution */
-#define CONTRACTION 0.7  /* of one step over the last; slower, and the next weight is tried */
-#define STILL 1e-8       /* what an action at a bound moves per unit of its gradient */
+#define STANDS 1e-8     /* a step this small over the solution */
+#define CONTRACTION 0.7 /* of one step over the last; slower, and the next weight is tried */
+#define STILL 1e-8      /* what an action at a bound moves per unit of its gradient */
 /* Of a row in the factor; residuals are taken without it. The larger, the fewer refinements where the factor holds, and
  * the fewer digits for the actions' small curvature: tried in this order. */
 static const double most_weights[] = {1e14, 1e13, 1e12, 1e11, 1e10};
 
 /* A variable that was off. */
-static bool is_pinned(const nisse_controller *c, int k, int i) {
-    return k < NISSE_N && c->modes.pinned[k][i];
-}
+static bool is_pinned(const nisse_controller *c, int k, int i) { return k < NISSE_N && c->modes.pinned[k][i]; }
 
 static int first_variable(int k) { return k < NISSE_N ? 0 : NISSE_NU; }
 

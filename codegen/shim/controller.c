@@ -207,8 +207,7 @@ static void read_plans(const nisse_controller *c, double *plan_x, double *plan_a
     const struct blasfeo_dvec *ux = c->capsule->nlp_out->ux;
     for (int k = 0; plan_x && k <= NISSE_N; k++)
         memcpy(plan_x + k * NISSE_NX, ux[k].pa + (k < NISSE_N ? NISSE_NU : 0), sizeof(double) * NISSE_NX);
-    for (int k = 0; plan_a && k < NISSE_N; k++)
-        memcpy(plan_a + k * NISSE_NA, ux[k].pa, sizeof(double) * NISSE_NA);
+    for (int k = 0; plan_a && k < NISSE_N; k++) memcpy(plan_a + k * NISSE_NA, ux[k].pa, sizeof(double) * NISSE_NA);
 }
 
 /* The upper slacks belong to no constraint, and what a barrier leaves of them would show in the cost. */
@@ -270,9 +269,8 @@ static void forget(nisse_controller *c) {
     ocp_nlp_solver_reset_qp_memory(c->capsule->nlp_solver, c->capsule->nlp_in, out);
 }
 
-static int32_t solve(nisse_controller *c, const double *x0, const double *forecast,
-                     const double *first_action, double *action, double *plan_x, double *plan_a,
-                     nisse_result *result) {
+static int32_t solve(nisse_controller *c, const double *x0, const double *forecast, const double *first_action,
+                     double *action, double *plan_x, double *plan_a, nisse_result *result) {
     const double started = seconds();
     *result = (nisse_result){.residual = NAN, .value = NAN};
     c->solved = c->adjoint_stands = false;
@@ -322,8 +320,14 @@ static int32_t solve(nisse_controller *c, const double *x0, const double *foreca
 
 void nisse_controller_dimensions(nisse_dimensions *out) {
     *out = (nisse_dimensions){
-        .abi_version = NISSE_ABI_VERSION, .nx = NISSE_NX, .na = NISSE_NA, .nd = NISSE_ND, .ntheta = NISSE_NTHETA,
-        .horizon = NISSE_N, .dt_s = NISSE_DT_S, .discount = NISSE_DISCOUNT,
+        .abi_version = NISSE_ABI_VERSION,
+        .nx = NISSE_NX,
+        .na = NISSE_NA,
+        .nd = NISSE_ND,
+        .ntheta = NISSE_NTHETA,
+        .horizon = NISSE_N,
+        .dt_s = NISSE_DT_S,
+        .discount = NISSE_DISCOUNT,
     };
 }
 
@@ -360,10 +364,9 @@ void nisse_controller_destroy(nisse_controller *c) {
         nisse_ocp_acados_free(c->capsule);
         nisse_ocp_acados_free_capsule(c->capsule);
     }
-    casadi_function *functions[] = {&c->f_features,    &c->f_prepare,       &c->f_prepare_vjp,
-                                    &c->f_gradient,    &c->f_gradient_e,    &c->f_sensitivity,
-                                    &c->f_sensitivity_e, &c->f_vectors, &c->f_vectors_e,
-                                    &c->f_relaxed, &c->f_settle};
+    casadi_function *functions[] = {&c->f_features,   &c->f_prepare,     &c->f_prepare_vjp,   &c->f_gradient,
+                                    &c->f_gradient_e, &c->f_sensitivity, &c->f_sensitivity_e, &c->f_vectors,
+                                    &c->f_vectors_e,  &c->f_relaxed,     &c->f_settle};
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) unbind(functions[i]);
     free(c->stages);
     free(c);

@@ -12,12 +12,12 @@
 #include <string.h>
 
 #define MAX_ITERATIONS 50
-#define START_FRACTION 0.5 /* of the way from the lower to the upper bound of an action */
-#define START_DISTANCE 0.3 /* from a constraint, at least */
-#define START_MU 1.0       /* lam t at the start, in cost units */
+#define START_FRACTION 0.5  /* of the way from the lower to the upper bound of an action */
+#define START_DISTANCE 0.3  /* from a constraint, at least */
+#define START_MU 1.0        /* lam t at the start, in cost units */
 #define STEP_FRACTION 0.999 /* of the way to the nearest bound */
 #define ROUNDING 1e-12
-#define SMALLEST 1e-16 /* multiplier or distance */
+#define SMALLEST 1e-16               /* multiplier or distance */
 #define LOWEST (0.1 * NISSE_BARRIER) /* lam t: from farther below two rows that say nearly the same never come back */
 /* A row gives way by this much per unit of its multiplier's step (proximal method of multipliers): it bounds the row's
  * barrier weight, above which nothing of the actions' small curvature would be left in the factor. Residuals are taken
@@ -97,7 +97,8 @@ static void start(qp_stage *stages, const double *x0, const double *action) {
 /* ---- residuals ---- */
 
 typedef struct {
-    double linear, product, sum; /* max-norms: of the linear equations, of lam t less the barrier; and the sum of lam t */
+    double linear, product; /* max-norms: of the linear equations, and of lam t less the barrier */
+    double sum;             /* of lam t */
 } residuals;
 
 INLINE void stage_residuals(qp_stage *s, shape n, const double *pi_before, const double *x_next, residuals *all) {
@@ -189,8 +190,7 @@ INLINE void stage_hessian(const qp_stage *s, shape n, double *h) {
     for (int j = n.first; j < NV; j++)
         for (int i = j; i < NV; i++) {
             double sum = s->H[i + j * NV];
-            for (int r = 0; r < n.rows; r++)
-                sum += s->weight[AT_ROWS + r] * s->C[i + r * NV] * s->C[j + r * NV];
+            for (int r = 0; r < n.rows; r++) sum += s->weight[AT_ROWS + r] * s->C[i + r * NV] * s->C[j + r * NV];
             h[i + j * NV] = sum;
         }
     for (int i = 0; i < n.nu; i++) h[i + i * NV] += s->weight[i] + s->weight[AT_UPPER + i];
@@ -377,8 +377,10 @@ static void take_step(qp_stage *stages, double alpha) {
             s->lam[j] = larger(s->lam[j] + alpha * s->dlam[j], SMALLEST);
             s->t[j] = larger(s->t[j] + alpha * s->dt[j], SMALLEST);
             if (s->lam[j] * s->t[j] >= LOWEST) continue;
-            if (s->lam[j] > s->t[j]) s->t[j] = LOWEST / s->lam[j];
-            else s->lam[j] = LOWEST / s->t[j];
+            if (s->lam[j] > s->t[j])
+                s->t[j] = LOWEST / s->lam[j];
+            else
+                s->lam[j] = LOWEST / s->t[j];
         }
     }
 }

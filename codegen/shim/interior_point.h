@@ -26,18 +26,19 @@ typedef struct qp_stage {
     double g[NV], D[NV * NISSE_NX], b[NISSE_NX];
     double C[NV * MOST_ROWS], d[MOST_ROWS], z[MOST_SOFT], Z[MOST_SOFT];
     double lower[NISSE_NU], upper[NISSE_NU];
-    bool pinned[NISSE_NU]; /* set as data: this one stays at its lower bound; the first action given is pinned as well */
+    /* Set as data: which actions stay at their lower bounds; the first action, where given, is pinned as well. */
+    bool pinned[NISSE_NU];
 
-    double v[NV], pi[NISSE_NX];                          /* pi belongs to the step to the next stage */
-    double lam[INEQUALITIES], t[INEQUALITIES];           /* multipliers > 0 and distances > 0; t of a slack is the slack */
+    double v[NV], pi[NISSE_NX];                /* pi belongs to the step to the next stage */
+    double lam[INEQUALITIES], t[INEQUALITIES]; /* multipliers > 0 and distances > 0; t of a slack is the slack */
 
     double res_g[NV], res_b[NISSE_NX], res_d[AT_SLACKS], res_s[MOST_SOFT]; /* residuals of the equations above */
-    double target[INEQUALITIES];                         /* what lam t shall grow by */
-    double inv_t[INEQUALITIES]; /* 1 / t, of rows softened */
+    double target[INEQUALITIES];                                           /* what lam t shall grow by */
+    double inv_t[INEQUALITIES];                                            /* 1 / t, of rows softened */
     double weight[AT_SLACKS], soft_pivot[MOST_SOFT];
     double L[NISSE_NU * NISSE_NU], K[NISSE_NU * NISSE_NX], k[NISSE_NU]; /* Cholesky factor; u = -K x - k */
-    double P[NISSE_NX * NISSE_NX], p[NISSE_NX];          /* cost-to-go of this stage's x */
-    double shift[MOST_ROWS];                             /* dlam = shift - weight * (row's step) */
+    double P[NISSE_NX * NISSE_NX], p[NISSE_NX];                         /* cost-to-go of this stage's x */
+    double shift[MOST_ROWS];                                            /* dlam = shift - weight * (row's step) */
     double dv[NV], dpi[NISSE_NX], dlam[INEQUALITIES], dt[INEQUALITIES];
 } qp_stage;
 

@@ -48,8 +48,8 @@ typedef struct {
 typedef struct {
     nisse_controller *c;
     const double *x0, *first_action;
-    double turnover; /* sum of the sizes of all stage costs: the scale of money */
-    bool both[NISSE_N]; /* two actions are on that exclude each other */
+    double turnover;     /* sum of the sizes of all stage costs: the scale of money */
+    bool both[NISSE_N];  /* two actions are on that exclude each other */
     bool loose[NISSE_N]; /* the cost is not the one solved for */
     bool solved;
     int violations, loosenesses;
@@ -96,7 +96,8 @@ static void survey(search *s) {
             if (nisse_partner[i] > i && is_on(u, i) && is_on(u, nisse_partner[i])) s->both[k] = true;
         s->violations += s->both[k];
         if (!is_bent(s, k)) continue;
-        const double difference = facts(s, k, true_row(s, k), u).cost - facts(s, k, s->c->modes.row[k], u).cost_unsettled;
+        const double difference =
+            facts(s, k, true_row(s, k), u).cost - facts(s, k, s->c->modes.row[k], u).cost_unsettled;
         s->value += difference;
         s->loose[k] = fabs(difference) > ROUNDING * s->turnover;
         s->loosenesses += s->loose[k];
@@ -179,8 +180,10 @@ static void repair(search *s, bool everywhere) {
         for (int i = 0; i < NISSE_NA && (s->both[k] || everywhere) && !is_given(s, k); i++) {
             const int j = nisse_partner[i];
             if (j <= i || s->c->modes.pinned[k][i] || s->c->modes.pinned[k][j]) continue;
-            if (u[i] - nisse_u_lower[i] < u[j] - nisse_u_lower[j]) switch_off(s, k, i, j);
-            else switch_off(s, k, j, i);
+            if (u[i] - nisse_u_lower[i] < u[j] - nisse_u_lower[j])
+                switch_off(s, k, i, j);
+            else
+                switch_off(s, k, j, i);
         }
     }
 }

@@ -13,8 +13,8 @@
 #include "nisse_controller.h"
 #pragma GCC visibility pop
 
-#define NV (NISSE_NU + NISSE_NX)           /* stage variables in the solver's order: [u; x] */
-#define NROWS (NISSE_NHARD + NISSE_NSOFT)  /* rows of a stage: hard, then soft */
+#define NV (NISSE_NU + NISSE_NX)          /* stage variables in the solver's order: [u; x] */
+#define NROWS (NISSE_NHARD + NISSE_NSOFT) /* rows of a stage: hard, then soft */
 #define NPAR (NISSE_ND + NISSE_NZ + NISSE_NP + 1)
 #define AT_LEAST_ONE(n) ((n) > 0 ? (n) : 1) /* C has no arrays of length zero */
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
@@ -36,9 +36,9 @@ typedef struct {
 /* A stage of the KKT system and its solution for each action (adjoint.c). Matrices are column-major, leading dimension NV
  * or that of their own; the terminal stage uses the x part. */
 typedef struct {
-    double hessian[NV * NV], dynamics[NV * NISSE_NX]; /* with the bounds' weights; [B A]' */
-    double rows[NV * MOST_ROWS];                      /* [D C]' */
-    double give[MOST_ROWS], weight[MOST_ROWS];        /* of each row, per unit of its multiplier; the inverse */
+    double hessian[NV * NV], dynamics[NV * NISSE_NX];        /* with the bounds' weights; [B A]' */
+    double rows[NV * MOST_ROWS];                             /* [D C]' */
+    double give[MOST_ROWS], weight[MOST_ROWS];               /* of each row, per unit of its multiplier; the inverse */
     double factor[NV * NISSE_NU], gain[NISSE_NU * NISSE_NX]; /* u = -gain x */
     double cost_to_go[NISSE_NX * NISSE_NX], slope[NISSE_NX]; /* of the next stage */
     double residual[NV], row_residual[MOST_ROWS], gap[NISSE_NX];
@@ -47,26 +47,26 @@ typedef struct {
 
 /* What makes a program with modes a QP (modes.c). */
 typedef struct {
-    bool pinned[NISSE_N][NISSE_NU];                /* off: the action stays at its lower bound */
-    double row[NISSE_N][AT_LEAST_ONE(NISSE_ND)];   /* the forecast as the stage cost sees it */
+    bool pinned[NISSE_N][NISSE_NU];              /* off: the action stays at its lower bound */
+    double row[NISSE_N][AT_LEAST_ONE(NISSE_ND)]; /* the forecast as the stage cost sees it */
 } stage_modes;
 
 struct nisse_controller {
     nisse_ocp_solver_capsule *capsule;
-    ocp_nlp_memory *memory; /* the solver's own: its last QP is what the derivatives are taken of */
-    bool linearised;        /* the QP's matrices are those of theta */
-    double value_at_origin; /* of the cost, where the matrices are constant */
-    bool solved;            /* the last call left a point to differentiate at */
-    bool fixed;             /* it was solve_fixed */
-    bool adjoint_stands;    /* `adjoint` is that of the last call */
-    int iterations;         /* of the interior-point method in the last call */
-    double residual;        /* max-norm of its KKT residual */
-    stage_modes modes;      /* of the last QP */
+    ocp_nlp_memory *memory;          /* the solver's own: its last QP is what the derivatives are taken of */
+    bool linearised;                 /* the QP's matrices are those of theta */
+    double value_at_origin;          /* of the cost, where the matrices are constant */
+    bool solved;                     /* the last call left a point to differentiate at */
+    bool fixed;                      /* it was solve_fixed */
+    bool adjoint_stands;             /* `adjoint` is that of the last call */
+    int iterations;                  /* of the interior-point method in the last call */
+    double residual;                 /* max-norm of its KKT residual */
+    stage_modes modes;               /* of the last QP */
     bool bounded[NISSE_N][NISSE_NU]; /* where acados' bounds hold an action at its lower one */
-    struct qp_stage *stages; /* [N + 1], where NISSE_SMALL_QP */
+    struct qp_stage *stages;         /* [N + 1], where NISSE_SMALL_QP */
     double theta[AT_LEAST_ONE(NISSE_NTHETA)];
-    double prepared[AT_LEAST_ONE(NISSE_NP)];              /* p = prepare(theta) */
-    double parameters[NISSE_N + 1][NPAR];                 /* [d_k, z, p, gamma^k] */
+    double prepared[AT_LEAST_ONE(NISSE_NP)]; /* p = prepare(theta) */
+    double parameters[NISSE_N + 1][NPAR];    /* [d_k, z, p, gamma^k] */
     double forecast[(NISSE_N + 1) * AT_LEAST_ONE(NISSE_ND)];
     double features[AT_LEAST_ONE(NISSE_NZ)];
     adjoint_stage adjoint[NISSE_N + 1];

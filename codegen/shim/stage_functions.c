@@ -35,8 +35,10 @@ static bool adopt(nisse_controller *c, int stage, void *function, stage_function
     if (!f) return true;
     int i = 0;
     while (i < *known && firsts[i]->casadi_fun != f->casadi_fun) i++;
-    if (i == *known && *known < MOST_FUNCTIONS) firsts[(*known)++] = f;
-    else if (i < *known && !share(f, firsts[i])) return false;
+    if (i == *known && *known < MOST_FUNCTIONS)
+        firsts[(*known)++] = f;
+    else if (i < *known && !share(f, firsts[i]))
+        return false;
     f->args[f->in_num - 1] = c->parameters[stage];
     return true;
 }

@@ -5,53 +5,41 @@
 
 #define STATUS_STARTED 1
 
-static void make_safe(output_t *output, uint8_t channel)
-{
+static void make_safe(output_t *output, uint8_t channel) {
     output->value = hal_output_safe[channel];
     output->hold_ms = 0;
     hal_output(channel, output->value);
 }
 
-void io_board_start(io_board_t *board)
-{
+void io_board_start(io_board_t *board) {
     memset(board, 0, sizeof *board);
     board->started = true;
-    for (uint8_t i = 0; i < HAL_OUTPUTS; i++)
-        make_safe(&board->outputs[i], i);
+    for (uint8_t i = 0; i < HAL_OUTPUTS; i++) make_safe(&board->outputs[i], i);
 }
 
-void io_board_tick(io_board_t *board, uint32_t now_ms)
-{
+void io_board_tick(io_board_t *board, uint32_t now_ms) {
     for (uint8_t i = 0; i < HAL_OUTPUTS; i++) {
         output_t *output = &board->outputs[i];
         /* The difference is right also when the clock has wrapped. */
-        if (output->hold_ms && now_ms - output->written_ms >= output->hold_ms)
-            make_safe(output, i);
+        if (output->hold_ms && now_ms - output->written_ms >= output->hold_ms) make_safe(output, i);
     }
 }
 
-static uint8_t status(const io_board_t *board)
-{
-    return board->started ? STATUS_STARTED : 0;
-}
+static uint8_t status(const io_board_t *board) { return board->started ? STATUS_STARTED : 0; }
 
 /* Bit i: output i is as it was written; otherwise it is at its safe value. */
-static uint8_t held(const io_board_t *board)
-{
+static uint8_t held(const io_board_t *board) {
     uint8_t mask = 0;
     for (uint8_t i = 0; i < HAL_OUTPUTS; i++)
-        if (board->outputs[i].hold_ms)
-            mask |= (uint8_t)(1u << i);
+        if (board->outputs[i].hold_ms) mask |= (uint8_t)(1u << i);
     return mask;
 }
 
 /* Each request returns 0, or why it is refused, and leaves its answer in *frame. */
 
-static uint8_t hello(io_board_t *board, frame_t *frame)
-{
+static uint8_t hello(io_board_t *board, frame_t *frame) {
     uint8_t length = (uint8_t)strlen(hal_name);
-    if (frame->length != 0)
-        return REFUSED_LENGTH;
+    if (frame->length != 0) return REFUSED_LENGTH;
     board->started = false;
     frame->payload[0] = HAL_INPUTS;
     frame->payload[1] = HAL_OUTPUTS;
@@ -60,34 +48,25 @@ static uint8_t hello(io_board_t *board, frame_t *frame)
     return 0;
 }
 
-static uint8_t read_all(io_board_t *board, frame_t *frame)
-{
+static uint8_t read_all(io_board_t *board, frame_t *frame) {
     uint8_t *at = frame->payload;
-    if (frame->length != 0)
-        return REFUSED_LENGTH;
+    if (frame->length != 0) return REFUSED_LENGTH;
     *at++ = status(board);
     *at++ = held(board);
-    for (uint8_t i = 0; i < HAL_INPUTS; i++, at += 4)
-        put_i32(at, hal_input(i));
-    for (uint8_t i = 0; i < HAL_OUTPUTS; i++, at += 4)
-        put_i32(at, board->outputs[i].value);
+    for (uint8_t i = 0; i < HAL_INPUTS; i++, at += 4) put_i32(at, hal_input(i));
+    for (uint8_t i = 0; i < HAL_OUTPUTS; i++, at += 4) put_i32(at, board->outputs[i].value);
     frame->length = (uint8_t)(at - frame->payload);
     return 0;
 }
 
-static uint8_t write_one(io_board_t *board, frame_t *frame, uint32_t now_ms)
-{
-    if (frame->length != 7)
-        return REFUSED_LENGTH;
+static uint8_t write_one(io_board_t *board, frame_t *frame, uint32_t now_ms) {
+    if (frame->length != 7) return REFUSED_LENGTH;
     uint8_t channel = frame->payload[0];
     int32_t value = get_i32(frame->payload + 1);
     uint16_t hold_s = get_u16(frame->payload + 5);
-    if (channel >= HAL_OUTPUTS)
-        return REFUSED_CHANNEL;
-    if (value < 0 || value > hal_output_most[channel])
-        return REFUSED_VALUE;
-    if (hold_s == 0)
-        return REFUSED_HOLD;
+    if (channel >= HAL_OUTPUTS) return REFUSED_CHANNEL;
+    if (value < 0 || value > hal_output_most[channel]) return REFUSED_VALUE;
+    if (hold_s == 0) return REFUSED_HOLD;
     output_t *output = &board->outputs[channel];
     output->value = value;
     output->written_ms = now_ms;
@@ -100,8 +79,7 @@ static uint8_t write_one(io_board_t *board, frame_t *frame, uint32_t now_ms)
     return 0;
 }
 
-static void answer(io_board_t *board, frame_t *frame, uint32_t now_ms)
-{
+static void answer(io_board_t *board, frame_t *frame, uint32_t now_ms) {
     uint8_t wire[FRAME_MAX_WIRE_BYTES], refused;
     if (frame->version != FRAME_VERSION)
         refused = REFUSED_VERSION;
@@ -124,11 +102,9 @@ static void answer(io_board_t *board, frame_t *frame, uint32_t now_ms)
     hal_send(wire, frame_wire(frame, wire));
 }
 
-void io_board_byte(io_board_t *board, uint8_t byte, uint32_t now_ms)
-{
+void io_board_byte(io_board_t *board, uint8_t byte, uint32_t now_ms) {
     frame_t frame;
-    if (!frame_take(&board->reader, byte, &frame))
-        return;
+    if (!frame_take(&board->reader, byte, &frame)) return;
     if (frame.kind & FRAME_ANSWER) /* our own echo on a two-wire line */
         return;
     answer(board, &frame, now_ms);

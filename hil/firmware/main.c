@@ -4,14 +4,12 @@
 
 static io_board_t board;
 
-int main(void)
-{
+int main(void) {
     hal_start();
     io_board_start(&board);
     for (;;) {
         int byte;
-        while ((byte = hal_receive()) >= 0)
-            io_board_byte(&board, (uint8_t)byte, hal_millis());
+        while ((byte = hal_receive()) >= 0) io_board_byte(&board, (uint8_t)byte, hal_millis());
         io_board_tick(&board, hal_millis());
         hal_rest();
     }

@@ -74,7 +74,7 @@ INLINED void weighted_later(const int group, const double *restrict later, const
  * step, which then lacks lag 1. */
 INLINED void adjoint(const arx_model *model, int n, const int group, double *costate) {
     /* a is [lag][output][input]: read as rows (lag, output) it is the transposed map of the recursion. */
-    const double(*restrict transposed)[ROOMS] = (const double(*)[ROOMS])model->a;
+    const double (*restrict transposed)[ROOMS] = (const double (*)[ROOMS])model->a;
     double rows[YWIN][PAIR];
     for (int i = 0; i < YWIN; i++)
         for (int in = 0; in < ROOMS; in++) {
@@ -84,7 +84,7 @@ INLINED void adjoint(const arx_model *model, int n, const int group, double *cos
     /* Nothing comes after the last step, so an odd n leaves none over. */
     for (int k = n - 1 - n % 2; k > 0; k -= 2) {
         double *late = costate + k * group * ROOMS, *early = late - group * ROOMS, sum[ARX_GROUP][PAIR];
-        weighted_later(group, late + group * ROOMS, (const double(*)[PAIR])rows, sum);
+        weighted_later(group, late + group * ROOMS, (const double (*)[PAIR])rows, sum);
         for (int g = 0; g < group; g++, late += ROOMS, early += ROOMS) {
 #pragma omp simd
             for (int in = 0; in < ROOMS; in++) late[in] += sum[g][in];

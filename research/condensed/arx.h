@@ -17,9 +17,9 @@
 #define N_B (LAGS * ROOMS * INPUTS)
 
 typedef struct {
-    double a[N_A];               /* [lag][output][input], lag 1 first: the order of theta */
-    double b[N_B];               /* [lag][output][input] */
-    double bias[ROOMS];          /* K per step */
+    double a[N_A];                /* [lag][output][input], lag 1 first: the order of theta */
+    double b[N_B];                /* [lag][output][input] */
+    double bias[ROOMS];           /* K per step */
     double a_window[YWIN][ROOMS]; /* the same numbers, in the order of the sliding window */
     double b_window[VWIN][ROOMS];
 } arx_model;

@@ -103,7 +103,8 @@ static int run_episode(episode_job *job, mpc_work *work) {
         const double solved = seconds();
         if (job->value_gradient) mpc_value_gradient(model, work, job->value_gradient + (size_t)d * N_THETA);
         if (job->policy_jacobian)
-            mpc_policy_jacobian(model, work, job->with_arx, job->policy_jacobian + (size_t)d * (size_t)outputs * N_THETA,
+            mpc_policy_jacobian(model, work, job->with_arx,
+                                job->policy_jacobian + (size_t)d * (size_t)outputs * N_THETA,
                                 job->action_inverse + (size_t)d * (size_t)(outputs * outputs));
         job->seconds[0] += solved - begin, job->seconds[1] += seconds() - solved;
         job->status[d] = result.status, job->iterations[d] = result.iterations, job->value[d] = result.objective;
@@ -125,7 +126,8 @@ static int run_episode(episode_job *job, mpc_work *work) {
             arx_step(&world, y + (t + k) * ROOMS, v + (t + k) * INPUTS, next);
             for (int room = 0; room < ROOMS; room++) next[room] += job->innovations[(t + k) * ROOMS + room];
         }
-        interval_costs(c, y + (LAGS + t) * ROOMS, v + (LAGS - 1 + t) * INPUTS, job->price + t, job->costs + d * N_COSTS);
+        interval_costs(c, y + (LAGS + t) * ROOMS, v + (LAGS - 1 + t) * INPUTS, job->price + t,
+                       job->costs + d * N_COSTS);
         if (result.status == QP_SOLVED)
             mpc_work_shift(model, work);
         else

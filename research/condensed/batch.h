@@ -15,11 +15,11 @@
 typedef struct {
     const mpc *model;
     const double *history_y, *history_v, *outdoor, *price;
-    const double *first;   /* NULL: V_theta; else Q_theta(s, first) */
-    double *action;        /* [decision*ROOMS] */
-    double *plan_u;        /* [moves*ROOMS] */
-    double *plan_y;        /* [horizon*ROOMS] */
-    double *value_gradient; /* [N_THETA] */
+    const double *first;     /* NULL: V_theta; else Q_theta(s, first) */
+    double *action;          /* [decision*ROOMS] */
+    double *plan_u;          /* [moves*ROOMS] */
+    double *plan_y;          /* [horizon*ROOMS] */
+    double *value_gradient;  /* [N_THETA] */
     double *policy_jacobian; /* [decision*ROOMS*N_THETA], with */
     double *action_inverse;  /* [decision*ROOMS*decision*ROOMS] inverse Hessian of Q_theta in the first moves */
     double *value, *residual;
@@ -36,17 +36,17 @@ typedef struct {
     const double *exploration;     /* [decisions*decision*ROOMS] added to the first moves, then clipped; or NULL */
     int32_t decisions;
     /* Outputs, per decision unless said otherwise; the gradients may be NULL. */
-    double *y;        /* [decisions*apply*ROOMS] temperatures after each step */
-    double *policy;   /* [decision*ROOMS] pi_theta(s) */
-    double *action;   /* [decision*ROOMS] what was applied */
-    double *value;    /* V_theta(s) */
-    double *costs;    /* [N_COSTS] */
+    double *y;      /* [decisions*apply*ROOMS] temperatures after each step */
+    double *policy; /* [decision*ROOMS] pi_theta(s) */
+    double *action; /* [decision*ROOMS] what was applied */
+    double *value;  /* V_theta(s) */
+    double *costs;  /* [N_COSTS] */
     int32_t *status, *iterations;
     double *value_gradient;  /* [N_THETA] */
     double *policy_jacobian; /* [decision*ROOMS*N_THETA], with */
     double *action_inverse;  /* [decision*ROOMS*decision*ROOMS] */
     int32_t with_arx;        /* whether the Jacobian's columns of the ARX coefficients are wanted */
-    double seconds[2]; /* solving, differentiating */
+    double seconds[2];       /* solving, differentiating */
 } episode_job;
 
 /* 0, or -1 when memory or threads cannot be had. */

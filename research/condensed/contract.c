@@ -26,16 +26,18 @@ INLINED void accumulate(const int count, const int width, int n, const double *r
 }
 
 /* product [count][width] of `count` factors, a multiple of TILE, and `width` lanes. */
-INLINED void correlate(int n, const int count, const double *factors, int factor_stride, const int width, const double *lanes,
-                       int lane_stride, double *product) {
+INLINED void correlate(int n, const int count, const double *factors, int factor_stride, const int width,
+                       const double *lanes, int lane_stride, double *product) {
     const int block = width == ROOMS ? ROOMS : LANES;
     for (int l = 0; l < width; l += block)
         for (int i = 0; i < count; i += TILE)
-            accumulate(TILE, block, n, factors + i, factor_stride, lanes + l, lane_stride, product + i * width + l, width);
+            accumulate(TILE, block, n, factors + i, factor_stride, lanes + l, lane_stride, product + i * width + l,
+                       width);
 }
 
 /* sum [width] := that of the costates over the steps of a move */
-INLINED void sum_steps(const int *start, int move, const int width, const double *restrict costate, double *restrict sum) {
+INLINED void sum_steps(const int *start, int move, const int width, const double *restrict costate,
+                       double *restrict sum) {
 #pragma omp simd simdlen(8)
     for (int l = 0; l < width; l++) sum[l] = 0.0;
     for (int k = start[move]; k < start[move + 1]; k++)
@@ -44,7 +46,8 @@ INLINED void sum_steps(const int *start, int move, const int width, const double
 }
 
 /* One lag more: the sum moves on by one step. */
-INLINED void slide(const int *start, int move, int lag, const int width, const double *restrict costate, double *restrict sum) {
+INLINED void slide(const int *start, int move, int lag, const int width, const double *restrict costate,
+                   double *restrict sum) {
     const double *leaves = costate + (start[move] + lag) * width, *enters = costate + (start[move + 1] + lag) * width;
 #pragma omp simd simdlen(8)
     for (int l = 0; l < width; l++) sum[l] += enters[l] - leaves[l];
@@ -83,7 +86,8 @@ INLINED void place(const int count, const int group, const double *restrict prod
                    double *restrict rows) {
     for (int g = 0; g < group; g++)
         for (int out = 0; out < ROOMS; out++)
-            for (int in = 0; in < count; in++) rows[g * stride + out * inputs + in] = product[(in * group + g) * ROOMS + out];
+            for (int in = 0; in < count; in++)
+                rows[g * stride + out * inputs + in] = product[(in * group + g) * ROOMS + out];
 }
 
 INLINED void of_plan(const plan_regressors *plan, const int group, const double *costate, int stride, double *rows) {

@@ -49,7 +49,8 @@ void dense_multiply_add(int m, int ld, const int *width, const double *restrict 
                         double *restrict y) {
     int i = 0;
     for (; i + 4 <= m; i += 4) {
-        const double *restrict r0 = matrix + (long)i * ld, *restrict r1 = r0 + ld, *restrict r2 = r1 + ld, *restrict r3 = r2 + ld;
+        const double *restrict r0 = matrix + (long)i * ld, *restrict r1 = r0 + ld, *restrict r2 = r1 + ld,
+                               *restrict r3 = r2 + ld;
         double s0 = 0.0, s1 = 0.0, s2 = 0.0, s3 = 0.0;
         const int n = widest(width + i);
 #pragma omp simd reduction(+ : s0, s1, s2, s3)
@@ -59,11 +60,12 @@ void dense_multiply_add(int m, int ld, const int *width, const double *restrict 
     for (; i < m; i++) y[i] += dense_dot(width[i], matrix + (long)i * ld, x);
 }
 
-void dense_multiply_transposed_add(int m, int ld, const int *width, const double *restrict matrix, const double *restrict x,
-                                   double *restrict y) {
+void dense_multiply_transposed_add(int m, int ld, const int *width, const double *restrict matrix,
+                                   const double *restrict x, double *restrict y) {
     int i = 0;
     for (; i + 4 <= m; i += 4) {
-        const double *restrict r0 = matrix + (long)i * ld, *restrict r1 = r0 + ld, *restrict r2 = r1 + ld, *restrict r3 = r2 + ld;
+        const double *restrict r0 = matrix + (long)i * ld, *restrict r1 = r0 + ld, *restrict r2 = r1 + ld,
+                               *restrict r3 = r2 + ld;
         const double x0 = x[i], x1 = x[i + 1], x2 = x[i + 2], x3 = x[i + 3];
         const int n = widest(width + i);
 #pragma omp simd
@@ -92,7 +94,8 @@ int dense_cholesky(int n, int ld, double *restrict matrix, double *restrict pane
         if (columns < 4) return 1;
         const double *d0 = matrix + (long)j * ld + j, *d1 = d0 + ld, *d2 = d1 + ld, *d3 = d2 + ld;
         const double i0 = 1.0 / d0[0], i1 = 1.0 / d1[1], i2 = 1.0 / d2[2], i3 = 1.0 / d3[3];
-        double *restrict p0 = panel, *restrict p1 = panel + ld, *restrict p2 = panel + 2 * ld, *restrict p3 = panel + 3 * ld;
+        double *restrict p0 = panel, *restrict p1 = panel + ld, *restrict p2 = panel + 2 * ld,
+                         *restrict p3 = panel + 3 * ld;
         for (int i = j + 4; i < n; i++) {
             double *row = matrix + (long)i * ld + j;
             const double x0 = row[0] * i0;
@@ -137,7 +140,8 @@ void dense_forward_many(int first, int n, int ld, const double *restrict factor,
                 for (int c = 0; c < 4; c++) part[0][c] += row[j] * z[j * width + block + c];
             const double inverse = 1.0 / row[i];
             double *out = z + i * width + block;
-            for (int c = 0; c < 4; c++) out[c] = (out[c] - ((part[0][c] + part[1][c]) + (part[2][c] + part[3][c]))) * inverse;
+            for (int c = 0; c < 4; c++)
+                out[c] = (out[c] - ((part[0][c] + part[1][c]) + (part[2][c] + part[3][c]))) * inverse;
         }
 }
 

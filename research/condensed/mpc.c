@@ -11,7 +11,8 @@ size_t mpc_size(const mpc_config *config) {
     const int n = config->moves * ROOMS, m = config->horizon * ROOMS;
     const size_t responses = (line((size_t)m + 4 * ROOMS) + (size_t)m) * ROOMS;
     return 64 + qp_matrices_size(n, m) +
-           sizeof(double) * (line((size_t)config->horizon) + line((size_t)config->moves) + 2 * line((size_t)n) + responses);
+           sizeof(double) *
+               (line((size_t)config->horizon) + line((size_t)config->moves) + 2 * line((size_t)n) + responses);
 }
 
 void mpc_create(const mpc_config *config, const int *start, mpc *model, void *memory) {
@@ -113,9 +114,19 @@ enum { WORK_ARRAYS = 13 };
 static void work_sizes(const mpc *model, size_t *doubles) {
     const size_t horizon = (size_t)model->config.horizon, moves = (size_t)model->config.moves, n = (size_t)model->n;
     const size_t sizes[WORK_ARRAYS] = {
-        (LAGS + horizon) * ROOMS, (LAGS - 1 + horizon) * INPUTS, n, n, n, moves,
-        (LAGS - 1 + horizon) * SIGNALS, (LAGS + horizon) * ROOMS, moves * YWIN,
-        n * ARX_GROUP, n * ARX_GROUP, (horizon + 1) * ROOMS * ARX_GROUP, (LAGS + horizon) * ROOMS * ARX_GROUP,
+        (LAGS + horizon) * ROOMS,
+        (LAGS - 1 + horizon) * INPUTS,
+        n,
+        n,
+        n,
+        moves,
+        (LAGS - 1 + horizon) * SIGNALS,
+        (LAGS + horizon) * ROOMS,
+        moves * YWIN,
+        n * ARX_GROUP,
+        n * ARX_GROUP,
+        (horizon + 1) * ROOMS * ARX_GROUP,
+        (LAGS + horizon) * ROOMS * ARX_GROUP,
     };
     for (int i = 0; i < WORK_ARRAYS; i++) doubles[i] = line(sizes[i]);
 }
@@ -132,9 +143,9 @@ void mpc_work_create(const mpc *model, mpc_work *work, void *memory) {
     size_t sizes[WORK_ARRAYS];
     work_sizes(model, sizes);
     double **arrays[WORK_ARRAYS] = {
-        &work->y, &work->v, &work->linear, &work->lb, &work->ub, &work->paid,
-        &work->signals, &work->costate, &work->held_costate,
-        &work->column, &work->change_power, &work->change_y, &work->co_change,
+        &work->y,         &work->v,       &work->linear,       &work->lb,     &work->ub,           &work->paid,
+        &work->signals,   &work->costate, &work->held_costate, &work->column, &work->change_power, &work->change_y,
+        &work->co_change,
     };
     for (int i = 0; i < WORK_ARRAYS; i++) *arrays[i] = next, next += sizes[i];
     qp_work_create(model->n, model->m, &work->qp, next);
@@ -173,8 +184,8 @@ static double left_out(const mpc *model, const double *last_free) {
     return sum;
 }
 
-void mpc_solve(const mpc *model, mpc_work *work, const double *history_y, const double *history_v, const double *outdoor,
-               const double *price, const double *first, qp_result *result) {
+void mpc_solve(const mpc *model, mpc_work *work, const double *history_y, const double *history_v,
+               const double *outdoor, const double *price, const double *first, qp_result *result) {
     const mpc_config *c = &model->config;
     const int n = model->n;
     memcpy(work->y, history_y, sizeof(double) * YWIN);
@@ -194,8 +205,9 @@ void mpc_solve(const mpc *model, mpc_work *work, const double *history_y, const 
     for (int room = 0; room < ROOMS; room++)
         if (model->theta[THETA_SLOPE + room] != 0.0)
             for (int i = 0; i < n; i++)
-                work->linear[i] += model->terminal * model->theta[THETA_SLOPE + room] *
-                                   model->qp.gamma[(size_t)((c->horizon - 1) * ROOMS + room) * (size_t)model->qp.ld + (size_t)i];
+                work->linear[i] +=
+                    model->terminal * model->theta[THETA_SLOPE + room] *
+                    model->qp.gamma[(size_t)((c->horizon - 1) * ROOMS + room) * (size_t)model->qp.ld + (size_t)i];
     memcpy(work->lb, model->lower, sizeof(double) * (size_t)n);
     memcpy(work->ub, model->upper, sizeof(double) * (size_t)n);
     if (first) {

@@ -25,39 +25,40 @@ enum {
     THETA_BACKOFF_HIGH = THETA_BACKOFF_LOW + ROOMS,
     THETA_COMFORT = THETA_BACKOFF_HIGH + ROOMS, /* scale_r */
     THETA_PRICE = THETA_COMFORT + ROOMS,        /* price_scale */
-    THETA_POWER = THETA_PRICE + 1, /* power_curvature */
+    THETA_POWER = THETA_PRICE + 1,              /* power_curvature */
     THETA_SLOPE = THETA_POWER + 1,
     THETA_CURVATURE = THETA_SLOPE + ROOMS,
     N_THETA = THETA_CURVATURE + ROOMS
 };
 
 typedef struct {
-    int horizon;     /* steps */
-    int apply;       /* steps between solves: so many are applied of each plan */
-    int moves;       /* held moves per heat pump over the horizon */
-    int decision;    /* moves per heat pump that begin within the first `apply` steps */
+    int horizon;  /* steps */
+    int apply;    /* steps between solves: so many are applied of each plan */
+    int moves;    /* held moves per heat pump over the horizon */
+    int decision; /* moves per heat pump that begin within the first `apply` steps */
     double dt_h;
     double discount; /* per step */
     double power_max[ROOMS];
     double set_point, low, high;
-    double beta;     /* EUR/(K^2 h) */
-    double penalty;  /* EUR/(K^2 h) */
+    double beta;           /* EUR/(K^2 h) */
+    double penalty;        /* EUR/(K^2 h) */
     double regularisation; /* EUR/(kW^2 h) */
 } mpc_config;
 
 /* Read-only after mpc_set_theta: any number of threads may share it. */
 typedef struct {
     mpc_config config;
-    int n, m; /* moves * ROOMS, horizon * ROOMS */
+    int n, m;            /* moves * ROOMS, horizon * ROOMS */
     const int *start;    /* [moves+1] first step of each move; start[moves] = horizon */
     double *weight;      /* [horizon] gamma^k dt_h */
     double *move_weight; /* [moves] its sum over the steps of each move */
-    double *step_response; /* [ROOMS][2+horizon+2][ROOMS] of the temperatures to 1 kW of each heat pump from the start on,
-                              between rows of zeros */
+    double
+        *step_response; /* [ROOMS][2+horizon+2][ROOMS] of the temperatures to 1 kW of each heat pump from the start on,
+                           between rows of zeros */
     double *bias_response; /* [m][ROOMS] of the temperatures to a unit bias of each room */
-    double *upper;       /* [n] */
-    double *lower;       /* [n] */
-    double terminal;     /* gamma^N */
+    double *upper;         /* [n] */
+    double *lower;         /* [n] */
+    double terminal;       /* gamma^N */
     double theta[N_THETA];
     arx_model arx;
     qp_matrices qp;
@@ -81,10 +82,10 @@ typedef struct {
     double *held_costate; /* [moves][LAGS][ROOMS] */
     int adjoint_known;    /* whether these are of the last solve */
     /* For the first moves of the four heat pumps in one interval, side by side: ... */
-    double *column;         /* [n][ARX_GROUP] of M^-1 */
-    double *change_power;   /* [moves][ARX_GROUP][ROOMS] z */
-    double *change_y;       /* [horizon+1][ARX_GROUP][ROOMS] dy */
-    double *co_change;      /* [horizon+LAGS][ARX_GROUP][ROOMS] lambda */
+    double *column;       /* [n][ARX_GROUP] of M^-1 */
+    double *change_power; /* [moves][ARX_GROUP][ROOMS] z */
+    double *change_y;     /* [horizon+1][ARX_GROUP][ROOMS] dy */
+    double *co_change;    /* [horizon+LAGS][ARX_GROUP][ROOMS] lambda */
     double change_bias[ARX_GROUP * ROOMS];
     /* ... these depend on the sets alone, not on the state: while the sets stay, they are kept. */
     int8_t *kept_bound, *kept_side; /* [n], [m] */
@@ -102,8 +103,8 @@ void mpc_work_shift(const mpc *model, mpc_work *work);
 /* history_y [LAGS*ROOMS] and history_v [(LAGS-1)*INPUTS] oldest first, outdoor [horizon], price [horizon];
  * first [decision*ROOMS] fixes the first moves (Q_theta) or is NULL (V_theta). The plan is in work->qp.u [moves][ROOMS];
  * result->objective is the whole cost, constants included. */
-void mpc_solve(const mpc *model, mpc_work *work, const double *history_y, const double *history_v, const double *outdoor,
-               const double *price, const double *first, qp_result *result);
+void mpc_solve(const mpc *model, mpc_work *work, const double *history_y, const double *history_v,
+               const double *outdoor, const double *price, const double *first, qp_result *result);
 
 /* After mpc_solve: derivative of the optimal cost, gradient [N_THETA] (envelope theorem). */
 void mpc_value_gradient(const mpc *model, mpc_work *work, double *gradient);

@@ -14,7 +14,8 @@ static size_t line(int n) { return (size_t)((n + 7) / 8 * 8); }
 
 size_t newton_size(int n, int m) {
     const size_t ld = line(n);
-    return sizeof(double) * (2 * ld * (size_t)n + 4 * ld + (size_t)n * BORDER + 4 * ld) + sizeof(int) * 4 * line(n) + 2 * line(m);
+    return sizeof(double) * (2 * ld * (size_t)n + 4 * ld + (size_t)n * BORDER + 4 * ld) + sizeof(int) * 4 * line(n) +
+           2 * line(m);
 }
 
 void newton_create(int n, int m, newton_system *newton, void *memory) {
@@ -50,7 +51,8 @@ void newton_reset(newton_system *newton) {
 static const double *gamma_row(const qp_matrices *qp, int i) { return qp->gamma + (size_t)i * (size_t)qp->ld; }
 
 static double entry(const qp_matrices *qp, const newton_base *base, int i, int j) {
-    return i >= j ? base->matrix[(size_t)i * (size_t)qp->ld + (size_t)j] : base->matrix[(size_t)j * (size_t)qp->ld + (size_t)i];
+    return i >= j ? base->matrix[(size_t)i * (size_t)qp->ld + (size_t)j]
+                  : base->matrix[(size_t)j * (size_t)qp->ld + (size_t)i];
 }
 
 /* Changes from a base to the sets, counted up to `most`. */
@@ -144,7 +146,8 @@ static void solve_border(const qp_matrices *qp, newton_system *newton) {
 
 static double corner(const qp_matrices *qp, const newton_system *newton, int a, int b) {
     if (newton->row[a] >= 0 && a == b) return -1.0 / newton->weight[a];
-    if (newton->freed[a] >= 0 && newton->freed[b] >= 0) return entry(qp, newton->base, newton->freed[a], newton->freed[b]);
+    if (newton->freed[a] >= 0 && newton->freed[b] >= 0)
+        return entry(qp, newton->base, newton->freed[a], newton->freed[b]);
     if (newton->freed[a] >= 0 && newton->row[b] >= 0) return gamma_row(qp, newton->row[b])[newton->freed[a]];
     if (newton->freed[b] >= 0 && newton->row[a] >= 0) return gamma_row(qp, newton->row[a])[newton->freed[b]];
     return 0.0;
@@ -280,7 +283,6 @@ double newton_row(const qp_matrices *qp, const newton_system *newton, int i, con
     double sum = dense_dot(i, matrix + (size_t)i * ld, x);
     for (int j = i; j < qp->n; j++) sum += matrix[(size_t)j * ld + (size_t)i] * x[j];
     for (int k = 0; k < newton->columns; k++)
-        if (newton->row[k] >= 0)
-            sum += newton->weight[k] * product[newton->row[k]] * gamma_row(qp, newton->row[k])[i];
+        if (newton->row[k] >= 0) sum += newton->weight[k] * product[newton->row[k]] * gamma_row(qp, newton->row[k])[i];
     return sum;
 }

@@ -39,15 +39,15 @@ typedef struct {
     const newton_base *base; /* the one in use */
     double *matrix, *factor; /* [n*ld] memory of `own` */
     double *panel;           /* [4*ld] */
-    int renewal;             /* factorisations left until `matrix` is summed up afresh: rank-one updates lose digits slowly */
+    int renewal; /* factorisations left until `matrix` is summed up afresh: rank-one updates lose digits slowly */
     /* The border: for each column the row or the move it stands for, and C of a row. */
-    int columns, width;      /* width: `columns` rounded up to the stride of z */
+    int columns, width;                            /* width: `columns` rounded up to the stride of z */
     int row[BORDER], bound[BORDER], freed[BORDER]; /* -1 where the column is of another kind */
     double weight[BORDER];
-    double *z;               /* [n][width] L^-1 B */
+    double *z; /* [n][width] L^-1 B */
     double schur[BORDER * BORDER];
     int pivot[BORDER];
-    double *forward;         /* [n][4] */
+    double *forward; /* [n][4] */
 } newton_system;
 
 size_t newton_size(int n, int m);
@@ -62,12 +62,14 @@ int newton_take(const struct qp_matrices *qp, newton_system *newton, const int8_
 void newton_solve(const struct qp_matrices *qp, newton_system *newton, const int8_t *bound, double *x);
 
 /* x [n][4] := M^-1 e_i for the four moves i from `first` on, zero for those on a bound. */
-void newton_inverse_four(const struct qp_matrices *qp, newton_system *newton, const int8_t *bound, int first, double *x);
+void newton_inverse_four(const struct qp_matrices *qp, newton_system *newton, const int8_t *bound, int first,
+                         double *x);
 
 /* out [n] += M x for an x [n] with few entries, of all moves. */
 void newton_multiply(const struct qp_matrices *qp, const newton_system *newton, const double *x, double *out);
 
 /* (M x)_i for one move i; product [m] holds Gamma x. */
-double newton_row(const struct qp_matrices *qp, const newton_system *newton, int i, const double *x, const double *product);
+double newton_row(const struct qp_matrices *qp, const newton_system *newton, int i, const double *x,
+                  const double *product);
 
 #endif

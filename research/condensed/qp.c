@@ -5,14 +5,14 @@
 
 #include "dense.h"
 
-#define ACTIVE_SET_STEPS 24    /* before the second method takes over */
-#define STALLED_STEPS 5        /* steps without fewer wrong members of the sets: a cycle, most likely */
-#define DESCENT_STEPS 6        /* of the second method, before the first has another try; more with every round */
+#define ACTIVE_SET_STEPS 24 /* before the second method takes over */
+#define STALLED_STEPS 5     /* steps without fewer wrong members of the sets: a cycle, most likely */
+#define DESCENT_STEPS 6     /* of the second method, before the first has another try; more with every round */
 #define ROUNDS 12
 #define HALVINGS 30
-#define STEP_TOLERANCE 1e-10   /* in units of u */
+#define STEP_TOLERANCE 1e-10 /* in units of u */
 #define ARMIJO 1e-4
-#define REFINEMENT 1e-12       /* in units of u: a larger gradient is worth a step of iterative refinement */
+#define REFINEMENT 1e-12 /* in units of u: a larger gradient is worth a step of iterative refinement */
 
 void qp_work_reset(qp_work *work, int n) {
     newton_reset(&work->newton);
@@ -151,8 +151,8 @@ static void held_bounds(const qp_matrices *qp, qp_work *work, const double *lb, 
 }
 
 /* The longest of the steps 1, 1/2, 1/4, ... along the projection arc that descends enough; 0 if there is none. */
-static int line_search(const qp_matrices *qp, qp_work *work, const double *linear, const double *offset, const double *lb,
-                       const double *ub, double *objective) {
+static int line_search(const qp_matrices *qp, qp_work *work, const double *linear, const double *offset,
+                       const double *lb, const double *ub, double *objective) {
     double length = 1.0;
     for (int halvings = 0; halvings < HALVINGS; halvings++, length *= 0.5) {
         double slope = 0.0;

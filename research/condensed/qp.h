@@ -23,9 +23,9 @@ enum { QP_SOLVED = 0, QP_MAX_ITERATIONS = 1, QP_NOT_CONVEX = 2, QP_NOT_FINITE = 
 
 /* What depends on theta alone. */
 typedef struct qp_matrices {
-    int n;  /* moves */
-    int m;  /* rows */
-    int ld; /* row length of the matrices, n rounded up to a full cache line */
+    int n;           /* moves */
+    int m;           /* rows */
+    int ld;          /* row length of the matrices, n rounded up to a full cache line */
     double *gamma;   /* [m*ld] */
     int *width;      /* [m] leading columns that may be non-zero: Gamma is lower block triangular */
     double *hessian; /* [n*ld] lower triangle of diag(r) + Gamma' diag(q) Gamma */
@@ -33,7 +33,7 @@ typedef struct qp_matrices {
     double *forward; /* [n][4] L^-1 e_i of that factor for the first four moves */
     double *r;       /* [n] */
     double *q, *w, *target, *lower, *upper; /* [m] */
-    int convex;      /* whether `factor` exists */
+    int convex;                             /* whether `factor` exists */
 } qp_matrices;
 
 size_t qp_matrices_size(int n, int m);
@@ -43,26 +43,26 @@ void qp_matrices_condense(qp_matrices *qp);
 
 /* Iterate, sets and factors of one solver thread. */
 typedef struct {
-    double *u;      /* [n] the solution */
-    double *y;      /* [m] its outputs */
-    int8_t *bound;  /* [n] -1 on lb, +1 on ub, 0 free; the warm start on entry */
-    int8_t *side;   /* [m] -1 below the band, +1 above, 0 within */
-    double *row;    /* [m] derivative of the row costs */
+    double *u;                              /* [n] the solution */
+    double *y;                              /* [m] its outputs */
+    int8_t *bound;                          /* [n] -1 on lb, +1 on ub, 0 free; the warm start on entry */
+    int8_t *side;                           /* [m] -1 below the band, +1 above, 0 within */
+    double *row;                            /* [m] derivative of the row costs */
     double *grad, *affine, *step, *trial_u; /* [n] */
-    double *best_u;   /* [n] where the second method goes on */
-    double *unbound;  /* [n] gradient at u = 0 with all rows within their band */
-    double *change;   /* [m] Gamma u */
-    double *trial_y;  /* [m] */
+    double *best_u;                         /* [n] where the second method goes on */
+    double *unbound;                        /* [n] gradient at u = 0 with all rows within their band */
+    double *change;                         /* [m] Gamma u */
+    double *trial_y;                        /* [m] */
     newton_system newton;
     int cold;
 } qp_work;
 
 typedef struct {
     int status;
-    int iterations;      /* linear systems solved */
-    int descents;        /* those of the second method */
+    int iterations; /* linear systems solved */
+    int descents;   /* those of the second method */
     double objective;
-    double residual;     /* max-norm of the projected gradient, divided by the diagonal of the Hessian: in units of u */
+    double residual; /* max-norm of the projected gradient, divided by the diagonal of the Hessian: in units of u */
 } qp_result;
 
 size_t qp_work_size(int n, int m);

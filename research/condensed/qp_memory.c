@@ -50,7 +50,8 @@ size_t qp_work_size(int n, int m) {
 void qp_work_create(int n, int m, qp_work *work, void *memory) {
     double *next = aligned(memory);
     memset(next, 0, qp_work_size(n, m) - 64);
-    double **moves[] = {&work->u, &work->grad, &work->affine, &work->step, &work->trial_u, &work->best_u, &work->unbound};
+    double **moves[] = {&work->u,       &work->grad,   &work->affine, &work->step,
+                        &work->trial_u, &work->best_u, &work->unbound};
     for (int i = 0; i < 7; i++) *moves[i] = next, next += line(n);
     double **rows[] = {&work->y, &work->row, &work->change, &work->trial_y};
     for (int i = 0; i < 4; i++) *rows[i] = next, next += line(m);

@@ -24,7 +24,8 @@ static void linearise(const mpc *model, mpc_work *work) {
 #pragma omp simd
     for (int i = 0; i < model->m; i++) {
         const double low = qp->lower[i] - y[i], high = y[i] - qp->upper[i];
-        work->costate[i] = qp->q[i] * (y[i] - qp->target[i]) + qp->w[i] * ((high > 0 ? high : 0.0) - (low > 0 ? low : 0.0));
+        work->costate[i] =
+            qp->q[i] * (y[i] - qp->target[i]) + qp->w[i] * ((high > 0 ? high : 0.0) - (low > 0 ? low : 0.0));
     }
     for (int room = 0; room < ROOMS; room++)
         work->costate[(c->horizon - 1) * ROOMS + room] += model->terminal * model->theta[THETA_SLOPE + room];
@@ -42,8 +43,12 @@ static void find_adjoint(const mpc *model, mpc_work *work) {
 
 static plan_regressors regressors(const mpc *model, const mpc_work *work) {
     return (plan_regressors){
-        .steps = model->config.horizon, .moves = model->config.moves, .start = model->start,
-        .signals = work->signals, .past_power = work->v, .power = work->qp.u,
+        .steps = model->config.horizon,
+        .moves = model->config.moves,
+        .start = model->start,
+        .signals = work->signals,
+        .past_power = work->v,
+        .power = work->qp.u,
     };
 }
 
@@ -151,7 +156,8 @@ static void cost_columns(const mpc *model, const mpc_work *work, double *rows) {
 }
 
 /* out [2][ARX_GROUP][ROOMS] = dy of the steps k and k + 1 */
-static inline void respond_twice(const mpc *model, int k, int begun, const double *restrict jump, double *restrict out) {
+static inline void respond_twice(const mpc *model, int k, int begun, const double *restrict jump,
+                                 double *restrict out) {
     enum { PAIR = 2 * ROOMS };
     const long sequence = (model->config.horizon + 4) * ROOMS;
     const double *restrict now = model->step_response + (k + 2) * ROOMS;
@@ -175,7 +181,8 @@ static inline void respond_twice(const mpc *model, int k, int begun, const doubl
 static void respond(const mpc *model, mpc_work *work) {
     const int width = ROOMS * ARX_GROUP, *start = model->start;
     double jump[model->n * ARX_GROUP];
-    for (int i = 0; i < model->n * ARX_GROUP; i++) jump[i] = (i < width ? 0.0 : work->column[i - width]) - work->column[i];
+    for (int i = 0; i < model->n * ARX_GROUP; i++)
+        jump[i] = (i < width ? 0.0 : work->column[i - width]) - work->column[i];
     for (int k = 0, begun = 0; k < model->config.horizon; k += 2) {
         while (begun < model->config.moves && start[begun] <= k + 1) begun++;
         respond_twice(model, k, begun, jump, work->change_y + k * width);
@@ -216,7 +223,8 @@ static void find_changes(const mpc *model, mpc_work *work, int with_arx) {
             curvature[room] = model->qp.q[i] + (work->qp.side[i] ? model->qp.w[i] : 0.0);
         for (int g = 0, l = k * width; g < ARX_GROUP; g++, l += ROOMS)
 #pragma omp simd
-            for (int room = 0; room < ROOMS; room++) work->co_change[l + room] = curvature[room] * work->change_y[l + room];
+            for (int room = 0; room < ROOMS; room++)
+                work->co_change[l + room] = curvature[room] * work->change_y[l + room];
     }
     if (with_arx) {
         memset(work->co_change + horizon * width, 0, sizeof(double) * (size_t)(LAGS * width));
@@ -241,12 +249,13 @@ static void write_rows(const mpc *model, const mpc_work *work, int with_arx, dou
     if (!with_arx) return;
     const plan_regressors plan = regressors(model, work);
     contract_plan(&plan, ARX_GROUP, work->co_change, N_THETA, jacobian + THETA_A);
-    contract_changes(plan.steps, plan.moves, work->costate, work->held_costate, work->change_y, work->change_power, N_THETA,
-                     jacobian + THETA_A);
+    contract_changes(plan.steps, plan.moves, work->costate, work->held_costate, work->change_y, work->change_power,
+                     N_THETA, jacobian + THETA_A);
 }
 
 static int same_sets(const mpc *model, const mpc_work *work) {
-    return !memcmp(work->kept_bound, work->qp.bound, (size_t)model->n) && !memcmp(work->kept_side, work->qp.side, (size_t)model->m);
+    return !memcmp(work->kept_bound, work->qp.bound, (size_t)model->n) &&
+           !memcmp(work->kept_side, work->qp.side, (size_t)model->m);
 }
 
 void mpc_policy_jacobian(const mpc *model, mpc_work *work, int with_arx, double *jacobian, double *inverse) {

@@ -56,8 +56,8 @@ int32_t nisse_controller_set_theta(nisse_controller *controller, const double *t
 void nisse_controller_reset(nisse_controller *controller);
 
 /* x0 [nx], forecast [(N+1)*nd] -> action [na], plan_x [(N+1)*nx], plan_a [N*na]. The plans may be NULL. */
-int32_t nisse_controller_solve(nisse_controller *controller, const double *x0, const double *forecast,
-                               double *action, double *plan_x, double *plan_a, nisse_result *result);
+int32_t nisse_controller_solve(nisse_controller *controller, const double *x0, const double *forecast, double *action,
+                               double *plan_x, double *plan_a, nisse_result *result);
 
 /* For tuning: the same program with the first action fixed to `action` [na]; result->value is Q_theta(x0, action). */
 int32_t nisse_controller_solve_fixed(nisse_controller *controller, const double *x0, const double *forecast,

@@ -20,13 +20,9 @@ const char hal_name[] = "nisse io mega328";
 static volatile uint32_t millis;
 static volatile uint8_t ring[RING], head, tail;
 
-ISR(TIMER0_COMPA_vect)
-{
-    millis++;
-}
+ISR(TIMER0_COMPA_vect) { millis++; }
 
-ISR(USART_RX_vect)
-{
+ISR(USART_RX_vect) {
     uint8_t byte = UDR0, next = (uint8_t)((head + 1) % RING);
     if (next != tail) { /* full: a byte is lost, and the checksum will say so */
         ring[head] = byte;
@@ -34,8 +30,7 @@ ISR(USART_RX_vect)
     }
 }
 
-void hal_start(void)
-{
+void hal_start(void) {
     MCUSR = 0;
     wdt_enable(WDTO_1S);
     DDRB = _BV(DDB1);
@@ -56,8 +51,7 @@ void hal_start(void)
     sei();
 }
 
-uint32_t hal_millis(void)
-{
+uint32_t hal_millis(void) {
     uint8_t before = SREG;
     cli();
     uint32_t now = millis;
@@ -65,33 +59,28 @@ uint32_t hal_millis(void)
     return now;
 }
 
-int hal_receive(void)
-{
-    if (tail == head)
-        return -1;
+int hal_receive(void) {
+    if (tail == head) return -1;
     uint8_t byte = ring[tail];
     tail = (uint8_t)((tail + 1) % RING);
     return byte;
 }
 
-void hal_send(const uint8_t *bytes, uint8_t count)
-{
+void hal_send(const uint8_t *bytes, uint8_t count) {
     while (count--) {
         loop_until_bit_is_set(UCSR0A, UDRE0);
         UDR0 = *bytes++;
     }
 }
 
-int32_t hal_input(uint8_t channel)
-{
+int32_t hal_input(uint8_t channel) {
     ADMUX = (uint8_t)(_BV(REFS0) | channel);
     ADCSRA |= _BV(ADSC);
     loop_until_bit_is_clear(ADCSRA, ADSC);
     return ADC;
 }
 
-static void pwm(uint16_t per_mille)
-{
+static void pwm(uint16_t per_mille) {
     if (per_mille == 0) { /* a compare value of 0 would still be a spike per period */
         TCCR1A &= (uint8_t)~_BV(COM1A1);
         PORTB &= (uint8_t)~_BV(PORTB1);
@@ -101,24 +90,21 @@ static void pwm(uint16_t per_mille)
     OCR1A = per_mille ? (uint16_t)(per_mille * 16u - 1u) : 0;
 }
 
-static void relay(uint8_t pin, bool on)
-{
+static void relay(uint8_t pin, bool on) {
     if (on)
         PORTD |= (uint8_t)_BV(pin);
     else
         PORTD &= (uint8_t)~_BV(pin);
 }
 
-void hal_output(uint8_t channel, int32_t value)
-{
+void hal_output(uint8_t channel, int32_t value) {
     if (channel == 0)
         pwm((uint16_t)value);
     else
         relay(channel == 1 ? PORTD4 : PORTD5, value != 0);
 }
 
-void hal_rest(void)
-{
+void hal_rest(void) {
     wdt_reset();
     cli();
     if (tail == head) { /* looked at with interrupts off: a byte that comes now wakes us at once */

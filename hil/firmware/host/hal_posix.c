@@ -21,22 +21,18 @@ const char hal_name[] = "nisse io posix";
 static int line = -1;
 static int32_t shown[HAL_OUTPUTS];
 
-static void fail(const char *what)
-{
+static void fail(const char *what) {
     perror(what);
     exit(1);
 }
 
-void hal_start(void)
-{
+void hal_start(void) {
     struct termios raw;
     line = posix_openpt(O_RDWR | O_NOCTTY);
-    if (line < 0 || grantpt(line) || unlockpt(line))
-        fail("pty");
+    if (line < 0 || grantpt(line) || unlockpt(line)) fail("pty");
     /* Kept open, so that our end outlives a host that closes its own; raw before the host has set it. */
     int other = open(ptsname(line), O_RDWR | O_NOCTTY);
-    if (other < 0 || tcgetattr(other, &raw))
-        fail("pty");
+    if (other < 0 || tcgetattr(other, &raw)) fail("pty");
     cfmakeraw(&raw);
     tcsetattr(other, TCSANOW, &raw);
     fcntl(line, F_SETFL, O_NONBLOCK);
@@ -44,26 +40,22 @@ void hal_start(void)
     printf("port %s\n", ptsname(line));
 }
 
-uint32_t hal_millis(void)
-{
+uint32_t hal_millis(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint32_t)((uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u);
 }
 
-int hal_receive(void)
-{
+int hal_receive(void) {
     uint8_t byte;
     return read(line, &byte, 1) == 1 ? byte : -1;
 }
 
-void hal_send(const uint8_t *bytes, uint8_t count)
-{
+void hal_send(const uint8_t *bytes, uint8_t count) {
     while (count) {
         ssize_t sent = write(line, bytes, count);
         if (sent <= 0) { /* nobody reads: a wire would lose it as well */
-            if (errno != EINTR)
-                return;
+            if (errno != EINTR) return;
             continue;
         }
         bytes += sent;
@@ -71,20 +63,14 @@ void hal_send(const uint8_t *bytes, uint8_t count)
     }
 }
 
-int32_t hal_input(uint8_t channel)
-{
-    return channel < HAL_OUTPUTS ? shown[channel] : HAL_NO_VALUE;
-}
+int32_t hal_input(uint8_t channel) { return channel < HAL_OUTPUTS ? shown[channel] : HAL_NO_VALUE; }
 
-void hal_output(uint8_t channel, int32_t value)
-{
-    if (shown[channel] != value)
-        printf("output %d %ld\n", channel, (long)value);
+void hal_output(uint8_t channel, int32_t value) {
+    if (shown[channel] != value) printf("output %d %ld\n", channel, (long)value);
     shown[channel] = value;
 }
 
-void hal_rest(void)
-{
+void hal_rest(void) {
     struct pollfd wait = {.fd = line, .events = POLLIN};
     poll(&wait, 1, 1);
 }
