@@ -360,9 +360,13 @@ class ControlLoop:
         return Candidate(ruled.action, state, ruled.problems)
 
     def _moment(self, image: ProcessImage) -> Moment:
-        """Where this cycle stands in the stage that it acts in, on the grid of Unix time."""
+        """Where this cycle stands in the stage that it acts in, on the grid of Unix time.
+
+        What is left ends at a point of the grid, whichever side of its own one a cycle comes from: an end that differs
+        by the slack would move what a pulse makes good in the last cycle of a decision.
+        """
         hold_s, rhythm = self.policy.bundle.manifest.dt_s, self.policy.rhythm
-        left_s = hold_s - (image.time_s + rhythm.slack_s) % hold_s
+        left_s = hold_s + rhythm.slack_s - (image.time_s + rhythm.slack_s) % hold_s
         return Moment(image.monotonic_s, rhythm.cycle_s, left_s, hold_s)
 
     def _actuate(self, pulsed: Pulsed | None, now_s: float) -> dict[str, Written]:

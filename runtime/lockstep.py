@@ -25,6 +25,7 @@ from typing import Any, TextIO
 from runtime.clock import LockstepClock
 from runtime.daemon import Daemon
 from runtime.errors import LinkError
+from runtime.formats.text import document_text
 from runtime.interrupts import Signals
 from runtime.links.mqtt import BARRIER_TOPIC
 from runtime.publish.cycle_documents import event_document
@@ -133,5 +134,5 @@ def _parse(line: str) -> dict[str, Any]:
 
 
 def _send(out: TextIO, document: dict[str, Any]) -> None:
-    out.write(json.dumps(document, separators=(",", ":"), allow_nan=False) + "\n")
+    out.write(document_text(document) + "\n")
     out.flush()

@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import NamedTuple
 
 LONE_VALUE_S = 3600.0
 """How long the only value of a forecast without an end holds: the longest unit of a market."""
@@ -55,21 +56,34 @@ class Profile:
 
         smooth: instants are joined by straight lines instead of held.
         """
-        index = max(0, bisect_right(self.starts_s, begin_s) - 1)
-        known_s = total = 0.0
-        while index < len(self.values) and self.starts_s[index] < end_s:
-            first, last = max(begin_s, self.starts_s[index]), min(end_s, self.ends_s[index])
-            if last > first:
-                known_s += last - first
-                total += (last - first) * self._at(index, (first + last) / 2, smooth)
-            index += 1
-        return (total / known_s, known_s / (end_s - begin_s)) if known_s > 0.0 else (math.nan, 0.0)
+        return self.means((begin_s, end_s), smooth=smooth)[0]
 
-    def _at(self, index: int, time_s: float, smooth: bool) -> float:
-        """The value of cell `index` at a time in it, which is also the mean over a stretch around that time."""
+    def means(self, edges_s: Sequence[float], *, smooth: bool = False) -> list[tuple[float, float]]:
+        """`mean` of each stretch between two edges, which are in order, in one pass through the profile."""
+        starts, ends, values = self.starts_s, self.ends_s, self.values
+        joined = smooth and self.instants
+        index, last, found = max(0, bisect_right(starts, edges_s[0]) - 1), len(values) - 1, []
+        for begin_s, end_s in pairwise(edges_s):
+            while index < last and ends[index] <= begin_s:
+                index += 1
+            if not joined and starts[index] <= begin_s and end_s <= ends[index]:
+                found.append((values[index], 1.0))  # not divided by what it was multiplied with
+                continue
+            known_s, total, at = 0.0, 0.0, index
+            while at <= last and starts[at] < end_s:
+                first = starts[at] if starts[at] > begin_s else begin_s
+                until = ends[at] if ends[at] < end_s else end_s
+                if until > first:
+                    known_s += until - first
+                    total += (until - first) * (self._joined(at, (first + until) / 2) if joined else values[at])
+                at += 1
+            found.append((total / known_s, known_s / (end_s - begin_s)) if known_s > 0.0 else (math.nan, 0.0))
+        return found
+
+    def _joined(self, index: int, time_s: float) -> float:
+        """The value of instant `index` at a time after it, which is also the mean over a stretch around that time."""
         value, start_s, end_s = self.values[index], self.starts_s[index], self.ends_s[index]
-        joined = smooth and self.instants and index + 1 < len(self.values) and self.starts_s[index + 1] == end_s
-        if not joined:
+        if index + 1 == len(self.values) or self.starts_s[index + 1] != end_s:
             return value
         return value + (self.values[index + 1] - value) * (time_s - start_s) / (end_s - start_s)
 
@@ -77,8 +91,7 @@ class Profile:
 Value = float | Profile
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One line of a list: `end_s` where the list says it, `value` None where it says that there is none."""
 
     start_s: float
@@ -92,7 +105,7 @@ def profile_of(entries: Sequence[Entry], *, instants: bool = False) -> Profile |
     Where two overlap the one that begins later counts, of two that begin together the later in the list.
     """
     closed = _closed(sorted(entries, key=lambda entry: entry.start_s))
-    cells = [cell for cell in _painted(closed) if cell[2] is not None]
+    cells = [cell for cell in (closed if _apart(closed) else _painted(closed)) if cell[2] is not None]
     if not cells:
         return None
     starts, ends, values = zip(*cells, strict=True)
@@ -102,6 +115,8 @@ def profile_of(entries: Sequence[Entry], *, instants: bool = False) -> Profile |
 
 def _closed(entries: list[Entry]) -> list[tuple[float, float, float | None]]:
     """Every entry with its end: its own, or the start of the next, unless a regular list has a hole there."""
+    if all(entry.end_s is not None for entry in entries):
+        return [(start_s, end_s, value) for start_s, end_s, value in entries if end_s is not None]
     starts = sorted({entry.start_s for entry in entries})
     steps = [b - a for a, b in pairwise(starts)]
     usual = dict(zip(starts, steps, strict=False))
@@ -117,6 +132,11 @@ def _closed(entries: list[Entry]) -> list[tuple[float, float, float | None]]:
         (entry.start_s, entry.start_s + usual[entry.start_s] if entry.end_s is None else entry.end_s, entry.value)
         for entry in entries
     ]
+
+
+def _apart(entries: Sequence[tuple[float, float, float | None]]) -> bool:
+    """Whether they follow each other, as in most lists, so that none hides another; `entries` in order of start."""
+    return all(start < end for start, end, _ in entries) and all(a[1] <= b[0] for a, b in pairwise(entries))
 
 
 def _painted(entries: Sequence[tuple[float, float, float | None]]) -> Iterator[tuple[float, float, float | None]]:

@@ -279,7 +279,7 @@ def _regular(start_s: float, step_s: float, values: Sequence[Any]) -> _Lines:
     if not 1.0 <= step_s <= WEEK_S:
         raise PayloadError(f"step_s = {step_s:g} is not between one second and a week")
     edges = [start_s + k * step_s for k in range(len(values) + 1)]
-    return _Lines([Entry(*edge, _known(value)) for edge, value in zip(pairwise(edges), values, strict=True)])
+    return _Lines(list(map(Entry, edges, edges[1:], map(_known, values))))
 
 
 def _field(found: Mapping[str, Any], context: Context) -> str:
@@ -365,6 +365,8 @@ def _known(value: Any) -> float | None:
     """The number, None for one that the message says it does not have."""
     if isinstance(value, float) and math.isnan(value):
         return None
+    if type(value) is float and math.isfinite(value):
+        return value  # nearly all of them are
     try:
         return number(value)
     except NoValueError:

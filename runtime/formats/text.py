@@ -6,6 +6,7 @@ status view, metrics and the service manager all show them through `plain`.
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any
 
@@ -29,6 +30,8 @@ def plain(text: object, longest: int = LONGEST) -> str:
 
 def plain_document(document: Any, longest: int = LONGEST) -> Any:
     """A JSON document with every text in it made plain, keys included."""
+    if document is None or isinstance(document, float | int):  # most of a document, and asked of every cycle's
+        return document
     match document:
         case str():
             return plain(document, longest)
@@ -38,6 +41,11 @@ def plain_document(document: Any, longest: int = LONGEST) -> Any:
             return [plain_document(value, longest) for value in document]
         case _:
             return document
+
+
+def document_text(document: Any) -> str:
+    """JSON without blanks. Raises ValueError for numbers that it has not."""
+    return json.dumps(document, separators=(",", ":"), allow_nan=False)
 
 
 class LineFormatter(logging.Formatter):

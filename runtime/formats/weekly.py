@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from datetime import datetime, timedelta, tzinfo
+from functools import cached_property, lru_cache
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -68,24 +70,34 @@ class Weekly(BaseModel):
 
     def at(self, minute_of_week: int) -> float:
         """The value at a minute since Monday, 00:00 local time."""
-        covering = [e.value for e in self.schedule if e.covers(minute_of_week % WEEK_MIN)]
+        minutes, values = self._switches
+        return values[bisect_right(minutes, minute_of_week % WEEK_MIN) - 1]
+
+    def _covered(self, minute_of_week: int) -> float:
+        covering = [e.value for e in self.schedule if e.covers(minute_of_week)]
         return covering[-1] if covering else self.default
 
-    def column(self, zone: tzinfo, time_s: float, step_s: float, rows: int) -> tuple[float, ...]:
-        """The value in the middle of each of `rows` steps from a Unix time on, by the clock of the zone."""
-
-        moments = (datetime.fromtimestamp(time_s + (k + 0.5) * step_s, zone) for k in range(rows))
-        return tuple(self.at(_minute(local)) for local in moments)
-
-    def values(self) -> Iterator[tuple[int, float]]:
-        """(minute of the week, value from then on) wherever it may change."""
+    @cached_property
+    def _switches(self) -> tuple[list[int], list[float]]:
+        """(minutes of the week, values from then on) wherever it may change; the first minute is 0."""
         edges = {0} | {
             (day * DAY_MIN + minute) % WEEK_MIN
             for e in self.schedule
             for day in range(7)
             for minute in (e.begin, e.end)
         }
-        return ((minute, self.at(minute)) for minute in sorted(edges))
+        minutes = sorted(edges)
+        return minutes, [self._covered(minute) for minute in minutes]
+
+    def column(self, zone: tzinfo, time_s: float, step_s: float, rows: int) -> tuple[float, ...]:
+        """The value in the middle of each of `rows` steps from a Unix time on, by the clock of the zone."""
+        if not self.schedule:
+            return (self.default,) * rows
+        return tuple(map(self.at, _minutes(zone, time_s, step_s, rows)))
+
+    def values(self) -> Iterator[tuple[int, float]]:
+        """(minute of the week, value from then on) wherever it may change."""
+        return zip(*self._switches, strict=True)
 
     def next_switch(self, zone: tzinfo, time_s: float) -> float | None:
         """The Unix time after this one from which it is another value; None where the week has only one."""
@@ -107,6 +119,12 @@ class Weekly(BaseModel):
     @property
     def highest(self) -> float:
         return max([self.default, *(e.value for e in self.schedule)])
+
+
+@lru_cache(maxsize=4)  # all schedules of a house are asked for the same steps
+def _minutes(zone: tzinfo, time_s: float, step_s: float, rows: int) -> tuple[int, ...]:
+    """Of the week, in the middle of each step."""
+    return tuple(_minute(datetime.fromtimestamp(time_s + (k + 0.5) * step_s, zone)) for k in range(rows))
 
 
 def _minute(local: datetime) -> int:

@@ -8,7 +8,8 @@ is known; where none is, the last value before.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 
@@ -22,6 +23,7 @@ LEAST_STRETCH_S = 60.0
 # Of the horizon: a forecast of which less is known, and not from a day before either, is as good as a single number.
 LEAST_KNOWN = 0.25
 BRIEFLY = 1e-9
+ANYTHING = (-sys.float_info.max, sys.float_info.max)
 
 
 @dataclass(frozen=True)
@@ -61,17 +63,20 @@ class Memory:
         now_s: float,
         *,
         smooth: bool,
-        believed: Callable[[float], bool] = math.isfinite,
+        believed: tuple[float, float] = ANYTHING,
     ) -> None:
         """All that a profile says and is believed, once per profile: one in a wrong unit is not to be remembered."""
         if self._seen.get(name) == profile:
             return
         self._seen[name] = profile
         known = self._known.setdefault(name, {})
+        lower, upper = believed
         first = max(self._index(profile.start_s), self._index(now_s) - self._days)
-        for index in range(first, min(self._index(profile.end_s), self._index(now_s) + self._days) + 1):
-            mean, share = profile.mean(index * self.dt_s, (index + 1) * self.dt_s, smooth=smooth)
-            if share > 0.5 and believed(mean):
+        last = min(self._index(profile.end_s), self._index(now_s) + self._days)
+        edges_s = [index * self.dt_s for index in range(first, last + 2)]
+        means = profile.means(edges_s, smooth=smooth) if last >= first else []
+        for index, (mean, share) in enumerate(means, first):
+            if share > 0.5 and lower <= mean <= upper:
                 known[index] = mean
         for old in [index for index in known if index < self._index(now_s) - self._days]:
             del known[old]
@@ -117,11 +122,11 @@ def on_horizon(
     dt_s: float,
     rows: int,
     memory: Memory,
-    believed: Callable[[float], bool] = math.isfinite,
+    believed: tuple[float, float] = ANYTHING,
 ) -> Column | None:
     """The mean over [now + k dt, now + (k + 1) dt) for k < rows; None when a profile does not cover `now_s`.
 
-    A number holds throughout. believed: which values may be remembered.
+    A number holds throughout. believed: between what values may be remembered.
     """
     if isinstance(value, float):
         return Column((value,) * rows)
@@ -133,9 +138,8 @@ def on_horizon(
     values: list[float] = []
     known = recalled = 0.0
     ends_s = None
-    for k in range(rows):
-        begin_s = now_s + k * dt_s
-        mean, share = value.mean(begin_s, begin_s + dt_s, smooth=smooth)
+    edges_s = [now_s + k * dt_s for k in range(rows + 1)]
+    for begin_s, (mean, share) in zip(edges_s, value.means(edges_s, smooth=smooth), strict=False):
         known += share
         if share == 0.0:
             before = memory.day_before(name, begin_s + dt_s / 2)

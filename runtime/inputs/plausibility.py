@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -59,6 +59,21 @@ def judge(value: float, spec: SignalSpec) -> Judged:
     text = f"{value:g} {spec.unit} is outside [{lower:g}, {upper:g}]"
     other = likely_unit(value, spec)
     return Judged(value, f"{text}{f'; is it in {other}?' if other else ''}", refused=True)
+
+
+def believed(spec: SignalSpec) -> tuple[float, float]:
+    """Between what `judge` refuses nothing."""
+    if is_price(spec.unit):
+        return price_range(spec)
+    over = tolerance(spec) * (1.0 + 1e-9)
+    return spec.lower - over, spec.upper + over
+
+
+def judge_all(values: Sequence[float], spec: SignalSpec) -> list[Judged] | None:
+    """Each of a forecast's values; None where all of them are taken as they are."""
+    lower, upper = price_range(spec) if is_price(spec.unit) else (spec.lower, spec.upper)
+    # Compared one by one: a value that is no number is in no range.
+    return None if all(lower <= value <= upper for value in values) else [judge(value, spec) for value in values]
 
 
 def price_range(spec: SignalSpec) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from runtime.decide.overrides import Overrides, overridden
 from runtime.formats.profile import Profile
 from runtime.formats.units import conversion
 from runtime.inputs.forecast import BRIEFLY, Column, Memory, doubt, on_horizon, remark
-from runtime.inputs.plausibility import judge
+from runtime.inputs.plausibility import believed, judge_all
 from runtime.inputs.signals import Arrival, Sample, Validity, sample
 from runtime.site.config import SiteFile
 from runtime.site.rules import meters
@@ -76,9 +76,7 @@ def take_image(
         if not found.ok or found.value is None:
             return found, None
         step_s, rows = manifest.dt_s / spec.steps, (manifest.horizon + 1) * spec.steps
-        column = on_horizon(
-            spec.name, found.value, spec.unit, time_s, step_s, rows, memory, lambda v: not judge(v, spec).refused
-        )
+        column = on_horizon(spec.name, found.value, spec.unit, time_s, step_s, rows, memory, believed(spec))
         return _judged(found, column, spec, flat=site.inputs[spec.name].flat)
 
     first = {spec.name: ahead(spec, samples[spec.name]) for spec in heard}
@@ -119,7 +117,9 @@ def _judged(found: Sample, column: Column | None, spec: SignalSpec, *, flat: boo
     if useless:
         few = isinstance(found.value, Profile)
         return _unusable(found, Validity.STALE if few else Validity.MALFORMED, useless), None
-    judged = [judge(value, spec) for value in column.values]
+    judged = judge_all(column.values, spec)
+    if judged is None:
+        return found, column
     refused = next((one for one in judged if one.refused), None)
     if refused is not None:
         return _unusable(found, Validity.OUT_OF_RANGE, refused.problem), None
@@ -133,10 +133,8 @@ def forecast_rows(image: ProcessImage, manifest: Manifest) -> tuple[tuple[float,
         return ((),) * (manifest.horizon + 1)
     if any(spec.name not in image.columns for spec in manifest.forecasts):
         return None
-    return tuple(
-        tuple(v for f in manifest.forecasts for v in image.columns[f.name][k * f.steps : (k + 1) * f.steps])
-        for k in range(manifest.horizon + 1)
-    )
+    columns = [image.columns[f.name][step :: f.steps] for f in manifest.forecasts for step in range(f.steps)]
+    return tuple(zip(*columns, strict=True))
 
 
 def forecast_now(image: ProcessImage, manifest: Manifest) -> tuple[float, ...]:

@@ -27,6 +27,7 @@ from runtime.clock import Clock
 from runtime.formats.literals import NoValueError, PayloadError
 from runtime.formats.payload import MAX_PAYLOAD_BYTES, parse_payload, parse_time
 from runtime.formats.profile import Profile
+from runtime.formats.text import document_text
 from runtime.inputs.signals import Arrival
 from runtime.publish.operator_commands import MAX_BYTES
 from runtime.site.config import MqttSection
@@ -180,7 +181,7 @@ class MqttLink:
         """Publish, and say it again after a reconnect. Nothing is queued while there is no connection."""
         if self._spectator:
             return
-        text = document if isinstance(document, str) else json.dumps(document, separators=(",", ":"), allow_nan=False)
+        text = document if isinstance(document, str) else document_text(document)
         self._said[topic] = (text.encode(), retain)
         if self._subscribed:
             self._publish(topic, text.encode(), retain)

@@ -53,8 +53,7 @@ def plan_document(cycle: Cycle, bundle: Bundle, site: SiteFile) -> dict[str, Any
     if cycle.plan is None:
         return None
     manifest, plan = bundle.manifest, cycle.plan
-    # What the plan was made with: one that is held began earlier than the forecast of now.
-    forecast = cycle.decision.forecast if cycle.decision is not None else cycle.forecast
+    forecast = plan_forecast(cycle)
     columns = [(spec, k, plan.states) for k, spec in enumerate(manifest.states)]
     columns += [(spec, k, plan.actions) for k, spec in enumerate(manifest.actions)]
     return {
@@ -64,6 +63,11 @@ def plan_document(cycle: Cycle, bundle: Bundle, site: SiteFile) -> dict[str, Any
         "signals": {s.name: {"unit": s.unit, "values": [shown(row[k]) for row in rows]} for s, k, rows in columns},
         "forecasts": {} if forecast is None else _forecasts(manifest, forecast),
     }
+
+
+def plan_forecast(cycle: Cycle) -> tuple[tuple[float, ...], ...] | None:
+    """What the plan was made with: one that is held began earlier than the forecast of now."""
+    return cycle.decision.forecast if cycle.decision is not None else cycle.forecast
 
 
 def _forecasts(manifest: Manifest, rows: Sequence[Sequence[float]]) -> dict[str, Any]:

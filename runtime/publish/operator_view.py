@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runtime.bundle.archive import Bundle
 from runtime.bundle.packing import MANIFEST, MAX_MANIFEST_BYTES, MAX_PACKED_BYTES, read_manifest
@@ -17,8 +17,8 @@ from runtime.cycle_record import Cycle
 from runtime.decide.overrides import comfort_document
 from runtime.errors import BundleError, LinkError
 from runtime.formats.plain_files import open_plain, read_inside
-from runtime.formats.text import plain_document
-from runtime.publish.cycle_documents import plan_document, shown, state_document
+from runtime.formats.text import document_text, plain_document
+from runtime.publish.cycle_documents import plan_document, plan_forecast, shown, state_document
 from runtime.publish.homeassistant import discovery, discovery_topic
 from runtime.publish.metrics import Snapshot
 from runtime.publish.operator_commands import Wishes
@@ -64,6 +64,9 @@ class OperatorView:
     _introduced: str = ""
     _file_trouble: str = ""
     _seen: tuple[tuple[int, int], str] = ((0, 0), "")
+    _plan: tuple[dict[str, Any] | None, str] = (None, "null")
+    _plan_of: tuple[object, ...] = ()
+    """What the plan was made of: it changes with a decision, and there are cycles in between."""
 
     def open(self) -> None:
         """Start to serve HTTP, if that is wanted."""
@@ -101,7 +104,7 @@ class OperatorView:
         # The log keeps actions in full.
         state["action"] = {name: shown(value) for name, value in state["action"].items()}
         state["bundle"]["available"] = self._available(bundle)
-        plan = plan_document(cycle, bundle, self.site)
+        plan, plan_text = self._planned(cycle, bundle)
         state = plain_document(state, LONGEST_SAID)
         self.snapshot = Snapshot(
             state=state,
@@ -114,9 +117,9 @@ class OperatorView:
             self._introduce(self.mqtt, bundle)
             self.mqtt.say(f"{self.mqtt.prefix}/state", state)
             if plan is not None:
-                self.mqtt.say(f"{self.mqtt.prefix}/plan", plan)
+                self.mqtt.say(f"{self.mqtt.prefix}/plan", plan_text)
         status = Status(self.site.site.name, self.clock.wall(), state, plan)
-        self._write(status)
+        self._write(status, plan_text)
         if self.on_show is not None:
             self.on_show(status)
 
@@ -136,11 +139,19 @@ class OperatorView:
             mqtt.say(discovery_topic(self.site), discovery(self.site, bundle.manifest, VERSION))
             self._introduced = bundle.digest
 
-    def _write(self, status: Status) -> None:
+    def _planned(self, cycle: Cycle, bundle: Bundle) -> tuple[dict[str, Any] | None, str]:
+        """The plan and its text, made anew where the cycle has another than the one before."""
+        made_of = (cycle.plan, plan_forecast(cycle), cycle.level, bundle, self.site)
+        if len(self._plan_of) != len(made_of) or any(a is not b for a, b in zip(self._plan_of, made_of, strict=True)):
+            plan = plan_document(cycle, bundle, self.site)
+            self._plan_of, self._plan = made_of, (plan, document_text(plan))
+        return self._plan
+
+    def _write(self, status: Status, plan_text: str) -> None:
         if self.places.status_file is None:
             return
         try:
-            write_status(self.places.status_file, status)
+            write_status(self.places.status_file, status, plan_text)
         except OSError as error:
             trouble = f"{self.places.status_file}: {error.strerror}; name another under [status] file"
             if trouble != self._file_trouble:

@@ -9,6 +9,7 @@ from typing import Any
 
 from runtime.errors import NisseError
 from runtime.formats.plain_files import UnfitFileError, read_text, replace_at_once
+from runtime.formats.text import document_text
 from runtime.site.config import SiteFile
 
 DEFAULT_DIRECTORY = Path("/run/nisse")
@@ -36,10 +37,13 @@ def status_path(site: SiteFile) -> Path:
     return DEFAULT_DIRECTORY / f"{site.site.name}.json" if named is None else site.relative(named)
 
 
-def write_status(path: Path, status: Status) -> None:
-    """Replace the file as a whole: a reader sees the old one or the new one. Raises OSError."""
-    document = {"site": status.site, "written_s": status.written_s, "state": status.state, "plan": status.plan}
-    text = json.dumps(document, separators=(",", ":"), allow_nan=False) + "\n"
+def write_status(path: Path, status: Status, plan_text: str | None = None) -> None:
+    """Replace the file as a whole: a reader sees the old one or the new one. Raises OSError.
+
+    plan_text: the plan's `document_text`, where that is at hand.
+    """
+    head = document_text({"site": status.site, "written_s": status.written_s, "state": status.state})
+    text = f'{head[:-1]},"plan":{plan_text or document_text(status.plan)}}}\n'
     # It holds no secret, and whoever asks is not the service's user.
     replace_at_once(path, text.encode(), mode=0o644)
 

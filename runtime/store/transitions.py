@@ -19,6 +19,7 @@ from runtime.clock import Clock
 from runtime.decide.gate import LastAction
 from runtime.decide.plan import Plan
 from runtime.errors import StoreCorruptError, StoreError
+from runtime.formats.text import document_text
 
 SCHEMA_VERSION = 1
 LAST_ACTION_MAX_AGE_S = 86400.0
@@ -99,7 +100,7 @@ class Store:
         if row.forecast is not None:
             numbers = [value for line in row.forecast for value in line]
             blob = zlib.compress(struct.pack(f"<{len(numbers)}d", *numbers), 6)
-        texts = [_json(document) for document in (row.state, row.action, row.nominal)]
+        texts = [document_text(document) for document in (row.state, row.action, row.nominal)]
         try:
             self._db.execute("BEGIN IMMEDIATE")
             if instead_of is not None:
@@ -108,7 +109,7 @@ class Store:
             cursor = self._db.execute(
                 "INSERT INTO transition (time_s, level, reason, bundle, state, action, nominal, forecast, details) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (row.time_s, row.level, row.reason, row.bundle, *texts, blob, _json(row.details)),
+                (row.time_s, row.level, row.reason, row.bundle, *texts, blob, document_text(row.details)),
             )
             number = cursor.lastrowid or 0
             self._db.execute("INSERT OR REPLACE INTO timing VALUES (?, ?, ?, ?)", (number, *timing))
@@ -208,7 +209,7 @@ def pack_plan(plan: Plan, bundle: str, boot: str) -> bytes:
         "nx": len(plan.states[0]), "na": len(plan.actions[0]), "horizon": len(plan.actions),
     }  # fmt: skip
     numbers = [value for rows in (plan.states, plan.actions) for row in rows for value in row]
-    return _json(about).encode() + b"\n" + zlib.compress(struct.pack(f"<{len(numbers)}d", *numbers), 1)
+    return document_text(about).encode() + b"\n" + zlib.compress(struct.pack(f"<{len(numbers)}d", *numbers), 1)
 
 
 def unpack_plan(data: bytes) -> tuple[dict[str, Any], Plan]:
@@ -241,7 +242,3 @@ def unpack_forecast(blob: bytes, columns: int) -> tuple[tuple[float, ...], ...]:
     raw = zlib.decompress(blob)
     numbers = struct.unpack(f"<{len(raw) // 8}d", raw)
     return tuple(numbers[i : i + columns] for i in range(0, len(numbers), columns))
-
-
-def _json(document: Any) -> str:
-    return json.dumps(document, separators=(",", ":"), allow_nan=False)

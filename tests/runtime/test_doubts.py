@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ from runtime.bundle.safety_set import SafetySet, StateLimit
 from runtime.decide.estimator import make_estimator
 from runtime.formats import units
 from runtime.inputs.doubts import BETWEEN_ROOMS_K, Doubts
-from runtime.inputs.plausibility import judge, likely_unit, price_range, tolerance
+from runtime.inputs.plausibility import believed, judge, judge_all, likely_unit, price_range, tolerance
 from runtime.inputs.process_image import ProcessImage
 from runtime.inputs.signals import Sample, Validity
 
@@ -160,6 +162,9 @@ def test_a_sensor_that_overshoots_is_taken_as_the_end_of_its_range(
     assert judge(within, spec).value == used
     beyond = upper + 1.01 * tolerance(spec) if read > upper else lower - 1.01 * tolerance(spec)
     assert judge(beyond, spec).refused
+    assert believed(spec)[0] <= within <= believed(spec)[1] and not believed(spec)[0] <= beyond <= believed(spec)[1]
+    assert judge_all([lower, upper], spec) is None and judge_all([lower, math.nan], spec) is not None
+    assert [one.value for one in judge_all([lower, within], spec) or ()] == [lower, used]
 
 
 @pytest.mark.parametrize("unit", ["EUR/kWh", "ct/kWh", "NOK/kWh", "EUR/MWh", "XYZ/kWh"])

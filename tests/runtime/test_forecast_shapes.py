@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -363,3 +364,35 @@ def test_a_list_that_begins_now_is_completed_from_what_was_said_before() -> None
     fresh = on_horizon("price", rest, UNIT, start_s + 19 * 3600.0, 3600.0, 24, Memory(3600.0, OSLO))
     assert fresh is not None and fresh.held == pytest.approx(19 / 24) and set(fresh.values[5:]) == {23.0}
     assert timedelta(seconds=(fresh.ends_s or 0.0) - start_s) == timedelta(days=1)
+
+
+CELLS = st.lists(
+    st.tuples(st.sampled_from([0.0, 0.0, 60.0, 450.0]), st.sampled_from([300.0, 900.0, 1234.5]), st.floats(-9.0, 9.0)),
+    min_size=1,
+    max_size=12,
+)
+"""(gap before, length, value)."""
+
+
+@settings(max_examples=60)
+@given(cells=CELLS, begin_s=st.floats(-2000.0, 9000.0), step_s=st.sampled_from([60.0, 300.0, 1800.0]))
+def test_means_over_a_row_of_stretches_are_integrals(
+    cells: list[tuple[float, float, float]], begin_s: float, step_s: float
+) -> None:
+    """Against the integral as a function of time, known by its corners and read off by straight lines between them."""
+    starts, ends, at_s = [], [], 0.0
+    for gap_s, length_s, _ in cells:
+        starts.append(at_s + gap_s)
+        ends.append(at_s := at_s + gap_s + length_s)
+    values = [value for *_, value in cells]
+    corners, known, total = [0.0], [0.0], [0.0]
+    for start_s, end_s, value in zip(starts, ends, values, strict=True):
+        corners += [start_s, end_s]
+        known += [known[-1], known[-1] + end_s - start_s]
+        total += [total[-1], total[-1] + (end_s - start_s) * value]
+    edges_s = [begin_s + k * step_s for k in range(9)]
+    seconds, areas = np.diff(np.interp(edges_s, corners, known)), np.diff(np.interp(edges_s, corners, total))
+    found = Profile(tuple(starts), tuple(ends), tuple(values)).means(edges_s)
+    assert [share for _, share in found] == pytest.approx(seconds / step_s, abs=1e-9)
+    for (mean, share), second, area in zip(found, seconds, areas, strict=True):
+        assert (share < 1e-12 and np.isnan(mean)) or mean == pytest.approx(area / second, abs=1e-6 / max(second, 1e-3))
