@@ -33,6 +33,7 @@ COMMANDS: dict[str, Command] = {
     "identify": Command("tuner.commands.identify", "fit a model to a log", "tune"),
     "tune": Command("tuner.commands.tune", "learn theta so that decisions get better", "tune"),
     "evaluate": Command("tuner.commands.evaluate", "compare policies on held-out periods", "tune"),
+    "savings": Command("tuner.commands.savings", "what a house saved against its rules, from the daemon's log", "tune"),
     "experiment": Command("research.command", "the experiments of the literature, by one command each", "tune"),
     "build": Command("codegen.commands.build", "emit, compile, verify, pack and sign a controller bundle", "build"),
     "verify": Command("codegen.commands.verify", "check a bundle against an independent solver", "build"),

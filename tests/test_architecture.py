@@ -43,7 +43,7 @@ SYSTEMS_MAY_USE = (
 TUNER_MAY_USE = (
     "runtime.decide.rules", "runtime.decide.rules_data", "runtime.decide.rules_laws", "runtime.store.transitions",
     "runtime.bundle.tracking", "runtime.track.aim", "runtime.track.interval", "runtime.track.law",
-    "runtime.track.planned", "runtime.inputs.correction", "runtime.version",
+    "runtime.track.planned", "runtime.inputs.correction", "runtime.inputs.uncharged", "runtime.version",
 )  # fmt: skip
 # The feeds know how files and messages are written and the site file is read, and nothing of how control is done.
 FEEDS_MAY_USE = (

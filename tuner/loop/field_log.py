@@ -10,8 +10,8 @@ import json
 import sqlite3
 import struct
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,8 @@ class Cycle:
     """(N + 1, nd)"""
     grid_kw: float
     """Through the meter in the step before; NaN where it is not read."""
+    values: Mapping[str, float] = field(default_factory=dict)
+    """Inputs of now that were good, by name: sensors, forecasts, set-points."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +70,7 @@ class Decision:
 
 def read_decisions(path: Path, problem: Problem, steps: int) -> tuple[list[Decision], int]:
     """(whole decisions of `steps` model steps, how many others there were), oldest first. Raises LogError."""
-    cycles = _cycles(path, problem)
+    cycles = read_cycles(path, problem)
     step_s = problem.dt_s / steps
     found, others = list[Decision](), 0
     groups = [list(group) for _, group in groupby(cycles, key=lambda c: c.made_s)]
@@ -89,7 +91,8 @@ def read_decisions(path: Path, problem: Problem, steps: int) -> tuple[list[Decis
     return found, others
 
 
-def _cycles(path: Path, problem: Problem) -> list[Cycle]:
+def read_cycles(path: Path, problem: Problem) -> list[Cycle]:
+    """All cycles of the house, oldest first, at whatever level; what is not known is NaN. Raises LogError."""
     rows = _rows(path)
     if not rows:
         raise LogError(f"{path}: the log holds no cycle yet; let the daemon run for some weeks")
@@ -129,9 +132,11 @@ def _cycle(
         return []
     ahead = np.array(rows) if rows else np.full((problem.horizon + 1, problem.nd), np.nan)
     made = (about.get("decision") or {"made_s": time_s})["made_s"]
+    values = _good(about)
     cycle = Cycle(
         time_s, float(made), False,
-        _vector(said, states), _vector(done, actions), _vector(meant, actions), ahead[0], ahead, _meter(about),
+        _vector(said, states), _vector(done, actions), _vector(meant, actions), ahead[0], ahead,
+        values.get(METER, np.nan), values,
     )  # fmt: skip
     known = all(np.isfinite(part).all() for part in (cycle.state, cycle.action, cycle.nominal, cycle.forecast))
     whole = known and level == "mpc" and not about["filter"]["changed"]
@@ -142,10 +147,9 @@ def _vector(values: dict[str, Any], names: Sequence[str]) -> Array:
     return np.array([np.nan if values.get(name) is None else float(values[name]) for name in names])
 
 
-def _meter(about: dict[str, Any]) -> float:
-    shown = about.get("inputs", {}).get(METER, {})
-    value = shown.get("value")
-    return float(value) if value is not None and shown.get("validity") == "ok" else float("nan")
+def _good(about: dict[str, Any]) -> dict[str, float]:
+    inputs = about.get("inputs", {}).items()
+    return {n: float(v["value"]) for n, v in inputs if v.get("value") is not None and v.get("validity") == "ok"}
 
 
 def _rows(path: Path) -> list[tuple[float, str, str, str, str, bytes | None, str]]:

@@ -16,25 +16,22 @@ Source of the censored normal's moments: Tobin, "Estimation of relationships for
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from codegen.controller import Controller
-from systems.compose import compose_blocks, house_blocks, house_power
 from systems.design import HouseDesign
-from systems.grid import HOUR_S, TimeGrid
+from systems.grid import HOUR_S
 from systems.logs.log import Array, LogError
-from systems.model_file import THETA
 from systems.problem import Problem, SoftPenalty
 from tuner.learn.world import Tried
 from tuner.loop.field_log import Decision, read_decisions
+from tuner.loop.fine import FineProgram
 from tuner.loop.label import Deeds, Noise, pairs_of
 from tuner.loop.policies import loaded
 
@@ -188,19 +185,12 @@ def _stretch(
 
 def cost_of(design: HouseDesign) -> Callable[[Decision, Array], float]:
     """What a decision cost in reality, from its cycles and the state (nx,) in which it left the house."""
-    house, grid = design.house, design.house.grid
-    fine = replace(
-        house, grid=TimeGrid(grid.step_s, grid.step_s, round(grid.horizon_s / grid.step_s) * grid.step_s, 1.0)
-    )
-    fitted: dict[str, Any] = {table: fit for table, fit in design.fitted.items() if table != THETA}
-    blocks = house_blocks(fine, fitted)
-    program, power = compose_blocks(fine, blocks), house_power(fine, blocks)
-    theta = program.theta_default()
-    p = theta if program.prepare is None else np.array(ca.densify(program.prepare(theta))).ravel()
-    firsts = np.cumsum([0, *(f.steps for f in design.forecasts)])[:-1]
-    names, wide = [f.name for f in design.forecasts], {f.name: f.steps for f in design.forecasts}
+    fine = FineProgram(design, fitted=False)
+    program, power, p, grid = fine.program, fine.power, fine.p, design.house.grid
+    firsts, names = fine.firsts, [f.name for f in design.forecasts]
+    wide = {f.name: f.steps for f in design.forecasts}
     features, hours = design.problem.features, grid.step_s / HOUR_S
-    meter = house.only("meter")
+    meter = design.house.only("meter")
     capacity = None if meter is None else meter.capacity
     peak = None if capacity is None else [s.name for s in program.states].index("month_peak")
 
@@ -209,7 +199,7 @@ def cost_of(design: HouseDesign) -> Callable[[Decision, Array], float]:
         return np.array(
             [
                 decision.cycles[k].row[first] if wide[name] == 1 else decision.forecast[0, first + k]
-                for name, first in zip(names, firsts.tolist(), strict=True)
+                for name, first in zip(names, firsts, strict=True)
             ]
         )
 
