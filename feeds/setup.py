@@ -20,7 +20,7 @@ from runtime.site.feeds import (
     SourceSection,
     WeatherSource,
 )
-from runtime.site.signals import zone
+from runtime.site.section import zone
 
 MOST_SECRET_BYTES = 1 << 14
 

@@ -49,7 +49,7 @@ TUNER_MAY_USE = (
 FEEDS_MAY_USE = (
     "runtime.clock", "runtime.errors", "runtime.formats", "runtime.inputs.plausibility", "runtime.interrupts",
     "runtime.links.mqtt", "runtime.site.config", "runtime.site.credentials", "runtime.site.feeds",
-    "runtime.site.signals", "runtime.store.transitions", "runtime.systemd", "runtime.version",
+    "runtime.site.section", "runtime.site.signals", "runtime.store.transitions", "runtime.systemd", "runtime.version",
 )  # fmt: skip
 # What a Raspberry Pi has: the standard library and the base install.
 RUNTIME_MAY_USE = {"numpy", "paho", "pydantic", "serial", "pymodbus", "cryptography"}

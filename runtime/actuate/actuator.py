@@ -42,7 +42,8 @@ class Sink(Protocol):
     def session_of(self, output: OutputSection) -> int:
         """Changes when the device of this output may have forgotten its set-points."""
 
-    def write(self, name: str, output: OutputSection, value: float) -> Delivery: ...
+    def write(self, name: str, output: OutputSection, value: float, *, released: bool) -> Delivery:
+        """released: give the device back to its own control instead, where the output says how."""
 
     def insist(self) -> None:
         """Leave a device that failed alone no longer: the next write tries it at once."""
@@ -66,6 +67,7 @@ class Written:
 @dataclass(frozen=True)
 class _Held:
     value: float
+    released: bool
     monotonic_s: float
     session: int
 
@@ -75,6 +77,7 @@ class _Trouble:
     """A set-point that is not in force, and when it is tried again."""
 
     value: float
+    released: bool
     session: int
     delivery: Delivery
     retry_s: float
@@ -245,33 +248,34 @@ class Actuator:
         session = sink.session_of(output)
         held = state.held if state.held is not None and state.held.session == session else None
         trouble = state.trouble if state.trouble is not None and state.trouble.session == session else None
-        changed = held is None or held.value != value
+        released = safe and bool(output.release)
+        changed = held is None or (held.value, held.released) != (value, released)
+        same = trouble is not None and (trouble.value, trouble.released) == (value, released)
         if trouble is not None and now_s < trouble.retry_s and not self._halted:
             # A device that refuses is not asked with every new number either; but a safe value is another question.
             refused = not trouble.delivery.arrived
-            if value == trouble.value or (refused and not safe):
+            if same or (refused and not safe):
                 return Written(value, trouble.delivery.problem, trouble.delivery.arrived)
-        doubtful = trouble is not None and value == trouble.value
         due = held is None or now_s - held.monotonic_s >= output.refresh_due_s
-        if not (changed or due or doubtful):
+        if not (changed or due or same):
             return Written(value)
         keeps_alive = output.kept_alive and held is not None and due
         if keeps_alive or (safe and (changed or self._halted)):
-            return self._write(name, value, counted=not keeps_alive)
+            return self._write(name, value, released, counted=not keeps_alive)
         share = 0.0 if held is None else abs(value - held.value) / self._span(name)
         if self._budget.allows(name, 1.0 if held is None else share, now_s - state.written_s):
             state.spent = False
-            return self._write(name, value, counted=True)
+            return self._write(name, value, released, counted=True)
         if self._budget.usage(name).left < 1 and changed and not safe:
             rest = self._hold(name, output.safe, safe=True)
             state.spent = True
             return Written(rest.value, rest.problem or "the writes of the day are spent", arrived=False, wanted=value)
         if held is None:
             return Written(value, "waits: the writes of the day are nearly spent", arrived=False)
-        problem = trouble.delivery.problem if doubtful and trouble is not None else ""
+        problem = trouble.delivery.problem if same and trouble is not None else ""
         return Written(held.value, problem, wanted=value if changed else None)
 
-    def _write(self, name: str, value: float, *, counted: bool) -> Written:
+    def _write(self, name: str, value: float, released: bool, *, counted: bool) -> Written:
         output, state, now_s = self._outputs[name], self._states[name], self._clock.monotonic()
         sink = self._sinks[output.sink]
         if counted:
@@ -280,7 +284,7 @@ class Actuator:
             # no disk comes before a safe value.
             kept = not self._adjusting or self._budget.usage(name).today % KEPT_EVERY == 0
             self._budget.spend(name, lasting=state.heard and kept and not self._halted)
-        delivery = sink.write(name, output, value)
+        delivery = sink.write(name, output, value, released=released)
         if counted and (delivery.answered != state.heard or not delivery.answered):
             self._budget.settle(name, made=delivery.answered, lasting=delivery.answered != state.heard)
         elif not counted and delivery.answered:
@@ -288,7 +292,7 @@ class Actuator:
         state.heard = delivery.answered
         if delivery.answered:
             state.written_s = now_s
-        state.held = _Held(value, now_s, sink.session_of(output)) if delivery.arrived else None
+        state.held = _Held(value, released, now_s, sink.session_of(output)) if delivery.arrived else None
         if not delivery.problem:
             state.trouble, state.pause_s = None, 0.0
             return Written(value)
@@ -297,7 +301,7 @@ class Actuator:
             return Written(value, delivery.problem, arrived=False)
         longest_s = DOUBTED_PAUSE_S if delivery.arrived else REFUSED_PAUSE_S
         state.pause_s = min(longest_s, 2 * state.pause_s or 1.0)
-        state.trouble = _Trouble(value, sink.session_of(output), delivery, now_s + state.pause_s)
+        state.trouble = _Trouble(value, released, sink.session_of(output), delivery, now_s + state.pause_s)
         return Written(value, delivery.problem, delivery.arrived)
 
     def _span(self, name: str) -> float:
@@ -314,10 +318,10 @@ def meant(output: OutputSection, value: float, within: Range | None) -> float:
             # What was checked is the value inside its bounds; half a step beyond them was not.
             rounded = (math.floor if rounded > value else math.ceil)(value / step) * step
         value = rounded
-    register = output.register_
+    register = output.main_register(value)
     if output.channel is not None:
         value = output.channel.value(output.channel.raw(value))
-    elif register is not None and register.type != "float32":
+    elif register is not None and register.scale_register is None and not register.type.startswith("float"):
         value = round((value - register.offset) / register.scale) * register.scale + register.offset
     elif step is None:
         span = within[1] - within[0] if within is not None else 0.0

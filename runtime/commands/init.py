@@ -17,7 +17,7 @@ from runtime.errors import ConfigError
 from runtime.site.check import check_against
 from runtime.site.config import load_site
 from runtime.site.questions import InitError, Questions, one_of
-from runtime.site.signals import known_zone, zone
+from runtime.site.section import known_zone, zone
 from runtime.site.template import (
     LINKS,
     METERS,

@@ -20,7 +20,7 @@ from runtime.links import frames
 from runtime.links.frames import Board, Frame, FrameError, FrameReader
 from runtime.links.last_good import LastGood
 from runtime.links.worker import DeviceError, DeviceRefusedError, Worker
-from runtime.site.signals import Channel, SerialSection
+from runtime.site.register import Channel, SerialSection
 
 if TYPE_CHECKING:
     import serial

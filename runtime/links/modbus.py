@@ -7,7 +7,7 @@ on.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from runtime.actuate.delivery import IN_FORCE, Delivery
@@ -18,8 +18,9 @@ from runtime.links.last_good import LastGood
 from runtime.links.modbus_blocks import Span, joined, owner, scale_span, spans_of, value_span
 from runtime.links.modbus_line import Line
 from runtime.links.registers import decode, encode, exponent
+from runtime.links.sunspec import models_of, placed
 from runtime.links.worker import BACKOFF_FIRST_S, BACKOFF_LAST_S, LATE, DeviceError, DeviceRefusedError, Worker
-from runtime.site.signals import ModbusSection, Register, SerialSection
+from runtime.site.register import ModbusSection, Register, SerialSection
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ class ModbusLink:
         self._apart: set[Span] = set()
         """Blocks that a device refused: some do not let registers be read together."""
         self._settings: dict[tuple[int, int], Sequence[int]] = {}
+        self._models: dict[int, Mapping[int, int]] = {}
 
     @property
     def problem(self) -> str:
@@ -102,16 +104,16 @@ class ModbusLink:
         """Changes when the device of a register may have forgotten what it was told."""
         return self._worker.session + self._devices[owner(register, self._line.device_id)].session
 
-    def read(self, registers: Mapping[str, Register]) -> dict[str, Arrival]:
-        """Read all registers; what could not be read keeps its last value and age, and says why."""
+    def read(self, registers: Mapping[str, Sequence[Register]]) -> dict[str, Arrival]:
+        """Read all values, each the sum of its registers; one that could not be read keeps its last value and age."""
         return self.begin(registers)()
 
-    def begin(self, registers: Mapping[str, Register]) -> Callable[[], dict[str, Arrival]]:
-        """Ask for all registers; what then waits for them."""
+    def begin(self, registers: Mapping[str, Sequence[Register]]) -> Callable[[], dict[str, Arrival]]:
+        """Ask for all values; what then waits for them."""
         own = self._line.device_id
-        asked: dict[int, dict[str, Register]] = {}
-        for name, register in registers.items():
-            asked.setdefault(owner(register, own), {})[name] = register
+        asked: dict[int, dict[str, Sequence[Register]]] = {}
+        for name, terms in registers.items():
+            asked.setdefault(owner(terms[0], own), {})[name] = terms
 
         def job() -> None:
             for device, mine in asked.items():
@@ -165,6 +167,7 @@ class ModbusLink:
             job()
         except DeviceError as error:
             self._settings.clear()
+            self._models.pop(device, None)  # it may have been given other firmware
             if len(self._devices) == 1:
                 raise
             health.problem, health.session = str(error), health.session + 1
@@ -180,14 +183,22 @@ class ModbusLink:
         for name in names:
             self._arrivals.put(name, Arrival(None, self._clock.monotonic(), problem))
 
-    def _take(self, registers: Mapping[str, Register]) -> None:
+    def _take(self, asked: Mapping[str, Sequence[Register]]) -> None:
         """Read the registers of one device and keep what they say."""
         own = self._line.device_id
-        spans = spans_of(registers.values(), own)
-        memory = self._memory(spans)
-        for name, register in registers.items():
+        registers: dict[str, list[Register] | NoValueError] = {}
+        for name, terms in asked.items():
             try:
-                value = self._value(memory, register)
+                registers[name] = [self._placed(one) for one in terms]
+            except NoValueError as error:
+                registers[name] = error
+        known = [one for terms in registers.values() if isinstance(terms, list) for one in terms]
+        memory = self._memory(spans_of(known, own))
+        for name, found in registers.items():
+            try:
+                if not isinstance(found, list):
+                    raise found
+                value = sum(self._value(memory, one) for one in found)
             except (ValueError, DeviceRefusedError) as error:
                 missing = isinstance(error, NoValueError)
                 self._arrivals.put(name, Arrival(None, self._clock.monotonic(), str(error), missing))
@@ -229,6 +240,7 @@ class ModbusLink:
         own = self._line.device_id
         told.begun = True
         try:
+            tellings = [replace(one, register=self._placed(one.register)) for one in tellings]
             powers = [self._power(one.register) for one in tellings]
             written = [(t, encode(t.value, t.register, power)) for t, power in zip(tellings, powers, strict=True)]
             if timeout is not None:
@@ -245,6 +257,17 @@ class ModbusLink:
             told.problem = str(error)
         except DeviceRefusedError as error:  # an answer all the same: the line is in order
             told.problem, told.refused = str(error), True
+
+    def _placed(self, register: Register) -> Register:
+        """Where it is on this device. Raises NoValueError, DeviceError."""
+        if register.model is None:
+            return register
+        device = owner(register, self._line.device_id)
+        if device not in self._models:
+            self._models[device] = models_of(
+                lambda address, count: self._line.read(Span(device, "holding", address, count))
+            )
+        return placed(register, self._models[device])
 
     def _power(self, register: Register) -> int:
         """Raises NoValueError, DeviceError."""

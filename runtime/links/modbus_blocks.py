@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from runtime.links.registers import BITS, words_of
-from runtime.site.signals import Register, RegisterKind
+from runtime.site.register import Register, RegisterKind
 
 LONGEST, LONGEST_BITS = 125, 2000
 """Words and bits that one answer of Modbus can hold."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from runtime.links.modbus_blocks import Span
 from runtime.links.registers import BITS
 from runtime.links.worker import DeviceError, DeviceRefusedError
-from runtime.site.signals import ModbusSection, SerialSection
+from runtime.site.register import ModbusSection, SerialSection
 
 if TYPE_CHECKING:
     from pymodbus.client.base import ModbusBaseSyncClient

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Mapping, Sequence
 
 from runtime.formats.literals import NoValueError
-from runtime.site.signals import Register, RegisterType
+from runtime.site.register import Register, RegisterType
 
 # What SunSpec, and many who follow it, put where a device does not have the value; a float says so by NaN. The largest
 # number of a signed register is no reading either: it stands for "more than fits".

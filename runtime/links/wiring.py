@@ -16,7 +16,8 @@ from runtime.links.local_file import FileInput, FileLink
 from runtime.links.modbus_blocks import owner
 from runtime.site.config import SiteFile
 from runtime.site.credentials import mqtt_password, mqtt_section
-from runtime.site.signals import FILE, MQTT, OutputSection, SerialSection
+from runtime.site.register import SerialSection
+from runtime.site.signals import FILE, MQTT, OutputSection
 
 if TYPE_CHECKING:
     from runtime.links.framed import FramedLink
@@ -39,9 +40,11 @@ class MqttSink:
         """The link itself says again what it said, after every reconnect."""
         return 0
 
-    def write(self, name: str, output: OutputSection, value: float) -> Delivery:
-        assert output.topic is not None  # validated with the site file
-        self.link.say(output.topic, f"{value:.12g}", retain=False)
+    def write(self, name: str, output: OutputSection, value: float, *, released: bool = False) -> Delivery:
+        for one in output.writes(value, released=released):
+            assert one.topic is not None  # validated with the site file
+            text = one.payload.replace("$value", f"{one.number(value):.12g}")
+            self.link.say(one.topic, text, retain=False)
         return IN_FORCE if self.link.connected else unsent("no connection to the broker")
 
     def insist(self) -> None:
@@ -58,19 +61,24 @@ class ModbusSink:
     link: ModbusLink
 
     def session_of(self, output: OutputSection) -> int:
-        assert output.register_ is not None  # validated with the site file
-        return self.link.session_of(output.register_)
+        return self.link.session_of(output.registers[0])
 
-    def write(self, name: str, output: OutputSection, value: float) -> Delivery:
-        assert output.register_ is not None
+    def write(self, name: str, output: OutputSection, value: float, *, released: bool = False) -> Delivery:
         timeout = None
         if output.timeout_register is not None and output.device_timeout_s is not None:
             timeout = (output.timeout_register, output.device_timeout_s)
-        within = None if output.step is None else output.step / 2
         from runtime.links.modbus import Telling
 
-        told = Telling(output.register_, value, readback=output.readback, within=within)
-        return self.link.write(told, timeout=timeout).of(self.link.name)
+        within = None if output.step is None else output.step / 2
+        told = [
+            Telling(
+                one.register_, one.number(value), one.readback and output.readback,
+                within if one.value == "set_point" else None,
+            )
+            for one in output.writes(value, released=released)
+            if one.register_ is not None
+        ]  # fmt: skip
+        return self.link.write(*told, timeout=timeout).of(self.link.name)
 
     def insist(self) -> None:
         self.link.insist()
@@ -88,7 +96,7 @@ class FramedSink:
     def session_of(self, output: OutputSection) -> int:
         return self.link.session
 
-    def write(self, name: str, output: OutputSection, value: float) -> Delivery:
+    def write(self, name: str, output: OutputSection, value: float, *, released: bool = False) -> Delivery:
         assert output.channel is not None  # validated with the site file
         return self.link.write(output.channel, value, hold_s=output.hold_s).of(self.link.name)
 
@@ -106,7 +114,7 @@ class DrySink:
     def session_of(self, output: OutputSection) -> int:
         return 0
 
-    def write(self, name: str, output: OutputSection, value: float) -> Delivery:
+    def write(self, name: str, output: OutputSection, value: float, *, released: bool = False) -> Delivery:
         return IN_FORCE
 
     def insist(self) -> None:
@@ -233,9 +241,9 @@ def _line(site: SiteFile, name: str, clock: Clock, deadline_s: float | None) -> 
         return Device(lambda one: board.begin(_chosen(channels, one)), FramedSink(board), board.close)
     from runtime.links.modbus import ModbusLink
 
-    registers = {signal: entry.register_ for signal, entry in inputs.items() if entry.register_ is not None}
+    registers = {signal: entry.registers for signal, entry in inputs.items()}
     told = (output.registers for output in site.outputs.values() if output.sink == name)
-    devices = {owner(r, section.device_id) for r in chain(registers.values(), *told)}
+    devices = {owner(r, section.device_id) for r in chain(*registers.values(), *told)}
     link = ModbusLink(name, section, clock, deadline_s=deadline_s, devices=devices)
     return Device(lambda one: link.begin(_chosen(registers, one)), ModbusSink(link), link.close)
 

@@ -178,8 +178,9 @@ def _unreachable(output: OutputSection, within: tuple[float, float]) -> str:
     """Which set-points of the bundle the register cannot hold."""
     for value in within:
         try:
-            if output.register_ is not None:
-                encode(value, output.register_)
+            for write in () if output.channel is not None else output.writes(value):
+                if write.register_ is not None and write.register_.scale_register is None:
+                    encode(write.number(value), write.register_)
         except ValueError as error:
             return f"{error}, and the bundle may ask for it; see type and scale in the device's manual"
     return ""

@@ -21,20 +21,9 @@ from runtime.formats.toml_lines import did_you_mean, line_of
 from runtime.site.conflicts import check_conflicts
 from runtime.site.errors import describe
 from runtime.site.feeds import FeedsSection, with_feeds
-from runtime.site.signals import (
-    FEEDS,
-    FILE,
-    MQTT,
-    InputSection,
-    ModbusSection,
-    NonNegative,
-    OutputSection,
-    Positive,
-    Section,
-    SerialSection,
-    known_zone,
-    zone,
-)
+from runtime.site.register import ModbusSection, SerialSection
+from runtime.site.section import NonNegative, Positive, Section, known_zone, zone
+from runtime.site.signals import FEEDS, FILE, MQTT, InputSection, OutputSection
 from runtime.site.tracking import TrackingSection
 from runtime.site.web import WebSection
 
@@ -277,7 +266,7 @@ def _check_links(site: SiteFile) -> None:
             continue
         protocol = site.speaks(link)
         key = "channel" if protocol == "framed" else "register"
-        if (signal.channel if key == "channel" else signal.register_) is None:
+        if signal.channel is None if key == "channel" else not signal.registers:
             table = "serial" if link in site.serial else "modbus"
             raise site.error(where, f"[{table}.{link}] speaks {protocol}; give a {key} instead")
     for table, names in (("serial", site.serial), ("modbus", site.modbus)):

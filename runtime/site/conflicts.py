@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 from runtime.links import frames
 from runtime.links.modbus_blocks import owner
 from runtime.links.registers import encode, words_of
-from runtime.site.signals import MQTT, OutputSection, Register
+from runtime.site.register import Register
+from runtime.site.signals import MQTT, OutputSection
 
 if TYPE_CHECKING:
     from runtime.site.config import SiteFile
@@ -39,7 +40,7 @@ class _Claim:
 
     def overlaps(self, other: _Claim) -> bool:
         mine, theirs = self.register, other.register
-        same = (self.device, mine.kind) == (other.device, theirs.kind)
+        same = (self.device, mine.kind, mine.model) == (other.device, theirs.kind, theirs.model)
         return same and mine.address <= other.last and theirs.address <= self.last
 
     def same_number(self, other: _Claim) -> bool:
@@ -114,25 +115,22 @@ def _port_number(netloc: str) -> str:
 def _check_registers(site: SiteFile, link: str, device: int) -> None:
     claims = [
         *(
-            _Claim(("inputs", name, "register"), entry.register_, owner(entry.register_, device), writes=False)
+            _Claim(("inputs", name, "register"), register, owner(register, device), writes=False)
             for name, entry in site.inputs.items()
-            if entry.source == link and entry.register_ is not None
-        ),
-        *(
-            _Claim(("outputs", name, "register"), output.register_, owner(output.register_, device), writes=True)
-            for name, output in site.outputs.items()
-            if output.sink == link and output.register_ is not None
+            if entry.source == link
+            for register in entry.registers
         ),
         *(
             _Claim(
-                ("outputs", name, "timeout_register"),
-                output.timeout_register,
-                owner(output.timeout_register, device),
-                True,
-                output.device_timeout_s,
+                ("outputs", name, "timeout_register" if register is output.timeout_register else "register"),
+                register,
+                owner(register, device),
+                writes=True,
+                told=output.device_timeout_s if register is output.timeout_register else None,
             )
             for name, output in site.outputs.items()
-            if output.sink == link and output.timeout_register is not None
+            if output.sink == link
+            for register in dict.fromkeys(output.registers)
         ),
     ]
     for claim in claims:
@@ -143,6 +141,8 @@ def _check_registers(site: SiteFile, link: str, device: int) -> None:
         if not one.overlaps(other):
             continue
         same = one.same_number(other)
+        if one.writes and other.writes and one.where[1] == other.where[1] and same:
+            continue  # the modes of one output
         if one.writes and other.writes and not (same and one.told is not None and one.told == other.told):
             remedy = "name both actions in the combine of one output" if one.told is other.told else "see its manual"
             raise site.error(other.where, f"is written by {_name(one)} too, and a register keeps one number; {remedy}")
@@ -171,10 +171,10 @@ def _check_topics(site: SiteFile) -> None:
     own, prefix = f"nisse/{site.site.name}/", site.homeassistant.prefix
     reserved = {"bench/barrier", *([f"{prefix}/status"] if site.homeassistant.discovery else [])}
     heard = {entry.topic: name for name, entry in site.inputs.items() if entry.source == MQTT}
-    said: dict[str | None, str] = {}
+    said: dict[str, str] = {}
     entries = [
         *((("inputs", name, "topic"), entry.topic) for name, entry in site.inputs.items() if entry.source == MQTT),
-        *((("outputs", name, "topic"), output.topic) for name, output in site.outputs.items() if output.sink == MQTT),
+        *((("outputs", name, "topic"), topic) for name, output in site.outputs.items() for topic in output.topics),
     ]
     for where, topic in entries:
         if topic is not None and (topic.startswith(own) or topic in reserved):
@@ -183,26 +183,29 @@ def _check_topics(site: SiteFile) -> None:
         if output.sink != MQTT:
             continue
         where = ("outputs", name, "topic")
-        if output.topic is not None and output.topic.startswith("$"):
-            raise site.error(where, "nobody may publish below $; choose another topic")
-        if output.topic in heard:
-            raise site.error(
-                where,
-                f"inputs.{heard[output.topic]} reads it, and would hear what the daemon says; choose another",
-            )
-        first = said.setdefault(output.topic, name)
-        if first != name:
-            raise site.error(
-                where, f"outputs.{first} has it too; name both actions in the combine of one output, or choose another"
-            )
+        for topic in output.topics:
+            if topic.startswith("$"):
+                raise site.error(where, "nobody may publish below $; choose another topic")
+            if topic in heard:
+                raise site.error(
+                    where,
+                    f"inputs.{heard[topic]} reads it, and would hear what the daemon says; choose another",
+                )
+            first = said.setdefault(topic, name)
+            if first != name:
+                raise site.error(
+                    where,
+                    f"outputs.{first} has it too; name both actions in the combine of one output, or choose another",
+                )
 
 
 def _check_safe(site: SiteFile, name: str, output: OutputSection) -> None:
     """The safe value is the one that must always get through."""
     try:
-        if output.register_ is not None and output.sink != MQTT:
-            encode(output.safe, output.register_)
-        elif output.channel is not None:
+        for write in () if output.channel is not None else output.writes(output.safe):
+            if write.register_ is not None and write.register_.scale_register is None:
+                encode(write.number(output.safe), write.register_)
+        if output.channel is not None:
             frames.write_payload(output.channel.number, output.channel.raw(output.safe), 1)
     except (ValueError, OverflowError) as error:
         raise site.error(

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, field_validator, model_validator
 
 from runtime.formats.weekly import Weekly, WeeklyValue, weekly
-from runtime.site.signals import FEEDS, FILE, MQTT, Finite, NonNegative, Positive, Section, known_zone
+from runtime.site.section import Finite, NonNegative, Positive, Section, known_zone
+from runtime.site.signals import FEEDS, FILE, MQTT
 
 TOPICS = "nisse-feeds"
 """Beside the daemon's own topics and not below them: who may publish forecasts may not command the daemon."""

@@ -1,152 +1,21 @@
-"""The tables of a site file that say where signals come from and go to: serial devices, registers, inputs, outputs."""
+"""The tables of a site file that say where signals come from and go to: inputs and outputs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, tzinfo
+from datetime import tzinfo
 from pathlib import Path
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, field_validator, model_validator
+from pydantic import Field, StrictBool, field_validator, model_validator
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
-Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
+from runtime.site.register import Channel, Register, writable
+from runtime.site.section import Finite, NonNegative, Positive, Section, known_zone, zone
+
 MQTT = "mqtt"
 FEEDS = "feeds"
 FILE = "file"
 BOARD_HOLD_S = 60.0
 WRITES_PER_DAY = 200
-DeviceId = Annotated[int, Field(ge=0, le=255, strict=True)]
-Gap = Annotated[int, Field(ge=0, le=100, strict=True)]
-"""Modbus: how many registers that nobody asked for may be read along, so that two others come in one answer."""
-
-
-def zone(name: str) -> tzinfo:
-    """The time zone; UTC needs no database. Raises KeyError, ValueError or OSError for an unknown one."""
-    return UTC if name == "UTC" else ZoneInfo(name)
-
-
-def known_zone(name: str) -> str:
-    """The name itself. Raises ValueError with a remedy."""
-    try:
-        zone(name)
-    except (OSError, ValueError, KeyError):
-        raise ValueError("no time zone of that name on this machine; write it like Europe/Oslo") from None
-    return name
-
-
-class Section(BaseModel):
-    """A table of the site file: no unknown keys, no silent conversion of types."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SerialSection(Section):
-    """A serial line, with one device or several behind it."""
-
-    protocol: Literal["modbus", "framed"]
-    port: str
-    baudrate: Annotated[int, Field(gt=0, strict=True)] = 19200
-    parity: Literal["N", "E", "O"] = "E"
-    stopbits: Literal[1, 2] = 1
-    device_id: Annotated[int, Field(ge=1, le=247, strict=True)] = 1
-    """Modbus only: of registers that name no device of their own."""
-    timeout_s: Positive = 0.5
-    pause_s: NonNegative = 0.0
-    """Modbus only: silence that the device wants between two requests."""
-    gap: Gap = 0
-
-
-class ModbusSection(Section):
-    """A device, or a gateway to several, that speaks Modbus TCP."""
-
-    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:%-]{1,253}$")]
-    port: Annotated[int, Field(gt=0, lt=65536, strict=True)] = 502
-    device_id: DeviceId = 1
-    """Of registers that name no device of their own; what some manuals call unit or slave."""
-    timeout_s: Positive = 1.0
-    pause_s: NonNegative = 0.0
-    """Silence that the device wants between two requests."""
-    gap: Gap = 0
-
-
-RegisterKind = Literal["input", "holding", "coil", "discrete"]
-RegisterType = Literal["uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64"]
-WRITABLE = frozenset({"holding", "coil"})
-FUNCTIONS: Mapping[RegisterKind, tuple[int, ...]] = {"holding": (6, 16), "coil": (5, 15)}
-"""How a kind may be written."""
-
-
-class Register(Section):
-    """A Modbus register: value = scale * raw * 10^(scale_register) + offset, in the signal's configured unit.
-
-    A coil or discrete input is one bit, 0 or 1, whatever its type.
-    """
-
-    kind: RegisterKind
-    address: Annotated[int, Field(ge=0, le=65535, strict=True)]
-    type: RegisterType = "uint16"
-    scale: Finite = 1.0
-    offset: Finite = 0.0
-    word_order: Literal["big", "little"] = "big"
-    """Which word of several comes first: the one of the high bits, or that of the low ones."""
-    byte_order: Literal["big", "little"] = "big"
-    """Which byte of a word comes first; Modbus says the high one, a few devices swap them."""
-    scale_register: Annotated[int | None, Field(ge=0, le=65535, strict=True)] = None
-    """Address, of the same kind, of an int16 power of ten that the value is multiplied by (SunSpec)."""
-    mask: Annotated[int | None, Field(gt=0, lt=2**64, strict=True)] = None
-    """The bits that hold the value, where a word holds several: they are shifted down and have no sign."""
-    not_implemented: tuple[Annotated[int, Field(ge=-(2**63), lt=2**64, strict=True)], ...] | None = None
-    """Raw numbers that mean "no value"; by default those of SunSpec for the type, [] for none."""
-    device_id: DeviceId | None = None
-    """Whose register it is, where several devices share the line; the line's own by default."""
-    function: Literal[5, 6, 15, 16] | None = None
-    """How it is written: 6 one register, 16 several; by default 6 for a register of one word."""
-
-    @field_validator("scale")
-    @classmethod
-    def _not_zero(cls, scale: float) -> float:
-        if scale == 0:
-            raise ValueError("scale must not be 0")
-        return scale
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Register:
-        if self.function is not None and self.function not in FUNCTIONS.get(self.kind, ()):
-            known = " or ".join(map(str, FUNCTIONS.get(self.kind, ())))
-            raise ValueError(
-                f"function {self.function} does not write a register of kind {self.kind!r}; "
-                + (f"give {known}" if known else "it can only be read, leave function out")
-            )
-        if self.function == 6 and self.type not in {"uint16", "int16"}:
-            raise ValueError(f"function 6 writes one word, and a {self.type} has more; give function = 16")
-        if self.mask is not None and (self.type.startswith("float") or self.kind in {"coil", "discrete"}):
-            raise ValueError("mask is for whole numbers; leave it out")
-        return self
-
-
-class Channel(Section):
-    """An input or output of a board with the framed protocol: value = scale * raw + offset, raw a whole number."""
-
-    number: Annotated[int, Field(ge=0, le=255, strict=True)]
-    scale: Finite = 1.0
-    offset: Finite = 0.0
-
-    @field_validator("scale")
-    @classmethod
-    def _not_zero(cls, scale: float) -> float:
-        if scale == 0:
-            raise ValueError("scale must not be 0")
-        return scale
-
-    def value(self, raw: int) -> float:
-        return self.scale * raw + self.offset
-
-    def raw(self, value: float) -> int:
-        """The nearest number that the board can be told."""
-        return round((value - self.offset) / self.scale)
 
 
 class InputSection(Section):
@@ -173,7 +42,11 @@ class InputSection(Section):
     a number does not: nobody knows how long the broker has had it."""
     flat: StrictBool = False
     """A number is the whole forecast: a tariff that does not change, and so has no age, also where it was retained."""
+    reading: str = ""
+    """Where `source` is a device with a profile: which of its readings, by default the one called like the input."""
     register_: Annotated[Register | None, Field(alias="register")] = None
+    sum: tuple[Register, ...] = ()
+    """Several registers whose values are added, each with a scale of its own: a power in less a power out."""
     channel: Channel | None = None
     unit_pointer: str = ""
     """JSON pointer to the unit that the message itself names: another one is converted, a foreign one refused."""
@@ -190,7 +63,9 @@ class InputSection(Section):
             raise ValueError('an input from mqtt needs topic = "..." without wildcards')
         if self.source == FILE and self.path is None:
             raise ValueError('an input from a file needs path = "..."')
-        if self.source not in {MQTT, FEEDS, FILE} and self.register_ is None and self.channel is None:
+        if self.sum and self.register_ is not None:
+            raise ValueError("give register or sum, not both")
+        if self.source not in {MQTT, FEEDS, FILE} and not self.registers and self.channel is None:
             raise ValueError(
                 "an input from a device needs register = {kind, address, type, scale} or, from a board with the framed "
                 "protocol, channel = {number, scale}"
@@ -210,9 +85,51 @@ class InputSection(Section):
     def _is_known(cls, name: str | None) -> str | None:
         return name if name is None else known_zone(name)
 
+    @property
+    def registers(self) -> tuple[Register, ...]:
+        """Those whose values add up to the input's."""
+        return self.sum if self.register_ is None else (self.register_,)
+
     def zone(self, otherwise: tzinfo) -> tzinfo:
         """Of its times without an offset, where `otherwise` is the site's."""
         return otherwise if self.timezone is None else zone(self.timezone)
+
+
+class Write(Section):
+    """One thing that a device is told: a register, or a message on a topic."""
+
+    register_: Annotated[Register | None, Field(alias="register")] = None
+    topic: str | None = None
+    value: Finite | Literal["set_point"] = "set_point"
+    payload: str = "$value"
+    """Of a message; $value stands for the number."""
+    readback: StrictBool = True
+
+    @model_validator(mode="after")
+    def _complete(self) -> Write:
+        if (self.register_ is None) == (self.topic is None):
+            raise ValueError("give a register or a topic")
+        if self.topic is not None and not _is_plain_topic(self.topic):
+            raise ValueError("the topic has no wildcards")
+        if self.register_ is not None:
+            writable(self.register_)
+        return self
+
+    def number(self, set_point: float) -> float:
+        return set_point if self.value == "set_point" else self.value
+
+
+class Mode(Section):
+    """A way in which a device takes some of its set-points: a mode and a power, a duration, two contacts."""
+
+    at_least: Finite | None = None
+    at_most: Finite | None = None
+    """The set-points that it is for, in the output's unit; one without either is for all that no other takes."""
+    writes: tuple[Write, ...] = Field(min_length=1)
+    """In this order; neighbours that are written by function 16 go out in one request."""
+
+    def takes(self, value: float) -> bool:
+        return (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
 
 
 class OutputSection(Section):
@@ -224,9 +141,15 @@ class OutputSection(Section):
     """Action -> factor."""
     safe: Finite
     """What is written when nothing else is sure, and at the end."""
+    setting: str = ""
+    """Where `sink` is a device with a profile: which of its settings, by default the one called like the output."""
     topic: str | None = None
     register_: Annotated[Register | None, Field(alias="register")] = None
     channel: Channel | None = None
+    modes: dict[str, Mode] = Field(default_factory=dict)
+    """Instead of one register or topic: what is written for which set-points; the first that takes one counts."""
+    release: tuple[Write, ...] = ()
+    """What gives the device back to its own control, and is written in the place of `safe`."""
     refresh_s: Positive = 1800.0
     """A value that did not change is written again after this; a change is written at once."""
     writes_per_day: Annotated[int | None, Field(ge=1, le=1_000_000, strict=True)] = None
@@ -241,16 +164,17 @@ class OutputSection(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> OutputSection:
-        if self.sink == MQTT and (self.topic is None or not _is_plain_topic(self.topic)):
-            raise ValueError('an output to mqtt needs topic = "..." without wildcards')
-        writable = self.register_ is not None and self.register_.kind in WRITABLE
-        if self.sink != MQTT and self.channel is None and not writable:
+        if self.modes:
+            self._check_modes()
+        elif self.sink == MQTT and (self.topic is None or not _is_plain_topic(self.topic)):
+            raise ValueError('an output to mqtt needs topic = "..." without wildcards, or modes')
+        elif self.sink != MQTT and self.channel is None and self.register_ is None:
             raise ValueError(
-                'an output to a device needs register = {kind = "holding" or "coil", address, type, scale} or, to a '
-                "board with the framed protocol, channel = {number, scale}"
+                'an output to a device needs register = {kind = "holding" or "coil", address, type, scale} or modes; '
+                "to a board with the framed protocol channel = {number, scale}"
             )
-        if self.register_ is not None and self.register_.mask is not None:
-            raise ValueError("a register with a mask can only be read; leave mask out, the whole word is written")
+        if self.register_ is not None:
+            writable(self.register_)
         if self.timeout_register is not None:
             if self.device_timeout_s is None:
                 raise ValueError("timeout_register needs device_timeout_s, the time-out to write there")
@@ -260,10 +184,48 @@ class OutputSection(Section):
             raise ValueError("combine names at least one action")
         return self
 
+    def _check_modes(self) -> None:
+        if self.topic is not None or self.register_ is not None or self.channel is not None:
+            raise ValueError("modes say what is written; leave register, topic and channel out")
+        if all(mode.at_least is not None or mode.at_most is not None for mode in self.modes.values()):
+            raise ValueError("no mode takes what the others leave; write one without at_least and at_most")
+        for write in self.every_write:
+            if (write.topic is not None) != (self.sink == MQTT):
+                wanted = "a topic: its sink is mqtt" if self.sink == MQTT else "a register: its sink is no broker"
+                raise ValueError(f"modes and release write to {wanted}")
+
+    @property
+    def every_write(self) -> tuple[Write, ...]:
+        """Of all modes and the release."""
+        return (*(write for mode in self.modes.values() for write in mode.writes), *self.release)
+
     @property
     def registers(self) -> tuple[Register, ...]:
         """All that it writes."""
-        return tuple(r for r in (self.register_, self.timeout_register) if r is not None)
+        named = (self.register_, self.timeout_register, *(write.register_ for write in self.every_write))
+        return tuple(register for register in named if register is not None)
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """All that it publishes on."""
+        named = (self.topic, *(write.topic for write in self.every_write))
+        return tuple(dict.fromkeys(topic for topic in named if topic is not None))
+
+    def writes(self, value: float, *, released: bool = False) -> tuple[Write, ...]:
+        """What brings a set-point into force, or gives the device back to itself."""
+        if released and self.release:
+            return self.release
+        if self.modes:
+            return next(mode for mode in self.modes.values() if mode.takes(value)).writes
+        if self.register_ is None:
+            return (Write(topic=self.topic),)
+        return (Write.model_validate({"register": self.register_, "readback": self.readback}),)
+
+    def main_register(self, value: float) -> Register | None:
+        """The one that holds this set-point itself, where there is one."""
+        if self.channel is not None or self.topic is not None:
+            return None
+        return next((write.register_ for write in self.writes(value) if write.value == "set_point"), None)
 
     @property
     def write_budget(self) -> int | None:

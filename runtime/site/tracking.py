@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, StrictBool
 
-from runtime.site.signals import NonNegative, Positive, Section
+from runtime.site.section import NonNegative, Positive, Section
 
 
 class TrackingSection(Section):

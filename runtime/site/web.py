@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, StrictBool, model_validator
 
-from runtime.site.signals import Section
+from runtime.site.section import Section
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 

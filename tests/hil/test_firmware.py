@@ -15,7 +15,7 @@ from runtime.clock import SystemClock
 from runtime.links import frames
 from runtime.links.framed import FramedLink
 from runtime.links.frames import Frame, FrameReader
-from runtime.site.signals import Channel, SerialSection
+from runtime.site.register import Channel, SerialSection
 
 POWER, RELAY = Channel(number=0, scale=0.001), Channel(number=1)
 VOLTAGE = {"voltage": Channel(number=2, scale=5.0 / 1024)}

@@ -224,7 +224,7 @@ def test_connections_that_cannot_be(site: Path, tables: str, said: str) -> None:
     [
         ('{ kind = "holding", address = 10, type = "int32", function = 6 }', "give function = 16"),
         ('{ kind = "coil", address = 10, function = 16 }', "give 5 or 15"),
-        ('{ kind = "input", address = 10 }', 'kind = "holding" or "coil"'),
+        ('{ kind = "input", address = 10 }', 'one of kind "holding" or "coil"'),
         ('{ kind = "holding", address = 10, mask = 240 }', "can only be read"),
     ],
 )

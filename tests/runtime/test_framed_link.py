@@ -17,7 +17,7 @@ from runtime.links import frames
 from runtime.links.framed import FramedLink
 from runtime.links.frames import Frame, FrameReader
 from runtime.links.worker import BACKOFF_LAST_S
-from runtime.site.signals import Channel, SerialSection
+from runtime.site.register import Channel, SerialSection
 
 INPUT, OUTPUT = Channel(number=0, scale=0.1), Channel(number=0, scale=0.1)
 HELLO = bytes([1, 1]) + b"test board"

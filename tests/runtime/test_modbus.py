@@ -22,7 +22,8 @@ from runtime.inputs.signals import Arrival
 from runtime.links.modbus import ModbusLink, Telling
 from runtime.links.wiring import ModbusSink
 from runtime.links.worker import BACKOFF_FIRST_S, BACKOFF_LAST_S
-from runtime.site.signals import OutputSection, Register, SerialSection
+from runtime.site.register import Register, SerialSection
+from runtime.site.signals import OutputSection
 
 LEVEL = Register(kind="input", address=0, scale=0.001)
 INFLOW = Register(kind="holding", address=10, type="int16", scale=0.001)
@@ -64,7 +65,7 @@ def test_any_bytes_for_an_answer(line: SerialLine) -> None:
     clock.set(0.0)
     for k in range(FRAMES):
         clock.set(100.0 * k)  # past every back-off
-        arrival = link.read({"level": LEVEL})["level"]
+        arrival = link.read({"level": [LEVEL]})["level"]
         assert arrival.problem or isinstance(arrival.value, float)
         assert isinstance(link.write(Telling(INFLOW, 0.1, readback=True)), Delivery)
     assert answering.answered > FRAMES
@@ -77,13 +78,13 @@ def test_read_write_and_read_back(line: SerialLine) -> None:
     registers = Registers(input={0: 321}, holding={10: 0})
     device = ModbusDevice(line, registers, time.monotonic)
     link = ModbusLink("device", section(line), SystemClock(), deadline_s=5.0)
-    assert link.read({"level": LEVEL})["level"].value == pytest.approx(0.321)
+    assert link.read({"level": [LEVEL]})["level"].value == pytest.approx(0.321)
     assert link.write(Telling(INFLOW, -1.5, readback=True)) == IN_FORCE
     assert registers.holding[10] == 0x10000 - 1500
     assert "does not fit" in link.write(Telling(INFLOW, 40.0, readback=True)).problem
     device.answer = "exception"
     assert "refused register 10 (exception 6)" in link.write(Telling(INFLOW, 0.0, readback=True)).problem
-    assert "refused" in link.read({"level": LEVEL})["level"].problem
+    assert "refused" in link.read({"level": [LEVEL]})["level"].problem
     device.answer = "normal"  # the line was in order all along: no waiting
     assert link.write(Telling(INFLOW, 0.0, readback=True)) == IN_FORCE
     missing = Register(kind="holding", address=11)
@@ -96,7 +97,7 @@ def test_a_dead_port_and_a_silent_device_do_not_block(line: SerialLine) -> None:
     clock = LockstepClock()
     clock.set(0.0)
     link = ModbusLink("device", section(line), clock, deadline_s=None)
-    first = link.read({"level": LEVEL})["level"]
+    first = link.read({"level": [LEVEL]})["level"]
     assert first.value is None and "no valid answer" in first.problem
     # Left alone for a while: many requests cost nothing.
     begun = time.monotonic()
@@ -105,11 +106,11 @@ def test_a_dead_port_and_a_silent_device_do_not_block(line: SerialLine) -> None:
     assert time.monotonic() - begun < 100.0  # two seconds each, if it were asked
     line.unplug()
     clock.set(3600.0)
-    assert "is not there" in link.read({"level": LEVEL})["level"].problem
+    assert "is not there" in link.read({"level": [LEVEL]})["level"].problem
     line.plug()
     device = ModbusDevice(line, Registers(input={0: 1}, holding={}), time.monotonic)
     clock.set(7200.0)
-    assert link.read({"level": LEVEL})["level"].value == pytest.approx(0.001)
+    assert link.read({"level": [LEVEL]})["level"].value == pytest.approx(0.001)
     link.close()
     device.close()
 
@@ -119,11 +120,11 @@ def test_the_deadline_holds_while_a_device_is_slow(line: SerialLine) -> None:
     device = ModbusDevice(line, registers, time.monotonic)
     link = ModbusLink("device", section(line, 30.0), SystemClock(), deadline_s=0.2)
     deadline = time.monotonic() + 120.0
-    while link.read({"level": LEVEL})["level"].value is None and time.monotonic() < deadline:
+    while link.read({"level": [LEVEL]})["level"].value is None and time.monotonic() < deadline:
         time.sleep(0.02)
     device.answer, device.delay_s = "slow", 5.0
     begun = time.monotonic()
-    arrival = link.read({"level": LEVEL})["level"]
+    arrival = link.read({"level": [LEVEL]})["level"]
     assert time.monotonic() - begun < 4.5
     assert arrival.value == pytest.approx(0.001) and arrival.problem == "no answer in time"
     # A set-point that waited too long in the queue must not be written after all.
@@ -147,14 +148,14 @@ def test_a_device_that_talks_nonsense_is_left_alone_for_a_bounded_time(line: Ser
     for second in range(600):
         clock.set(float(second))
         before = device.requests
-        arrival = link.read({"level": LEVEL})["level"]
+        arrival = link.read({"level": [LEVEL]})["level"]
         assert arrival.value is None and "no valid answer" in arrival.problem
         tried_at += [second] * (device.requests > before)
     pauses = np.diff(tried_at)
     assert pauses[0] == BACKOFF_FIRST_S and pauses.max() == BACKOFF_LAST_S and (np.diff(pauses) >= 0).all()
     device.answer = "normal"
     clock.set(600.0 + BACKOFF_LAST_S)
-    assert link.read({"level": LEVEL})["level"] == Arrival(0.5, 600.0 + BACKOFF_LAST_S)
+    assert link.read({"level": [LEVEL]})["level"] == Arrival(0.5, 600.0 + BACKOFF_LAST_S)
     assert link.problem == ""
     link.close()
     device.close()
@@ -165,12 +166,12 @@ def test_a_port_that_is_absent_at_start_is_found_later(line: SerialLine) -> None
     clock = LockstepClock()
     clock.set(0.0)
     link = ModbusLink("device", section(line), clock, deadline_s=None)
-    assert "is not there" in link.read({"level": LEVEL})["level"].problem
+    assert "is not there" in link.read({"level": [LEVEL]})["level"].problem
     line.plug()
     device = ModbusDevice(line, Registers(input={0: 250}, holding={}), time.monotonic)
-    assert "is not there" in link.read({"level": LEVEL})["level"].problem  # not tried again within the same second
+    assert "is not there" in link.read({"level": [LEVEL]})["level"].problem  # not tried again within the same second
     clock.set(BACKOFF_FIRST_S)
-    assert link.read({"level": LEVEL})["level"].value == pytest.approx(0.25)
+    assert link.read({"level": [LEVEL]})["level"].value == pytest.approx(0.25)
     link.close()
     device.close()
 
@@ -181,10 +182,10 @@ def test_an_answer_after_the_deadline_counts_in_the_next_cycle(line: SerialLine)
     device = ModbusDevice(line, registers, time.monotonic)
     link = ModbusLink("device", section(line, 30.0), SystemClock(), deadline_s=0.05)
     device.answer, device.delay_s = "slow", 4.0
-    assert link.read({"level": LEVEL})["level"].value is None
+    assert link.read({"level": [LEVEL]})["level"].value is None
     time.sleep(6.0)
     begun = time.monotonic()
-    arrival = link.read({"level": LEVEL})["level"]
+    arrival = link.read({"level": [LEVEL]})["level"]
     assert time.monotonic() - begun < 3.5  # did not wait for the device
     assert arrival.value == pytest.approx(0.1) and 0.0 < begun - arrival.monotonic_s < 6.0
     link.close()

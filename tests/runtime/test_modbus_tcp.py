@@ -18,7 +18,13 @@ from runtime.clock import LockstepClock, SystemClock
 from runtime.links.modbus import ModbusLink, Telling
 from runtime.links.modbus_blocks import Span, joined, spans_of
 from runtime.links.registers import decode, encode
-from runtime.site.signals import ModbusSection, Register, RegisterType, SerialSection
+from runtime.site.register import ModbusSection, Register, RegisterType, SerialSection
+
+
+def each(registers: dict[str, Register]) -> dict[str, list[Register]]:
+    """Values of one register each."""
+    return {name: [register] for name, register in registers.items()}
+
 
 FORMATS = {"uint16": "H", "int16": "h", "uint32": "I", "int32": "i", "uint64": "Q", "int64": "q", "float32": "f", "float64": "d"}  # fmt: skip # noqa: E501
 
@@ -84,7 +90,7 @@ def test_scale_factors_bit_fields_coils_and_contacts(server: ModbusTcpServer) ->
         "coil": Register(kind="coil", address=7),
         "contact": Register(kind="discrete", address=1),
     }
-    found = link.read(registers)
+    found = link.read(each(registers))
     assert found["scaled"].value == 12.34
     assert found["no_factor"].value is None and found["no_factor"].missing
     assert [found[name].value for name in ("bits", "bit", "coil", "contact")] == [3.0, 1.0, 1.0, 1.0]
@@ -100,12 +106,12 @@ def test_neighbours_come_in_one_answer_and_a_device_that_will_not_is_asked_one_b
     there.holding |= dict.fromkeys(range(200), 5)
     registers = {f"r{k}": holding(k) for k in range(60)} | {"far": holding(150)}
     link = link_to(server)
-    assert {arrival.value for arrival in link.read(registers).values()} == {5.0}
+    assert {arrival.value for arrival in link.read(each(registers)).values()} == {5.0}
     assert server.requests == 2
     there.together = False
-    assert {arrival.value for arrival in link.read(registers).values()} == {5.0}
+    assert {arrival.value for arrival in link.read(each(registers)).values()} == {5.0}
     assert server.requests == 2 + 1 + 60 + 1
-    link.read(registers)
+    link.read(each(registers))
     assert server.requests == 64 + 61  # it is not tried again
     assert joined(spans_of([holding(0), holding(4)], 1), 3) == [Span(1, "holding", 0, 5)]
     assert len(joined(spans_of([holding(0), holding(5)], 1), 3)) == 2
@@ -116,7 +122,7 @@ def test_neighbours_come_in_one_answer_and_a_device_that_will_not_is_asked_one_b
 def test_a_register_that_does_not_exist_costs_itself_only(server: ModbusTcpServer) -> None:
     server.slaves[1].holding |= {0: 1, 2: 3}
     link = link_to(server, gap=2)
-    found = link.read({"a": holding(0), "b": holding(1), "c": holding(2)})
+    found = link.read({"a": [holding(0)], "b": [holding(1)], "c": [holding(2)]})
     assert (found["a"].value, found["c"].value) == (1.0, 3.0) and "exception 2" in found["b"].problem
     link.close()
 
@@ -150,14 +156,14 @@ def test_no_answer_of_a_network_is_taken_for_another(server: ModbusTcpServer, an
     there = server.slaves[1]
     there.holding |= {0: 11, 1: 22}
     link = link_to(server, timeout_s=0.3)
-    assert link.read({"x": holding(0)})["x"].value == 11.0
+    assert link.read({"x": [holding(0)]})["x"].value == 11.0
     server.answer = answer
     there.holding[0] = 99
-    arrival = link.read({"x": holding(0)})["x"]
+    arrival = link.read({"x": [holding(0)]})["x"]
     assert arrival.value == 11.0 and "no valid answer" in arrival.problem
     server.answer = "normal"
     link.insist()
-    assert link.read({"y": holding(1)})["y"].value == 22.0
+    assert link.read({"y": [holding(1)]})["y"].value == 22.0
     link.close()
 
 
@@ -167,14 +173,14 @@ def test_an_answer_that_comes_late_or_twice_is_not_the_next_ones(server: ModbusT
     link = link_to(server, timeout_s=0.4)
     server.answer = "twice"
     for _ in range(5):
-        found = link.read({"x": holding(0), "y": holding(50)})
+        found = link.read({"x": [holding(0)], "y": [holding(50)]})
         assert (found["x"].value, found["y"].value) == (11.0, 22.0)
     server.answer, server.delay_s = "slow", 0.6
-    link.read({"x": holding(0)})
+    link.read({"x": [holding(0)]})
     server.answer = "normal"
     for _ in range(5):
         link.insist()
-        found = link.read({"y": holding(50), "x": holding(0)})
+        found = link.read({"y": [holding(50)], "x": [holding(0)]})
         assert (found["x"].value, found["y"].value) in {(11.0, 22.0), (11.0, None)}
     assert found["y"].value == 22.0
     link.close()
@@ -186,7 +192,7 @@ def test_a_device_that_hangs_up_on_the_silent_is_asked_again_at_once(server: Mod
     link = link_to(server)
     for cycle in range(1, 6):
         server.slaves[1].holding[0] = cycle
-        arrival = link.read({"x": holding(0)})["x"]
+        arrival = link.read({"x": [holding(0)]})["x"]
         assert (arrival.value, arrival.problem) == (float(cycle), "")
         server.hang_up()
         time.sleep(0.05)
@@ -196,13 +202,13 @@ def test_a_device_that_hangs_up_on_the_silent_is_asked_again_at_once(server: Mod
 def test_devices_that_are_not_there(server: ModbusTcpServer) -> None:
     server.slaves[1].holding |= {0: 1}
     gateway = link_to(server)
-    found = gateway.read({"near": holding(0), "behind": holding(0, device_id=1)})
+    found = gateway.read({"near": [holding(0)], "behind": [holding(0, device_id=1)]})
     assert found["near"].value == found["behind"].value == 1.0
     gateway.close()
     server.close()
     section = ModbusSection(host="127.0.0.1", port=server.port, timeout_s=0.5)
     gone = ModbusLink("device", section, SystemClock(), deadline_s=30.0)
-    assert "cannot be reached" in gone.read({"x": holding(0)})["x"].problem
+    assert "cannot be reached" in gone.read({"x": [holding(0)]})["x"].problem
     gone.close()
 
 
@@ -225,7 +231,7 @@ def test_two_devices_on_one_line_and_one_of_them_dies(by: str, tmp_path: Path) -
     told = {k: Telling(holding(10, device_id=k), 7.0) for k in (3, 4)}
 
     def read() -> tuple[object, ...]:
-        found = link.read(asked)
+        found = link.read(each(asked))
         return tuple(None if found[n].problem else found[n].value for n in ("one", "two"))
 
     assert read() == (1.0, 2.0)

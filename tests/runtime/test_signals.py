@@ -21,7 +21,7 @@ from runtime.inputs.forecast import Memory, on_horizon
 from runtime.inputs.signals import Arrival, Validity, sample
 from runtime.links.registers import decode, encode, words_of
 from runtime.publish.operator_commands import answer, parse_order
-from runtime.site.signals import Register
+from runtime.site.register import Register
 
 KEYS = [
     "start", "step_s", "values", "a", "end", "value", "time", "raw_today", "raw_tomorrow", "rates", "hourly", "state",

@@ -27,7 +27,8 @@ from runtime.links.modbus import ModbusLink
 from runtime.links.wiring import ModbusSink
 from runtime.site.check import warnings
 from runtime.site.config import load_site
-from runtime.site.signals import Channel, OutputSection, Register, RegisterType, SerialSection
+from runtime.site.register import Channel, Register, RegisterType, SerialSection
+from runtime.site.signals import OutputSection
 
 DAY_S = 86400
 MIDNIGHT_S = 1_700_006_400.0  # UTC
@@ -57,7 +58,7 @@ class Device:
     def session_of(self, output: OutputSection) -> int:
         return self.session
 
-    def write(self, name: str, output: OutputSection, value: float) -> Delivery:
+    def write(self, name: str, output: OutputSection, value: float, *, released: bool = False) -> Delivery:
         if self.answer.answered:
             self.writes.append((self.clock.wall(), value))
         return self.answer
