@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from systems.polytope import Polytope, box, make_polytope, require_nonempty
+from systems.polytope import Polytope, box, make_polytope, require_bounded, require_nonempty
 from systems.set_errors import BadSystem
 
 Array = NDArray[np.float64]
@@ -75,7 +75,11 @@ def read_linear(path: Path, default: LinearProblem) -> LinearProblem:
 def check_linear(problem: LinearProblem, name: str) -> LinearProblem:
     """The problem itself. Raises BadSystem where sizes do not fit, EmptySet where a set holds no point."""
     n, m = len(problem.a), problem.b.shape[-1]
-    wanted = {"A": (n, n), "B": (n, m), "Q": (n, n), "R": (m, m), "start": (n,)}
+    if problem.a.shape != (n, n):
+        raise BadSystem(f"{name}: A must be square, and has shape {problem.a.shape}")
+    if m == 0:
+        raise BadSystem(f"{name}: B has shape {problem.b.shape}: give a column for each action")
+    wanted = {"B": (n, m), "Q": (n, n), "R": (m, m), "start": (n,)}
     for entry, shape in wanted.items():
         found = getattr(problem, entry.lower()).shape
         if found != shape:
@@ -86,6 +90,9 @@ def check_linear(problem: LinearProblem, name: str) -> LinearProblem:
         if polytope.dimension != size:
             raise BadSystem(f"{name}: {entry} bounds {polytope.dimension} numbers, and there are {size}")
         require_nonempty(polytope, f"{name}: {entry}")
+    require_bounded(problem.disturbance, f"{name}: disturbance")
+    if not problem.noise_std >= 0.0:
+        raise BadSystem(f"{name}: noise_std is {problem.noise_std:g}; a standard deviation is a number from 0 up")
     if (problem.disturbance.offsets < 0.0).any():
         raise BadSystem(f"{name}: disturbance must hold 0, and a row says 0 <= {problem.disturbance.offsets.min():g}")
     for entry, kind in (("Q", "semidefinite"), ("R", "definite")):

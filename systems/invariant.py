@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh, solve_discrete_lyapunov
 from scipy.optimize import nnls
 
-from systems.polytope import Polytope, inner_ball, intersection, irredundant, project, require_nonempty, support
+from systems.polytope import (
+    Polytope,
+    farthest,
+    inner_ball,
+    intersection,
+    irredundant,
+    project,
+    require_nonempty,
+    support,
+)
 from systems.set_errors import BadSystem, EmptySet, NotSettled
 
 Array = NDArray[np.float64]
@@ -48,6 +57,28 @@ def largest_level(p: Array, safe: Polytope) -> float:
 
 
 @dataclass(frozen=True, eq=False)
+class Bulge:
+    """Disturbances {t middle + root e : |t| <= 1, |e| <= 1} with the Euclidean norm; middle (n,), root (n, k)."""
+
+    middle: Array
+    root: Array
+
+    def support(self, directions: Array) -> Array:
+        """(k,) of directions (k, n)"""
+        return np.asarray(np.abs(directions @ self.middle) + np.linalg.norm(directions @ self.root, axis=1))
+
+    def farthest(self, direction: Array) -> Array:
+        """The w (n,) with the largest direction'w."""
+        along = self.root.T @ direction
+        return np.sign(direction @ self.middle) * self.middle + self.root @ along / max(
+            float(np.linalg.norm(along)), 1e-300
+        )
+
+    def scaled(self, share: float) -> Bulge:
+        return Bulge(share * self.middle, share * self.root)
+
+
+@dataclass(frozen=True, eq=False)
 class InvariantSet:
     """The polytope, and after how many steps no further constraint came (the determinedness index)."""
 
@@ -55,8 +86,10 @@ class InvariantSet:
     steps: int
 
 
-def _worst(disturbance: Polytope | None, directions: Array) -> Array:
+def _worst(disturbance: Polytope | Bulge | None, directions: Array) -> Array:
     """Support of W in directions (k, n); zeros without a disturbance."""
+    if isinstance(disturbance, Bulge):
+        return disturbance.support(directions)
     return np.zeros(len(directions)) if disturbance is None else support(disturbance, directions)
 
 
@@ -82,12 +115,33 @@ def largest_invariant(a: Array, safe: Polytope, disturbance: Polytope | None = N
     raise NotSettled(f"the largest invariant set still shrinks after {MOST_STEPS} steps; narrow the safe set")
 
 
-def smallest_reach(a: Array, disturbance: Polytope, directions: Array) -> Array:
+def invariant_rows(a: Array, safe: Polytope, disturbance: Polytope | Bulge | None = None) -> Polytope:
+    """The set of `largest_invariant`, with every row that made it, needed or not: for states too many for hulls.
+
+    The rows after k steps are enough where those of step k + 1 follow from them, which as many linear programs as
+    `safe` has rows decide; k is doubled until they do. Raises as `largest_invariant`.
+    """
+    require_stable(a)
+    rows, offsets, steps = [safe.normals], [safe.offsets], 1
+    while steps <= MOST_STEPS:
+        while len(rows) <= steps:
+            offsets.append(offsets[-1] - _worst(disturbance, rows[-1]))
+            rows.append(rows[-1] @ a)
+        found = Polytope(np.vstack(rows[:steps]), np.concatenate(offsets[:steps]))
+        if inner_ball(found)[1] < 0.0:
+            raise EmptySet(f"no state stays safe: the disturbance can leave the safe set within {steps} steps")
+        if all(farthest(found, row) <= end + ZERO for row, end in zip(rows[steps], offsets[steps], strict=True)):
+            return found
+        steps *= 2
+    raise NotSettled(f"the largest invariant set still shrinks after {MOST_STEPS} steps; narrow the safe set")
+
+
+def smallest_reach(a: Array, disturbance: Polytope | Bulge, directions: Array) -> Array:
     """Support (k,) of the smallest robustly invariant set, sum over t of A^t W, in directions (k, n)."""
     require_stable(a)
     total, largest = np.zeros(len(directions)), np.inf
     while largest > 1e-12 * max(1.0, float(np.max(total, initial=0.0))):
-        further = support(disturbance, directions)
+        further = _worst(disturbance, directions)
         total, directions, largest = total + further, directions @ a, float(np.max(np.abs(further)))
     return total
 

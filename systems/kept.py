@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from systems.design import HouseDesign
 from systems.invariant import BarrierFilter, controlled_invariant
 from systems.polytope import Polytope, make_polytope
-from systems.set_errors import BadSystem, EmptySet, NotSettled
+from systems.set_errors import EmptySet, NotSettled
 
 Array = NDArray[np.float64]
 SHARE_ACCURACY = 1e-4
@@ -95,7 +95,7 @@ def limited_models(
 ) -> tuple[LimitedModel, ...]:
     """One for each limit on a state in the safety set of a house, under a forecast that holds (what it lacks is 0).
 
-    Raises BadSystem where y follows from more of the state than itself, as it may of a fit.
+    Limits whose y follows from more of the state than itself, as of a fit with lags, are those of `systems.kept_lags`.
     """
     values = {p.name: p.default for p in design.problem.theta} if theta is None else theta
     safety = design.safety(values)
@@ -104,20 +104,13 @@ def limited_models(
 
 def _models(design: HouseDesign, safety: Mapping[str, Any], present: Mapping[str, float]) -> tuple[LimitedModel, ...]:
     problem = design.problem
-    states, actions = [x.name for x in problem.states], [action.name for action in problem.actions]
-    a, b, e = (np.array(safety[f"{of}_matrix"]) for of in ("state", "action", "forecast"))
-    columns = [f.name for f in design.forecasts for _ in range(f.steps)]
-    offset = np.array(safety["offset"]) + e @ np.array([present.get(name, 0.0) for name in columns])
-    for gain in safety["action_gains"]:
-        x, factors = np.transpose(gain["points"])
-        b[:, actions.index(gain["action"])] *= np.interp(present.get(gain["by"], 0.0), x, factors)
+    a, b, offset, moved = one_step(design, safety, present)
+    states = [x.name for x in problem.states]
     found = []
     for limit in safety["limits"]:
         y = states.index(limit["name"])
-        others = _others(a, b, e, offset, y)
-        if len(others):
-            names = ", ".join(states[i] for i in others[:3])
-            raise BadSystem(f"{limit['name']} follows from {names} as well: a set over all of these is not made here")
+        if len(others(a, moved, y)):
+            continue
         at = np.flatnonzero(b[y])
         middle, half = (limit["upper"] + limit["lower"]) / 2.0, (limit["upper"] - limit["lower"]) / 2.0
         found.append(
@@ -137,9 +130,24 @@ def _models(design: HouseDesign, safety: Mapping[str, Any], present: Mapping[str
     return tuple(found)
 
 
-def _others(a: Array, b: Array, e: Array, offset: Array, y: int) -> NDArray[np.int64]:
+def one_step(
+    design: HouseDesign, safety: Mapping[str, Any], present: Mapping[str, float]
+) -> tuple[Array, Array, Array, NDArray[np.bool_]]:
+    """x+ = A x + B u + c under a forecast that holds: A (nx, nx), B (nx, na), c (nx,), and which x anything moves."""
+    actions = [action.name for action in design.problem.actions]
+    a, b, e = (np.array(safety[f"{of}_matrix"]) for of in ("state", "action", "forecast"))
+    columns = [f.name for f in design.forecasts for _ in range(f.steps)]
+    moved = b.any(axis=1) | e.any(axis=1) | (np.array(safety["offset"]) != 0.0)
+    offset = np.array(safety["offset"]) + e @ np.array([present.get(name, 0.0) for name in columns])
+    for gain in safety["action_gains"]:
+        x, factors = np.transpose(gain["points"])
+        b[:, actions.index(gain["action"])] *= np.interp(present.get(gain["by"], 0.0), x, factors)
+    return a, b, offset, moved
+
+
+def others(a: Array, moved: NDArray[np.bool_], y: int) -> NDArray[np.int64]:
     """The states that move y and are moved themselves: a memory that nothing fills stays empty."""
-    moved = b.any(axis=1) | e.any(axis=1) | (offset != 0.0)
+    moved = moved.copy()
     moved[y] = True
     for _ in range(len(a)):
         moved = moved | (a[:, moved] != 0.0).any(axis=1)

@@ -68,10 +68,11 @@ def support(polytope: Polytope, directions: Array) -> Array:
             return np.asarray((directions @ vertices(polytope).T).max(axis=1))
         except BadSystem:  # unbounded or flat: a program for each direction
             pass
-    return np.array([_maximum(polytope, d) for d in directions])
+    return np.array([farthest(polytope, d) for d in directions])
 
 
-def _maximum(polytope: Polytope, direction: Array) -> float:
+def farthest(polytope: Polytope, direction: Array) -> float:
+    """max d'x over the polytope, for one direction (n,); inf where unbounded. Raises EmptySet."""
     if not direction.any():
         return 0.0
     found = linprog(-direction, A_ub=polytope.normals, b_ub=polytope.offsets, bounds=(None, None))
@@ -83,9 +84,14 @@ def _maximum(polytope: Polytope, direction: Array) -> float:
 
 
 def inner_ball(polytope: Polytope) -> tuple[Array, float]:
-    """Centre (n,) and radius, at most 1, of a ball inside; the radius is negative if and only if the set is empty."""
+    """Centre (n,) and radius, at most 1, of a ball inside; the radius is negative if and only if the set is empty.
+
+    A row without variables that fails, 0 <= b < 0, counts as a radius of b: no ball helps it.
+    """
     lengths = np.linalg.norm(polytope.normals, axis=1)
     n = polytope.dimension
+    if (bare := (lengths == 0.0) & (polytope.offsets < 0.0)).any():
+        return np.zeros(n), float(polytope.offsets[bare].min())
     rows = np.hstack([polytope.normals, lengths[:, None]])
     bounds = [(None, None)] * n + [(None, 1.0)]
     found = linprog([*np.zeros(n), -1.0], A_ub=rows, b_ub=polytope.offsets, bounds=bounds)
@@ -97,6 +103,15 @@ def require_nonempty(polytope: Polytope, name: str) -> None:
     radius = inner_ball(polytope)[1]
     if radius < -ZERO:
         raise EmptySet(f"{name}: its constraints exclude each other by {-radius:.3g}; relax an offset by that much")
+
+
+def require_bounded(polytope: Polytope, name: str) -> None:
+    """Raises BadSystem, with the first coordinate that has no end."""
+    unit = np.eye(polytope.dimension)
+    open_ends = np.flatnonzero(~np.isfinite(support(polytope, np.vstack([unit, -unit]))))
+    if len(open_ends):
+        at = int(open_ends[0]) % polytope.dimension + 1
+        raise BadSystem(f"{name}: number {at} of {polytope.dimension} has a bound on one side at most; give it both")
 
 
 def irredundant(polytope: Polytope) -> Polytope:
@@ -117,7 +132,7 @@ def irredundant(polytope: Polytope) -> Polytope:
         needed[i] = False
         # Its own row, moved outwards, keeps the program bounded.
         others = Polytope(np.vstack([f[needed], f[i]]), np.append(b[needed], b[i] + 1.0))
-        needed[i] = _maximum(others, f[i]) > b[i] + ZERO
+        needed[i] = farthest(others, f[i]) > b[i] + ZERO
     return Polytope(f[needed], b[needed])
 
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from research.four_rooms.reference import reference_model
 from systems.design import HouseDesign
 from systems.house_file import SHIPPED
 from systems.kept import coldest_kept, limited_models
+from systems.kept_lags import lagged_limits
 
 HOUSES = ("battery", "cabin", "flat", "four-heat-pumps", "tank", "villa")
+FITTED = "four-heat-pumps"
 
 
 @dataclass(frozen=True)
@@ -17,6 +22,7 @@ class DaemonLimit:
 
     kept: without disturbance, None if empty; share: of the disturbance of one decision, that may come in every
     decision; coldest: degC outside, down to which it is kept without disturbance, None where that does not matter.
+    Of a fit with lags, kept is that of a house which has stood at y, by a linear law; coldest is not looked for.
     """
 
     house: str
@@ -46,8 +52,26 @@ def daemon_limits(house: str) -> list[DaemonLimit]:
     ]
 
 
+def fitted_limits() -> list[DaemonLimit]:
+    """Of the house of four heat pumps with its fitted model: all lags of all zones at once."""
+    text = (SHIPPED / f"{FITTED}.toml").read_text(encoding="utf-8")
+    found = lagged_limits(HouseDesign(text, {"zone": reference_model().to_json()}))
+    if found is None:
+        return []
+    ny = len(found.names)
+    reach = found.disturbance.support(np.eye(ny, len(found.x0)))
+    rows = zip(found.names, found.lower, found.upper, reach, found.kept_at_rest(0.0), strict=True)
+    return [
+        DaemonLimit(
+            f"{FITTED}, fitted", name, (float(lower), float(upper)), (-float(w), float(w)), kept,
+            found.largest_share, None,
+        )
+        for name, lower, upper, w, kept in rows
+    ]  # fmt: skip
+
+
 def daemon_table(daemon: list[DaemonLimit]) -> list[tuple[str, list[str], list[list[str]]]]:
-    """What is kept of the limits of shipped houses, without a fit, at 0 degC outside without draw and sun."""
+    """What is kept of the limits of shipped houses, at 0 degC outside without draw and sun."""
     rows = [
         [
             d.house,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pages.chart import Chart, Line, NumberAxis, Panel
 from pages.page import Page
+from research.experiments.existence import Existence, existence, existence_chart, existence_table
 from research.experiments.output import (
     PAPER,
     Statement,
@@ -31,7 +32,7 @@ from research.memory import free_memory, require_memory
 from research.optimality import Equivalence, compare, disadvantage
 from research.scalar_battery import CASES, DISCOUNT
 from research.tabular.deterministic import as_mdp, deterministic_model
-from research.tabular.errors import BadProblem
+from research.tabular.errors import BadProblem, NoFeasibleAction
 from research.tabular.mdp import Mdp, make_mdp, policy_iteration
 from research.tabular.scalar import expected_value_model, scalar_world
 from research.tabular.tabulate import fitted_model, random_mdp, sufficient_model, tabulate
@@ -55,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "Example: nisse experiment equivalence --json equivalence.json\n"
         "Example: nisse experiment equivalence --problem mine.npz\n\n"
-        "FILE.npz holds P (ns, na, ns), L (ns, na), gamma, and optionally the model's P_hat, L_hat and gamma_hat.\n"
+        "FILE.npz holds P (ns, na, ns), L (ns, na), gamma, and of the model what differs: P_hat, L_hat, gamma_hat.\n"
         "L are costs; inf marks an action that is not available."
     )
     parser.add_argument("--problem", type=Path, metavar="FILE.npz", help="compare these arrays instead")
@@ -73,15 +74,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.problem is not None:
         cases, randoms = own_problem(args.problem), []
+        maps = [existence(args.problem.name, read_problem(args.problem)[0])]
     else:
         penalty = parse_leaving(args.leaving)
         each = COPIES * 8 * args.states * args.actions
         require_memory(args.states, f"states that lead to as many by {args.actions} actions", each, free_memory())
         with steps("equivalence", 3) as step:
             cases = []
+            maps = []
             for number in (1, 2):
                 step(f"battery, case {number}")
-                cases += battery(number, penalty)
+                world, model = battery(number, penalty)
+                cases += compared_battery(number, world, model)
+                maps.append(existence(f"battery case {number}", world))
             step("random problems")
             randoms = random_problems(args)
     result = {
@@ -89,22 +94,27 @@ def run(args: argparse.Namespace) -> int:
         "source": PAPER,
         "cases": [residuals(c) for c in cases],
         "random": [residuals(c) for c in randoms],
+        "deterministic": [found.as_json() for found in maps],
         "seed": args.seed,
     }
     if args.problem is not None:
         result["modified_cost"] = cases[0].outcome.modified_cost
         result["storage"] = cases[0].outcome.storage
-        result["deterministic"] = existence(read_problem(args.problem)[0])
-    path = write_outputs("equivalence", make_page(cases, randoms), result, args.output, args.json)
+    path = write_outputs("equivalence", make_page(cases, randoms, maps), result, args.output, args.json)
     report(cases, randoms, path)
     return 0
 
 
-def battery(number: int, penalty: float | None) -> list[Compared]:
-    """The expected-value model, and a model that satisfies the sufficient condition, of one battery."""
+def battery(number: int, penalty: float | None) -> tuple[Mdp, Mdp]:
+    """World and expected-value model of one battery, tabulated."""
     case, intervals = CASES[number], STATES - 1
     world = tabulate(scalar_world(case, penalty=penalty, intervals=intervals, discount=DISCOUNT), ACTIONS)
     model = tabulate(expected_value_model(case, penalty=penalty, intervals=intervals, discount=DISCOUNT), ACTIONS)
+    return world, model
+
+
+def compared_battery(number: int, world: Mdp, model: Mdp) -> list[Compared]:
+    """The expected-value model, and one of the sufficient condition."""
     sufficient = sufficient_model(world, policy_iteration(world).value, 0.0)
     return [
         Compared(f"battery case {number}, expected-value model", compare(world, model)),
@@ -133,26 +143,6 @@ def own_problem(path: Path) -> list[Compared]:
     return [*given, Compared(f"{path.name}, deterministic, Δ = 0", compare(world, as_mdp(world, nearest)))]
 
 
-def existence(world: Mdp) -> dict[str, Any]:
-    """Over Delta: the residuals of the deterministic model from eq. (26), and where it exists in the support."""
-    value = policy_iteration(world).value
-    spread = float(np.ptp(value))
-    found = []
-    for delta in np.linspace(-0.5, 0.5, 11) * spread:
-        model = deterministic_model(world, value, delta)
-        found.append(
-            {
-                "delta": delta,
-                "largest_residual": np.nanmax(model.residual),
-                "largest_residual_in_support": np.nanmax(model.support_residual),
-                "share_in_range_of_support": np.nanmean(model.outside_support <= 1e-9 * max(1.0, spread)),
-                "share_exact": model.exists(1e-9 * max(1.0, spread)),
-            }
-        )
-    at_zero = deterministic_model(world, value, 0.0)
-    return {"over_delta": found, "following": at_zero.following, "residual": at_zero.residual}
-
-
 def read_problem(path: Path) -> tuple[Mdp, Mdp | None]:
     """World, and model if there is one, from an npz file. Raises BadProblem naming the file and what is missing."""
     try:
@@ -169,15 +159,29 @@ def read_problem(path: Path) -> tuple[Mdp, Mdp | None]:
     if missing:
         raise BadProblem(f"{path}: has no {', '.join(missing)}; it needs P, L and gamma")
     try:
-        world = make_mdp(held["P"], held["L"], float(held["gamma"]))
-        if "P_hat" not in held:
+        world = make_mdp(held["P"], held["L"], _one_number("gamma", held["gamma"]))
+        if not {"P_hat", "L_hat", "gamma_hat"} & set(held):
             return world, None
-        model = make_mdp(held["P_hat"], held.get("L_hat", held["L"]), float(held.get("gamma_hat", held["gamma"])))
-    except BadProblem as error:
+        hat = {name: held.get(f"{name}_hat", held[name]) for name in ("P", "L", "gamma")}
+        try:
+            model = make_mdp(hat["P"], hat["L"], _one_number("gamma_hat", hat["gamma"]))
+        except (BadProblem, NoFeasibleAction) as error:
+            raise BadProblem(f"of the model: {error}") from error
+        if model.stage_cost.shape != world.stage_cost.shape:
+            raise BadProblem(
+                f"P is {world.transition.shape} and P_hat is {model.transition.shape}: tabulate world and model alike"
+            )
+    except (BadProblem, NoFeasibleAction) as error:
         raise BadProblem(f"{path}: {error}") from error
     except (TypeError, ValueError) as error:
         raise BadProblem(f"{path}: {error}; P, L are arrays of numbers, gamma is one number") from error
     return world, model
+
+
+def _one_number(name: str, value: Array) -> float:
+    if value.size != 1 or np.iscomplexobj(value):
+        raise BadProblem(f"{name} is {np.array2string(value.ravel(), threshold=5)}: give one real number")
+    return float(value.item())
 
 
 def residuals(compared: Compared) -> dict[str, Any]:
@@ -226,7 +230,7 @@ def row(compared: Compared) -> list[str]:
     return [compared.name, "yes" if o.same_policy else "no", *("∞" if np.isinf(x) else f"{x:.2g}" for x in numbers)]
 
 
-def make_page(cases: list[Compared], randoms: list[Compared]) -> Page:
+def make_page(cases: list[Compared], randoms: list[Compared], maps: list[Existence]) -> Page:
     everything = cases + randoms
     same = sum(c.outcome.same_policy for c in everything)
     optimal = sum(c.outcome.regret <= 1e-9 for c in everything)
@@ -254,14 +258,14 @@ def make_page(cases: list[Compared], randoms: list[Compared]) -> Page:
             f"L̂ = Q* − γ Ê[V*]: largest |Q̂* − Q*| {largest(everything, 'modification_residual'):.1e}.",
         ),
     ]
-    tables = [("Residuals", HEADER, [row(c) for c in cases])]
+    tables = [("Residuals", HEADER, [row(c) for c in cases]), existence_table(maps)]
     if randoms:
         tables.append(("Random problems", HEADER, [row(c) for c in randoms]))
     return result_page(
         title="Conditions for optimal decisions from a wrong model",
         summary="D = Q* − V* is what an action costs beyond the best one, in the world; D̂ is the same in the model.",
         statements=statements,
-        charts=[sandwich_chart(cases[:4])],
+        charts=[sandwich_chart(cases[:4]), existence_chart(maps)],
         tables=tables,
         notes=(
             "All numbers are costs. ∞: the model's best action is forbidden in the world.",

@@ -17,13 +17,8 @@ from numpy.typing import NDArray
 from pages.chart import Chart, Limit, Line, Panel
 from pages.page import Page
 from pages.palette import Role
-from research.experiments.daemon_limits import HOUSES, DaemonLimit, daemon_limits, daemon_table
-from research.experiments.output import (
-    Statement,
-    add_output_arguments,
-    result_page,
-    write_outputs,
-)
+from research.experiments.daemon_limits import HOUSES, DaemonLimit, daemon_limits, daemon_table, fitted_limits
+from research.experiments.output import Statement, add_output_arguments, result_page, write_outputs
 from research.experiments.progress import steps
 from research.linear_file import LinearProblem, read_linear
 from systems.commands.numbers import seed_number, whole
@@ -38,7 +33,7 @@ from systems.invariant import (
     quadratic_barrier,
     smallest_reach,
 )
-from systems.polytope import Polytope, box, make_polytope, vertices
+from systems.polytope import Polytope, box, make_polytope, require_bounded, vertices
 
 Array = NDArray[np.float64]
 SOURCE = "Safety and data-driven control (Dean, lecture)"
@@ -105,6 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     problem = LECTURE if args.system is None else read_linear(args.system, LECTURE)
+    require_bounded(problem.action, "action")
     with steps("invariant-sets", 3 + args.seeds) as step:
         step("sets")
         sets = compute(problem)
@@ -115,7 +111,9 @@ def run(args: argparse.Namespace) -> int:
             step(f"seed {seed}")
             trials.append(try_out(problem, sets, args.trajectories, seed))
         step("the daemon's limits")
-        daemon = [limit for house in HOUSES for limit in daemon_limits(house)] if args.system is None else []
+        daemon = []
+        if args.system is None:
+            daemon = [*(limit for house in HOUSES for limit in daemon_limits(house)), *fitted_limits()]
     result = as_json(problem, sets, extreme, trials, daemon, args.seed)
     page = make_page(problem, sets, extreme, trials, daemon)
     path = write_outputs("invariant-sets", page, result, args.output, args.json)

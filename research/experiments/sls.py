@@ -32,6 +32,7 @@ from research.sls import Certified, Response, RobustSynthesis, estimate, synthes
 from systems.commands.numbers import seed_number, whole
 from systems.invariant import require_stable
 from systems.polytope import box, vertices
+from systems.set_errors import BadSystem
 
 Array = NDArray[np.float64]
 PROBLEM = LinearProblem(
@@ -72,6 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     problem = PROBLEM if args.system is None else read_linear(args.system, PROBLEM)
     require_stable(problem.a)  # data are taken without a controller
+    if not problem.noise_std > 0.0:
+        raise BadSystem(f"noise_std is {problem.noise_std:g}: data and average cost need one above 0")
     numbers = 3 * len(vertices(problem.disturbance)) + 4 * len(problem.a)  # of a step, on the way
     each = 8 * args.horizon * numbers
     require_memory(args.trajectories, f"trajectories of {args.horizon} steps", each, free_memory())
@@ -80,7 +83,9 @@ def run(args: argparse.Namespace) -> int:
     budgets = [n for n in BUDGETS if n < args.transitions] + [args.transitions]
     with steps("sls", 2 + len(DESIGNS)) as step:
         step("horizons")
-        against_horizon = [compare_with_gain(problem, system, horizon) for horizon in HORIZONS]
+        # In fewer steps than states no response need come to an end.
+        horizons = [horizon for horizon in HORIZONS if horizon >= len(problem.a)]
+        against_horizon = [compare_with_gain(problem, system, horizon) for horizon in horizons]
         designs = {}
         for name in DESIGNS:
             step(name)

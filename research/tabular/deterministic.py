@@ -27,6 +27,8 @@ class DeterministicModel:
     """|V*(f) - target| of the nearest state of all."""
     support_residual: Array
     """The same of the nearest state that the world can reach from (s, a)."""
+    outside_range: Array
+    """How far the target lies outside the range of V* over all states: 0 where Corollary 2 has a model."""
     outside_support: Array
     """How far the target lies outside the range of V* over that support: 0 for Delta = 0, as Proposition 1 says."""
 
@@ -50,6 +52,7 @@ def deterministic_model(world: Mdp, value: Array, delta: float) -> Deterministic
         gap.argmin(axis=2),
         np.where(available, gap.min(axis=2), np.nan),
         np.where(available, within, np.nan),
+        np.where(available, np.maximum(value.min() - target, target - value.max()).clip(0.0), np.nan),
         np.where(available, outside, np.nan),
     )
 

@@ -17,6 +17,8 @@ from research.tabular.errors import BadProblem, NoFeasibleAction, NotConverged
 
 Array = NDArray[np.float64]
 ROW_SUM_TOLERANCE = 1e-9
+LARGEST_VALUE = 1e150
+"""Of a cost-to-go: what can still be squared"""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class TabularSolution:
 
 def make_mdp(transition: ArrayLike, stage_cost: ArrayLike, discount: float) -> Mdp:
     """Check and freeze (P (ns, na, ns), L (ns, na), gamma). Raises BadProblem or NoFeasibleAction, naming the entry."""
-    p, cost = np.asarray(transition, dtype=float), np.asarray(stage_cost, dtype=float)
+    p, cost = _real("P", transition), _real("L", stage_cost)
     if p.ndim != 3 or p.shape[0] != p.shape[2] or cost.shape != p.shape[:2] or p.size == 0:
         raise BadProblem(f"expected P of shape (ns, na, ns) and L of shape (ns, na), got {p.shape} and {cost.shape}")
     if not 0.0 < discount < 1.0:
@@ -67,6 +69,13 @@ def make_mdp(transition: ArrayLike, stage_cost: ArrayLike, discount: float) -> M
         s, a = np.argwhere(np.isnan(cost) | np.isneginf(cost))[0]
         raise BadProblem(
             f"L[{s}, {a}] is {cost[s, a]}: a stage cost is a number, or +inf for an action that is not available"
+        )
+    largest = float(np.abs(cost[np.isfinite(cost)]).max(initial=0.0))
+    if largest > LARGEST_VALUE * (1.0 - discount):
+        s, a = np.argwhere(np.isfinite(cost) & (np.abs(cost) == largest))[0]
+        raise BadProblem(
+            f"L[{s}, {a}] is {cost[s, a]:g}, and L / (1 - gamma) goes beyond {LARGEST_VALUE:g}: write +inf for an "
+            "action that is not available, or take another unit"
         )
     if not np.all(np.isfinite(p)) or p.min() < 0.0:
         s, a, t = np.argwhere(~(np.isfinite(p) & (p >= 0.0)))[0]
@@ -79,6 +88,13 @@ def make_mdp(transition: ArrayLike, stage_cost: ArrayLike, discount: float) -> M
     if len(closed):
         raise NoFeasibleAction(f"every action of state {closed[0]} has infinite cost: give it one that is available")
     return Mdp(p, cost, float(discount))
+
+
+def _real(name: str, values: ArrayLike) -> Array:
+    """As floating point numbers. Raises BadProblem at one that is complex."""
+    if np.iscomplexobj(values):
+        raise BadProblem(f"{name} is complex, with {np.ravel(np.asarray(values))[0]:.6g} first: give real numbers")
+    return np.asarray(values, dtype=float)
 
 
 def evaluate_policy(mdp: Mdp, policy: NDArray[np.int64]) -> Array:

@@ -142,6 +142,13 @@ def test_bad_input_is_one_line_with_the_offending_value(
         ({"P": arrays()["P"] * 1.1}, "sums to 1.1"),
         ({"P_hat": np.ones((2, 2, 3))}, "(2, 2, 3)"),
         ({"L": np.array([["a", "b"], ["c", "d"]])}, "arrays of numbers"),
+        ({"L": arrays()["L"] + 2.5j}, "L is complex, with 1+2.5j first"),
+        ({"P": arrays()["P"] + 0.0j}, "P is complex"),
+        ({"gamma": np.array([0.9, 0.8])}, "gamma is [0.9 0.8]"),
+        ({"gamma": np.array(0.9 + 0.1j)}, "gamma is [0.9+0.1j]"),
+        ({"L": np.array([[1.0, 1e300], [0.0, 3.0]])}, "L[0, 1] is 1e+300"),
+        ({"L_hat": np.full((2, 2), np.inf)}, "of the model: every action of state 0"),
+        ({"P_hat": np.full((3, 2, 3), 1 / 3), "L_hat": np.ones((3, 2))}, "P is (2, 2, 2) and P_hat is (3, 2, 3)"),
     ],
 )
 def test_bad_arrays_name_the_file(
@@ -151,6 +158,14 @@ def test_bad_arrays_name_the_file(
     assert main(["experiment", "equivalence", "--problem", str(tmp_path / "mine.npz")]) == 65
     error = capsys.readouterr().err
     assert "mine.npz" in error and said in error
+
+
+def test_a_model_may_differ_in_its_costs_or_its_discount_alone(tmp_path: Path) -> None:
+    world = {k: v for k, v in arrays().items() if k != "P_hat"}
+    for change in ({"L_hat": 2.0 * world["L"]}, {"gamma_hat": 0.3}):
+        np.savez(tmp_path / "mine.npz", **world, **change)
+        cases = run(tmp_path, "equivalence", "--problem", str(tmp_path / "mine.npz"))["cases"]
+        assert cases[0]["name"] == "mine.npz" and len(cases) == 2
 
 
 def test_files_that_hold_no_arrays_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

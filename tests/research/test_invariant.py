@@ -168,7 +168,10 @@ def test_command(tmp_path: Path) -> None:
     assert result["extreme_disturbances"]["left"] == found["robust_left"] == found["filtered_left"] == 0
     assert found["nominal_left"] > 0 and found["unfiltered_left"] > 0
     assert {limit["limit"] for limit in result["daemon"]} >= {"home_soc", "living_temperature", "water_temperature"}
-    assert all(limit["kept"] == limit["bounds"] for limit in result["daemon"])
+    plain = [limit for limit in result["daemon"] if not limit["house"].endswith("fitted")]
+    assert len(plain) > 8 and all(limit["kept"] == limit["bounds"] for limit in plain)
+    fitted = [limit for limit in result["daemon"] if limit["house"].endswith("fitted")]
+    assert len(fitted) == 4 and all(0.5 < limit["share"] < 1.0 for limit in fitted)
     assert (tmp_path / "out" / "invariant-sets.png").stat().st_size > 10_000
 
 
@@ -177,6 +180,15 @@ def test_command(tmp_path: Path) -> None:
     [
         ("A = [[1.01, 0.0], [0.0, 0.5]]", "eigenvalue of modulus 1.01"),
         ("A = [[0.5]]", "B has shape (2, 1)"),
+        ("A = [[0.5, 0.1]]", "A must be square, and has shape (1, 2)"),
+        ("A = [[nan, 0.0], [0.0, 0.5]]", "A: [[nan, 0.0], [0.0, 0.5]]"),
+        ("A = [0.5, 0.1]", "A: [0.5, 0.1]"),
+        ("A = [[0.0, 1.0], [-1.0, 0.0]]", "eigenvalue of modulus 1,"),
+        ("B = [[], []]", "B has shape (2, 0)"),
+        ("state = { F = [[0.0, 0.0], [1.0, 0.0]], b = [-1.0, 1.0] }", "exclude each other by 1"),
+        ("disturbance = { F = [[1.0, 0.0]], b = [1.0] }", "disturbance: number 2 of 2 has a bound on one side"),
+        ("action = { F = [[1.0]], b = [1.0] }", "action: number 1 of 1 has a bound on one side"),
+        ("noise_std = -0.1", "noise_std is -0.1"),
         ("A = [[0.5, 0.1], [0.2]]", "A: rows of one length"),
         ("state = { F = [[1.0, 0.0], [-1.0, 0.0]], b = [-1.0, 0.5] }", "exclude each other by 0.25"),
         ("state = { F = [[1.0, 0.0]], b = [1.0, 2.0] }", "F is (1, 2), b is (2,)"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from dataclasses import replace
@@ -123,12 +124,27 @@ def test_command(tmp_path: Path, cp) -> None:
     assert (tmp_path / "out" / "sls.png").stat().st_size > 10_000
 
 
+def test_more_states_than_the_shortest_horizon(cp, tmp_path: Path) -> None:
+    """Three states, one action: no response of two steps ends at zero, and nobody asks for one."""
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        "A = [[0.8, 0.2, 0.0], [0.0, 0.7, 0.2], [0.0, 0.0, 0.6]]\nB = [[0.0], [0.0], [0.5]]\n"
+        "Q = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]\nstart = [0.1, 0.1, 0.1]\n"
+        "state = { limit = [2, 2, 2] }\naction = { limit = [2] }\ndisturbance = { limit = [0.02, 0.02, 0.02] }\n"
+    )
+    arguments = ["experiment", "sls", "--system", str(path), "--trajectories", "50", "--transitions", "30"]
+    assert main([*arguments, "--seeds", "1", "--output", str(tmp_path / "out")]) == 0
+    gaps = [row["cost_gap"] for row in json.loads((tmp_path / "out" / "result.json").read_text())["against_horizon"]]
+    assert gaps[-1] < 1e-3 and all(a > b for a, b in itertools.pairwise(gaps))
+
+
 def test_what_has_no_response_is_told(cp, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(Unsolved, match="no response of 1 steps"):
         synthesise(PROBLEM, 1)
     for text, words in (
         ("start = [5.0, 0.0]", "start [5.0, 0.0] is outside the state set"),
         ("A = [[1.2, 0.0], [0.0, 0.9]]", "eigenvalue of modulus 1.2"),
+        ("noise_std = 0.0", "noise_std is 0"),
         ("R = [[0.0]]", "R must be symmetric and positive definite"),
     ):
         path = tmp_path / "mine.toml"
