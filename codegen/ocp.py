@@ -274,6 +274,9 @@ def build_ocp(problem: Problem, e: StageExpressions, templates: ModuleType) -> A
     options.integrator_type = "DISCRETE"
     options.qp_solver = "PARTIAL_CONDENSING_HPIPM"
     options.qp_solver_cond_N = condensed_stages(problem.horizon, problem.nx, problem.nu)
+    # Not by a Cholesky factor of the Hessian: a state whose cost is linear (what is stored, say) has a pivot of zero
+    # there, and its gradient would be lost at all stages but the first of each block.
+    options.qp_solver_cond_ric_alg = 0
     # The cost Hessian is exact either way; a QP has no other curvature, so the cheaper evaluation is exact as well.
     options.hessian_approx = "GAUSS_NEWTON" if quadratic else "EXACT"
     options.nlp_solver_type = "SQP_RTI" if quadratic else "SQP"

@@ -76,3 +76,27 @@ def bare_problem(horizon: int = 5, *, curved: bool = False) -> Problem:
         stage_cost=ca.Function("stage_cost", stage, [cost], STAGE, ["cost"]),
         terminal_cost=ca.Function("terminal_cost", terminal, [(x - p[0]) ** 2], TERMINAL, ["cost"]),
     )
+
+
+def stores_problem(horizon: int = 24, *, count: int = 5, price: float = 0.01) -> Problem:
+    """Stores that cost by what is in them and by the square of what goes in: their states have no Hessian.
+
+    As many states are more than the small interior-point method takes, and its stages are joined to blocks.
+    """
+    x, u, d, z = ca.SX.sym("x", count), ca.SX.sym("u", count), ca.SX.sym("d", 0), ca.SX.sym("z", 0)
+    p = ca.SX.sym("theta", 1)
+    cost = p * price * ca.sum1(x) + ca.sumsqr(u) / 2
+    stage, terminal = [x, u, d, z, p], [x, d, z, p]
+    return Problem(
+        name="stores",
+        dt_s=1.0,
+        horizon=horizon,
+        discount=1.0,
+        states=tuple(Signal(f"x{i}", "1", -10.0, 10.0) for i in range(count)),
+        actions=tuple(Signal(f"u{i}", "1", -1.0, 1.0) for i in range(count)),
+        forecasts=(),
+        theta=(Parameter("scale", "1", 1.0, 0.5, 2.0),),
+        dynamics=ca.Function("dynamics", stage, [x + u], STAGE, ["x_next"]),
+        stage_cost=ca.Function("stage_cost", stage, [cost], STAGE, ["cost"]),
+        terminal_cost=ca.Function("terminal_cost", terminal, [ca.SX(0)], TERMINAL, ["cost"]),
+    )

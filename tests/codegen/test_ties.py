@@ -7,6 +7,7 @@ import numpy as np
 from codegen.solver import compiled_controller
 from systems.design import HouseDesign
 from systems.house_file import SHIPPED
+from tests.codegen.problems import stores_problem
 
 
 def test_on_a_flat_tariff_a_battery_covers_the_load_first_and_stores_the_last_of_the_sun() -> None:
@@ -31,3 +32,13 @@ def test_on_a_flat_tariff_a_battery_covers_the_load_first_and_stores_the_last_of
     assert evening[0] > 0.8 and evening[-1] < 0.05 and (np.diff(evening) < 1e-3).all()
     day = planned(0.0, 1.0, 0.5)
     assert day[-1] > day[0] + 0.5 and (np.diff(day) > -1e-3).all()
+
+
+def test_a_cost_that_is_linear_in_a_state_counts_at_every_stage() -> None:
+    """What goes out at stage k saves its price at all that follow, N - 1 - k stages: u_k = -price (N - 1 - k)."""
+    problem = stores_problem(price=0.01)
+    controller = compiled_controller(problem)
+    controller.set_theta(problem.theta_default())
+    solution = controller.solve(np.full(problem.nx, 5.0), np.zeros((problem.horizon + 1, 0)))
+    expected = -0.01 * np.arange(problem.horizon - 1, -1, -1.0)
+    assert solution.ok and np.abs(solution.plan_a - expected[:, None]).max() < 1e-6
