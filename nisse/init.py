@@ -36,10 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.bundle is not None or args.system is not None:
+    if args.bundle is not None:
         needless = ["--house"] * (args.house is not None) + init_house.said(args)
         if needless:
-            raise InitError(f"{needless[0]}: what is controlled is said by --bundle or --system already; leave one out")
+            raise InitError(f"{needless[0]}: what is controlled is said by --bundle already; leave one out")
         return site_init.run(args)
     if importlib.util.find_spec("casadi") is None:
         raise InitError(

@@ -20,15 +20,12 @@ from runtime.site.questions import InitError, Questions, one_of
 from runtime.site.section import known_zone, zone
 from runtime.site.template import (
     LINKS,
-    METERS,
     OWN_CONTROL,
-    USUAL,
     Answers,
     Signals,
     heats,
     signals_of,
     site_text,
-    wants_meter,
 )
 
 SERIAL_BY_ID = Path("/dev/serial/by-id")
@@ -38,19 +35,16 @@ ETC, STATE_DIRECTORY = Path("/etc"), Path("/var/lib/nisse")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "example:\n  nisse init                                   # asks\n"
-        "  nisse init --bundle cabin.nisse --yes        # the bundle says what is controlled\n"
-        "  nisse init /etc/nisse/site.toml --system battery --mqtt-host 192.168.1.5 --yes"
+        "example:\n  nisse init --bundle cabin.nisse              # asks; the bundle says what is controlled\n"
+        "  nisse init /etc/nisse/site.toml --bundle cabin.nisse --mqtt-host 192.168.1.5 --yes"
     )
     parser.add_argument("path", type=Path, nargs="?", default=Path("site.toml"), help="where to write it (site.toml)")
-    parser.add_argument("--system", choices=sorted(USUAL), help="what is controlled")
     parser.add_argument("--name", help="of the site; part of every MQTT topic")
     parser.add_argument("--bundle", type=Path, metavar="PATH", help="the controller; its signals are written out")
     parser.add_argument("--trusted-key", metavar="KEY", help="public key of its signer; otherwise the one it bears")
     parser.add_argument("--timezone", help="like Europe/Oslo; this machine's by default")
     parser.add_argument("--link", choices=LINKS, help="how the device is reached: Modbus on a serial line, or MQTT")
     parser.add_argument("--serial-port", metavar="PORT", help="the first one under /dev/serial/by-id by default")
-    parser.add_argument("--meter-at", choices=METERS, help="where the power of the house is measured (house)")
     parser.add_argument(
         "--heat-safe", metavar="KW", help=f"power of a heat pump while no room can be read, or {OWN_CONTROL} control"
     )
@@ -67,27 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """The site file of a bundle, or of one of the systems that are known without one."""
+    """The site file of a bundle."""
     ask = questions(args, [args.path])
-    bundle = None if args.bundle is None else _open(args.bundle, args.path, given=True)
-    known = "" if bundle is None else bundle.manifest.system
-    system = args.system or known
-    if bundle is None and system not in USUAL:
-        raise InitError(
-            f"without its bundle the signals of {system!r} are not known; build it first and add --bundle "
-            f"{system}.nisse (known without one: {', '.join(sorted(USUAL))})"
-        )
-    bundle_path = args.bundle or Path(
-        ask("Which controller (the .nisse file that nisse build has written, or will)?", f"{system}.nisse", str)
-    )
-    if bundle is None:
-        bundle = _open(bundle_path, args.path, given=False)
-    signals = USUAL[system] if bundle is None else signals_of(bundle.manifest)
-    if signals.system != system:
-        raise InitError(f"{bundle_path}: is a controller for {signals.system}, not for {system}; name another one")
-    answers = ask_site(args, ask, str(bundle_path), signals, None if bundle is None else bundle.signer)
-    partial = site_beside(args.path, answers, signals, None if bundle is None else bundle.manifest)
-    partial.replace(args.path)
+    bundle = _open(args.bundle, args.path)
+    signals = signals_of(bundle.manifest)
+    answers = ask_site(args, ask, str(args.bundle), signals, bundle.signer)
+    site_beside(args.path, answers, signals, bundle.manifest).replace(args.path)
     _tell(args, answers, bundle)
     return 0
 
@@ -104,10 +83,9 @@ def questions(args: argparse.Namespace, written: list[Path]) -> Questions:
 
 def ask_site(args: argparse.Namespace, ask: Questions, bundle: str, signals: Signals, key: str | None) -> Answers:
     """What only the owner knows of devices and broker. bundle: its path, as in the file; key: who signs it."""
-    system = signals.system
     link = ask(
         "How does nisse reach the device: serial (Modbus on RS-485) or mqtt?",
-        _usual_link(system),
+        _usual_link(signals),
         one_of(LINKS, "link"),
         args.link,
     )
@@ -115,9 +93,6 @@ def ask_site(args: argparse.Namespace, ask: Questions, bundle: str, signals: Sig
     if link == "serial":
         question = "Which serial port (the names under /dev/serial/by-id stay the same)?"
         port = ask(question, _first_port(), str, args.serial_port)
-    meter_at = "none"
-    if wants_meter(signals) or args.meter_at is not None:
-        meter_at = ask(METER_QUESTION, "house", one_of(METERS, "meter"), args.meter_at)
     most_kw = heats(signals)
     heat_safe = ""
     if most_kw > 0.0 or args.heat_safe is not None:
@@ -125,7 +100,7 @@ def ask_site(args: argparse.Namespace, ask: Questions, bundle: str, signals: Sig
     timeout_s = ask(TIMEOUT_QUESTION, "", _seconds, args.device_timeout)
     key = args.trusted_key or key
     return Answers(
-        name=ask("Name of the site (lower case, part of every topic)?", system, _site_name, args.name),
+        name=ask("Name of the site (lower case, part of every topic)?", signals.system, _site_name, args.name),
         timezone=ask("Time zone of the house?", machine_zone(LOCALTIME), known_zone, args.timezone),
         bundle=bundle,
         trusted_keys=() if key is None else (key,),
@@ -135,7 +110,6 @@ def ask_site(args: argparse.Namespace, ask: Questions, bundle: str, signals: Sig
         mqtt_port=args.mqtt_port or (8883 if args.mqtt_tls else 1883),
         mqtt_username=ask("User name there (empty for none)?", "", str, args.mqtt_username) or None,
         mqtt_tls=args.mqtt_tls,
-        meter_at=meter_at,
         heat_safe=heat_safe,
         device_timeout_s=timeout_s,
         # The service may write nothing in /etc.
@@ -143,10 +117,6 @@ def ask_site(args: argparse.Namespace, ask: Questions, bundle: str, signals: Sig
     )
 
 
-METER_QUESTION = (
-    "Where is the power of your house measured: house (consumption less sun, without the battery), grid (the meter "
-    "at the connection), or none?"
-)
 HEAT_QUESTION = (
     "What shall a heat pump do while no thermometer can be read: a power in kW that keeps the house from getting "
     f"cold, or {OWN_CONTROL} where it has a thermostat of its own?"
@@ -188,29 +158,22 @@ def _seconds(answer: str) -> float | None:
     return seconds
 
 
-def _open(path: Path, site: Path, *, given: bool) -> Bundle | None:
-    """The bundle, for its signals; None where it is still to be built. Any signer: the owner is asked to compare."""
+def _open(path: Path, site: Path) -> Bundle:
+    """The bundle, for its signals. Any signer: the owner is asked to compare. Raises InitError where there is none."""
     found = path if path.is_absolute() else site.parent / path
     if not found.exists():
-        if given:
-            raise InitError(f"{found}: no such bundle; paths count from the site file's folder")
-        return None
+        raise InitError(f"{found}: no such bundle; paths count from the site file's folder")
     with tempfile.TemporaryDirectory(prefix="nisse-init-") as folder:
         return open_bundle(found, None, arch="any", unpack_dir=Path(folder))
 
 
-def site_beside(path: Path, answers: Answers, signals: Signals, manifest: Manifest | None) -> Path:
-    """The file under another name beside `path`, to be renamed: it is in order. Raises InitError, and leaves nothing.
-
-    manifest: of its bundle, where that is known.
-    """
+def site_beside(path: Path, answers: Answers, signals: Signals, manifest: Manifest) -> Path:
+    """The file under another name beside `path`, to be renamed: it is in order. Raises InitError, leaves nothing."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(site_text(answers, signals), encoding="utf-8")
-        site = load_site(partial)
-        if manifest is not None:
-            check_against(site, manifest)
+        check_against(load_site(partial), manifest)
     except BaseException as error:
         partial.unlink(missing_ok=True)
         if isinstance(error, ConfigError):
@@ -222,21 +185,19 @@ def site_beside(path: Path, answers: Answers, signals: Signals, manifest: Manife
     return partial
 
 
-def _tell(args: argparse.Namespace, answers: Answers, bundle: Bundle | None) -> None:
+def _tell(args: argparse.Namespace, answers: Answers, bundle: Bundle) -> None:
     print(f"wrote {args.path}")
-    if bundle is None:
-        print(f"next: nisse build ... --output {answers.bundle}, and its key into trusted_keys (nisse key show)")
-    elif args.trusted_key is None:
+    if args.trusted_key is None:
         print(f"it trusts {bundle.signer}, which signed {answers.bundle}: compare with `nisse key show` at the builder")
     print(f"then: registers and topics in the file, nisse check {args.path}, nisse doctor {args.path}")
     if args.json is not None:
-        document = {"path": str(args.path), "trusted_keys": answers.trusted_keys, "bundle_found": bundle is not None}
+        document = {"path": str(args.path), "trusted_keys": answers.trusted_keys, "bundle_found": True}
         args.json.write_text(json.dumps(document) + "\n", encoding="utf-8")
 
 
-def _usual_link(system: str) -> str:
+def _usual_link(signals: Signals) -> str:
     """An inverter speaks Modbus; thermometers and heat pumps of a house mostly come together at the broker."""
-    return "serial" if system == "battery" else "mqtt"
+    return "mqtt" if heats(signals) > 0.0 else "serial"
 
 
 def _first_port() -> str:

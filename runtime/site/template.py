@@ -11,9 +11,7 @@ from runtime.decide.rules_data import HeatingCurveRule, ThermostatRule
 from runtime.formats.units import conversion, is_price
 
 LINKS = ("serial", "mqtt")
-METERS = ("house", "grid", "none")
 OWN_CONTROL = "own"
-NET_LOAD, METER = "net_load", "net_load_meter"
 MODEST = 1 / 3
 FORECAST_MAX_AGE_S = 43_200
 # What a device of this kind usually counts in: unit, Modbus type, scale.
@@ -26,7 +24,7 @@ _REGISTERS = {
 
 @dataclass(frozen=True)
 class Signals:
-    """What the controller reads and decides; from its bundle, or usual for its system."""
+    """What the controller reads and decides, as its bundle says."""
 
     system: str
     measured: tuple[SignalSpec, ...]
@@ -61,46 +59,10 @@ class Answers:
     mqtt_tls: bool = False
     store: str | None = None
     """Where the log goes, if not beside the site file."""
-    meter_at: str = "house"
-    """Where the power of the house is measured: house, grid, or none."""
     heat_safe: str = ""
     """What a heat pump does while no room is heard: a power in kW, or `own`; empty: a third of what it can."""
     device_timeout_s: float | None = None
     """After how long without a word the device takes over by itself; None: it keeps the last set-point."""
-
-
-def _spec(name: str, unit: str, lower: float, upper: float, description: str = "") -> SignalSpec:
-    return SignalSpec(name=name, unit=unit, lower=lower, upper=upper, description=description)
-
-
-_ROOMS = range(1, 5)
-USUAL = {
-    "battery": Signals(
-        system="battery",
-        measured=(_spec("soc", "1", 0, 1, "state of charge"),),
-        forecasts=(
-            _spec("buy_price", "EUR/kWh", -100, 100, "what a kWh from the grid costs, all included"),
-            _spec("sell_price", "EUR/kWh", -100, 100, "what a kWh to the grid earns"),
-            _spec("net_load", "kW", -10, 10, "consumption minus production"),
-        ),
-        actions=(
-            _spec("charge", "kW", 0, 5, "AC power into the battery"),
-            _spec("discharge", "kW", 0, 5, "AC power out of the battery"),
-        ),
-        cycle_s=900.0,
-    ),
-    "house": Signals(
-        system="house",
-        measured=tuple(_spec(f"room_{i}", "degC", -20, 50) for i in _ROOMS),
-        forecasts=(
-            *(_spec(f"outdoor_{i}", "degC", -50, 50, f"{5 * i} minutes into each half hour") for i in range(6)),
-            _spec("price", "EUR/kWh", -0.5, 3),
-        ),
-        actions=tuple(_spec(f"power_{i}", "kW", 0, 1.5, f"electric power of heat pump {i}") for i in _ROOMS),
-        cycle_s=300.0,
-        decide_every_s=1800.0,
-    ),
-}
 
 
 def signals_of(manifest: Manifest) -> Signals:
@@ -123,7 +85,7 @@ def site_text(answers: Answers, signals: Signals) -> str:
         *([_serial(answers)] if answers.link == "serial" else []),
         _inputs(answers, signals),
         _outputs(answers, signals),
-        _rule(answers, signals),
+        _rule(signals),
     ]
     return "\n".join(sections)
 
@@ -198,17 +160,6 @@ def _inputs(answers: Answers, signals: Signals) -> str:
     age = max(60.0, 2 * signals.cycle_s)
     for address, spec in enumerate(signals.measured):
         lines.append(f"{_comment(spec)}[inputs.{spec.name}]\n{_measured(answers, spec, address)}max_age_s = {age:g}\n")
-    if _has_meter(answers, signals):
-        spec = next(f for f in signals.forecasts if f.name == NET_LOAD)
-        seen = {
-            "house": "what the house takes now, less what the sun gives, without the battery",
-            "grid": "what the meter at the grid connection shows now, the battery included",
-        }[answers.meter_at]
-        lines.append(
-            f"# {seen}: positive is bought.\n"
-            "# The rule goes by it when there is no forecast; it may come by another link than the device.\n"
-            f"[inputs.{METER}]\n{_measured(answers, spec, len(signals.measured), METER)}max_age_s = 60\n"
-        )
     for name in signals.meters:
         topic = "".join(f"# {line}\n" for line in _topic(name).splitlines())
         lines.append(
@@ -223,16 +174,16 @@ def _inputs(answers: Answers, signals: Signals) -> str:
     for spec in signals.forecasts:
         fixed = "# flat = true              # a tariff that never changes: then a plain number will do\n"
         lines.append(
-            f"{_comment(spec)}[inputs.{spec.name}]\n{_topic(_quantity(spec, signals))}unit = {json.dumps(spec.unit)}\n"
+            f"{_comment(spec)}[inputs.{spec.name}]\n{_topic(spec.name)}unit = {json.dumps(spec.unit)}\n"
             f"max_age_s = {FORECAST_MAX_AGE_S}          # of a plain number\n{fixed if is_price(spec.unit) else ''}"
         )
     return "\n".join(lines)
 
 
-def _measured(answers: Answers, spec: SignalSpec, address: int, name: str = "") -> str:
+def _measured(answers: Answers, spec: SignalSpec, address: int) -> str:
     """Where a reading comes from, and its unit."""
     if answers.link != "serial":
-        return f"{_topic(name or spec.name)}unit = {json.dumps(spec.unit)}\n"
+        return f"{_topic(spec.name)}unit = {json.dumps(spec.unit)}\n"
     unit, kind, scale = _REGISTERS.get(spec.unit, (spec.unit, "int16", 1.0))
     return (
         'source = "device"\n'
@@ -241,19 +192,11 @@ def _measured(answers: Answers, spec: SignalSpec, address: int, name: str = "") 
     )
 
 
-def _quantity(spec: SignalSpec, signals: Signals) -> str:
-    """outdoor_0 .. outdoor_5 are one forecast at several moments of a stage."""
-    stem, _, number = spec.name.rpartition("_")
-    alike = [f for f in signals.forecasts if f.name.rpartition("_")[0] == stem and f.name.rpartition("_")[2].isdigit()]
-    return stem if stem and number.isdigit() and len(alike) > 1 else spec.name
-
-
 def _outputs(answers: Answers, signals: Signals) -> str:
     lines = [
         "# What the controller moves: the weighted sum of its actions. `safe` is written when nothing else is sure\n"
         "# and when nisse ends, and stays in force until nisse is back."
     ]
-    rooms = _warming(signals)
     for address, (name, combine, unit) in enumerate(_set_points(signals.actions), start=10):
         signs = ", ".join(f"{action} = {factor:g}.0" for action, factor in combine)
         told, scale = unit, 1.0
@@ -268,8 +211,8 @@ def _outputs(answers: Answers, signals: Signals) -> str:
             where = f'sink = "mqtt"\ntopic = "house/{name}/set"\n'
         most = next((a.upper for a in signals.actions if a.name == name), 0.0)
         least = signals.least.get(name, 0.0)
-        safe, why = _safe(answers, least, most, unit, told) if name in rooms else (0.0, "the battery rests")
-        if name not in rooms and len(combine) == 1:
+        safe, why = _safe(answers, least, most, unit, told) if name in signals.heat else (0.0, "the battery rests")
+        if name not in signals.heat and len(combine) == 1:
             why = "what is right for this device while nothing is known"
         lines.append(
             f"[outputs.{name}]\n{where}{_by_itself(answers)}unit = {json.dumps(told)}\n"
@@ -303,8 +246,8 @@ def _by_itself(answers: Answers) -> str:
     )
 
 
-def _rule(answers: Answers, signals: Signals) -> str:
-    """What fits: a battery serves its own house, heat pumps follow their thermometers, anything else holds."""
+def _rule(signals: Signals) -> str:
+    """What controls while the optimiser cannot: what the bundle brings, or all actions at rest."""
     if signals.rules:
         brought = "".join(f"#   {rule}\n" for rule in signals.rules)
         return (
@@ -313,50 +256,15 @@ def _rule(answers: Answers, signals: Signals) -> str:
             '# [[rule]]\n# kind = "hold"\n'
             f"# values = {{ {signals.actions[0].name} = {signals.actions[0].lower:g} }}\n"
         )
-    head = "# What controls while the optimiser cannot.\n[rule]\n"
-    if wants_meter(signals):
-        at = '\nmeter_at = "grid"' if answers.meter_at == "grid" else ""
-        meter = f"meter = {json.dumps(METER)}   # so that it does not need the forecast{at}\n"
-        none = (
-            f"# meter = {json.dumps(METER)}   # an input that measures net_load: without it a lost forecast ends this\n"
-        )
-        return head + 'kind = "self_consumption"\n' + (meter if _has_meter(answers, signals) else none)
-    zones = _zones(signals)
-    if zones:
-        pairs = ", ".join(f'{action} = "{room}"' for action, room in zones)
-        most = min(a.upper for a in signals.actions)
-        return (
-            head + f'kind = "thermostats"\nzones = {{ {pairs} }}\nset_point = 21.0\nband = 1.0\non = {float(most)!r}\n'
-        )
-    return head + 'kind = "hold"             # all actions 0, or their nearest bound\n'
+    return (
+        "# What controls while the optimiser cannot.\n"
+        '[rule]\nkind = "hold"             # all actions 0, or their nearest bound\n'
+    )
 
 
 def heats(signals: Signals) -> float:
     """The least full power of the heat pumps, in kW; 0 where there are none."""
-    return min((a.upper for a in signals.actions if a.name in _warming(signals)), default=0.0)
-
-
-def _warming(signals: Signals) -> set[str]:
-    """The actions that keep rooms or zones warm."""
-    return {*signals.heat, *(action for action, _ in _zones(signals))}
-
-
-def _zones(signals: Signals) -> list[tuple[str, str]]:
-    """(action, thermometer) of every room, if the actions are the heat of rooms and nothing else."""
-    rooms = [m.name for m in signals.measured if m.name.startswith("room_")]
-    zones = [(f"power_{room.removeprefix('room_')}", room) for room in rooms]
-    return zones if zones and {action for action, _ in zones} == {a.name for a in signals.actions} else []
-
-
-def wants_meter(signals: Signals) -> bool:
-    """Whether this is a battery in a house, whose rule goes by a measurement of the house's power."""
-    return {"charge", "discharge"} <= {a.name for a in signals.actions} and NET_LOAD in {
-        f.name for f in signals.forecasts
-    }
-
-
-def _has_meter(answers: Answers, signals: Signals) -> bool:
-    return answers.meter_at != "none" and wants_meter(signals)
+    return min((a.upper for a in signals.actions if a.name in signals.heat), default=0.0)
 
 
 def _set_points(actions: Sequence[SignalSpec]) -> list[tuple[str, list[tuple[str, int]], str]]:

@@ -13,19 +13,19 @@ from typing import Any
 import jinja2
 import jsonschema
 import pytest
-from tiny_site import CYCLE_S, Bench, Ears, Running, Tank, comfort_manifest, forecast, level_is, tiny_manifest
+from shipped_house import shipped_house
+from tiny_site import CYCLE_S, Bench, Ears, Running, Tank, comfort_manifest, forecast, level_is
 
 from hil.broker import Broker
 from runtime.bundle.archive import open_bundle, pack, write_bundle
 from runtime.bundle.keys import SigningKey
-from runtime.bundle.manifest import SignalSpec
 from runtime.decide.overrides import comfort_document, overridden
 from runtime.inputs.signals import USABLE, Validity
 from runtime.publish.homeassistant import discovery
 from runtime.publish.operator_commands import Wishes, parse_order, wished
 from runtime.publish.operator_view import peek_digest
 from runtime.site.config import load_site
-from runtime.site.template import USUAL, Answers, signals_of, site_text
+from runtime.site.template import Answers, signals_of, site_text
 
 SCHEMA = json.loads(Path(__file__).with_name("discovery_schema.json").read_text(encoding="utf-8"))
 CONFIG_TOPIC = "homeassistant/device/nisse_tank/config"
@@ -36,28 +36,30 @@ def faults(payload: Any) -> list[str]:
     return [f"{error.json_path}: {error.message[:200]}" for error in validator.iter_errors(payload)]
 
 
-def payload_of(system: str, tmp_path: Path) -> dict[str, Any]:
+def payload_of(house: str, tmp_path: Path) -> dict[str, Any]:
     answers = Answers(
         name="cabin", timezone="UTC", bundle="b", trusted_keys=(), link="serial", serial_port="/dev/ttyUSB0"
     )
     path = tmp_path / "site.toml"
-    path.write_text(site_text(answers, USUAL[system]))
-    usual = USUAL[system]
-    manifest = tiny_manifest(
-        system=system, states=usual.measured, actions=usual.actions, forecasts=usual.forecasts, limits=(), safety=None
-    )
+    manifest, _ = shipped_house(house)
+    path.write_text(site_text(answers, signals_of(manifest)))
     return discovery(load_site(path), manifest, "1.2.3")
 
 
-@pytest.mark.parametrize("system", sorted(USUAL))
-def test_payload_has_the_documented_shape(system: str, tmp_path: Path) -> None:
-    payload = payload_of(system, tmp_path)
+@pytest.mark.parametrize("house", ["battery", "four-heat-pumps"])
+def test_payload_has_the_documented_shape(house: str, tmp_path: Path) -> None:
+    payload = payload_of(house, tmp_path)
     assert faults(payload) == []
     components = payload["cmps"]
     assert len({c["unique_id"] for c in components.values()}) == len(components)
     platforms = {c["p"] for c in components.values()}
-    assert platforms == {"sensor", "binary_sensor", "number", "select", "update", "button"}
-    assert all(c["expire_after"] >= 3 * USUAL[system].cycle_s for c in components.values() if c["p"] == "sensor")
+    comfort = {"climate", "switch"} if house == "four-heat-pumps" else set()
+    assert platforms == {"sensor", "binary_sensor", "number", "select", "update", "button"} | comfort
+    assert all(
+        c["expire_after"] >= 3 * signals_of(shipped_house(house)[0]).cycle_s
+        for c in components.values()
+        if c["p"] == "sensor"
+    )
     assert payload["availability_mode"] == "all"
 
 
@@ -69,37 +71,33 @@ def test_the_schema_refuses_what_home_assistant_would(tmp_path: Path) -> None:
 
     assert broken(lambda p: p.pop("o"))
     assert broken(lambda p: p["dev"].pop("ids"))
-    assert broken(lambda p: p["cmps"]["input_soc"].pop("unique_id"))
-    assert broken(lambda p: p["cmps"]["input_soc"].update(unit_of_measurement="1"))
+    assert broken(lambda p: p["cmps"]["input_home_soc"].pop("unique_id"))
+    assert broken(lambda p: p["cmps"]["input_home_soc"].update(unit_of_measurement="1"))
     assert broken(lambda p: p["cmps"]["mode"].pop("options"))
     assert broken(lambda p: p["cmps"]["level"].update(state_class="measurement"))
-    assert broken(lambda p: p["cmps"]["max_charge"].update(retain=True))
-    assert broken(lambda p: p["cmps"]["max_charge"].update(colour="red"))
+    assert broken(lambda p: p["cmps"]["max_home_charge"].update(retain=True))
+    assert broken(lambda p: p["cmps"]["max_home_charge"].update(colour="red"))
 
 
 def test_battery_entities_say_what_they_measure_and_which_way_counts_positive(tmp_path: Path) -> None:
     components = payload_of("battery", tmp_path)["cmps"]
-    soc, power, cap = components["input_soc"], components["output_power"], components["max_charge"]
+    soc, power, cap = components["input_home_soc"], components["output_home_power"], components["max_home_charge"]
     assert (soc["device_class"], soc["unit_of_measurement"]) == ("battery", "%")
-    assert rendered(soc["value_template"], {"inputs": {"soc": {"value": 0.37}}}) == "37.0"
-    assert rendered(soc["value_template"], {"inputs": {"soc": {"value": None}}}) == "None"
+    assert rendered(soc["value_template"], {"inputs": {"home_soc": {"value": 0.37}}}) == "37.0"
+    assert rendered(soc["value_template"], {"inputs": {"home_soc": {"value": None}}}) == "None"
     available = soc["availability"][1]["value_template"]
-    said = {v.value: rendered(available, {"inputs": {"soc": {"validity": v.value}}}) for v in Validity}
+    said = {v.value: rendered(available, {"inputs": {"home_soc": {"validity": v.value}}}) for v in Validity}
     assert {v for v, text in said.items() if text == "online"} == USABLE
-    assert power["name"] == "Set-point power (+ charge, − discharge)"
+    assert power["name"] == "Set-point home_power (+ home_charge, − home_discharge)"
     assert (cap["min"], cap["max"], cap["unit_of_measurement"]) == (0, 5, "kW")
 
 
 def test_an_action_that_cannot_be_moved_has_no_number(tmp_path: Path) -> None:
-    path = tmp_path / "site.toml"
-    answers = Answers("cabin", "UTC", "b", (), "mqtt", "")
-    path.write_text(site_text(answers, USUAL["battery"]))
-    fixed = tuple(
-        SignalSpec(name=a.name, unit=a.unit, lower=0, upper=0 if a.name == "charge" else 1)
-        for a in USUAL["battery"].actions
-    )
-    manifest = tiny_manifest(states=USUAL["battery"].measured, actions=fixed, forecasts=(), limits=(), safety=None)
-    assert "max_charge" not in discovery(load_site(path), manifest, "1")["cmps"]
+    path, (manifest, _) = tmp_path / "site.toml", shipped_house("battery")
+    path.write_text(site_text(Answers("cabin", "UTC", "b", (), "mqtt", ""), signals_of(manifest)))
+    fixed = tuple(a.model_copy(update={"upper": 0.0}) if a.name == "home_charge" else a for a in manifest.actions)
+    components = discovery(load_site(path), manifest.model_copy(update={"actions": fixed}), "1")["cmps"]
+    assert "max_home_charge" not in components and "max_home_discharge" in components
 
 
 def test_zones_are_thermostats_and_tanks_water_heaters_that_talk_as_home_assistant_does(tmp_path: Path) -> None:

@@ -11,18 +11,18 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from tiny_site import command, tiny_manifest
+from shipped_house import shipped_house
+from tiny_site import command
 
 from runtime.bundle.archive import LIBRARY, write_bundle
 from runtime.bundle.keys import SigningKey
-from runtime.bundle.manifest import Manifest
 from runtime.bundle.packing import pack
 from runtime.commands.init import machine_zone
 from runtime.publish.status_file import Status, write_status
 from runtime.site.check import warnings
 from runtime.site.config import load_site
 from runtime.site.doctor import daemon, disk, processor, serial_port
-from runtime.site.template import LINKS, USUAL
+from runtime.site.template import LINKS
 
 
 def nisse(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -37,73 +37,54 @@ def nisse(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]
     )
 
 
-def manifest_of(system: str) -> Manifest:
-    usual = USUAL[system]
-    return tiny_manifest(
-        name=f"a {system}", system=system, states=usual.measured, actions=usual.actions, forecasts=usual.forecasts,
-        dt_s=usual.cycle_s, limits=(), safety=None,
-    )  # fmt: skip
-
-
-def bundle(system: str, folder: Path, library: Path, key: SigningKey) -> Path:
-    """A packed bundle with the usual signals of a system; its controller is never asked."""
-    manifest = manifest_of(system)
+def bundle(house: str, folder: Path, library: Path, key: SigningKey) -> Path:
+    """A packed bundle that says of itself what that of a shipped house does; its controller is never asked."""
+    manifest, theta = shipped_house(house)
     files = {f"lib/{platform.machine()}/{LIBRARY}": library}
-    directory = write_bundle(folder / "unpacked" / system, manifest, files, {"gain": 1.0}, {}, key)
-    return pack(directory, folder / f"{system}.nisse")
+    directory = write_bundle(folder / "unpacked" / house, manifest, files, theta, {}, key)
+    return pack(directory, folder / f"{house}.nisse")
 
 
 @pytest.mark.parametrize("link", LINKS)
-@pytest.mark.parametrize("system", sorted(USUAL))
+@pytest.mark.parametrize("house", ["battery", "four-heat-pumps"])
 def test_what_init_writes_is_accepted_by_check(
-    system: str, link: str, tmp_path: Path, library: Path, key: SigningKey
+    house: str, link: str, tmp_path: Path, library: Path, key: SigningKey
 ) -> None:
-    bundle(system, tmp_path, library, key)
-    done = nisse("init", "--system", system, "--link", link, "--yes", cwd=tmp_path)
+    bundle(house, tmp_path, library, key)
+    done = nisse("init", "--bundle", f"{house}.nisse", "--link", link, "--yes", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert key.public in done.stdout and "compare" in done.stdout
     before = sorted(tmp_path.iterdir())
     checked = nisse("check", "site.toml", cwd=tmp_path)
     assert sorted(tmp_path.iterdir()) == before  # looking leaves nothing behind
     assert checked.returncode == 0, checked.stderr
-    site = load_site(tmp_path / "site.toml")
-    assert [rule.kind for rule in site.rule] == [{"battery": "self_consumption", "house": "thermostats"}[system]]
+    site, manifest = load_site(tmp_path / "site.toml"), shipped_house(house)[0]
+    assert not site.rule and manifest.rules  # they come with the bundle
     assert bool(site.serial) == (link == "serial")
-    # A lost forecast does not end self-consumption, and a house without readings is not left cold.
-    if system == "battery":
-        assert site.rule[0].meter in site.inputs  # type: ignore[union-attr]
+    said = warnings(site, manifest)
+    if house == "battery":
+        # The one thing that only a meter of the owner's can mend.
+        assert len(said) == 1 and "there is no self-consumption; add [inputs.grid_power]" in said[0]
     else:
+        # A house without readings is not left cold.
         assert {output.safe * (1e-3 if output.unit == "W" else 1.0) for output in site.outputs.values()} == {0.5}
-        assert len({site.inputs[f"outdoor_{k}"].topic for k in range(6)}) == 1
-    assert warnings(site, manifest_of(system)) == ["bundle a " + system + " has no safety set; only the bounds of its "
-                                                    "actions are kept"]  # fmt: skip
-    comments = [line for line in (tmp_path / "site.toml").read_text().splitlines() if "#" in line]
-    assert len(comments) > 12
-
-
-def test_without_a_bundle_the_usual_signals_are_written_and_the_next_step_is_said(tmp_path: Path) -> None:
-    done = nisse("init", "cabin.toml", "--system", "house", "--name", "cabin", "--yes", cwd=tmp_path)
-    assert done.returncode == 0 and "nisse build" in done.stdout
-    assert nisse("check", "--no-bundle", "cabin.toml", cwd=tmp_path).returncode == 0
-    missing = nisse("check", "cabin.toml", cwd=tmp_path)
-    assert missing.returncode == 65 and "no bundle can be read there" in missing.stderr
-    site = load_site(tmp_path / "cabin.toml")
-    assert "price" in site.inputs
-    # What is offered as a comment is what the bundle will do anyway, and can be uncommented.
-    assert site.rhythm(None).every_cycle
-    site.path.write_text(site.text.replace("# decide_every_s", "decide_every_s"))
-    assert load_site(site.path).rhythm(None).every_s == USUAL["house"].decide_every_s == 1800.0
+        assert said == []
+        # What is offered as a comment is what the bundle will do anyway, and can be uncommented.
+        assert site.rhythm(None).every_cycle
+        site.path.write_text(site.text.replace("# decide_every_s", "decide_every_s"))
+        assert load_site(site.path).rhythm(None).every_s == manifest.decide_every_s == 1800.0
+    assert len([line for line in site.text.splitlines() if "#" in line]) > 12
 
 
 def test_the_questions_are_few_and_their_answers_are_obeyed(tmp_path: Path, library: Path, key: SigningKey) -> None:
     bundle("battery", tmp_path, library, key)
     screen, terminal = pty.openpty()
     process = subprocess.Popen(
-        command("init", "--system", "battery"), stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        command("init", "--bundle", "battery.nisse"), stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )  # fmt: skip
     os.close(terminal)
-    answers = ["", "mqtt", "grid", "120", "cellar", "Europe/Oslo", "192.0.2.1", 'no"body\\']
+    answers = ["mqtt", "120", "cellar", "Europe/Oslo", "192.0.2.1", 'no"body\\']
     os.write(screen, "".join(f"{answer}\n" for answer in answers).encode())
     said, _ = process.communicate(timeout=120)
     os.close(screen)
@@ -113,50 +94,48 @@ def test_the_questions_are_few_and_their_answers_are_obeyed(tmp_path: Path, libr
     assert written["site"] == {"name": "cellar", "timezone": "Europe/Oslo"}
     assert written["mqtt"]["host"] == "192.0.2.1" and written["mqtt"]["username"] == 'no"body\\'
     assert written["controller"]["bundle"] == "battery.nisse"
-    assert written["rule"] == {"kind": "self_consumption", "meter": "net_load_meter", "meter_at": "grid"}
-    assert written["inputs"]["net_load_meter"]["source"] == "mqtt"
-    assert written["outputs"]["power"]["device_timeout_s"] == 120.0
+    assert written["outputs"]["home_power"]["device_timeout_s"] == 120.0
 
 
 @pytest.mark.parametrize(("heat", "safe", "said"), [("own", 1.5, "own thermostat"), ("0.7", 0.7, "not left cold"),
                                                     ("0", 0.0, "gets cold"), ("", 0.5, "not left cold")])  # fmt: skip
-def test_what_a_heat_pump_does_without_readings_is_asked(heat: str, safe: float, said: str, tmp_path: Path) -> None:
+def test_what_a_heat_pump_does_without_readings_is_asked(
+    heat: str, safe: float, said: str, tmp_path: Path, library: Path, key: SigningKey
+) -> None:
+    bundle("four-heat-pumps", tmp_path, library, key)
     options = ["--heat-safe", heat] if heat else []
-    done = nisse("init", "--system", "house", "--link", "serial", *options, "--yes", cwd=tmp_path)
+    done = nisse("init", "--bundle", "four-heat-pumps.nisse", "--link", "serial", *options, "--yes", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     site = load_site(tmp_path / "site.toml")
     assert [output.safe for output in site.outputs.values()] == [1000.0 * safe] * 4
     assert site.text.count(said) == 4 and "keeps the last set-point" in site.text
-    cold = [text for text in warnings(site, manifest_of("house")) if "leaves the house cold" in text]
+    cold = [text for text in warnings(site, shipped_house("four-heat-pumps")[0]) if "leaves the house cold" in text]
     assert len(cold) == (4 if safe == 0.0 else 0)
-
-
-def test_a_battery_without_a_meter_is_warned_of(tmp_path: Path) -> None:
-    assert nisse("init", "--system", "battery", "--meter-at", "none", "--yes", cwd=tmp_path).returncode == 0
-    assert any(
-        "no self-consumption" in text for text in warnings(load_site(tmp_path / "site.toml"), manifest_of("battery"))
-    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--system", "house", "--yes"], "exists and is not replaced"),
-        (["new.toml", "--system", "house"], "add --yes"),
-        (["new.toml", "--system", "house", "--bundle", "gone.nisse", "--yes"], "no such bundle"),
-        (["new.toml", "--system", "house", "--bundle", "battery.nisse", "--yes"], "not for house"),
-        (["new.toml", "--system", "battery", "--name", "Æøå", "--yes"], "nothing is written"),
-        (["new.toml", "--system", "battery", "--timezone", "Mars/Olympus", "--yes"], "Europe/Oslo"),
-        (["new.toml", "--system", "battery", "--trusted-key", "mine", "--yes"], "nisse key show"),
-        (["new.toml", "--system", "house", "--heat-safe", "warm", "--yes"], "no power between 0 and 1.5 kW"),
-        (["new.toml", "--system", "house", "--heat-safe", "-1", "--yes"], "no power between 0 and 1.5 kW"),
-        (["new.toml", "--system", "battery", "--device-timeout", "soon", "--yes"], "no number of seconds"),
+        (["--bundle", "battery.nisse", "--yes"], "exists and is not replaced"),
+        (["new.toml", "--bundle", "battery.nisse"], "add --yes"),
+        (["new.toml", "--bundle", "gone.nisse", "--yes"], "no such bundle"),
+        (["new.toml", "--bundle", "battery.nisse", "--house", "villa", "--yes"], "--house: what is controlled is said"),
+        (["new.toml", "--bundle", "battery.nisse", "--name", "Æøå", "--yes"], "nothing is written"),
+        (["new.toml", "--bundle", "battery.nisse", "--timezone", "Mars/Olympus", "--yes"], "Europe/Oslo"),
+        (["new.toml", "--bundle", "battery.nisse", "--trusted-key", "mine", "--yes"], "nisse key show"),
+        (
+            ["new.toml", "--bundle", "four-heat-pumps.nisse", "--heat-safe", "warm", "--yes"],
+            "no power between 0 and 1.5",
+        ),
+        (["new.toml", "--bundle", "four-heat-pumps.nisse", "--heat-safe", "-1", "--yes"], "no power between 0"),
+        (["new.toml", "--bundle", "battery.nisse", "--device-timeout", "soon", "--yes"], "no number of seconds"),
     ],
 )
 def test_what_cannot_be_written_is_not_written(
     arguments: list[str], message: str, tmp_path: Path, library: Path, key: SigningKey
 ) -> None:
-    bundle("battery", tmp_path, library, key)
+    for house in ("battery", "four-heat-pumps"):
+        bundle(house, tmp_path, library, key)
     (tmp_path / "site.toml").write_text("mine")
     done = nisse("init", *arguments, cwd=tmp_path)
     assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
@@ -213,8 +192,12 @@ def test_the_doctor_prefers_names_that_stay(tmp_path: Path) -> None:
     assert gone.verdict == "fail" and str(stable) in gone.remedy
 
 
-def test_the_doctor_measures_the_disk_where_the_log_goes_and_makes_nothing(tmp_path: Path) -> None:
-    assert nisse("init", "--system", "battery", "--yes", cwd=tmp_path).returncode == 0
+def test_the_doctor_measures_the_disk_where_the_log_goes_and_makes_nothing(
+    tmp_path: Path, library: Path, key: SigningKey
+) -> None:
+    packed = bundle("battery", tmp_path, library, key)
+    assert nisse("init", "--bundle", packed.name, "--yes", cwd=tmp_path).returncode == 0
+    packed.unlink()
     text = (tmp_path / "site.toml").read_text()
     (tmp_path / "site.toml").write_text(text + '\n[store]\npath = "deep/down/nisse.db"\n')
     assert disk(load_site(tmp_path / "site.toml")).verdict in {"ok", "warn"}

@@ -9,12 +9,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from shipped_house import shipped_house
 from tiny_site import command
 
 from runtime.site.service_unit import CREDENTIALS, FEEDS_UNIT, UNIT, Unit
-from runtime.site.template import USUAL, Answers, site_text
+from runtime.site.template import Answers, signals_of, site_text
 from runtime.systemd import Surroundings
 
+HEAT_PUMPS = signals_of(shipped_house("four-heat-pumps")[0])
 MOST_EXPOSURE = 2.0
 EXECUTABLE = "/bin/sh"
 """Some command whose path a unit can name, wherever the clone lies."""
@@ -52,7 +54,7 @@ FEEDS = '\n[feeds]\n[feeds.price]\nsource = "entsoe"\nzone = "NO3"\ntoken_file =
 @needs_systemd
 def test_the_feeds_have_a_unit_of_their_own_without_devices_or_the_daemons_files(tmp_path: Path) -> None:
     (tmp_path / "etc/nisse").mkdir(parents=True)
-    text = site_text(Answers("cabin", "UTC", "b.nisse", (), "mqtt", ""), USUAL["house"])
+    text = site_text(Answers("cabin", "UTC", "b.nisse", (), "mqtt", ""), HEAT_PUMPS)
     (tmp_path / "etc/nisse/site.toml").write_text(text + FEEDS)
     done = service("install", "--root", tmp_path, "--exec", EXECUTABLE)
     assert done.returncode == 0, done.stderr
@@ -72,7 +74,7 @@ def test_install_lays_out_folders_keeps_secrets_closed_and_can_be_repeated(tmp_p
     assert first.returncode == 0 and "nisse init /etc/nisse/site.toml" in first.stdout
     assert stat.S_IMODE((tmp_path / CREDENTIALS).stat().st_mode) == 0o700
     answers = Answers("cabin", "UTC", "b.nisse", (), "mqtt", "")
-    (tmp_path / "etc/nisse/site.toml").write_text(site_text(answers, USUAL["house"]))
+    (tmp_path / "etc/nisse/site.toml").write_text(site_text(answers, HEAT_PUMPS))
     with (tmp_path / "etc/nisse/site.toml").open("a") as site:
         site.write("[status]\nhttp_port = 9410\n")
     text = (tmp_path / "etc/nisse/site.toml").read_text().replace('"b.nisse"', '"/home/me/b.nisse"')
