@@ -53,7 +53,7 @@ def test_payload_has_the_documented_shape(house: str, tmp_path: Path) -> None:
     components = payload["cmps"]
     assert len({c["unique_id"] for c in components.values()}) == len(components)
     platforms = {c["p"] for c in components.values()}
-    comfort = {"climate", "switch"} if house == "four-heat-pumps" else set()
+    comfort = {"climate", "switch", "text"} if house == "four-heat-pumps" else set()
     assert platforms == {"sensor", "binary_sensor", "number", "select", "update", "button"} | comfort
     assert all(
         c["expire_after"] >= 3 * signals_of(shipped_house(house)[0]).cycle_s
