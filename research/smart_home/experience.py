@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from research.condensed.solver import SOLVED, CondensedMpc, States, solve
-from tuner.learn.transitions import Labelled, Transitions, join
+from research.condensed.solver import SOLVED, CondensedMpc, Solutions, States, solve
+from tuner.learn.transitions import PROBE_EVERY, Labelled, Transitions, join, probe_of
 
 Array = NDArray[np.float64]
 
@@ -51,6 +51,9 @@ def label(
         at = solve(mpc, stretch.states, gradients=True, threads=threads)
         solved = at.status == SOLVED
         use = solved[:-1] & solved[1:]
+        jacobian = at.policy_jacobian[:-1][:, :, entries] * scale
+        probe, rise = _probed(mpc, stretch, at, jacobian, threads)
+        solves += int(np.isfinite(rise).sum())
         advantage = advantage_gradient = np.empty(0)
         solves, failures = solves + len(solved), failures + int((~solved).sum())
         if with_advantage:
@@ -76,8 +79,9 @@ def label(
                 drift=np.zeros_like(stretch.mean[use])
                 if stretch.decided is None
                 else at.action[:-1][use] - stretch.decided[use],
-                policy_jacobian=at.policy_jacobian[:-1][use][:, :, entries] * scale,
-                action_inverse=at.action_inverse[:-1][use],
+                policy_jacobian=jacobian[use],
+                probe=probe[use],
+                rise=rise[use],
                 # A failed solve within a stretch breaks it in two.
                 segment=number * 1_000_000 + np.cumsum(~use)[use],
                 advantage=advantage,
@@ -85,6 +89,23 @@ def label(
             )
         )
     return Labelled(join(parts), solves, failures)
+
+
+def _probed(
+    mpc: CondensedMpc, stretch: Experience, at: Solutions, jacobian: Array, threads: int
+) -> tuple[Array, Array]:
+    """(moves (n, na) kW, what Q_theta rises by (n,) EUR): those that were explored; NaN where not asked or solved."""
+    spread = np.std(stretch.action - stretch.mean, axis=0)
+    probe = probe_of(at.action[:-1], stretch.action, jacobian, spread)
+    asked = np.zeros(len(stretch), dtype=bool)
+    asked[::PROBE_EVERY] = True
+    asked &= (at.status[:-1] == SOLVED) & np.any(probe != 0.0, axis=1)
+    rise = np.full(len(stretch), np.nan)
+    if asked.any():
+        there = States(*(getattr(stretch.states, f.name)[:-1][asked] for f in fields(States)))
+        found = solve(mpc, there, first=(at.action[:-1] + probe)[asked], threads=threads)
+        rise[asked] = np.where(found.status == SOLVED, found.value - at.value[:-1][asked], np.nan)
+    return probe, rise
 
 
 def states_at(outputs: Array, inputs: Array, forecast_outdoor: Array, forecast_price: Array, *, every: int) -> States:

@@ -31,11 +31,11 @@ def stretch(n: int, seed: int) -> Transitions:
     policy[n] = -K * s[n]
     h = 1e-6
     slope = np.array([(gain(THETA + h * e) - gain(THETA - h * e)) / (2 * h) for e in np.eye(3)])
-    value, empty = THETA[2] * s**2, np.empty(0)
+    value, empty, ones = THETA[2] * s**2, np.empty(0), np.ones((n, 1))
     return Transitions(
         value[:-1], value[1:], Q * s[:-1] ** 2 + R * action**2, policy[:-1, None] / std, action[:, None] / std,
         action[:, None] / std, policy[:-1, None] / std, np.zeros((n, 1)),
-        -s[:-1, None, None] * slope / std, np.full((n, 1, 1), 0.5 / std**2), np.zeros(n, dtype=np.int64), empty, empty,
+        -s[:-1, None, None] * slope / std, ones, std**2 * ones[:, 0], np.zeros(n, dtype=np.int64), empty, empty,
     )  # fmt: skip
 
 

@@ -18,15 +18,27 @@ move. The weight c = 1 / V_theta(s) is for the TD error's spread, which grows wi
 
     grad_theta J = E[ (d pi/d theta)' dQ/da ] = E[ (d pi/d theta)' ( (d pi/d theta) w + K (pi - pi_e) ) ]
 
-with K the Hessian of Q in a. What was explored about another policy pi_e, as on a log, tells dQ/da there; without the
+with K the curvature of Q in a. What was explored about another policy pi_e, as on a log, tells dQ/da there; without the
 second term the same log would push theta the same way for ever. Worlds that are explored anew have pi_e = pi.
 
 The step is Gauss-Newton: a move of -K^-1 dQ/da is wanted in each state; dtheta fits it:
 
     ( E[(d pi/d theta)' K (d pi/d theta)] + damping ) dtheta = -grad_theta J - support (theta - theta_0)
 
+**K is that of exploration, not of a point.** The slope that exploration with noise e tells is that of Q smoothed over
+e, E[Q(s, a + e)] (Stein's identity). The Hessian of Q_theta at pi_theta is another function's: where a change of price
+or a soft row holds the action it is the barrier's, a million times too large, and one such state says "stay" louder
+than all others say "go"; between two kinks it is nothing, while d pi/d theta is as large as the barrier lets it be. So
+K = diag(k) holds what the same noise costs by the program itself, k >= 0 by least squares over probed states:
+
+    Q_theta(s, pi + e) - V_theta(s)  =  sum_i k_i e_i^2 / 2
+
+One number an action for all states: a step is measured by how far it moves the policy in closed loop, as in a natural
+gradient, and k says what such a move is worth. Of a quadratic Q without coupling between actions it is the Hessian.
+
 Sources: "All AI Models are Wrong, but Some are Optimal", V-B4 and eq. (30); Lagoudakis and Parr, "Least-Squares Policy
-Iteration"; Silver et al., "Deterministic Policy Gradient Algorithms".
+Iteration"; Silver et al., "Deterministic Policy Gradient Algorithms"; Stein, "Estimation of the mean of a multivariate
+normal distribution"; Kakade, "A natural policy gradient".
 """
 
 from __future__ import annotations
@@ -36,6 +48,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigvalsh
+from scipy.optimize import nnls
 
 from tuner.learn.transitions import Transitions
 from tuner.methods.spg import generalised_advantage
@@ -43,6 +56,14 @@ from tuner.methods.spg import generalised_advantage
 Array = NDArray[np.float64]
 LEAST_VALUE_EUR = 0.02
 """V_theta below this does not raise the weight of a transition further."""
+LEAST_CURVATURE = 1e-2
+"""Of the largest of any action: what least squares put at 0 for want of states is not free to move without end."""
+
+
+class NoCurvatureError(ValueError):
+    """Experience in which no action moves with theta."""
+
+    exit_code = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +119,20 @@ def weights(t: Transitions) -> Array:
 
 
 def policy_curvature(t: Transitions) -> Array:
-    """(p, p) sum (d pi/d theta)' K (d pi/d theta), K the Hessian of Q_theta in the free actions."""
+    """(p, p) sum (d pi/d theta)' K (d pi/d theta)"""
     return np.asarray(_rows(t).T @ _curved_rows(t))
+
+
+def action_curvature(t: Transitions) -> Array:
+    """(na,) k of the actions: what a move as wide as exploration costs by Q_theta, twice, over its square.
+
+    Raises NoCurvatureError where no state was probed.
+    """
+    asked = np.isfinite(t.rise) & np.any(t.probe != 0.0, axis=1)
+    if not asked.any():
+        raise NoCurvatureError("no action of this experience moves with what learns; learn other parameters")
+    found, _ = nnls(t.probe[asked] ** 2 / 2.0, np.maximum(t.rise[asked], 0.0))
+    return np.asarray(np.maximum(found, max(LEAST_CURVATURE * float(found.max()), 1e-12)))
 
 
 def _rows(t: Transitions) -> Array:
@@ -109,8 +142,7 @@ def _rows(t: Transitions) -> Array:
 
 def _curved_rows(t: Transitions) -> Array:
     """(n na, p) K (d pi/d theta)"""
-    hessian = np.linalg.pinv(t.action_inverse, rcond=1e-9, hermitian=True)
-    return np.asarray(np.einsum("tab,tbn->tan", hessian, t.policy_jacobian).reshape(_rows(t).shape))
+    return np.asarray((action_curvature(t)[:, None] * t.policy_jacobian).reshape(_rows(t).shape))
 
 
 @dataclass(frozen=True)

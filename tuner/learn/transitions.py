@@ -38,8 +38,10 @@ class Transitions:
     """(n, na) by how much pi_theta(s) differs from what the explorer's policy decided; 0 where it follows theta"""
     policy_jacobian: Array
     """(n, na, p)"""
-    action_inverse: Array
-    """(n, na, na) inverse Hessian of Q_theta in the actions that are free"""
+    probe: Array
+    """(n, na) a move from pi_theta(s) as wide as exploration, in the actions that theta moves; NaN where not asked"""
+    rise: Array
+    """(n,) Q_theta(s, pi_theta(s) + probe) - V_theta(s); NaN where not asked"""
     segment: NDArray[np.int64]
     """(n,) number of the uninterrupted stretch"""
     advantage: Array
@@ -66,6 +68,21 @@ def mean_within_bounds(policy: Array, std: float, lower: float, upper: float) ->
     a, b = (lower - policy) / std, (upper - policy) / std
     inside, density = ndtr(b) - ndtr(a), np.exp(-(a**2) / 2) - np.exp(-(b**2) / 2)
     return np.asarray(lower * ndtr(a) + upper * ndtr(-b) + policy * inside + std / np.sqrt(2.0 * np.pi) * density)
+
+
+PROBE_EVERY = 3
+"""A move is probed at every so many states: enough for one curvature an action."""
+MOVES = 1e-3
+"""An action stands still for theta when a change by its scale moves it by less than this share of exploration."""
+
+
+def probe_of(policy: Array, moved: Array, jacobian: Array, std: Array) -> Array:
+    """(n, na) of the moves from `policy` to `moved`, both (n, na), those of actions that theta moves; 0 for others.
+
+    An action at a bound is held there by a slope, which is no curvature, and theta does not move it.
+    """
+    stands = np.abs(jacobian).max(-1) < MOVES * std
+    return np.asarray(np.where(stands, 0.0, moved - policy))
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from codegen.controller import Controller, DerivativeError
 from systems.logs.log import Array
 from systems.problem import Problem
-from tuner.learn.transitions import Labelled, Transitions, mean_within_bounds
+from tuner.learn.transitions import PROBE_EVERY, Labelled, Transitions, mean_within_bounds, probe_of
 
 NOISE_SHARE = 0.1
 """Of an action's range, standard deviation."""
@@ -96,8 +96,6 @@ class Opinion:
     """(n + 1, na)"""
     jacobian: Array
     """(n + 1, na, p) in units of scale"""
-    inverse: Array
-    """(n + 1, na, na)"""
 
 
 def labelled(
@@ -121,7 +119,8 @@ def labelled(
     use = said.solved[:-1] & said.solved[1:]
     mean = noise.mean(said.policy[:-1]) if deeds.mean is None else deeds.mean
     drift = np.zeros_like(mean) if deeds.decided is None else said.policy[:-1] - deeds.decided
-    solves = len(states)
+    probe, rise = _probed(controller, noise, states, forecasts, said, np.random.default_rng(number))
+    solves = len(states) + int(np.isfinite(rise).sum())
     advantage = gradient = NO_ADVANTAGE
     if with_advantage:
         taken, mean_q = (_q(controller, states, forecasts, actions, entries, scale) for actions in (deeds.action, mean))
@@ -139,7 +138,8 @@ def labelled(
         mean_action=mean[use] / std,
         drift=drift[use] / std,
         policy_jacobian=said.jacobian[:-1][use] / std[:, None],
-        action_inverse=said.inverse[:-1][use] / np.outer(std, std),
+        probe=probe[use] / std,
+        rise=rise[use],
         # A failed solve within a stretch breaks it in two.
         segment=number * 1_000_000 + np.cumsum(~use)[use],
         advantage=advantage,
@@ -157,7 +157,7 @@ def _opinion(
 ) -> Opinion:
     n, na, p = len(states), controller.dimensions.na, len(entries)
     solved, value = np.zeros(n, dtype=bool), np.full(n, np.nan)
-    policy, jacobian, inverse = np.zeros((n, na)), np.zeros((n, na, p)), np.zeros((n, na, na))
+    policy, jacobian = np.zeros((n, na)), np.zeros((n, na, p))
     for k, (state, forecast) in enumerate(zip(states, forecasts, strict=True)):
         solution = controller.solve(state, forecast)
         if not solution.ok:
@@ -165,11 +165,36 @@ def _opinion(
             continue
         try:
             jacobian[k] = controller.differentiate(value=False)[1][:, entries] * scale
-            inverse[k] = controller.action_inverse()
         except DerivativeError:
             continue
         solved[k], value[k], policy[k] = True, solution.value, solution.action
-    return Opinion(solved, value, policy, jacobian, inverse)
+    return Opinion(solved, value, policy, jacobian)
+
+
+def _probed(
+    controller: Controller,
+    noise: Noise,
+    states: Sequence[Array],
+    forecasts: Sequence[Array],
+    said: Opinion,
+    rng: np.random.Generator,
+) -> tuple[Array, Array]:
+    """(moves (n, na) in the unit of actions, what Q_theta rises by (n,)), NaN where not asked or not solved."""
+    n, na = len(states) - 1, said.policy.shape[1]
+    probe, rise = np.full((n, na), np.nan), np.full(n, np.nan)
+    moved = np.array([noise.draw(policy, rng)[1] for policy in said.policy[:-1]])
+    jacobian = said.jacobian[:-1].copy()
+    for i, o in noise.pairs:
+        jacobian[:, [i, o]] = np.maximum(np.abs(jacobian[:, i]), np.abs(jacobian[:, o]))[:, None]
+    wanted = probe_of(said.policy[:-1], moved, jacobian, noise.std)
+    for k in range(0, n, PROBE_EVERY):
+        if said.solved[k] and np.any(wanted[k] != 0.0):
+            solution = controller.solve_fixed(states[k], forecasts[k], said.policy[k] + wanted[k])
+            if solution.ok:
+                probe[k], rise[k] = wanted[k], solution.value - said.value[k]
+            else:
+                controller.reset()
+    return probe, rise
 
 
 def _q(
