@@ -41,7 +41,7 @@ from systems.world.generate import generated_world
 from systems.world.inside import Inside, Kind
 from tuner.bound.house import BestPolicy, Horizon, why_not
 from tuner.evaluate.statistics import crossed_interval, mean_interval
-from tuner.loop.follow import Follower
+from tuner.loop.follow import Follower, Holder
 from tuner.loop.policies import Mpc, Ruled
 from tuner.loop.week import Policy, run_stretch
 
@@ -63,6 +63,7 @@ name = "home"
 capacity_kwh = 10
 max_charge_kw = 5
 max_discharge_kw = 5
+knots = 4
 """
 CHARGES = {
     "none": "",
@@ -73,6 +74,7 @@ CHARGES = {
 FLAT_BUY, FLAT_SELL = 0.30, 0.06
 USUAL_DAYS = 7
 PIECE_S = 600.0
+PIECES = 6
 HOURS = 24
 NOBODY, RULE, LP, FIT, FIXED = "no battery", "rule, real time", "linear program", "MPC", "MPC, one parameter"
 CAUSAL, PERFECT, KNOWN = "best causal policy", "perfect forecast, the MPC's model", "future known, true plant"
@@ -163,8 +165,10 @@ def run(source: Source, task: Task) -> float:
     policy: Policy
     follower: Follower | None = Follower(design, theta.tolist())
     if task.policy in (CAUSAL, KNOWN):
-        policy = BestPolicy(Horizon(design, world, first, stages, known=task.policy == KNOWN, follows=True))
-        follower = None  # it sees the hour's net load and decides for it
+        policy = BestPolicy(
+            Horizon(design, world, first, stages, known=task.policy == KNOWN, follows=True, pieces=PIECES)
+        )
+        follower = Holder(design, theta.tolist())  # it sees the hour's net load and decides for it
     elif task.policy == LP:
         policy = LinearProgram(design)
     elif task.policy in (RULE, NOBODY):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from datetime import UTC, datetime
 from statistics import NormalDist
 
@@ -14,10 +15,13 @@ from systems.house_file import SHIPPED, parse_house
 from systems.logs.log import Array
 from systems.plant import HousePlant
 from systems.world.generate import generated_world
-from tuner.bound.chain import learn_chain
+from systems.world.inside import Inside, Kind
+from tuner.bound.chain import even, learn_chain
 from tuner.bound.house import BestPolicy, Horizon, why_not
 from tuner.bound.plant_table import Cells
 from tuner.bound.program import PeakStates, Stakes, Store, solve
+from tuner.loop.follow import Follower, Holder
+from tuner.loop.policies import Ruled
 from tuner.loop.week import run_stretch
 
 SOC = np.array([0.0, 0.5, 1.0])
@@ -28,7 +32,7 @@ KWH = 2.0
 def lossless(soc: Array = SOC, powers: Array = POWERS, kwh: float = KWH) -> Store:
     """An hour's stage; a battery gives and takes what it has."""
     real = np.clip(powers[None, :], -soc[:, None] * kwh, (1 - soc[:, None]) * kwh)
-    return Store(soc, powers, real, soc[:, None] + real / kwh)
+    return Store(soc, powers, real[:, :, None], soc[:, None] + real / kwh)
 
 
 def tree(stakes: Stakes, t: int, soc: float, before: int, peak: float) -> float:
@@ -124,7 +128,7 @@ def test_the_chain_knows_how_errors_last() -> None:
     errors, memory = np.zeros(24 * 300), 0.8
     for k in range(1, len(errors)):
         errors[k] = memory * errors[k - 1] + np.sqrt(1 - memory**2) * rng.standard_normal()
-    chain = learn_chain(errors * 0.5, np.arange(len(errors)) % 24, 7)
+    chain = learn_chain(errors * 0.5, np.arange(len(errors)) % 24, even(7))
     np.testing.assert_allclose(chain.transition.sum(2), 1.0)
     ahead = np.einsum("kij,kj->ki", chain.transition, chain.values)
     before = np.roll(chain.values, 1, axis=0)
@@ -147,7 +151,7 @@ def test_on_the_plant_of_a_house_it_comes_to_what_it_promised() -> None:
     for t in range(known.count):
         step = known.begin + t
         power = min(max(solution.decide(t, soc, 0), cells.within(soc)[0]), cells.within(soc)[1])
-        real, soc = cells.stage(soc, power)
+        (real,), soc = cells.stage(soc, power)
         assert cells.lowest - 0.01 < soc < cells.highest + 1e-3
         grid = known.net_kw[step] + real
         cost += world["buy" if grid > 0 else "sell"][step] * grid
@@ -159,6 +163,43 @@ def test_on_the_plant_of_a_house_it_comes_to_what_it_promised() -> None:
         for h in (known, blind)
     ]
     assert totals[0] < totals[1]
+
+
+class Steady(Inside):
+    """All pieces of a step are alike."""
+
+    def minutes(self, kind: Kind, column: str, step: int, mean: float, count: int) -> Array:
+        return np.full(count, mean)
+
+
+def test_a_battery_that_acts_in_pieces_of_a_step_does_no_better_than_who_knows_the_future_in_the_same_pieces() -> None:
+    """In whole steps the rule in real time beat the bound, and what nets within a step beat what a meter bills."""
+    design = HouseDesign(HOURLY)
+    world = generated_world(design.house, datetime(2022, 3, 1, tzinfo=UTC), 10, seed=2, prices="continental")
+    flat = {
+        name: replace(world.columns[name], values=np.full(len(world), v)) for name, v in (("buy", 0.3), ("sell", 0.06))
+    }
+    world = replace(world, columns={**world.columns, **flat})
+    theta = design.problem.theta_default()
+    horizon = Horizon(design, world, 96, 120, known=True, follows=True, pieces=6)
+    rule, known = (
+        run_stretch(
+            design, HousePlant(design.house, world, inside=Steady(0, 600.0)), policy, first=96, stages=120, seed=0,
+            follower=follower,
+        ).total
+        for policy, follower in (
+            (Ruled(design, theta), Follower(design, theta.tolist())),
+            (BestPolicy(horizon), Holder(design, theta.tolist())),
+        )
+    )  # fmt: skip
+    assert known < rule < 1.02 * known
+
+
+def test_what_is_rare_has_a_bin_of_its_own() -> None:
+    errors = np.tile(np.r_[np.zeros(99), 10.0], 24)
+    slots = np.repeat(np.arange(24), 100)
+    chain = learn_chain(errors, slots, (0.5, 0.99))
+    assert chain.values[:, -1] == pytest.approx(10.0) and chain.values[:, :-1] == pytest.approx(0.0)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The error of a forecast as a Markov chain: by time of the day, in bins of equal frequency, each going to the next.
+"""The error of a forecast as a Markov chain: by time of the day, in bins of given frequency, each going to the next.
 
 A day's slots have values of their own, since panels err by day and people in the evening. How ranks follow one another
 is counted over all slots, and a slot's own counts lean on that.
@@ -6,6 +6,7 @@ is counted over all slots, and a slot's own counts lean on that.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,14 +31,22 @@ class Chain:
         return int(np.abs(self.values[slot] - error).argmin())
 
 
-def learn_chain(errors: Array, slots: NDArray[np.int64], bins: int) -> Chain:
-    """errors (T,) of steps that follow one another, slots (T,) of the day, from 0 on; each slot is to occur."""
-    count = int(slots.max()) + 1
+def even(bins: int) -> tuple[float, ...]:
+    """Edges of bins of equal frequency."""
+    return tuple(k / bins for k in range(1, bins))
+
+
+def learn_chain(errors: Array, slots: NDArray[np.int64], edges: Sequence[float]) -> Chain:
+    """errors (T,) of steps that follow one another, slots (T,) of the day, from 0 on; each slot is to occur.
+
+    edges: ascending frequencies between the bins; what is paid for is rare where peaks are, and has a bin of its own.
+    """
+    count, bins = int(slots.max()) + 1, len(edges) + 1
     values, rank = np.zeros((count, bins)), np.zeros(len(errors), dtype=np.int64)
     for slot in range(count):
         here = np.flatnonzero(slots == slot)
         order = here[np.argsort(errors[here], kind="stable")]
-        for number, part in enumerate(np.array_split(order, bins)):
+        for number, part in enumerate(np.split(order, [round(edge * len(order)) for edge in edges])):
             rank[part] = number
             values[slot, number] = errors[part].mean() if len(part) else errors[order].mean()
     pooled, own = np.zeros((bins, bins)), np.zeros((count, bins, bins))

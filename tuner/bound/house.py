@@ -20,13 +20,15 @@ from systems.house_file import House
 from systems.logs.log import Array
 from systems.world import Exogenous
 from systems.world.foresight import Usual
-from tuner.bound.chain import Chain, learn_chain
+from tuner.bound.chain import Chain, even, learn_chain
 from tuner.bound.plant_table import Cells, tabulated
 from tuner.bound.program import NO_PEAK, PeakStates, Solution, Stakes, solve
 from tuner.loop.view import Moment
 from tuner.loop.week import peak_so_far_kw, warm_up_stages
 
-BINS = 7
+EDGES = even(7)
+EDGES_WITH_PEAKS = (1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 0.92, 0.97)
+"""A month's peak is made by what is rare."""
 CHAIN_DAYS = 45.0
 """Before and after a stretch: errors of another season are others."""
 
@@ -78,6 +80,8 @@ class Horizon:
     known: bool = False
     """The net load that comes is known: the ceiling of every controller."""
     follows: bool = False
+    pieces: int = 1
+    """Of a step, in each of which the battery does what its limits allow: as many as the plant tells apart."""
 
     @property
     def begin(self) -> int:
@@ -115,9 +119,10 @@ class Horizon:
         errors = self.net_kw - self.usual_kw
         if self.known or not errors.any():
             return Chain(np.zeros((int(self.slots.max()) + 1, 1)), np.ones((int(self.slots.max()) + 1, 1, 1)))
+        edges = EDGES if self.design.house.only("meter").capacity is None else EDGES_WITH_PEAKS
         around = round(CHAIN_DAYS * 24 * HOUR_S / self.world.dt_s)
         part = slice(max(0, self.begin - around), self.begin + self.count + around)
-        return learn_chain(errors[part], self.slots[part], BINS)
+        return learn_chain(errors[part], self.slots[part], edges)
 
     def stakes(self, grid: Grid) -> Stakes:
         house, world, chain = self.design.house, self.world, self.chain
@@ -157,7 +162,7 @@ class Horizon:
 
     def solved(self, grid: Grid | None = None) -> Solution:
         grid = grid or self.grid
-        return solve(tabulated(self.design, grid.soc, grid.powers), self.stakes(grid))
+        return solve(tabulated(self.design, grid.soc, grid.powers, self.pieces), self.stakes(grid))
 
     @property
     def grid(self) -> Grid:
@@ -182,7 +187,7 @@ class BestPolicy:
 
     def __init__(self, horizon: Horizon) -> None:
         self.solve_time_s = 0.0
-        self._horizon, self._solution, self._cells = horizon, horizon.solved(), Cells(horizon.design)
+        self._horizon, self._solution, self._cells = horizon, horizon.solved(), Cells(horizon.design, horizon.pieces)
         self._battery = horizon.design.house.only("battery").name
         names = [action.name for action in horizon.design.problem.actions]
         self._in, self._out = names.index(f"{self._battery}_charge"), names.index(f"{self._battery}_discharge")

@@ -19,10 +19,15 @@ BISECTIONS = 30
 
 
 class Cells:
-    """The plant of the house's battery, one stage from any state of charge."""
+    """The plant of the house's battery, one stage from any state of charge.
 
-    def __init__(self, design: HouseDesign) -> None:
+    pieces: of a step, in each of which a battery that follows its meter does what its limits of then allow. In one
+    piece a power is asked for that a whole stage can keep.
+    """
+
+    def __init__(self, design: HouseDesign, pieces: int = 1) -> None:
         house = design.house
+        self._pieces = pieces
         self.battery, self._grid = house.only("battery"), house.grid
         self._plant = next(p for p in house_plants(house) if p.asset == self.battery.name)
         self._soc = f"{self.battery.name}_soc"
@@ -30,18 +35,23 @@ class Cells:
         limits = {limit["name"]: limit for block in design.blocks for limit in block.limits(theta)}
         self.lowest, self.highest = (float(limits[self._soc][end]) for end in ("lower", "upper"))
         """What the safety filter keeps: a little more than the band of the house file, and rules use all of it."""
-        self._now = Now(house.grid.step_h, 0, 0, 0, 0.0, {}, {})
+        self._now = Now(house.grid.step_h / pieces, 0, 0, 0, 0.0, {}, {})
         self._world = Exogenous(datetime(2000, 1, 1, tzinfo=UTC), house.grid.step_s, house.timezone, {})
         self._rng = np.random.default_rng(0)
 
-    def stage(self, soc: float, power_kw: float) -> tuple[float, float]:
-        """(mean AC power, state of charge at the end)."""
-        plant, total = self._plant, 0.0
+    def stage(self, soc: float, power_kw: float) -> tuple[tuple[float, ...], float]:
+        """(AC power in each piece, state of charge at the end)."""
+        plant, real = self._plant, list[float]()
         plant.begin(self._rng, self._world, 0, self._grid.steps, {self._soc: soc})
-        for _ in range(self._grid.steps):
-            total += plant.draw((max(power_kw, 0.0), max(-power_kw, 0.0)), self._now).electric_kw
+        for _ in range(self._grid.steps * self._pieces):
+            asked = power_kw
+            if self._pieces > 1:
+                shown = plant.measured()[self._soc]
+                asked = max(asked, 0.0) if shown <= self.lowest else asked
+                asked = min(asked, 0.0) if shown >= self.highest else asked
+            real.append(plant.draw((max(asked, 0.0), max(-asked, 0.0)), self._now).electric_kw)
             plant.advance(self._now, Around({}))
-        return total / self._grid.steps, plant.states()[self._soc]
+        return tuple(real), plant.states()[self._soc]
 
     @property
     def full_kwh(self) -> float:
@@ -52,6 +62,8 @@ class Cells:
     def within(self, soc: float) -> tuple[float, float]:
         """The lowest and the highest power of a stage that the safety filter lets pass."""
         b = self.battery
+        if self._pieces > 1:
+            return -b.max_discharge_kw, b.max_charge_kw
         return (
             self._furthest(soc, -b.max_discharge_kw, lambda end: end >= self.lowest),
             self._furthest(soc, b.max_charge_kw, lambda end: end <= self.highest),
@@ -68,15 +80,17 @@ class Cells:
         return good
 
 
-def tabulated(design: HouseDesign, socs: int, powers: int) -> Store:
-    """Within what the safety filter keeps."""
-    cells = Cells(design)
+def tabulated(design: HouseDesign, socs: int, powers: int, pieces: int = 1) -> Store:
+    """Within what the safety filter keeps; pieces as of `Cells`."""
+    cells = Cells(design, pieces)
     battery = cells.battery
-    low, high = max(0.0, cells.lowest - BEYOND_BAND), min(1.0, cells.highest + BEYOND_BAND)
+    beyond = 2 * BEYOND_BAND if pieces > 1 else BEYOND_BAND
+    low, high = max(0.0, cells.lowest - beyond), min(1.0, cells.highest + beyond)
     soc = np.linspace(low, high, socs)
     most = max(battery.max_charge_kw, battery.max_discharge_kw)
     asked = np.linspace(-most, most, powers)
-    real, after = np.zeros((socs, powers)), np.zeros((socs, powers))
+    count = design.house.grid.steps * pieces
+    real, after = np.zeros((socs, powers, count)), np.zeros((socs, powers))
     for i, level in enumerate(soc.tolist()):
         lowest, highest = cells.within(level)
         for j, power in enumerate(asked.tolist()):

@@ -32,7 +32,7 @@ class Store:
     asked_kw: Array
     """(np,) ascending, evenly spaced; positive into the battery, on the AC side."""
     real_kw: Array
-    """(ns, np) after all limits."""
+    """(ns, np, pieces) after all limits, in each of the equal pieces of a stage: the meter bills one by one."""
     soc_next: Array
     """(ns, np)"""
 
@@ -121,7 +121,11 @@ class Solution:
     def decide(self, t: int, soc: float, bin_before: int, peak_kw: float = 0.0, net_kw: float | None = None) -> float:
         """kW into the battery at stage t. net_kw: what is drawn in it, for a battery that sees its meter."""
         stakes = self.stakes
-        powers = _powers(self.store, stakes.net_kw[t] if net_kw is None else np.append(stakes.net_kw[t], net_kw))
+        nets = stakes.net_kw[t] if net_kw is None else np.append(stakes.net_kw[t], net_kw)
+        # A month's peak is kept to the watt: what raises nothing is among the choices.
+        powers = _powers(
+            self.store, nets if len(stakes.peaks.levels_kw) == 1 else np.concatenate([nets, nets - peak_kw])
+        )
         seen = np.abs(stakes.net_kw[t] - net_kw).argmin() if net_kw is not None else None
         net = stakes.net_kw[t].copy()
         if seen is not None and net_kw is not None:
@@ -163,27 +167,31 @@ def _costs(
     place = np.interp(powers, store.asked_kw, np.arange(len(store.asked_kw)))
     left = np.minimum(place.astype(np.int64), len(store.asked_kw) - 2)
     share = place - left
-    real = rows.real_kw[:, left] * (1 - share) + rows.real_kw[:, left + 1] * share
     reached = rows.soc_next[:, left] * (1 - share) + rows.soc_next[:, left + 1] * share
-    grid = net_kw + real[:, :, None]
-    paid = (
-        np.where(grid > 0.0, stakes.buy[t], stakes.sell[t]) * grid + stakes.wear_per_kwh / 2 * np.abs(real)[..., None]
-    )
-    excess = grid - np.maximum(stakes.import_limit_kw, net_kw), -grid - np.maximum(stakes.export_limit_kw, -net_kw)
-    paid += stakes.beyond * (np.maximum(excess[0], 0.0) + np.maximum(excess[1], 0.0))
+    paid, drawn = np.zeros((*reached.shape, len(net_kw))), np.zeros((*reached.shape, len(net_kw)))
+    for piece in np.moveaxis(rows.real_kw, -1, 0):
+        real = piece[:, left] * (1 - share) + piece[:, left + 1] * share
+        grid = net_kw + real[:, :, None]
+        bought = np.maximum(grid, 0.0)
+        drawn += bought
+        paid += stakes.buy[t] * bought + stakes.sell[t] * (grid - bought)
+        paid += stakes.wear_per_kwh / 2 * np.abs(real)[..., None]
+        excess = grid - np.maximum(stakes.import_limit_kw, net_kw), -grid - np.maximum(stakes.export_limit_kw, -net_kw)
+        paid += stakes.beyond * (np.maximum(excess[0], 0.0) + np.maximum(excess[1], 0.0))
+    pieces = rows.real_kw.shape[-1]
     at = np.clip((reached - store.soc[0]) / (store.soc[1] - store.soc[0]), 0.0, len(store.soc) - 1.0)
     low = np.minimum(at.astype(np.int64), len(store.soc) - 2)
     up = (at - low)[:, :, None, None]
     ahead = after[low] * (1 - up) + after[low + 1] * up
-    total: Array = stakes.hours * paid[..., None] + _raised(ahead, stakes.peaks, grid, peak_kw)
+    total: Array = stakes.hours / pieces * paid[..., None] + _raised(ahead, stakes.peaks, drawn / pieces, peak_kw)
     return total
 
 
-def _raised(ahead: Array, peaks: PeakStates, grid: Array, peak_kw: Array) -> Array:
+def _raised(ahead: Array, peaks: PeakStates, drawn: Array, peak_kw: Array) -> Array:
     """(rows, powers, ne, len(peak_kw)): `ahead` (..., nm) at the peak after an import."""
     if len(peaks.levels_kw) == 1:
         return ahead
-    lower, share = peaks.place(np.maximum(grid, peaks.levels_kw[0])[..., None])
+    lower, share = peaks.place(np.maximum(drawn, peaks.levels_kw[0])[..., None])
     upper = np.minimum(lower + 1, len(peaks.levels_kw) - 1)
     new = np.take_along_axis(ahead, lower, -1) * (1 - share) + np.take_along_axis(ahead, upper, -1) * share
     if peak_kw is peaks.levels_kw:
@@ -191,7 +199,7 @@ def _raised(ahead: Array, peaks: PeakStates, grid: Array, peak_kw: Array) -> Arr
     else:
         low, part = peaks.place(peak_kw)
         kept = ahead[..., low] * (1 - part) + ahead[..., np.minimum(low + 1, len(peaks.levels_kw) - 1)] * part
-    raised: Array = np.where(grid[..., None] > peak_kw, new, kept)
+    raised: Array = np.where(drawn[..., None] > peak_kw, new, kept)
     return raised
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from runtime.bundle.tracking import Tracking
-from runtime.track.aim import aim_of, self_consumption
+from runtime.track.aim import aim_of, held, self_consumption
 from runtime.track.interval import IntervalImport
 from runtime.track.law import Aim, Caps, Range, Tuning, followed, left_of_interval_kw
 from runtime.track.planned import first_of_each, named, planned_grid_kw, planned_imports_kw
@@ -100,6 +100,14 @@ class Follower:
                 lo, up = (max(lo, 0.0) if soc <= lowest else lo), (min(up, 0.0) if soc >= highest else up)
                 ranges[i] = (min(lo, up), max(lo, up)) if lo <= up else (0.0, 0.0)
         return Aim(aim.grid_kw, aim.planned_kw, tuple(within), tuple(able))
+
+
+class Holder(Follower):
+    """Holds the powers of each decision, as far as the state of charge allows in each minute."""
+
+    def decide(self, action: Array, plan: Array | None, forecast: Array, measured: Mapping[str, float]) -> None:
+        said = named(self._actions, action.tolist())
+        self._aim = held([said[b.charge] - said[b.discharge] for b in self._tracking.batteries], self._able())
 
 
 def _soc_bands(design: HouseDesign, theta: Mapping[str, float]) -> dict[str, Range]:

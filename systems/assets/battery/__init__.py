@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from systems.asset_plant import AssetPlant
 from systems.assets import AssetKind, Mistake, Nameplate, Portrait
+from systems.assets.battery.by_hour import HOUR_OF_DAY, ByHour
 from systems.block import Block, Inflow, Ports, Scope, Soft, Symbols, Terms
 from systems.house_file import House
 from systems.logs.lesson import Lesson
@@ -35,6 +36,8 @@ class Battery(Nameplate):
     soc_max: Annotated[float, Field(ge=0, le=1)] = 0.95
     wear_per_kwh: Annotated[float, Field(ge=0)] = 0.0
     """Cost of a kWh in plus a kWh out, in the currency of the house."""
+    knots: Literal[0, 1, 2, 3, 4, 6, 8, 12, 24] = 0
+    """Hours of the day, evenly spaced, at which theta holds a reserve and a worth of its own; 0: none."""
 
 
 KEEPING_PER_H = 1e-4
@@ -53,10 +56,11 @@ def battery_block(house: House, battery: Battery) -> Block:
     """soc+ = soc + h / capacity (eta_c charge - discharge / eta_d) over a stage of h hours.
 
     Terminal value of what is stored: capacity * (mean(buy) slope soc - |mean(buy)| curvature / 2 soc^2), concave even
-    where power is paid for being taken.
+    where power is paid for being taken. What depends on the hour of the day is in `by_hour`.
     """
     name, hours, wear = battery.name, house.grid.hold_h, battery.wear_per_kwh
-    theta = (
+    by_hour = ByHour(battery, hours, KEEPING_PER_H) if battery.knots else None
+    theta: tuple[Parameter, ...] = (
         Parameter(f"{name}_charge_efficiency", "1", 0.95, 0.70, 1.0, "AC to cell", "model"),
         Parameter(f"{name}_discharge_efficiency", "1", 0.95, 0.70, 1.0, "cell to AC", "model"),
         Parameter(f"{name}_soc_backoff_low", "1", 0.0, 0.0, 0.3, "distance kept from the lower soc limit", "backoff"),
@@ -69,6 +73,9 @@ def battery_block(house: House, battery: Battery) -> Block:
         Parameter(f"{name}_terminal_curvature", "1", 0.1, 0.0, 2.0, "how that value falls with soc", "terminal"),
     )  # fmt: skip
     eta_c, eta_d, low, high, spread, slope, curvature = range(7)
+    plain = len(theta)
+    if by_hour is not None:
+        theta += by_hour.theta
 
     def ports(scope: Scope) -> Ports:
         return Ports(electric_kw=scope.u[0] - scope.u[1])
@@ -90,19 +97,25 @@ def battery_block(house: House, battery: Battery) -> Block:
         usual_price, measured_soc = scope.z[1], scope.z[PRICE_SCALES]
         cost = hours * p[spread] / 2 * (charge + discharge)
         cost += CURVATURE_PER_KW2 * usual_price / 2 * (charge**2 + discharge**2)
-        cost += hours * KEEPING_PER_H * usual_price * battery.capacity_kwh * scope.x
+        keeping = KEEPING_PER_H if by_hour is None else by_hour.keeping(p[plain:])
+        cost += hours * keeping * usual_price * battery.capacity_kwh * scope.x
         soc = scope.x + hours / battery.capacity_kwh * (p[eta_c] * charge - discharge / p[eta_d])
         # What is measured outside the band goes no further; above it may stay until the end of the horizon.
         lowest, highest = band(scope)
         soft = kwh_beyond(scope, ca.fmin(lowest, measured_soc), ca.fmax(highest, measured_soc))
         missing = battery.capacity_kwh * usual_price / ROW_SCALE * (scope.x - lowest)
-        return Terms(soc, cost, soft=soft.and_row(missing, RENT_PER_H * hours * ROW_SCALE))
+        soft = soft.and_row(missing, RENT_PER_H * hours * ROW_SCALE)
+        if by_hour is not None:
+            row, price = by_hour.missing(scope, p[plain:], usual_price)
+            soft = soft.and_row(row, price)
+        return Terms(soc, cost, soft=soft)
 
     def terminal(scope: Scope) -> Terms:
         import casadi as ca
 
         soc, p, mean_buy = scope.x, scope.p, scope.z[0]
-        worth = mean_buy * p[slope] * soc - ca.fabs(mean_buy) * p[curvature] / 2 * soc**2
+        slope_now = p[slope] if by_hour is None else p[slope] + by_hour.worth(scope, p[plain:])
+        worth = mean_buy * slope_now * soc - ca.fabs(mean_buy) * p[curvature] / 2 * soc**2
         return Terms(cost=-battery.capacity_kwh * worth, soft=kwh_beyond(scope, *band(scope)))
 
     def features(forecasts: Mapping[str, Symbols], soc: Symbols) -> Symbols:
@@ -122,7 +135,7 @@ def battery_block(house: House, battery: Battery) -> Block:
             Signal(f"{name}_discharge", "kW", 0.0, battery.max_discharge_kw, "AC power out of the battery"),
         ),
         exclusive=((f"{name}_charge", f"{name}_discharge"),),
-        forecasts=(buy_forecast(house),),
+        forecasts=(buy_forecast(house), *(() if by_hour is None else (HOUR_OF_DAY,))),
         theta=theta,
         ports=ports,
         stage=stage,
