@@ -34,6 +34,15 @@ class LinearProgram:
         self._stages = house.grid.stages
         self.failures, self.solve_time_s = 0, 0.0
         self.plan: Array | None = None
+        n, h, b = self._stages, self._hours, self._battery
+        eye, ones, zero = sp.identity(n), np.ones((n, 1)), sp.csr_matrix((n, n))
+        # [charge, discharge, import, export, peak]
+        self._balance = sp.hstack([-eye, eye, eye, -eye, sp.csr_matrix((n, 1))])
+        sums = h / b.capacity_kwh * sp.csr_matrix(np.tril(np.ones((n, n))))
+        soc = sp.hstack([EFFICIENCY * sums, -sums / EFFICIENCY, zero, zero, sp.csr_matrix((n, 1))])
+        peak = sp.hstack([zero, zero, eye, zero, sp.csr_matrix(-ones)])
+        self._rows = sp.vstack([soc, -soc, peak]).tocsc()
+        self._balance = self._balance.tocsc()
 
     def begin(self) -> None:
         self.plan = None
@@ -46,12 +55,6 @@ class LinearProgram:
         ahead = dict(zip(self._columns, moment.forecast[:n].T, strict=True))
         net = ahead["load"] - ahead.get("pv", 0.0)
         fade = 1.0 - TIE_PER_H * h * np.arange(n)
-        eye, ones, zero = sp.identity(n), np.ones((n, 1)), sp.csr_matrix((n, n))
-        # [charge, discharge, import, export, peak]
-        balance = sp.hstack([-eye, eye, eye, -eye, sp.csr_matrix((n, 1))])
-        sums = h / b.capacity_kwh * sp.csr_matrix(np.tril(np.ones((n, n))))
-        soc = sp.hstack([EFFICIENCY * sums, -sums / EFFICIENCY, zero, zero, sp.csr_matrix((n, 1))])
-        peak = sp.hstack([zero, zero, eye, zero, sp.csr_matrix(-ones)])
         now = moment.measured[f"{b.name}_soc"]
         high, low = max(b.soc_max, now), min(b.soc_min, now)
         worth = END_WORTH * float(ahead["buy"].mean()) * h
@@ -65,9 +68,9 @@ class LinearProgram:
         so_far = float(moment.measured.get("month_peak", 0.0))
         found = linprog(
             cost,
-            A_ub=sp.vstack([soc, -soc, peak]),
+            A_ub=self._rows,
             b_ub=np.concatenate([np.full(n, high - now), np.full(n, now - low), np.zeros(n)]),
-            A_eq=balance,
+            A_eq=self._balance,
             b_eq=net,
             bounds=[*bounds, (so_far, None)],
             method="highs",

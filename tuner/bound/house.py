@@ -187,7 +187,7 @@ class BestPolicy:
 
     def __init__(self, horizon: Horizon) -> None:
         self.solve_time_s = 0.0
-        self._horizon, self._solution, self._cells = horizon, horizon.solved(), Cells(horizon.design, horizon.pieces)
+        self._horizon, self.solution, self._cells = horizon, horizon.solved(), Cells(horizon.design, horizon.pieces)
         self._battery = horizon.design.house.only("battery").name
         names = [action.name for action in horizon.design.problem.actions]
         self._in, self._out = names.index(f"{self._battery}_charge"), names.index(f"{self._battery}_discharge")
@@ -201,7 +201,7 @@ class BestPolicy:
         seen = float(h.net_kw[self._step]) if h.follows else None
         soc, peak = moment.measured[f"{self._battery}_soc"], moment.measured.get("month_peak", 0.0)
         lowest, highest = self._cells.within(soc)
-        power = min(max(self._solution.decide(t, soc, h.bin_before(self._step), peak, seen), lowest), highest)
+        power = min(max(self.solution.decide(t, soc, h.bin_before(self._step), peak, seen), lowest), highest)
         self._step += 1
         action = np.zeros(h.design.problem.na)
         action[self._in], action[self._out] = max(power, 0.0), max(-power, 0.0)
