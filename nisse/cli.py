@@ -50,6 +50,7 @@ COMMANDS: dict[str, Command] = {
     "doctor": Command("runtime.commands.doctor", "look at the machine: broker, ports, clock, disk, processor, bundle"),
     "status": Command("runtime.commands.status", "what the daemon does and why, live"),
     "web": Command("runtime.commands.web", "serve the page of the running house", "web"),
+    "deploy": Command("deploy.commands.deploy", "bring a site and its bundle to the house, on trial, and back"),
     "logs": Command("deploy.commands.logs", "fetch the daemon's log from the house, and show what is in it"),
     "service": Command("runtime.commands.service", "install or show the systemd unit"),
     "completion": Command("nisse.completion", "write what a shell needs to complete this command", "all"),

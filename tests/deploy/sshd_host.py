@@ -46,9 +46,14 @@ class Sshd:
         """The options as a command line has them."""
         return [word for option in self.options() for word in ("-o", option)]
 
-    def cut_after(self, received: int) -> Host:
-        """A link that breaks when so many bytes have come from the other side."""
-        return self.host(f"ProxyCommand={sys.executable} {CUTTER} {self.port} {received}")
+    def cut_after(self, received: int = 1 << 40, sent: int = 1 << 40, step: int = 0) -> Host:
+        """A link that breaks after so many bytes from the other side or to it; with a step, only in that request."""
+        words = [sys.executable, CUTTER, self.port, received, sent]
+        if step:
+            counter = self.folder / f"counter{len(list(self.folder.glob('counter*')))}"
+            counter.touch()
+            words += [counter, step]
+        return self.host(f"ProxyCommand={' '.join(map(str, words))}")
 
     def with_python(self, prelude: str) -> Host:
         """Where python3 finds other facts: `prelude` runs before anything else. Empty: there is no python3."""
