@@ -28,7 +28,6 @@ from benchmarks.worth.choice import choose
 from benchmarks.worth.page import regime_table, write_page
 from benchmarks.worth.regimes import (
     CHARGES,
-    CHOSEN,
     LEARNED,
     TARIFFS,
     Source,
@@ -48,40 +47,48 @@ MONTH_DAYS = {(2021, 2): 28, (2021, 3): 31, (2021, 4): 30, (2021, 5): 31, (2021,
 class Plan:
     """Stretches to choose on and to judge by, and how many thetas learning and the black box may try."""
 
-    training: tuple[Stretch, ...] = (Stretch((2020, 9, 14), 10), Stretch((2020, 11, 9), 10), Stretch((2021, 1, 11), 10))
+    training: tuple[Stretch, ...] = (Stretch((2020, 9, 14), 7), Stretch((2020, 11, 9), 7), Stretch((2021, 1, 11), 7))
     judged: tuple[Stretch, ...] = tuple(Stretch((*month, 1), days) for month, days in MONTH_DAYS.items())
     tries: int = 24
 
 
-def regime(source: Source, plan: Plan, tariff: str, charge: str, jobs: int) -> dict[str, Any]:
-    """{"costs": (homes, months) by policy, "theta": of the learned, by home}."""
-    homes = range(len(source.names()))
-    with Parallel(n_jobs=jobs) as parallel:
+def regime(source: Source, plan: Plan, tariff: str, charge: str, home: int, parallel: Parallel) -> dict[str, Any]:
+    """Of a home: {"costs": (months,) by policy, "theta": of what learned, by name}."""
 
-        def costs(tasks: Sequence[Task]) -> Array:
-            return np.array(list(parallel(delayed(cost)(source, task) for task in tasks)))
+    def costs(tasks: Sequence[Task]) -> Array:
+        return np.array(list(parallel(delayed(cost)(source, task) for task in tasks)))
 
-        def chosen(home: int) -> dict[str, tuple[float, ...]]:
-            def trial(thetas: Sequence[Array]) -> Array:
-                tasks = [
-                    Task(tariff, charge, home, stretch, LEARNED, tuple(theta.tolist()))
-                    for theta, stretch in product(thetas, plan.training)
-                ]
-                return np.asarray(costs(tasks).reshape(len(thetas), -1).mean(1))
-
-            kept = list(parallel(delayed(reserve_of)(source, tariff, charge, home, s) for s in plan.training))
-            return choose(charge, np.mean(kept, axis=0).tolist(), trial, tries=plan.tries)
-
-        thetas = [chosen(home) for home in homes]
-        policies = policies_of(charge)
+    def trial(thetas: Sequence[Array]) -> Array:
         tasks = [
-            Task(tariff, charge, home, stretch, policy, thetas[home][policy] if policy in CHOSEN else None)
-            for policy, home, stretch in product(policies, homes, plan.judged)
+            Task(tariff, charge, home, stretch, LEARNED, tuple(theta.tolist()))
+            for theta, stretch in product(thetas, plan.training)
         ]
-        found = costs(tasks).reshape(len(policies), len(homes), -1)
+        return np.asarray(costs(tasks).reshape(len(thetas), -1).mean(1))
+
+    kept = list(parallel(delayed(reserve_of)(source, tariff, charge, home, s) for s in plan.training))
+    thetas = choose(charge, np.mean(kept, axis=0).tolist(), trial, tries=plan.tries)
+    policies = policies_of(charge)
+    tasks = [
+        Task(tariff, charge, home, stretch, policy, thetas.get(policy))
+        for policy, stretch in product(policies, plan.judged)
+    ]
+    found = costs(tasks).reshape(len(policies), -1)
     names = [p.name for p in design_of(CHARGES[charge]).problem.theta]
-    learned = [dict(zip(names, theta[LEARNED], strict=True)) for theta in thetas]
+    learned = dict(zip(names, thetas[LEARNED], strict=True))
     return {"costs": {p: c.tolist() for p, c in zip(policies, found, strict=True)}, "theta": learned}
+
+
+def added(document: dict[str, Any], name: str, found: dict[str, Any], home: str, plan: Plan) -> dict[str, Any]:
+    """The regime of the document with a home more, or anew."""
+    known = document.setdefault(name, {"homes": [], "costs": {}, "theta": []})
+    if home in known["homes"]:
+        raise SystemExit(f"the file has {home} under {name} already; name another one")
+    known |= {"months": [list(s.begin[:2]) for s in plan.judged], "tries": plan.tries}
+    known["homes"].append(home)
+    known["theta"].append(found["theta"])
+    for policy, costs in found["costs"].items():
+        known["costs"].setdefault(policy, []).append(costs)
+    return dict(known)
 
 
 def main() -> None:
@@ -90,10 +97,11 @@ def main() -> None:
     parser.add_argument("--prices", type=Path, help="hourly spot prices, with the year from 2020-08-03 on")
     parser.add_argument("--regimes", nargs="+", help="as spot,peak (default: all six)")
     parser.add_argument("--count", type=int, help="homes (default: all of the folder, or 2)")
+    parser.add_argument("--skip", type=int, default=0, help="homes that the file of --json has already")
     parser.add_argument("--tries", type=int, default=Plan.tries, help="thetas for learning, and for the black box")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="one generated home, one regime, days")
-    parser.add_argument("--json", type=Path, help="read where it is there; each regime is added when it is done")
+    parser.add_argument("--json", type=Path, help="read where it is there; what is done is added")
     parser.add_argument("--page", type=Path, help="Markdown, with a picture beside it")
     args = parser.parse_args()
     homes = tuple(sorted(args.homes.glob("home*.csv")))[: args.count] if args.homes else ()
@@ -105,15 +113,15 @@ def main() -> None:
     known = args.json is not None and args.json.exists()
     document: dict[str, Any] = json.loads(args.json.read_text()) if known else {}
     if args.homes or args.quick:
-        for tariff, charge in wanted:
-            began = time.monotonic()
-            found = regime(source, plan, tariff, charge, args.jobs)
-            found |= {"homes": source.names(), "months": [list(s.begin[:2]) for s in plan.judged], "tries": plan.tries}
-            document[f"{tariff}, {charge}"] = found
-            print(f"\n**{tariff}, {charge}** ({time.monotonic() - began:.0f} s)\n", flush=True)
-            print("\n".join(regime_table(found)), flush=True)
-            if args.json is not None:
-                args.json.write_text(json.dumps(document, indent=1) + "\n")
+        names = source.names()
+        with Parallel(n_jobs=args.jobs) as parallel:
+            for home, (tariff, charge) in product(range(args.skip, len(names)), wanted):
+                began, name = time.monotonic(), f"{tariff}, {charge}"
+                found = added(document, name, regime(source, plan, tariff, charge, home, parallel), names[home], plan)
+                print(f"\n**{name}**, {', '.join(found['homes'])} ({time.monotonic() - began:.0f} s)\n", flush=True)
+                print("\n".join(regime_table(found)), flush=True)
+                if args.json is not None:
+                    args.json.write_text(json.dumps(document, indent=1) + "\n")
     if args.page is not None:
         write_page(args.page, document)
 

@@ -60,7 +60,7 @@ STANDS_IN = {"tiers": 'capacity = { price_per_kw = 2.4, interval = "1 h" }'}
 TARIFFS = ("spot", "flat")
 FLAT_BUY, FLAT_SELL = 0.30, 0.06
 USUAL_DAYS = 7
-PIECES = 4
+PIECES = 3
 HOURS = 24
 NOBODY, RULE, LP, MPC = "no battery", "rule, real time", "linear program", "MPC"
 ONE, GRID, SEARCH, LEARNED = "MPC, best one parameter", "MPC, grid of two", "MPC, black box", "MPC, learned"

@@ -114,6 +114,7 @@ def warnings(site: SiteFile, manifest: Manifest) -> list[str]:
         found.append(f"bundle {manifest.name} has no safety set; only the bounds of its actions are kept")
     found += _left_alone(site, manifest)
     found += [f"outputs.{name}: {text}" for name, output in site.outputs.items() if (text := _too_often(output))]
+    found += _follows_coarsely(site, manifest)
     within = ranges(site.outputs, manifest.actions)
     found += [f"outputs.{n}: {text}" for n, output in site.outputs.items() if (text := _unreachable(output, within[n]))]
     rest = resting(site.outputs, manifest.actions)
@@ -172,6 +173,21 @@ def _too_often(output: OutputSection) -> str:
         f"refresh_s = {output.refresh_s:g} asks for {a_day} writes a day of a budget of {budget}; "
         f"give refresh_s = {least_s} or more, or writes_per_day where the device's manual allows it"
     )
+
+
+def _follows_coarsely(site: SiteFile, manifest: Manifest) -> list[str]:
+    """Which batteries follow the meter with fewer writes than a house has minutes in a day."""
+    tracking = manifest.tracking
+    if tracking is None or not site.tracking.enabled or tracking.meter not in site.inputs:
+        return []
+    powers = {name for battery in tracking.batteries for name in (battery.charge, battery.discharge)}
+    return [
+        f"outputs.{name}: {output.write_budget} writes a day are one in {DAY_S / 60 / output.write_budget:.0f} min, "
+        "and what follows the meter moves in seconds; where the device's manual says that the register is kept in "
+        "memory, give writes_per_day = 100000"
+        for name, output in site.outputs.items()
+        if powers & set(output.combine) and output.write_budget and output.write_budget < DAY_S / 60
+    ]
 
 
 def _unreachable(output: OutputSection, within: tuple[float, float]) -> str:

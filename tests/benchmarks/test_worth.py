@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from joblib import Parallel
 
 from benchmarks.worth.__main__ import Plan, regime
 from benchmarks.worth.page import verdict, write_page
@@ -49,11 +50,11 @@ def test_a_page_has_every_regime_and_a_picture(tmp_path: Path) -> None:
 
 def test_a_regime_runs_and_who_knows_the_future_pays_least() -> None:
     plan = Plan((Stretch((2020, 11, 9), 3),), (Stretch((2021, 2, 1), 3), Stretch((2021, 4, 1), 3)), tries=8)
-    found = regime(Source((), None, 1), plan, "flat", "none", jobs=1)
+    found = regime(Source((), None, 1), plan, "flat", "none", 0, Parallel(n_jobs=1))
     costs = {policy: float(np.mean(values)) for policy, values in found["costs"].items()}
     assert list(costs) == list(POLICIES)
     assert costs[KNOWN] <= 1.002 * min(costs.values())  # but for the grid
     assert costs[KNOWN] < costs[RULE] < costs[NOBODY]
-    (theta,) = found["theta"]
+    theta = found["theta"]
     for p in design_of(CHARGES["none"]).problem.theta:
         assert p.lower <= theta[p.name] <= p.upper
