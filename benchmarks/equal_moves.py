@@ -25,8 +25,8 @@ from research.four_rooms.problem import house_forecast, house_problem, house_sta
 from research.four_rooms.theta import LAGS, house_theta, theta_values
 from research.smart_home.data import STEPS_PER_DAY, ExperimentData, generated_data
 from research.smart_home.protocol import JUDGE, SmartHomeSpec, closed_loop, make_agents
+from research.training.policy import Array
 from systems.arx import ArxModel
-from tuner.policy import Array
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "smart-home.json"
 ALLOWED = 1e-6

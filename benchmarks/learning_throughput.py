@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.linear_system import LinearSystem, TunableLinearSystem
-from tuner.trainer import Progress, TrainingSpec, train
+from research.training.trainer import Progress, TrainingSpec, train
 
 OTHER_SIDE = Path(__file__).with_name("linear_system_mpcrl.py")
 SOLVERS, METHODS = ("ipopt", "qrqp"), ("dpg", "q")

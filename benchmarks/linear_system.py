@@ -19,9 +19,9 @@ import numpy as np
 from scipy.linalg import solve_discrete_are
 
 from codegen.solver import compiled_controller
+from research.training.policy import Array, DirectAction, Observation
 from runtime.abi.controller import Controller
 from systems.problem import STAGE_INPUTS, TERMINAL_INPUTS, Parameter, Problem, Signal, SoftPenalty
-from tuner.policy import Array, DirectAction, Observation
 
 NAMES = (
     "x_lower_1", "x_lower_2", "x_upper_1", "x_upper_2", "b_1", "b_2", "f_1", "f_2", "f_3",

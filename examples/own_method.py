@@ -21,9 +21,9 @@ import sys
 import numpy as np
 
 from nisse.cli import main
+from tuner.learn.advantage import generalised_advantage
 from tuner.learn.improve import METHODS, Array, Credit, Improvement, Method
 from tuner.learn.transitions import Transitions
-from tuner.methods.spg import generalised_advantage
 
 
 def cacla(t: Transitions, distance: Array, credit: Credit) -> Improvement:

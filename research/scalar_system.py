@@ -17,8 +17,8 @@ import numpy as np
 from codegen.solver import compiled_controller
 from research.scalar_battery import CASES, DISCOUNT, MAX_MOVE, ScalarCase, scalar_battery
 from research.tabular.noise import TruncatedGaussian
+from research.training.policy import Array, MpcController, NetAction, Observation
 from systems.problem import Parameter, Problem
-from tuner.policy import Array, MpcController, NetAction, Observation
 
 HORIZON = 20
 """Stages of the MPC: its first move is that of the infinite-horizon expected-value plan from about ten on."""

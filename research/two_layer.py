@@ -18,8 +18,8 @@ from scipy.linalg import solve_discrete_lyapunov
 
 from research.experiments.lqr import SYSTEM
 from research.lqr import LinearQuadratic, explore, quadratic_features, riccati_gain, symmetric
-from tuner.critics.face import CriticError
 from tuner.critics.two_layer import Learned, Samples, TwoLayer
+from tuner.errors import CriticError
 
 Array = NDArray[np.float64]
 GAMMA = 0.9

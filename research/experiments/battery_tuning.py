@@ -22,10 +22,10 @@ from research.experiments.output import add_output_arguments, write_outputs
 from research.experiments.progress import steps
 from research.scalar_system import TABLE, ScalarBatterySystem
 from research.tabular.scalar import ScalarProblem, scalar_world
+from research.training.methods import METHODS
+from research.training.policy import Array
+from research.training.trainer import Progress, TrainingSpec, bounds_of, train
 from systems.commands.numbers import MOST_PROCESSES, number, seed_number, whole
-from tuner.methods import METHODS
-from tuner.policy import Array
-from tuner.trainer import Progress, TrainingSpec, bounds_of, train
 
 SEEDS = (1, 2, 3, 4, 5)
 """Zero is not among them: with it the settings of case 1 were chosen."""

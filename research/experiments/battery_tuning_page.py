@@ -14,8 +14,8 @@ from pages.palette import LINES
 from research.experiments.output import result_page
 from research.scalar_system import TABLE
 from research.tabular.scalar import Solution
-from tuner.policy import Array
-from tuner.trainer import TuningResult
+from research.training.policy import Array
+from research.training.trainer import TuningResult
 
 LABELS = {
     "dpg": "LSTDQ + deterministic policy gradient",

@@ -7,7 +7,7 @@ from research.experiments.battery_tuning import off_kinks
 from research.scalar_battery import CASES
 from research.scalar_system import TABLE, ScalarBatterySystem
 from research.tabular.scalar import expected_value_model, scalar_world
-from tuner.trainer import TrainingSpec, self_check, train
+from research.training.trainer import TrainingSpec, self_check, train
 
 PENALTY = 10.0
 

@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 from linear_quadratic import GAMMA, NOISE, A, B, Q, R, cost_of_gain, gain
 
-from tuner.critics.face import CriticError
 from tuner.critics.stretches import propose_by_two_layer, samples_of
 from tuner.critics.two_layer import TwoLayer
+from tuner.errors import CriticError, TrainingError
 from tuner.learn.critic import StepOptions, propose, sums_of
 from tuner.learn.improve import Credit, by_policy_gradient, keep_what_is_sure
 from tuner.learn.transitions import Transitions
 from tuner.learn.tuning import TuningSpec
-from tuner.trainer import TrainingError
 
 THETA = np.array([0.6, 0.7, 1.0])
 K = gain(THETA)

@@ -24,13 +24,13 @@ from codegen.verify import Case, sample_cases
 from research.condensed.solver import CondensedMpc, States, solve
 from research.four_rooms.theta import HouseMpc, theta_values
 from research.scalar_battery import scalar_battery
+from research.training.policy_check import TOLERANCE, off_values_of_note, settled_differences
 from runtime.abi.controller import Controller
 from systems.problem import Problem
 from tests.codegen.home_battery import home_battery
 from tests.codegen.problems import bare_problem, rich_problem
 from tests.codegen.test_controller import realistic
 from tests.research.test_condensed import MODEL, TUNED, WEIGHTS, draw_states, spec_of
-from tuner.policy_check import TOLERANCE, off_values_of_note, settled_differences
 
 Array = NDArray[np.float64]
 MOST_SKIPPED = 0.01

@@ -21,6 +21,7 @@ from systems.tariff import Tariff
 from systems.world import Exogenous
 from systems.world.generate import generated_world
 from tests.e2e.test_described_house import SMALL
+from tuner.errors import TrainingError
 from tuner.evaluate.comparison import PERFECT, RULE, contenders, evaluate_house
 from tuner.learn.tuning import TuningSpec, tune
 from tuner.loop.explore import CompiledLabeller, PlantWorld, learning_entries
@@ -29,7 +30,6 @@ from tuner.loop.periods import spread, weeks_of
 from tuner.loop.view import Estimator, View
 from tuner.loop.workers import Processes
 from tuner.loop.worlds import own_worlds
-from tuner.trainer import TrainingError
 
 START = datetime(2024, 1, 8, tzinfo=UTC)
 LEARNED = SMALL.replace('feeds = ["living"]', 'feeds = ["living"]\ncop = "learned"')

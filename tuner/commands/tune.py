@@ -25,6 +25,7 @@ from tuner.commands.tune_display import OLD, TUNED, LiveTable, changes_table, tu
 from tuner.commands.tune_outlook import had, nameplate_theta, outlook
 from tuner.commands.worlds import workers_from, worlds_from
 from tuner.critics import CRITICS
+from tuner.errors import TrainingError
 from tuner.evaluate.comparison import CAUSAL, RULE, UNBIASED, Contender, Evaluation, bounds, evaluate_house
 from tuner.evaluate.comparison import TUNED as TUNED_POLICY
 from tuner.learn.improve import METHODS
@@ -35,7 +36,6 @@ from tuner.loop.periods import HELD_IN_WEEKS, spread
 from tuner.loop.recorded import check_states_stay, recorded_world, told_of_log
 from tuner.loop.workers import Workers
 from tuner.loop.worlds import Worlds
-from tuner.trainer import TrainingError
 
 ITERATIONS, EPISODES, EPISODE_DAYS = 4, 6, 4.0
 START_DAYS = 4

@@ -1,15 +1,3 @@
-"""The critics that can be chosen, by name."""
+"""The critics that can be chosen, by name: `tuner.learn.critic` is the first of them."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-
-from tuner.critics.face import CriticMethod
-from tuner.critics.lstdq import Lstdq
-from tuner.critics.two_layer import TwoLayer
-
-CRITICS: dict[str, Callable[[int], CriticMethod]] = {
-    "lstdq": lambda seed: Lstdq(),
-    "two-layer": lambda seed: TwoLayer(seed=seed),
-}
-"""Name -> maker(seed)."""
+CRITICS = ("lstdq", "two-layer")

@@ -14,13 +14,14 @@ Source: "Remarks on deep RL".
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tuner.critics.face import CriticError
 from tuner.critics.two_layer import Samples, TwoLayer
+from tuner.errors import CriticError
 from tuner.learn.critic import Step, StepOptions, gauss_newton, sums_of
 from tuner.learn.transitions import Transitions
-from tuner.policy import Array
 
+Array = NDArray[np.float64]
 FEWEST = 50
 """Transitions that a net may be fitted to."""
 

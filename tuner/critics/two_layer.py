@@ -24,11 +24,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tuner.critics.face import CriticError, check_fit_inputs
-from tuner.policy import Array
-from tuner.transitions import Batch
+from tuner.errors import CriticError
 
+Array = NDArray[np.float64]
 Gradient = Literal["semi", "both"]
 Activation = Literal["square", "tanh"]
 NO_DIRECTION = 1e-9
@@ -171,10 +171,6 @@ class TwoLayer:
     activation: Activation = "square"
     seed: int = 0
 
-    def fit(self, batch: Batch, gamma: float, theta_scale: Array) -> TwoLayerCritic:
-        check_fit_inputs(batch, gamma)
-        return TwoLayerCritic(self.learn(_samples(batch), gamma))
-
     def learn(self, samples: Samples, gamma: float, on_update: Callable[[int, Learned], None] | None = None) -> Learned:
         """`on_update` hears of the averaged critic at 1, 2, 5, 10, 20, 50, ... updates. Raises CriticError."""
         rng, n = np.random.default_rng(self.seed), len(samples)
@@ -213,22 +209,6 @@ class TwoLayer:
         return max(0.0, float(np.linalg.eigvalsh(d.T @ d / len(d))[::-1][w.identifiable - 1]))
 
 
-@dataclass(frozen=True, eq=False)
-class TwoLayerCritic:
-    """The face of critics on what was learned; the policy's action is part of the state."""
-
-    learned: Learned
-
-    def value(self, features: Array, policy_action: Array) -> Array:
-        return self.learned.q(np.hstack([features, policy_action]))
-
-    def q_gradient_a(self, batch: Batch) -> Array:
-        return self.learned.slope(_samples(batch).state)
-
-    def td_error(self, batch: Batch) -> Array:
-        return self.learned.td_error(_samples(batch))
-
-
 def normalised_step(
     w: Weights, z: Array, z_next: Array, cost: Array, gamma: float, rate: float, gradient: Gradient
 ) -> Weights:
@@ -259,12 +239,3 @@ def _next_told(k: int) -> int:
     """1, 2, 5, 10, 20, 50, ..."""
     first = int(str(k)[0])
     return k * 5 // 2 if first == 2 else 2 * k
-
-
-def _samples(batch: Batch) -> Samples:
-    return Samples(
-        np.hstack([batch.features, batch.policy_action]),
-        batch.action - batch.policy_action,
-        batch.cost,
-        np.hstack([batch.next_features, batch.next_policy_action]),
-    )

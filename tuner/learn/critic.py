@@ -50,8 +50,8 @@ from numpy.typing import NDArray
 from scipy.linalg import eigvalsh
 from scipy.optimize import nnls
 
+from tuner.learn.advantage import generalised_advantage
 from tuner.learn.transitions import Transitions
-from tuner.methods.spg import generalised_advantage
 
 Array = NDArray[np.float64]
 LEAST_VALUE_EUR = 0.02

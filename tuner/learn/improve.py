@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 
 from tuner.critics.stretches import propose_by_two_layer
 from tuner.critics.two_layer import TwoLayer
+from tuner.learn.advantage import generalised_advantage
 from tuner.learn.critic import StepOptions, gauss_newton, largest_curvature, policy_curvature, propose, sums_of, weights
 from tuner.learn.transitions import Transitions
-from tuner.methods.spg import generalised_advantage
 
 Array = NDArray[np.float64]
 

@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from systems.problem import Parameter
 from tuner.checkpoint_file import UNREADABLE, read_checkpoint, write_checkpoint
 from tuner.critics import CRITICS
+from tuner.errors import CheckpointError, TrainingError
 from tuner.learn.critic import StepOptions
 from tuner.learn.improve import METHODS, Credit, Improvement, Method, keep_what_is_sure
+from tuner.learn.paired import worse
 from tuner.learn.transitions import Labelled, Transitions
 from tuner.learn.world import Tried, World
-from tuner.trainer import TrainingError, worse
-from tuner.trainer_state import CheckpointError
 
 Array = NDArray[np.float64]
 FORMAT = 3

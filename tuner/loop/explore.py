@@ -16,6 +16,7 @@ from systems.logs.log import Array
 from systems.plant import HousePlant
 from systems.problem import Parameter
 from systems.world import Exogenous
+from tuner.errors import TrainingError
 from tuner.evaluate.comparison import design_of
 from tuner.learn.transitions import Labelled, join
 from tuner.learn.world import EXPLORE, TRY, Tried
@@ -24,7 +25,6 @@ from tuner.loop.policies import Mpc, loaded
 from tuner.loop.view import Estimator, Moment
 from tuner.loop.week import run_stretch
 from tuner.loop.workers import Workers
-from tuner.trainer import TrainingError
 
 DAY_S = 86_400.0
 LEARN = ("cost", "terminal")

@@ -7,14 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
-from tuner.policy import Array
-from tuner.transitions import Batch
-
-
-class CriticError(ValueError):
-    """A critic cannot be fitted."""
-
-    exit_code = 65
+from research.training.episodes import Batch
+from research.training.policy import Array
+from tuner.errors import CriticError
 
 
 class Critic(Protocol):

@@ -10,17 +10,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from research.training.episodes import Episode, episode_arrays
+from research.training.policy import Array
 from tuner.checkpoint_file import UNREADABLE, read_checkpoint, write_checkpoint
-from tuner.policy import Array
-from tuner.transitions import Episode, episode_arrays
+from tuner.errors import CheckpointError
 
 FORMAT = 1
-
-
-class CheckpointError(ValueError):
-    """A checkpoint cannot be continued."""
-
-    exit_code = 65
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tuner.policy import Array, MpcPolicy, Observation
+from research.training.policy import Array, MpcPolicy, Observation
 
 TOLERANCE = 1e-4
 SETTLED, SIDES = TOLERANCE / 2, 4 * TOLERANCE

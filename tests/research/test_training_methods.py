@@ -3,12 +3,13 @@
 import numpy as np
 from linear_quadratic import GAMMA, A, LinearQuadraticSystem, Q, R, cost_of_gain, gain
 
-from tuner.critics.lstdq import Lstdq
-from tuner.methods.dpg import DeterministicPolicyGradient
-from tuner.methods.q_learning import QLearning
-from tuner.methods.spg import StochasticPolicyGradient, generalised_advantage
-from tuner.policy import MpcPolicy, Observation
-from tuner.transitions import RolloutSpec, exploration_std, rollout, stack
+from research.training.critics.lstdq import Lstdq
+from research.training.episodes import RolloutSpec, exploration_std, rollout, stack
+from research.training.methods.dpg import DeterministicPolicyGradient
+from research.training.methods.q_learning import QLearning
+from research.training.methods.spg import StochasticPolicyGradient
+from research.training.policy import MpcPolicy, Observation
+from tuner.learn.advantage import generalised_advantage
 
 SYSTEM = LinearQuadraticSystem()
 THETA = np.array([0.6, 0.7, 1.0])

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tuner.critics.face import Critic
-from tuner.methods.face import Improvement
-from tuner.transitions import Batch
+from research.training.critics.face import Critic
+from research.training.episodes import Batch
+from research.training.methods.face import Improvement
 
 
 @dataclass(frozen=True)

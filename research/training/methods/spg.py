@@ -15,12 +15,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tuner.critics.face import Critic
-from tuner.methods.face import Improvement
-from tuner.policy import Array
-from tuner.transitions import Batch
+from research.training.critics.face import Critic
+from research.training.episodes import Batch
+from research.training.methods.face import Improvement
+from research.training.policy import Array
+from tuner.learn.advantage import generalised_advantage
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,3 @@ class StochasticPolicyGradient:
         score = np.einsum("nmp,nm->np", batch.policy_jacobian, scaled)
         gradient = score.T @ (advantage - advantage.mean()) / len(batch)
         return Improvement(gradient, float(np.sqrt(np.mean(delta**2))))
-
-
-def generalised_advantage(delta: Array, segment: NDArray[np.int64], decay: float) -> Array:
-    """A_t = delta_t + decay * A_{t+1} within each segment; all (n,)."""
-    out = np.zeros(len(delta))
-    following = 0.0
-    for t in range(len(delta) - 1, -1, -1):
-        if t + 1 < len(delta) and segment[t + 1] != segment[t]:
-            following = 0.0
-        following = delta[t] + decay * following
-        out[t] = following
-    return out

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tuner.methods.dpg import DeterministicPolicyGradient
-from tuner.methods.face import Method
-from tuner.methods.q_learning import QLearning
-from tuner.methods.spg import StochasticPolicyGradient
-from tuner.policy import Array
+from research.training.methods.dpg import DeterministicPolicyGradient
+from research.training.methods.face import Method
+from research.training.methods.q_learning import QLearning
+from research.training.methods.spg import StochasticPolicyGradient
+from research.training.policy import Array
 
 METHODS: dict[str, Callable[[Array], Method]] = {
     "dpg": lambda exploration_std: DeterministicPolicyGradient(),

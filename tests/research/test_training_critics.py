@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from linear_quadratic import GAMMA, A, B, LinearQuadraticSystem, R, cost_of_gain, gain
 
-from tuner.critics import CRITICS
-from tuner.critics.face import CriticError
-from tuner.critics.lstdq import Lstdq
+from research.training.critics import CRITICS
+from research.training.critics.lstdq import Lstdq
+from research.training.critics.two_layer import TwoLayerMethod
+from research.training.episodes import RolloutSpec, rollout, stack
+from research.training.methods.dpg import DeterministicPolicyGradient
 from tuner.critics.two_layer import TwoLayer, Weights, normalised_step
-from tuner.methods.dpg import DeterministicPolicyGradient
-from tuner.transitions import RolloutSpec, rollout, stack
+from tuner.errors import CriticError
 
 THETA = np.array([0.6, 0.7, 1.0])
 
@@ -59,7 +60,7 @@ def test_the_discount_reaches_the_critic():
 
 def test_the_two_layer_critic_finds_the_action_gradient_of_the_closed_loop():
     batch = batch_of(8_000)
-    critic = TwoLayer().fit(batch, GAMMA, np.ones(3))
+    critic = TwoLayerMethod(TwoLayer()).fit(batch, GAMMA, np.ones(3))
     exact = exact_action_gradient(batch)
     found = critic.q_gradient_a(batch)[:, 0]
     assert np.corrcoef(found, exact)[0, 1] > 0.95
@@ -96,12 +97,12 @@ def test_the_normalised_step_follows_the_data_vector(activation, both):
 def test_a_critic_without_exploration_is_refused():
     batch = batch_of(50)
     with pytest.raises(CriticError, match="explore"):
-        TwoLayer().fit(replace(batch, action=batch.policy_action), GAMMA, np.ones(3))
+        TwoLayerMethod(TwoLayer()).fit(replace(batch, action=batch.policy_action), GAMMA, np.ones(3))
 
 
 def test_weights_that_leave_their_set_are_told():
     with pytest.raises(CriticError, match=r"went beyond 1000 after .* updates at rate 1e"):
-        TwoLayer(rate=1e7).fit(batch_of(500), GAMMA, np.ones(3))
+        TwoLayerMethod(TwoLayer(rate=1e7)).fit(batch_of(500), GAMMA, np.ones(3))
 
 
 @pytest.mark.parametrize("name", CRITICS)

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from research.training.policy import ActionMap, Array, MpcController, MpcPolicy, Observation, explore
 from systems.problem import Parameter
-from tuner.policy import ActionMap, Array, MpcController, MpcPolicy, Observation, explore
 
 
 class World(Protocol):

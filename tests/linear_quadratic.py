@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import numpy as np
 from scipy.linalg import solve_discrete_are
 
+from research.training.policy import DirectAction, Observation
 from systems.problem import Parameter
-from tuner.policy import DirectAction, Observation
 
 A, B, Q, R, GAMMA, NOISE = 0.95, 0.4, 1.0, 0.3, 0.9, 0.2
 

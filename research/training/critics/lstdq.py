@@ -19,9 +19,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tuner.critics.face import CriticError, Standardiser, check_fit_inputs
-from tuner.policy import Array
-from tuner.transitions import Batch
+from research.training.critics.face import Standardiser, check_fit_inputs
+from research.training.episodes import Batch
+from research.training.policy import Array
+from tuner.errors import CriticError
 
 
 def compatible_features(batch: Batch, theta_scale: Array) -> Array:

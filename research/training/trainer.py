@@ -21,13 +21,8 @@ from pathlib import Path
 import numpy as np
 from joblib import Parallel, delayed
 
-from tuner.critics import CRITICS
-from tuner.methods import METHODS
-from tuner.methods.face import Method
-from tuner.policy import Array, MpcPolicy
-from tuner.policy_check import GradientReport, check_gradients
-from tuner.trainer_state import IterationRecord, Moments, TrainerState, load_state, save_state
-from tuner.transitions import (
+from research.training.critics import CRITICS
+from research.training.episodes import (
     Episode,
     Gathered,
     RolloutSpec,
@@ -37,18 +32,19 @@ from tuner.transitions import (
     rollout,
     stack,
 )
+from research.training.methods import METHODS
+from research.training.methods.face import Method
+from research.training.policy import Array, MpcPolicy
+from research.training.policy_check import GradientReport, check_gradients
+from research.training.trainer_state import IterationRecord, Moments, TrainerState, load_state, save_state
+from tuner.errors import TrainingError
+from tuner.learn.paired import worse
 
 CHECK_SEED, ROLLOUT_SEED = 1, 2
 MEAN_MEMORY, SQUARE_MEMORY = 0.7, 0.7
 """Of the running means of the gradient and of its square."""
 EXPLORATION_FLOOR = 0.2
 """Exploration shrinks to this fraction of its first value and no further: the critic needs some."""
-
-
-class TrainingError(ValueError):
-    """A training run cannot start."""
-
-    exit_code = 2
 
 
 @dataclass(frozen=True)
@@ -288,14 +284,6 @@ def _iterate(
         history=(*state.history, record),
     )
     return following, record.solves, sum(g.solve_time_s for g in gathered)
-
-
-def worse(costs: Array, reference: Array, tolerance: float) -> bool:
-    """Is the mean paired increase of the costs (n_periods,) above `tolerance` standard errors? Of one: above zero."""
-    increase = costs - reference
-    if len(increase) < 2:
-        return bool(increase.mean() > 0)
-    return bool(increase.mean() > tolerance * increase.std(ddof=1) / np.sqrt(len(increase)))
 
 
 def step_direction(gradient: Array, moments: Moments) -> tuple[Array, Moments]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from tuner.critics.face import Critic
-from tuner.policy import Array
-from tuner.transitions import Batch
+from research.training.critics.face import Critic
+from research.training.episodes import Batch
+from research.training.policy import Array
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from linear_quadratic import LinearQuadraticSystem, best_gain, cost_of_gain, gain
 
-from tuner.policy_check import GradientCheckError
-from tuner.trainer import TrainingError, TrainingSpec, self_check, step_direction, train, worse
-from tuner.trainer_state import CheckpointError, Moments
+from research.training.policy_check import GradientCheckError
+from research.training.trainer import TrainingSpec, self_check, step_direction, train
+from research.training.trainer_state import Moments
+from tuner.errors import CheckpointError, TrainingError
+from tuner.learn.paired import worse
 
 SYSTEM = LinearQuadraticSystem()
 SPEC = TrainingSpec(iterations=12, episodes=4, steps=250, seed=0)
