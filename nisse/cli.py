@@ -44,6 +44,7 @@ COMMANDS: dict[str, Command] = {
     "theta": Command("runtime.commands.theta", "pack and install new parameters for a bundle that runs"),
     "hil": Command("hil.commands.hil", "run the daemon against a simulated plant over real links", "hil"),
     "feed": Command("feeds.commands.feed", "prices, weather, sun and load from where they come to the daemon", "feeds"),
+    "device": Command("runtime.commands.device", "inverters, heat pumps, relays and meters that are known by name"),
     "run": Command("runtime.commands.run", "run the controller daemon"),
     "init": Command("nisse.init", "write commented house and site files, by a few questions", "build"),
     "check": Command("nisse.check", "validate a house file or a site file"),

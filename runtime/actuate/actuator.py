@@ -311,6 +311,8 @@ class Actuator:
 
 def meant(output: OutputSection, value: float, within: Range | None) -> float:
     """What the device can be told: whole steps, and what its register or channel can hold; never a negative zero."""
+    if output.limits is not None:
+        value = min(max(value, output.limits[0]), output.limits[1])
     step = output.step
     if step is not None:
         rounded = round(value / step) * step

@@ -35,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
     if args.no_bundle:
         size = f"inputs: {len(site.inputs)}, outputs: {len(site.outputs)}"
         print(f"site      {site.site.name}: {size}; bundle not looked at")
+        _show_devices(site)
         _show_feeds(site)
         print("ok")
         if args.json is not None:
@@ -61,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"decides   every {max(rhythm.every_s, rhythm.cycle_s):g} s, in cycles of {rhythm.cycle_s:g} s")
     number = manifest.serial or "none: any that has one is newer"
     print(f"signed by {bundle.signer}, serial number {number}")
+    _show_devices(site)
     _show_feeds(site)
     for note in notes:
         print(f"warning   {note}")
@@ -73,6 +75,14 @@ def run(args: argparse.Namespace) -> int:
         }
         args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return 0
+
+
+def _show_devices(site: SiteFile) -> None:
+    """Each device by its profile, and what of it is used."""
+    for name, section in site.device.items():
+        used = [i for i, entry in site.inputs.items() if entry.device == name]
+        used += [o for o, output in site.outputs.items() if output.device == name]
+        print(f"device    {name}: {section.profile}; {', '.join(used) or 'nothing of it is used'}")
 
 
 def _show_feeds(site: SiteFile) -> None:

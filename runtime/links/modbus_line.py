@@ -150,4 +150,5 @@ def _tcp(s: ModbusSection) -> ModbusBaseSyncClient:
     client = ModbusTcpClient(s.host, port=s.port, timeout=s.timeout_s, retries=ATTEMPTS - 1)
     if not client.connect():  # type: ignore[no-untyped-call]
         raise DeviceError(f"{s.host}:{s.port} cannot be reached; is Modbus TCP switched on, and nobody else connected?")
+    time.sleep(s.connect_s)
     return client

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from datetime import tzinfo
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from pydantic import Field, StrictBool, ValidationError, field_validator, model_
 from runtime.bundle.keys import public_key_bytes
 from runtime.decide.decision import Rhythm
 from runtime.decide.rules_data import Rule, WrittenRules, one_by_one
+from runtime.devices.expand import DeviceSection, with_devices
 from runtime.errors import ConfigError, KeyFileError
 from runtime.formats.plain_files import read_text
 from runtime.formats.toml_lines import did_you_mean, line_of
@@ -143,6 +145,7 @@ class SiteFile(Section):
     status: StatusSection = StatusSection()
     serial: dict[str, SerialSection] = Field(default_factory=dict)
     modbus: dict[str, ModbusSection] = Field(default_factory=dict)
+    device: dict[str, DeviceSection] = Field(default_factory=dict)
     inputs: dict[str, InputSection]
     outputs: dict[str, OutputSection]
     rule: WrittenRules = ()
@@ -171,8 +174,7 @@ class SiteFile(Section):
 
     def error(self, path: tuple[str | int, ...], message: str) -> ConfigError:
         """A ConfigError that points at the key `path`."""
-        key = ".".join(part for part in path if isinstance(part, str))
-        return ConfigError(f"{self.path}:{line_of(self.text, path)}: {key}: {message}")
+        return _refusal(self.path, self.text, path, message)
 
     @property
     def zone(self) -> tzinfo:
@@ -200,6 +202,11 @@ class SiteFile(Section):
         return min(60.0, self.controller.cycle_s) if chosen is None else chosen
 
 
+def _refusal(path: Path, text: str, where: tuple[str | int, ...], message: str) -> ConfigError:
+    key = ".".join(part for part in where if isinstance(part, str))
+    return ConfigError(f"{path}:{line_of(text, where)}: {key}: {message}")
+
+
 def load_site(path: Path) -> SiteFile:
     """Read and validate a site file by itself (not yet against its bundle). Raises ConfigError."""
     try:
@@ -213,7 +220,8 @@ def load_site(path: Path) -> SiteFile:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
     try:
-        site = SiteFile.model_validate({**with_feeds(document), "path": path, "text": text})
+        expanded = with_devices(with_feeds(document), path.parent, partial(_refusal, path, text))
+        site = SiteFile.model_validate({**expanded, "path": path, "text": text})
     except ValidationError as error:
         raise ConfigError(describe(SiteFile, path, text, error)) from error
     _check_rhythm(site)

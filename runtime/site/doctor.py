@@ -57,6 +57,8 @@ def examine(site: SiteFile, credentials: Path | None = None) -> Iterator[Finding
         yield broker(site, credentials)
     for name, section in site.serial.items():
         yield serial_port(f"serial {name}", Path(section.port))
+    for name, device in site.device.items():
+        yield Finding("ok", f"device {name}", f"{device.profile}; nisse device try {name} --site {site.path}")
     for name, line in site.modbus.items():
         yield modbus_host(f"modbus {name}", line.host, line.port)
     yield from feeds(site, time.time())

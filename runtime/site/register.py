@@ -40,6 +40,8 @@ class ModbusSection(Section):
     timeout_s: Positive = 1.0
     pause_s: NonNegative = 0.0
     """Silence that the device wants between two requests."""
+    connect_s: NonNegative = 0.0
+    """And after a connection, before the first."""
     gap: Gap = 0
 
 

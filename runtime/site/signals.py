@@ -42,6 +42,8 @@ class InputSection(Section):
     a number does not: nobody knows how long the broker has had it."""
     flat: StrictBool = False
     """A number is the whole forecast: a tariff that does not change, and so has no age, also where it was retained."""
+    device: str = ""
+    """The device with a profile that it comes from; `source` is then the line or broker that leads there."""
     reading: str = ""
     """Where `source` is a device with a profile: which of its readings, by default the one called like the input."""
     register_: Annotated[Register | None, Field(alias="register")] = None
@@ -141,6 +143,7 @@ class OutputSection(Section):
     """Action -> factor."""
     safe: Finite
     """What is written when nothing else is sure, and at the end."""
+    device: str = ""
     setting: str = ""
     """Where `sink` is a device with a profile: which of its settings, by default the one called like the output."""
     topic: str | None = None
@@ -154,6 +157,8 @@ class OutputSection(Section):
     """A value that did not change is written again after this; a change is written at once."""
     writes_per_day: Annotated[int | None, Field(ge=1, le=1_000_000, strict=True)] = None
     """The budget of a day; by default WRITES_PER_DAY, and none for a board, which holds its outputs in memory."""
+    limits: tuple[Finite, Finite] | None = None
+    """What the device may be told at all, in the output's unit; set-points beyond are brought to the nearer end."""
     step: Positive | None = None
     """The device takes multiples of this, in the output's unit; by default whatever the register can hold."""
     readback: StrictBool = True
@@ -182,6 +187,8 @@ class OutputSection(Section):
                 raise ValueError('timeout_register must be of kind "holding"')
         if not self.combine:
             raise ValueError("combine names at least one action")
+        if self.limits is not None and not self.limits[0] <= self.safe <= self.limits[1]:
+            raise ValueError(f"safe = {self.safe:g} is outside {list(self.limits)}; give one inside them")
         return self
 
     def _check_modes(self) -> None:

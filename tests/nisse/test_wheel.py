@@ -50,6 +50,7 @@ def test_the_wheel_holds_every_file_of_the_packages_and_the_scenarios(wheel: Pat
         str(file.relative_to(ROOT)) for package in PACKAGES for file in (ROOT / package).rglob("*") if file.is_file()
     }
     ours |= {f"hil/scenarios/{file.name}" for file in (ROOT / "scenarios").iterdir()}
+    ours |= {f"runtime/devices/profiles/{file.name}" for file in (ROOT / "devices").iterdir()}
     assert packed == {name for name in ours if not NOT_SHIPPED.search(name)}
     assert re.fullmatch(r"nisse_mpc-\d[\w.+]*-py3-none-any.whl", wheel.name)
 
@@ -59,6 +60,7 @@ def test_the_wheel_runs_outside_the_clone(wheel: Path, environment: Path, tmp_pa
 import sys
 from pathlib import Path
 import research.condensed.library, hil.board, hil.scenario, nisse, research.four_rooms.reference
+from runtime.devices.catalogue import profile_of, shipped
 from hil.campaign_report import *
 from hil.report import *
 from pages.page import Page, render
@@ -69,6 +71,7 @@ assert research.four_rooms.reference.reference_model() is not None
 assert "<h1>A page</h1>" in render(Page("A page", "It is there.", ()))
 for file in hil.scenario.shipped_scenario("battery-week").parent.glob("*.toml"):
     hil.scenario.load_scenario(file)
+assert len([profile_of(name, Path()) for name in shipped()]) >= 16
 """
     for command in (
         ["python", "-c", program],
