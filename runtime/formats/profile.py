@@ -5,10 +5,10 @@ from __future__ import annotations
 import heapq
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 LONE_VALUE_S = 3600.0
 """How long the only value of a forecast without an end holds: the longest unit of a market."""
@@ -104,19 +104,20 @@ def profile_of(entries: Sequence[Entry], *, instants: bool = False) -> Profile |
 
     Where two overlap the one that begins later counts, of two that begin together the later in the list.
     """
-    closed = _closed(sorted(entries, key=lambda entry: entry.start_s))
-    cells = [cell for cell in (closed if _apart(closed) else _painted(closed)) if cell[2] is not None]
-    if not cells:
+    cells: Iterable[tuple[float, Any, Any]] = entries
+    differ = False
+    if not _apart(entries):
+        closed = _closed(sorted(entries, key=lambda entry: entry.start_s))
+        cells, differ = _painted(closed), _differ(closed)
+    known = [cell for cell in cells if cell[2] is not None]
+    if not known:
         return None
-    starts, ends, values = zip(*cells, strict=True)
-    differ = _differ(closed)
+    starts, ends, values = zip(*known, strict=True)
     return Profile(starts, ends, values, instants, "its entries overlap; the later one counts" if differ else "")
 
 
 def _closed(entries: list[Entry]) -> list[tuple[float, float, float | None]]:
     """Every entry with its end: its own, or the start of the next, unless a regular list has a hole there."""
-    if all(entry.end_s is not None for entry in entries):
-        return [(start_s, end_s, value) for start_s, end_s, value in entries if end_s is not None]
     starts = sorted({entry.start_s for entry in entries})
     steps = [b - a for a, b in pairwise(starts)]
     usual = dict(zip(starts, steps, strict=False))
@@ -134,9 +135,14 @@ def _closed(entries: list[Entry]) -> list[tuple[float, float, float | None]]:
     ]
 
 
-def _apart(entries: Sequence[tuple[float, float, float | None]]) -> bool:
-    """Whether they follow each other, as in most lists, so that none hides another; `entries` in order of start."""
-    return all(start < end for start, end, _ in entries) and all(a[1] <= b[0] for a, b in pairwise(entries))
+def _apart(entries: Sequence[Entry]) -> bool:
+    """Whether they say their ends and follow each other, as in most lists: then they are cells as they come."""
+    after_s = -math.inf
+    for start_s, end_s, _ in entries:
+        if end_s is None or start_s < after_s or not start_s < end_s:
+            return False
+        after_s = end_s
+    return True
 
 
 def _painted(entries: Sequence[tuple[float, float, float | None]]) -> Iterator[tuple[float, float, float | None]]:

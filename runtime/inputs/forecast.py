@@ -78,7 +78,8 @@ class Memory:
         for index, (mean, share) in enumerate(means, first):
             if share > 0.5 and lower <= mean <= upper:
                 known[index] = mean
-        for old in [index for index in known if index < self._index(now_s) - self._days]:
+        oldest = self._index(now_s) - self._days
+        for old in [index for index in known if index < oldest]:
             del known[old]
 
     def recall(self, name: str, time_s: float, value: float) -> None:
