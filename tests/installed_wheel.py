@@ -8,6 +8,8 @@ import sys
 import sysconfig
 from pathlib import Path
 
+from patience import PATIENCE_S
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -20,7 +22,7 @@ def make_wheel(folder: Path) -> Path:
         check=True,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE_S,
     )
     (wheel,) = folder.glob("*.whl")
     return wheel

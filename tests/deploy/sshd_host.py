@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from patience import PATIENCE_S
+
 from deploy.ssh import Host
 
 CUTTER = Path(__file__).with_name("cutter.py")
@@ -80,7 +82,7 @@ class Sshd:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(10.0)
+        self.process.wait(PATIENCE_S)
 
 
 def make_key(file: Path) -> None:
@@ -107,7 +109,7 @@ def start_sshd(folder: Path) -> Sshd:
         "MaxStartups 50\nLogLevel ERROR\n"
     )
     process = subprocess.Popen([binary, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60.0
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         try:
             socket.create_connection(("127.0.0.1", port), 1.0).close()

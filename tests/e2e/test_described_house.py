@@ -15,6 +15,7 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 import pytest
+from patience import PATIENCE_S
 
 from codegen.build import BuildRequest, build_bundle, design_of
 from codegen.toolchain import host_arch
@@ -117,7 +118,7 @@ def running(
     client.loop_start()
 
     def heard(topic: str, accept: Callable[[Any], bool] = bool) -> Any:
-        deadline = time.monotonic() + 60.0
+        deadline = time.monotonic() + PATIENCE_S
         while topic not in said or not accept(json.loads(said[topic])):
             assert time.monotonic() < deadline, f"no such message on {topic}: {said.get(topic)!r}"
             time.sleep(0.02)
@@ -160,7 +161,7 @@ def test_what_people_want_changes_the_plan_and_outlives_a_kill(folder: Path) -> 
 
         def after(topic: str, value: str, k: int) -> tuple[dict[str, Any], dict[str, Any]]:
             """The cycle's event, and its plan."""
-            client.publish(topic, value, qos=1).wait_for_publish(60.0)
+            client.publish(topic, value, qos=1).wait_for_publish(PATIENCE_S)
             event = cycle(daemon, client, k)
             return event, heard("nisse/small/plan", lambda plan: f"T21:{5 * k:02d}" in plan["start"])
 
@@ -184,17 +185,17 @@ def test_what_people_want_changes_the_plan_and_outlives_a_kill(folder: Path) -> 
     with running(folder, "again", fresh=False) as (daemon, client, heard):
         again = cycle(daemon, client, 3)
         assert again["inputs"]["living_set_point"]["value"] == 16.0
-        client.publish("nisse/small/set/away", "off", qos=1).wait_for_publish(60.0)
+        client.publish("nisse/small/set/away", "off", qos=1).wait_for_publish(PATIENCE_S)
         assert cycle(daemon, client, 4)["inputs"]["living_set_point"]["value"] == 21.0
         # The rule, which moves what the optimiser does not, goes by the same values.
         for k, wanted, power in ((5, "23", 1.6), (6, "19.5", 0.0)):
-            client.publish("nisse/small/set/living_set_point", wanted, qos=1).wait_for_publish(60.0)
-            client.publish("nisse/small/set/mode", "rule", qos=1).wait_for_publish(60.0)
+            client.publish("nisse/small/set/living_set_point", wanted, qos=1).wait_for_publish(PATIENCE_S)
+            client.publish("nisse/small/set/mode", "rule", qos=1).wait_for_publish(PATIENCE_S)
             event = cycle(daemon, client, k)
             assert (event["level"], event["compressors"]["hp"]["mean_kw"]) == ("rule", pytest.approx(power))
         # On a full disk it is in force, and the answer says that a restart forgets it.
         daemon.limit_files(1)
-        client.publish(thermostat["temperature_command_topic"], "22", qos=1).wait_for_publish(60.0)
+        client.publish(thermostat["temperature_command_topic"], "22", qos=1).wait_for_publish(PATIENCE_S)
         assert cycle(daemon, client, 7)["inputs"]["living_set_point"]["value"] == 22.0
         answer = heard("nisse/small/response/living_set_point", lambda answer: answer["status"] == "error")
         assert "in force, and forgotten at a restart" in answer["error"]
@@ -203,7 +204,7 @@ def test_what_people_want_changes_the_plan_and_outlives_a_kill(folder: Path) -> 
 def test_by_rule_what_is_lost_costs_only_what_needs_it(folder: Path) -> None:
     """The bundle's own rules: the zone by its thermometer, the battery for all that is drawn; unheard it rests."""
     with running(folder, "ruled") as (daemon, client, _):
-        client.publish("nisse/small/set/mode", "rule", qos=1).wait_for_publish(60.0)
+        client.publish("nisse/small/set/mode", "rule", qos=1).wait_for_publish(PATIENCE_S)
         cycle(daemon, client, 5, meter=None)
         events = [cycle(daemon, client, 6, forecasts=False, living=20.3)]
         events += [cycle(daemon, client, k, forecasts=False, living=19.2, soc=None) for k in (20, 21)]
@@ -248,7 +249,7 @@ def cycle(
     since_s = 0.0 if k in {0, 5} else 14 * CYCLE_S if k == 20 else CYCLE_S
 
     def say(topic: str, value: object) -> None:
-        client.publish(topic, json.dumps(value), qos=1).wait_for_publish(60.0)
+        client.publish(topic, json.dumps(value), qos=1).wait_for_publish(PATIENCE_S)
 
     def hourly(values: list[float]) -> dict[str, Any]:
         return {"start": EVENING_S, "step_s": 3600, "values": values}

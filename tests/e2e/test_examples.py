@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 
 from nisse.cli import main
 from runtime.bundle.archive import open_bundle
@@ -22,7 +23,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 def run(name: str, *arguments: str) -> str:
     command = [sys.executable, str(EXAMPLES / name), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=EXAMPLES.parent, timeout=600)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=EXAMPLES.parent, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

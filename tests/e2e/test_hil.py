@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 from built_bundle import BuiltBundle
+from patience import PATIENCE_S
 
 from hil.bench import replay_scenario, run_scenario
 from hil.broker import find_mosquitto
@@ -42,7 +43,7 @@ def short(*replacements: tuple[str, str], duration: str = "6 h", name: str = "ba
 
 def nisse(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "nisse.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=180)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
 
 
 def test_a_day_passes_with_all_its_results(battery_bundle: BuiltBundle, tmp_path: Path) -> None:
@@ -178,14 +179,14 @@ def test_a_campaign_reports_the_smallest_schedule_that_fails(battery_bundle: Bui
 def test_a_cancelled_run_leaves_no_process_behind(battery_bundle: BuiltBundle, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "nisse.cli", "hil", "battery-week", "--bundle", str(battery_bundle.path)]
     run = subprocess.Popen([*command, "--output", str(tmp_path / "out")], start_new_session=True)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while not (tmp_path / "out" / "nisse.db").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     port = tomllib.loads((tmp_path / "out" / "site.toml").read_text())["mqtt"]["port"]
     run.terminate()
-    assert run.wait(60) == 128 + signal.SIGTERM
+    assert run.wait(PATIENCE_S) == 128 + signal.SIGTERM
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port), timeout=5)
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
     assert not (tmp_path / "out" / "serial-plant").is_symlink()
 
 

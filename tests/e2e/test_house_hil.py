@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from built_bundle import BuiltBundle
+from patience import PATIENCE_S
 
 from hil.bench import replay_scenario, run_scenario
 from hil.scenario import Scenario, load_scenario
@@ -58,7 +59,7 @@ def test_the_bundle_keeps_the_model_it_was_built_for_and_verifies_again(
     """`nisse verify` makes the problem again from what the bundle holds: another model would not agree."""
     out = tmp_path / "certificate.json"
     command = [sys.executable, "-m", "nisse.cli", "verify", str(house_bundle.path), "--problems", "8", "--seed", "3"]
-    done = subprocess.run([*command, "--json", str(out)], capture_output=True, text=True, timeout=170)
+    done = subprocess.run([*command, "--json", str(out)], capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stdout + done.stderr
     entries = json.loads(out.read_text())["arch"]
     assert all(entry["verified"] and entry["solved"] == 8 for entry in entries.values()) and entries

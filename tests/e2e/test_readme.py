@@ -23,6 +23,7 @@ from pathlib import Path
 import paho.mqtt.client as paho
 import pytest
 from installed_wheel import ROOT, share_dependencies
+from patience import PATIENCE_S
 
 from hil.broker import Broker
 
@@ -48,7 +49,7 @@ class Shell:
     folder: Path
     environment: dict[str, str]
 
-    def run(self, command: str, *, timeout: float = 900, stdin: int | None = subprocess.DEVNULL) -> str:
+    def run(self, command: str, *, timeout: float = PATIENCE_S, stdin: int | None = subprocess.DEVNULL) -> str:
         """What it says; fails where its exit code is not 0."""
         done = subprocess.run(
             ["bash", "-c", self._remembering(command)],
@@ -193,7 +194,7 @@ def test_what_is_said_of_the_pi_runs_as_written(
         household.end()
         if daemon is not None:
             daemon.send_signal(signal.SIGINT)
-            log, _ = daemon.communicate(timeout=60)
+            log, _ = daemon.communicate(timeout=PATIENCE_S)
     assert daemon is not None and daemon.returncode == 0, log
     assert "mpc" in heard["nisse run site.toml --dry-run --cycles 1"]
 
@@ -208,7 +209,7 @@ def with_answers(shell: Shell, command: str) -> str:
         os.close(screen)
 
 
-def status_when_it_decides(shell: Shell, command: str, wait_s: float = 120) -> str:
+def status_when_it_decides(shell: Shell, command: str, wait_s: float = PATIENCE_S) -> str:
     """Where the output is no terminal, the live view shows itself once and ends."""
     deadline = time.monotonic() + wait_s
     while True:
@@ -235,10 +236,10 @@ class Household:
         self._client.on_connect = lambda *_: connected.set()
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
-        assert connected.wait(20)
+        assert connected.wait(PATIENCE_S)
         for name, values in forecasts.items():
             message = json.dumps(profile | {"values": values})
-            self._client.publish(f"house/{name}", message, qos=1, retain=True).wait_for_publish(20)
+            self._client.publish(f"house/{name}", message, qos=1, retain=True).wait_for_publish(PATIENCE_S)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._measure)
         self._thread.start()

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from patience import PATIENCE_S
+
 from hil.services import TOKEN
 
 KEY = "ed25519:" + "A" * 43 + "="
@@ -46,5 +48,5 @@ def nisse(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "nisse.cli", *arguments]
 
 
-def call(*arguments: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+def call(*arguments: str, timeout_s: float = PATIENCE_S) -> subprocess.CompletedProcess[str]:
     return subprocess.run(nisse(*arguments), capture_output=True, text=True, timeout=timeout_s)

@@ -16,6 +16,7 @@ import paho.mqtt.client as paho
 import pytest
 from feed_site import call, nisse, site_text, write_site
 from paho.mqtt.enums import CallbackAPIVersion
+from patience import PATIENCE_S
 
 from hil.broker import Broker
 from hil.services import TOKEN, World, outdoor_c, price_eur_mwh
@@ -68,7 +69,7 @@ class Ear:
             self.heard[message.topic] = bytes(message.payload)
             self._changed.notify_all()
 
-    def wait(self, topic: str, wanted: Any = lambda payload: True, timeout_s: float = 30.0) -> Any:
+    def wait(self, topic: str, wanted: Any = lambda payload: True, timeout_s: float = PATIENCE_S) -> Any:
         with self._changed:
             done = lambda: topic in self.heard and wanted(self.heard[topic])  # noqa: E731
             assert self._changed.wait_for(done, timeout_s), f"{topic} of {list(self.heard)}"
@@ -128,7 +129,7 @@ def test_run_publishes_retained_keeps_its_answers_and_ends_cleanly(tmp_path: Pat
         status = json.loads(ear.wait("nisse-feeds/home/status"))
         assert status["forecasts"]["buy"]["origin"] == "entsoe NO3" and not status["notices"]
         running.send_signal(signal.SIGTERM)
-        _, errors = running.communicate(timeout=20)
+        _, errors = running.communicate(timeout=PATIENCE_S)
         assert running.returncode == 0, errors
         ear.wait("nisse-feeds/home/availability", lambda p: p == b"offline")
         ear.close()
@@ -146,7 +147,7 @@ def test_run_publishes_retained_keeps_its_answers_and_ends_cleanly(tmp_path: Pat
         ear.wait("nisse-feeds/home/availability", lambda p: p == b"online")
         ear.wait("nisse-feeds/home/status", lambda p: json.loads(p)["forecasts"]["buy"]["age_s"] is not None)
         again.send_signal(signal.SIGTERM)
-        _, more = again.communicate(timeout=20)
+        _, more = again.communicate(timeout=PATIENCE_S)
         ear.close()
         assert len(world.asked) == asked, "what is kept on the disk is not asked again after a restart"
     folder = site.parent / "feeds"

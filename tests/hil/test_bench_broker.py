@@ -8,11 +8,10 @@ from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import pytest
+from patience import PATIENCE_S
 
 from hil.broker import Broker, find_mosquitto
 from hil.errors import BenchError
-
-PATIENCE_S = 120.0
 
 
 @pytest.fixture(params=["mosquitto", "amqtt"])
@@ -38,7 +37,7 @@ def client(broker: Broker) -> tuple[mqtt.Client, queue.Queue]:
 
 def test_messages_of_one_sender_keep_their_order_and_retained_ones_wait(broker: Broker) -> None:
     sender, _ = client(broker)
-    sender.publish("prices/buy", "first", qos=1, retain=True).wait_for_publish(5)
+    sender.publish("prices/buy", "first", qos=1, retain=True).wait_for_publish(PATIENCE_S)
     receiver, inbox = client(broker)
     receiver.subscribe("#", qos=1)
     assert {inbox.get(timeout=PATIENCE_S), inbox.get(timeout=PATIENCE_S)} == {

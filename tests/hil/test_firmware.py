@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from patience import PATIENCE_S
 
 from hil.board import BoardProcess, Kind, LockstepBoard, build, missing_tools
 from runtime.clock import SystemClock
@@ -58,7 +59,7 @@ def link(board: BoardProcess) -> Iterator[FramedLink]:
     link.close()
 
 
-def until(condition: Callable[[], bool], timeout_s: float = 120.0) -> bool:
+def until(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> bool:
     deadline = time.monotonic() + timeout_s
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patience import PATIENCE_S
 from pymodbus.client import ModbusSerialClient
 from pymodbus.exceptions import ModbusException
 
@@ -145,7 +146,7 @@ def test_noise_on_the_line_never_stops_the_device(tmp_path: Path) -> None:
         assert server._handle(line.plant_fd, noise) is not None
 
     feed()
-    client = ModbusSerialClient(str(line.link), timeout=30.0, retries=0)
+    client = ModbusSerialClient(str(line.link), timeout=PATIENCE_S, retries=0)
     client.connect()
     client.socket.reset_input_buffer()
     assert client.read_input_registers(0, count=1, device_id=1).registers == [7]

@@ -6,12 +6,15 @@ import subprocess
 import sys
 
 import pytest
+from patience import PATIENCE_S
 
 from nisse.cli import COMMANDS, build_parser, main
 
 
 def nisse(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "nisse.cli", *arguments], capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-m", "nisse.cli", *arguments], capture_output=True, text=True, timeout=PATIENCE_S
+    )
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from patience import PATIENCE_S
 
 from nisse.cli import main
 from runtime.bundle.keys import load_key
@@ -168,7 +169,7 @@ class Terminal:
                 return
 
     def end(self) -> tuple[int, str]:
-        said, _ = self.process.communicate(timeout=120)
+        said, _ = self.process.communicate(timeout=PATIENCE_S)
         os.close(self.screen)
         return self.process.returncode, self.said + said.decode()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from installed_wheel import ROOT
+from patience import PATIENCE_S
 
 from codegen.versions import commit_of, versions_of
 
@@ -35,7 +36,7 @@ def git(folder: Path, *words: str) -> str:
 
 def version_of(folder: Path) -> str:
     command = [sys.executable, "-m", "hatchling", "version"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -79,7 +80,7 @@ def test_a_shallow_clone_without_tags_names_its_commit(clone: Path, tmp_path: Pa
 def test_a_release_unpacked_keeps_its_version_and_a_bare_folder_has_one_before_any_release(clone: Path) -> None:
     git(clone, "tag", "v1.4.0")
     command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(clone.parent)]
-    subprocess.run(command, cwd=clone, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, cwd=clone, check=True, capture_output=True, timeout=PATIENCE_S)
     (release,) = clone.parent.glob("*.tar.gz")
     with tarfile.open(release) as archive:
         archive.extractall(clone.parent, filter="data")

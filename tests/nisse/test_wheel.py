@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from installed_wheel import ROOT, make_wheel, outside, share_dependencies
+from patience import PATIENCE_S
 
 from nisse.cli import COMMANDS
 from runtime.version import DISTRIBUTION
@@ -39,7 +40,7 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("environment") / "venv"
     venv.create(folder, symlinks=True)
     pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", "--quiet", "--no-deps"]
-    subprocess.run([*pip, "--disable-pip-version-check", str(wheel)], check=True, timeout=300)
+    subprocess.run([*pip, "--disable-pip-version-check", str(wheel)], check=True, timeout=PATIENCE_S)
     share_dependencies(folder)
     return folder
 
@@ -86,7 +87,7 @@ assert len([profile_of(name, Path()) for name in shipped()]) >= 16
             env=outside(tmp_path, environment),
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=PATIENCE_S,
         )
         assert done.returncode == 0, (command, done.stdout, done.stderr)
         if command[-1] == "--version":
@@ -109,7 +110,7 @@ sys.exit(main(sys.argv[1:]))
     }.get(name, [])  # fmt: skip
     python = environment / "bin" / "python"
     done = subprocess.run(
-        [str(python), "-c", program, name, *needed], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [str(python), "-c", program, name, *needed], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert done.returncode == 2, done.stderr
     assert len(done.stderr.splitlines()) == 1

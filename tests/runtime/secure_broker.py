@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from patience import PATIENCE_S
 
 from hil.broker import find_mosquitto, free_port
 
@@ -76,11 +77,11 @@ def secure_broker(folder: Path) -> Iterator[int]:
     with (folder / "secure-broker.log").open("wb") as log:
         process = subprocess.Popen([program, "-c", str(configuration)], stdout=log, stderr=log)
     try:
-        deadline = time.monotonic() + 60.0
+        deadline = time.monotonic() + PATIENCE_S
         while b"running" not in (folder / "secure-broker.log").read_bytes() and time.monotonic() < deadline:
             assert process.poll() is None, (folder / "secure-broker.log").read_text()
             time.sleep(0.02)
         yield port
     finally:
         process.terminate()
-        process.wait(5.0)
+        process.wait(PATIENCE_S)

@@ -56,7 +56,7 @@ def test_any_bytes_at_every_door(start: Callable[..., Running], tank: Tank, ears
     rng = np.random.default_rng(0)
     forecast(ears)
     daemon = start(0.5)
-    ears.wait_for(STATE, level_is("mpc"), 60.0)
+    ears.wait_for(STATE, level_is("mpc"))
     noise_bytes = 0
     for k in range(MESSAGES):
         topic = TOPICS[int(rng.integers(len(TOPICS)))]
@@ -71,10 +71,10 @@ def test_any_bytes_at_every_door(start: Callable[..., Running], tank: Tank, ears
     print(f"{MESSAGES} messages and {noise_bytes} bytes of serial noise tried")
     time.sleep(2.0)  # commands are taken at their own rate
     ears.say("nisse/tank/set/mode", json.dumps({"value": "auto", "transaction": "the end"}))
-    ears.wait_for("nisse/tank/response/mode", lambda m: b'"the end"' in m and b'"ok"' in m, 60.0)
+    ears.wait_for("nisse/tank/response/mode", lambda m: b'"the end"' in m and b'"ok"' in m)
     ears.say("nisse/tank/set/max_inflow", "1")
     forecast(ears)
-    ears.wait_for(STATE, level_is("mpc"), 60.0)
+    ears.wait_for(STATE, level_is("mpc"))
     code, errors = daemon.end()
     assert code == 0 and "Traceback" not in errors
     assert tank.inflow == 0.0

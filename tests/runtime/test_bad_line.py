@@ -16,7 +16,7 @@ CYCLE_S = 0.5
 TROUBLE_S = 4.0
 CYCLES = 3
 # A cycle that waits for a device in trouble never ends; one on a busy computer does.
-HANG_S = 90.0
+HANG_S = 300.0
 
 
 @pytest.mark.slow
@@ -24,7 +24,7 @@ def test_no_cycle_is_blocked_and_control_comes_back(start: Callable[..., Running
     tank.site.write_text(tank.site.read_text().replace("max_age_s = 30", "max_age_s = 1.5"))
     forecast(ears)
     daemon = start(CYCLE_S)
-    ears.wait_for(STATE, level_is("mpc"), 60.0)
+    ears.wait_for(STATE, level_is("mpc"))
     kinds: tuple[Answer, ...] = ("silent", "garbage", "bad_crc", "exception", "slow")
     for kind in kinds:
         tank.device.delay_s, tank.device.answer = 1.0, kind
@@ -34,10 +34,10 @@ def test_no_cycle_is_blocked_and_control_comes_back(start: Callable[..., Running
             assert passed_s < HANG_S, kind
             time.sleep(0.02)
         # A device that is only slow is believed now and then: what came late counts when it comes.
-        said = json.loads(ears.wait_for(STATE, lambda message: json.loads(message)["level"] != "mpc", HANG_S))
+        said = json.loads(ears.wait_for(STATE, lambda message: json.loads(message)["level"] != "mpc"))
         assert said["inputs"]["level"]["problem"], kind
         tank.device.answer = "normal"
-        ears.wait_for(STATE, level_is("mpc"), 60.0)
+        ears.wait_for(STATE, level_is("mpc"))
     code, errors = daemon.end()
     assert code == 0 and "Traceback" not in errors
     assert tank.inflow == 0.0
@@ -46,7 +46,7 @@ def test_no_cycle_is_blocked_and_control_comes_back(start: Callable[..., Running
 def test_an_unchanged_set_point_is_written_once(start: Callable[..., Running], tank: Tank, ears: Ears) -> None:
     forecast(ears)
     daemon = start(0.25)
-    ears.wait_for(STATE, level_is("mpc"), 60.0)
+    ears.wait_for(STATE, level_is("mpc"))
     ears.heard.clear()
     while len(ears.heard.get(STATE, [])) < 8:
         ears.wait_for(STATE)
@@ -65,7 +65,7 @@ def test_a_device_with_a_time_out_is_told_it_and_kept_alive(
     tank.registers.holding[20] = 600
     forecast(ears)
     daemon = start(60.0)  # cycles are far apart: what keeps it alive happens between them
-    ears.wait_for(STATE, level_is("mpc"), 60.0)
+    ears.wait_for(STATE, level_is("mpc"))
     time.sleep(5.0)
     code, errors = daemon.end()
     assert code == 0, errors

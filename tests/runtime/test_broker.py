@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from patience import PATIENCE_S
 from tiny_site import Ears, Running, Tank, forecast, level_is
 
 from hil.broker import Broker
@@ -19,7 +20,7 @@ def resident_kb(pid: int) -> int:
     return int(line.split()[1])
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline
@@ -64,7 +65,7 @@ def test_a_flood_of_inputs_costs_no_memory_and_no_cycle(start: Callable[..., Run
     tank.set_level(0.4)
     wait_until(lambda: tank.inflow != 0.3)  # by whichever level; but it goes on
     forecast(ears)
-    ears.wait_for("nisse/tank/state", lambda m: level_is("mpc")(m) and b'"inflow":0.2}' in m, 30.0)
+    ears.wait_for("nisse/tank/state", lambda m: level_is("mpc")(m) and b'"inflow":0.2}' in m)
     assert resident_kb(daemon.process.pid) - before < 8192
     code, errors = daemon.end()
     assert code == 0 and "Traceback" not in errors, errors

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 from secure_broker import PASSWORD, USER, secure_broker
 from tiny_site import Running, Tank, command, tiny_manifest
 
@@ -52,7 +53,11 @@ def secured(tank: Tank, tmp_path: Path) -> Iterator[Secured]:
 def doctor(site: Path, **environment: str) -> tuple[int, dict[str, dict[str, str]]]:
     report = site.with_name("doctor.json")
     done = subprocess.run(
-        command("doctor", site, "--json", report), capture_output=True, text=True, timeout=180, env=environment or None
+        command("doctor", site, "--json", report),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        env=environment or None,
     )
     assert "Traceback" not in done.stderr, done.stderr
     assert PASSWORD not in done.stdout + done.stderr + report.read_text()
@@ -106,7 +111,7 @@ def test_a_credential_opens_the_broker_and_its_text_is_nowhere(
             "mosquitto_sub", "-h", "127.0.0.1", "-p", str(secured.port), "--cafile", str(tmp_path / "ca.pem"),
             "-u", USER, "-P", PASSWORD, "-t", "nisse/#", "-t", "homeassistant/#", "-C", "3", "-W", "60", "-v",
         ],
-        capture_output=True, text=True, timeout=90,
+        capture_output=True, text=True, timeout=PATIENCE_S,
     ).stdout  # fmt: skip
     assert "nisse/tank/availability online" in heard and "nisse/tank/state" in heard
     code, errors = daemon.end()
@@ -125,7 +130,7 @@ def test_a_broker_that_is_wrong_is_told_once_and_control_goes_on_by_serial(
 ) -> None:
     secured.mqtt("tls = true", f'ca_file = "{ca}"', f'username = "{USER}"', f'password_file = "{password}"')
     daemon = start(0.5)
-    deadline = time.monotonic() + 60.0
+    deadline = time.monotonic() + PATIENCE_S
     while secured.tank.inflow != 0.125 and time.monotonic() < deadline:  # the rule needs no broker
         time.sleep(0.02)
     assert secured.tank.inflow == 0.125

@@ -19,6 +19,7 @@ from typing import Any
 
 import jinja2
 import pytest
+from patience import PATIENCE_S
 from tiny_site import ABI, CYCLE_S, HERE, START_S, Bench, Ears, Running, Tank, forecast, tiny_manifest
 
 from runtime.bundle.archive import LIBRARY, Bundle, open_bundle, write_bundle
@@ -372,7 +373,7 @@ def test_on_the_wall_clock_decisions_are_on_the_grid(
     slow.put("quick", 1.0, every_s=every_s)
     forecast(ears, 0.0)
     tank.set_level(0.3)
-    _, errors = start(1.0, "--cycles", str(cycles)).process.communicate(timeout=60.0)
+    _, errors = start(1.0, "--cycles", str(cycles)).process.communicate(timeout=PATIENCE_S)
     with contextlib.closing(sqlite3.connect(tmp_path / "nisse.db")) as db:
         rows = db.execute("SELECT time_s, level, details FROM transition ORDER BY id").fetchall()
     assert len(rows) == cycles, errors

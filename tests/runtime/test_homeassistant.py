@@ -227,7 +227,7 @@ def test_home_assistant_sees_commands_and_loses_the_site(
 
     broker.kill()
     broker.start()  # without memory
-    assert ears.wait_for("nisse/tank/availability", lambda m: m == b"online", 20.0)
+    assert ears.wait_for("nisse/tank/availability", lambda m: m == b"online")
     assert client.read(CONFIG_TOPIC) == payload
 
     daemon.process.kill()

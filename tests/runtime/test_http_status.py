@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from patience import PATIENCE_S
 
 from runtime.publish.http_status import MAX_CONNECTIONS, MAX_HEAD_BYTES, REQUEST_TIMEOUT_S, StatusServer, parse_request
 from runtime.publish.metrics import Snapshot
@@ -35,7 +36,7 @@ def server() -> Iterator[StatusServer]:
 
 
 def visit(server: StatusServer) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", server.port), timeout=30.0)
+    return socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S)
 
 
 def descriptors() -> int:

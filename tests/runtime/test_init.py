@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 from shipped_house import shipped_house
 from tiny_site import command
 
@@ -31,7 +32,7 @@ def nisse(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]
         command(*arguments),
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=PATIENCE_S,
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(root)},
     )
@@ -86,7 +87,7 @@ def test_the_questions_are_few_and_their_answers_are_obeyed(tmp_path: Path, libr
     os.close(terminal)
     answers = ["mqtt", "120", "cellar", "Europe/Oslo", "192.0.2.1", 'no"body\\']
     os.write(screen, "".join(f"{answer}\n" for answer in answers).encode())
-    said, _ = process.communicate(timeout=120)
+    said, _ = process.communicate(timeout=PATIENCE_S)
     os.close(screen)
     assert process.returncode == 0, said
     assert said.count(b"?") == len(answers)

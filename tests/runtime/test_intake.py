@@ -13,6 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from patience import PATIENCE_S
 from test_input_policies import change, seen
 from tiny_site import CYCLE_S, LEVEL_REGISTER, START_S, Bench, Ears, Tank, tiny_manifest
 
@@ -278,7 +279,7 @@ class Heard:
         self.wait_connected()
 
     def wait_connected(self) -> None:
-        deadline = time.monotonic() + 60.0
+        deadline = time.monotonic() + PATIENCE_S
         while not self.link.connected:
             assert time.monotonic() < deadline, "no connection to the broker"
             time.sleep(0.02)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 from tiny_site import command
 
 from hil.board import BoardProcess, build, missing_tools
@@ -79,7 +80,7 @@ def test_sensor_to_pin_and_safe_without_the_daemon(
     with log.open("wb") as out:
         daemon = subprocess.Popen(command("run", site), stdout=subprocess.DEVNULL, stderr=out)
     try:
-        deadline = time.monotonic() + 60.0
+        deadline = time.monotonic() + PATIENCE_S
         while b"is not there" not in log.read_bytes() and time.monotonic() < deadline:
             time.sleep(0.05)
         assert b"is not there" in log.read_bytes()

@@ -17,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from patience import PATIENCE_S
 from tiny_site import Ears, Tank, command, forecast
 
 KILLS = int(os.environ.get("NISSE_KILLS", "10"))
@@ -66,7 +67,7 @@ def test_kill_9_at_random_moments(tank: Tank, ears: Ears) -> None:
                 )
                 told: list[str] = []
                 if number % 3:  # after a cycle or two, however long a busy machine needs; otherwise while it starts
-                    told += statuses(notifications, time.monotonic() + 300.0, at_most=number % 3)
+                    told += statuses(notifications, time.monotonic() + PATIENCE_S, at_most=number % 3)
                     told += statuses(notifications, time.monotonic() + rng.uniform(0.0, 3 * CYCLE_S))
                 else:
                     told += statuses(notifications, time.monotonic() + rng.uniform(0.0, 2.0))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE_S
 from tiny_site import Bench, Ears, Tank
 
 from runtime.errors import EXIT_UNSAFE
@@ -193,7 +194,7 @@ def test_a_bench_that_dies_leaves_the_device_safe(start_bench: Start, tank: Tank
     bench.cycle()
     assert tank.inflow == 0.3
     bench.channel.shutdown(socket.SHUT_RDWR)
-    assert bench.process.wait(10.0) == 1
+    assert bench.process.wait(PATIENCE_S) == 1
     assert tank.inflow == 0.0
     assert bench.process.stderr is not None
     assert b"the bench went away" in bench.process.stderr.read().splitlines()[-1]

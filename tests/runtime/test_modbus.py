@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from answering import Answering
+from patience import PATIENCE_S
 from pymodbus.framer import FramerRTU
 
 from hil.modbus_plant import Answer, ModbusDevice, Registers
@@ -41,7 +42,7 @@ def line(tmp_path: Path) -> Iterator[SerialLine]:
     line.close()
 
 
-def until(condition: Callable[[], bool], timeout_s: float = 120.0) -> bool:
+def until(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> bool:
     """Whether it comes true; the machine may be busy with something else."""
     deadline = time.monotonic() + timeout_s
     while not condition() and time.monotonic() < deadline:
@@ -119,7 +120,7 @@ def test_the_deadline_holds_while_a_device_is_slow(line: SerialLine) -> None:
     registers = Registers(input={0: 1}, holding={10: 0})
     device = ModbusDevice(line, registers, time.monotonic)
     link = ModbusLink("device", section(line, 30.0), SystemClock(), deadline_s=0.2)
-    deadline = time.monotonic() + 120.0
+    deadline = time.monotonic() + PATIENCE_S
     while link.read({"level": [LEVEL]})["level"].value is None and time.monotonic() < deadline:
         time.sleep(0.02)
     device.answer, device.delay_s = "slow", 5.0

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 from shipped_house import shipped_house
 from tiny_site import command
 
@@ -27,11 +28,11 @@ needs_systemd = pytest.mark.skipif(
 
 
 def service(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command("service", *arguments), capture_output=True, text=True, timeout=180)
+    return subprocess.run(command("service", *arguments), capture_output=True, text=True, timeout=PATIENCE_S)
 
 
 def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["systemd-analyze", *map(str, arguments)], capture_output=True, text=True, timeout=180)
+    return subprocess.run(["systemd-analyze", *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE_S)
 
 
 @needs_systemd

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from patience import PATIENCE_S
 from tiny_site import Ears, Running, Tank, command, forecast, level_is
 
 from hil.broker import free_port
@@ -34,12 +35,12 @@ SAMPLE = re.compile(r'[a-z_]+(\{[a-z_]+="(\\.|[^"\\\n])*"(,[a-z_]+="(\\.|[^"\\\n
 
 
 def status(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command("status", *arguments), capture_output=True, text=True, timeout=120)
+    return subprocess.run(command("status", *arguments), capture_output=True, text=True, timeout=PATIENCE_S)
 
 
 def get(port: int, path: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as reply:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE_S) as reply:
             return reply.status, reply.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -55,7 +56,7 @@ def test_status_file_metrics_and_health_of_a_running_daemon(
     ears.wait_for("nisse/tank/state", level_is("mpc"))
     file = run / "tank.json"
 
-    deadline = time.monotonic() + 30.0
+    deadline = time.monotonic() + PATIENCE_S
     while not file.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     shown = status(tank.site, "--file", file, "--once", "--json", tmp_path / "status.json")
@@ -134,7 +135,7 @@ def test_live_status_in_a_terminal_leaves_it_as_it_was(tank: Tank, tmp_path: Pat
 
     def until(text: bytes) -> None:
         nonlocal seen
-        deadline = time.monotonic() + 60.0
+        deadline = time.monotonic() + PATIENCE_S
         while text not in seen and time.monotonic() < deadline:
             if select.select([screen], [], [], 0.1)[0]:
                 with contextlib.suppress(OSError):
@@ -146,7 +147,7 @@ def test_live_status_in_a_terminal_leaves_it_as_it_was(tank: Tank, tmp_path: Pat
     until(b"is the daemon running?")
     process.send_signal(signal.SIGINT)
     until(b"\x1b[?1049l")
-    assert process.wait(60.0) == 0 and b"Traceback" not in seen
+    assert process.wait(PATIENCE_S) == 0 and b"Traceback" not in seen
     os.close(screen)
 
 

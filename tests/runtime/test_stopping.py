@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 from tiny_site import Bench, Ears, Running, Tank, command, forecast, level_is
 
 from hil.modbus_plant import Trap
@@ -19,7 +20,6 @@ from runtime.interrupts import HEARD, MEANINGLESS, STOP
 
 INFLOW = 10
 ENERGISED = 777
-START_S = 60.0
 
 
 @pytest.fixture
@@ -43,14 +43,14 @@ def daemon(tank: Tank) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    _, said = process.communicate(timeout=90.0)
+    _, said = process.communicate(timeout=PATIENCE_S)
     assert "Traceback" not in said, said
     return process.returncode, said
 
 
 def alive(process: subprocess.Popen[str]) -> None:
     """Wait until its own code runs: before that no program can hear anything."""
-    deadline = time.monotonic() + START_S
+    deadline = time.monotonic() + PATIENCE_S
     wanted = sum(1 << (number - 1) for number in STOP)
     while time.monotonic() < deadline:
         lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
@@ -136,7 +136,7 @@ def test_no_set_point_is_written_after_the_signal_and_no_solver_is_waited_for(
     tank.device.traps.append(Trap("read", lambda: os.kill(bench.process.pid, signal.SIGTERM)))
     bench.demand()
     bench.cycle()
-    assert bench.process.wait(60.0) == 0
+    assert bench.process.wait(PATIENCE_S) == 0
     assert {word for _, _, word in tank.registers.writes[written:]} == {0} and tank.inflow == 0.0
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 from tiny_site import Ears, Running, Tank, forecast, level_is
 
 from hil.broker import Broker
@@ -56,7 +57,7 @@ def test_kill_9_is_announced_by_the_broker_and_ends_the_solver(start: Callable[.
     assert len(children) == 1
     daemon.process.kill()
     assert ears.wait_for("nisse/tank/availability", lambda m: m == b"offline") == b"offline"
-    deadline = time.monotonic() + 30.0
+    deadline = time.monotonic() + PATIENCE_S
     while Path(f"/proc/{children[0]}").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not Path(f"/proc/{children[0]}").exists()
@@ -73,7 +74,7 @@ def test_broker_restart_brings_state_back(
     time.sleep(0.5)
     ears.heard.clear()
     broker.start()  # without memory: nothing is retained any more
-    assert ears.wait_for("nisse/tank/availability", timeout_s=60.0) == b"online"
+    assert ears.wait_for("nisse/tank/availability") == b"online"
     ears.wait_for("nisse/tank/state", level_is("mpc"))
     ears.wait_for("nisse/tank/plan")
     code, errors = daemon.end()
@@ -86,12 +87,12 @@ def test_broker_absent_at_start_and_cable_pulled(
     """No broker: the rule works by serial. Cable out: no blocked cycle. Cable back under another name: re-asserted."""
     broker.kill()
     daemon = start(0.5)
-    deadline = time.monotonic() + 60.0
+    deadline = time.monotonic() + PATIENCE_S
     while tank.inflow != 0.125 and time.monotonic() < deadline:
         time.sleep(0.02)
     assert tank.inflow == 0.125
     broker.start()
-    ears.wait_for("nisse/tank/state", level_is("rule"), 60.0)
+    ears.wait_for("nisse/tank/state", level_is("rule"))
     forecast(ears)
     ears.wait_for("nisse/tank/state", level_is("mpc"))
     with tank.device.line_held():
@@ -100,7 +101,7 @@ def test_broker_absent_at_start_and_cable_pulled(
     tank.registers.holding[10] = 0
     with tank.device.line_held():
         tank.line.plug()
-    ears.wait_for("nisse/tank/state", lambda m: b'"outputs":{"inflow":{"value":0.3,"problem":"",' in m, 60.0)
+    ears.wait_for("nisse/tank/state", lambda m: b'"outputs":{"inflow":{"value":0.3,"problem":"",' in m)
     assert tank.inflow == 0.3
     code, errors = daemon.end()
     assert code == 0 and "Traceback" not in errors
@@ -109,7 +110,7 @@ def test_broker_absent_at_start_and_cable_pulled(
 def test_dry_run_moves_nothing(start: Callable[..., Running], tank: Tank, ears: Ears) -> None:
     forecast(ears)
     daemon = start(1.0, "--dry-run", "--cycles", "2")
-    shown, errors = daemon.process.communicate(timeout=60.0)
+    shown, errors = daemon.process.communicate(timeout=PATIENCE_S)
     assert daemon.process.returncode == 0 and "Traceback" not in errors
     assert re.search(r"action +inflow 0\.3", shown) and "would be set" in shown
     assert tank.registers.writes == []
@@ -156,7 +157,7 @@ def test_a_site_without_a_broker_and_with_a_broken_log(start: Callable[..., Runn
     log = tank.site.parent / "nisse.db"
     log.write_bytes(b"garbage" * 1000)
     daemon = start(60.0)
-    daemon.notifications.settimeout(20.0)
+    daemon.notifications.settimeout(PATIENCE_S)
     assert daemon.notifications.recv(4096) == b"READY=1"
     assert tank.inflow == 0.3
     code, errors = daemon.end()

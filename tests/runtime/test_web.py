@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from patience import PATIENCE_S
 from tiny_site import Ears, Running, Tank, command, forecast, level_is
 
 from runtime.errors import ConfigError
@@ -293,7 +294,7 @@ def page(tank: Tank, tmp_path: Path) -> Iterator[str]:
     assert process.stdout is not None
     yield json.loads(process.stdout.readline())["url"]
     process.terminate()
-    process.communicate(timeout=60.0)
+    process.communicate(timeout=PATIENCE_S)
 
 
 def test_a_wish_on_the_page_reaches_the_daemon(page: str, start: Callable[..., Running], ears: Ears) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
+from patience import PATIENCE_S
 
 from hil.modbus_plant import ModbusDevice, Registers
 from hil.serial_line import SerialLine
@@ -139,7 +140,7 @@ class Ears:
     heard: dict[str, list[bytes]] = field(default_factory=dict)
     changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def wait_for(self, topic: str, accept: Callable[[bytes], bool] = bool, timeout_s: float = 120.0) -> bytes:
+    def wait_for(self, topic: str, accept: Callable[[bytes], bool] = bool, timeout_s: float = PATIENCE_S) -> bytes:
         with self.changed:
             assert self.changed.wait_for(lambda: accept(self.heard.get(topic, [b""])[-1]), timeout_s), (
                 f"no such message on {topic}: {self.heard.get(topic)}"
@@ -147,10 +148,10 @@ class Ears:
             return self.heard[topic][-1]
 
     def say(self, topic: str, payload: bytes | str, retain: bool = False) -> None:
-        deadline = time.monotonic() + 60.0
+        deadline = time.monotonic() + PATIENCE_S
         while not self.client.is_connected() and time.monotonic() < deadline:
             time.sleep(0.01)
-        self.client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(10.0)
+        self.client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(PATIENCE_S)
 
 
 def listen(port: int) -> Ears:
@@ -202,7 +203,7 @@ class Bench:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
             listener.bind(str(socket_path))
             listener.listen(1)
-            listener.settimeout(300.0)  # a busy machine starts slowly
+            listener.settimeout(PATIENCE_S)  # a busy machine starts slowly
             self.process = subprocess.Popen(
                 command("run", tank.site, "--lockstep", socket_path),
                 stderr=subprocess.PIPE,
@@ -210,7 +211,7 @@ class Bench:
                 start_new_session=True,
             )
             self.channel, _ = listener.accept()
-        self.channel.settimeout(300.0)
+        self.channel.settimeout(PATIENCE_S)
         self.lines = self.channel.makefile("rw", encoding="utf-8")
         assert json.loads(self.lines.readline()) == {"event": "ready"}
 
@@ -242,7 +243,7 @@ class Bench:
         self.lines.write('{"do": "stop"}\n')
         self.lines.flush()
         assert json.loads(self.lines.readline()) == {"event": "stopped"}
-        return self.process.wait(120.0)
+        return self.process.wait(PATIENCE_S)
 
     def close(self) -> None:
         self.process.kill()
@@ -269,7 +270,7 @@ class Running:
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
         self.process.send_signal(number)
-        _, errors = self.process.communicate(timeout=300.0)
+        _, errors = self.process.communicate(timeout=PATIENCE_S)
         return self.process.returncode, errors
 
 
