@@ -19,7 +19,7 @@ from runtime.errors import KeyFileError
 from runtime.publish.status_file import DEFAULT_DIRECTORY
 from runtime.site.check import bundle_folder, check_against
 from runtime.site.config import SiteFile, load_site
-from runtime.site.service_unit import FEEDS_UNIT, UNIT, FeedsUnit, Unit
+from runtime.site.service_unit import FeedsUnit, Unit, WebUnit
 
 SECRET, PLAIN = 0o600, 0o644
 CREDENTIAL = "nisse_"
@@ -126,7 +126,7 @@ def _named(site: SiteFile, systemd: bool) -> Iterator[tuple[Path, Path, int]]:
         named += [("ca_file", mqtt.ca_file, PLAIN), ("cert_file", mqtt.cert_file, PLAIN)]
         named += [("key_file", mqtt.key_file, SECRET), ("password_file", mqtt.password_file, SECRET)]
     if site.web is not None:
-        named.append(("[web] password_file", site.web.password_file, SECRET))
+        named.append(("password_file", site.web.password_file, SECRET))
     named += [("token_file", section.token_file, SECRET) for section in feed_sections(site)]
     for key, path, mode in named:
         if path is None or path.is_absolute():
@@ -198,10 +198,12 @@ def _refuse_signing_key(site: SiteFile, file: Path, content: bytes) -> None:
 
 def _units(site: SiteFile, layout: Layout) -> list[Item]:
     serial = any(not section.port.startswith("socket://") for section in site.serial.values())
-    units = [(UNIT, Unit(layout.executable, layout.site, serial=serial).text())]
+    units: list[Unit | FeedsUnit | WebUnit] = [Unit(layout.executable, layout.site, serial=serial)]
     if site.feeds is not None:
-        units.append((FEEDS_UNIT, FeedsUnit(layout.executable, layout.site).text()))
-    return [Item(layout.root / place, text.encode(), PLAIN) for place, text in units]
+        units.append(FeedsUnit(layout.executable, layout.site))
+    if site.web is not None:
+        units.append(WebUnit(layout.executable, layout.site))
+    return [Item(layout.root / unit.place, unit.text().encode(), PLAIN) for unit in units]
 
 
 def _services(site: SiteFile, layout: Layout, status: Path) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""`nisse service`: the daemon as a systemd service, and the feeds as another."""
+"""`nisse service`: daemon, feeds and page as systemd services."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runtime.site.config import SiteFile, load_site
-from runtime.site.service_unit import CREDENTIALS, FeedsUnit, ServiceError, Unit, install
+from runtime.site.service_unit import CREDENTIALS, FeedsUnit, ServiceError, Unit, WebUnit, install
 
 SITE = Path("/etc/nisse/site.toml")
 STATE = Path("/var/lib/nisse")
@@ -27,7 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exec", type=Path, metavar="PATH", help="the command nisse; this one by default")
     parser.add_argument("--no-serial", action="store_true", help="hide all devices: the site speaks MQTT only")
     parser.add_argument("--root", type=Path, default=Path("/"), metavar="DIR", help="install under this folder (/)")
-    parser.add_argument("--feeds", action="store_true", help="show: the unit of the feeds, nisse-feeds, instead")
+    for name, what in (("feeds", "of the feeds, nisse-feeds"), ("web", "of the page, nisse-web")):
+        parser.add_argument(
+            f"--{name}", dest="other", action="store_const", const=name, help=f"show: the unit {what}, instead"
+        )
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the result as JSON")
 
 
@@ -38,15 +41,19 @@ def run(args: argparse.Namespace) -> int:
     unit = Unit(executable, args.site.absolute(), serial=not args.no_serial)
     written: list[Path] = []
     if args.verb == "show":
-        print(FeedsUnit(executable, unit.site).text() if args.feeds else unit.text(), end="")
+        shown: dict[str, FeedsUnit | WebUnit] = {
+            "feeds": FeedsUnit(executable, unit.site),
+            "web": WebUnit(executable, unit.site),
+        }
+        print((shown[args.other] if args.other else unit).text(), end="")
     else:
-        feeds = FeedsUnit(executable, unit.site) if _has_feeds(unit.site, args.root) else None
-        written = install(unit, args.root, feeds)
+        units = [unit, *_others(unit, args.root)]
+        written = install(units, args.root)
         for path in written:
             print(f"wrote {path}")
         for note in notes(unit, args.root):
             print(f"note  {note}")
-        names = "nisse nisse-feeds" if feeds is not None else "nisse"
+        names = " ".join(one.place.stem for one in units)
         print(f"next: systemctl daemon-reload && systemctl enable --now {names}, then nisse status")
     if args.json is not None:
         document = {"verb": args.verb, "written": [str(path) for path in written], "executable": str(executable)}
@@ -54,10 +61,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _has_feeds(site: Path, root: Path) -> bool:
-    """Whether the site file is there already, with a table [feeds]; one that is not in order says so later."""
-    file = root / site.relative_to("/")
-    return file.exists() and load_site(file).feeds is not None
+def _others(unit: Unit, root: Path) -> list[FeedsUnit | WebUnit]:
+    """Those of the tables [feeds] and [web], where the site file is there already; its mistakes are said later."""
+    file = root / unit.site.relative_to("/")
+    if not file.exists():
+        return []
+    site = load_site(file)
+    feeds = [FeedsUnit(unit.executable, unit.site)] if site.feeds is not None else []
+    return [*feeds, *([WebUnit(unit.executable, unit.site)] if site.web is not None else [])]
 
 
 def notes(unit: Unit, root: Path) -> list[str]:
@@ -76,6 +87,11 @@ def notes(unit: Unit, root: Path) -> list[str]:
         found.append(
             f"the service may not read a closed password_file; move it to /{CREDENTIALS}/mqtt_password and say "
             'password_credential = "nisse_mqtt_password"'
+        )
+    if content.web is not None and content.web.password_file is not None:
+        found.append(
+            f"the page may not read a closed password_file; move it to /{CREDENTIALS}/web_password and say "
+            'password_credential = "nisse_web_password"'
         )
     for path, source in _token_files(content):
         found.append(

@@ -65,10 +65,16 @@ def _password(file: Path | None) -> int:
     return 0
 
 
-def make_app(site: SiteFile, look: Callable[[], Status], commands: BrokerCommands | NoBroker) -> App:
-    """The application of a site, as it is served. Raises PasswordError."""
+def make_app(
+    site: SiteFile,
+    look: Callable[[], Status],
+    commands: BrokerCommands | NoBroker,
+    credentials: Path | None = None,
+) -> App:
+    """The application of a site, as it is served. credentials: the service manager's folder. Raises PasswordError."""
     section = site.web or WebSection()
-    kept = "" if section.password_file is None else read_password(site.relative(section.password_file))
+    file = _password_file(site, section, credentials)
+    kept = "" if file is None else read_password(file)
     return App(
         site.site.name,
         section.hosts,
@@ -81,16 +87,28 @@ def make_app(site: SiteFile, look: Callable[[], Status], commands: BrokerCommand
     )
 
 
+def _password_file(site: SiteFile, section: WebSection, credentials: Path | None) -> Path | None:
+    if section.password_credential is None:
+        return None if section.password_file is None else site.relative(section.password_file)
+    if credentials is None:
+        raise site.error(
+            ("web", "password_credential"),
+            "no credentials were handed over; start it by its unit (nisse service show --web), or use password_file",
+        )
+    return credentials / section.password_credential
+
+
 def _serve(site: SiteFile, status: Path | None, create_server: Callable[..., Any], *, as_json: bool) -> int:
     section = site.web or WebSection()
     file = status or status_path(site)
     broker = mqtt_section(site)
     commands: BrokerCommands | NoBroker = NoBroker()
+    credentials = Surroundings.of(os.environ).credentials
     if broker is not None:
-        password = mqtt_password(site, Surroundings.of(os.environ).credentials)
+        password = mqtt_password(site, credentials)
         commands = BrokerCommands(site.site.name, broker, password)
         commands.open()
-    app = make_app(site, lambda: read_status(file), commands)
+    app = make_app(site, lambda: read_status(file), commands, credentials)
     try:
         server = create_server(
             app,

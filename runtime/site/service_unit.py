@@ -1,4 +1,4 @@
-"""The systemd unit of the daemon and the folders around it: least privilege, in Debian's layout.
+"""The systemd units of daemon, feeds and page, and the folders around them: least privilege, in Debian's layout.
 
 Sources: systemd.service(5), systemd.exec(5), systemd.resource-control(5) of systemd 252 (Debian 12).
 """
@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from runtime.errors import NisseError
 
 UNIT = Path("etc/systemd/system/nisse.service")
 FEEDS_UNIT = Path("etc/systemd/system/nisse-feeds.service")
+WEB_UNIT = Path("etc/systemd/system/nisse-web.service")
 CONFIGURATION, CREDENTIALS = Path("etc/nisse"), Path("etc/nisse/credentials")
 # Secrets are for root; the service manager reads them for the daemon.
 CREDENTIALS_MODE = 0o700
@@ -60,6 +63,7 @@ class ServiceError(NisseError):
 class Unit:
     """`executable` is the absolute path of the command `nisse`, `site` of the site file."""
 
+    place: ClassVar[Path] = UNIT
     executable: Path
     site: Path
     serial: bool = True
@@ -131,6 +135,7 @@ WantedBy=multi-user.target
 class FeedsUnit:
     """The process that asks services for forecasts: it has the network, and no device, no key and no log of control."""
 
+    place: ClassVar[Path] = FEEDS_UNIT
     executable: Path
     site: Path
 
@@ -183,17 +188,64 @@ WantedBy=multi-user.target
 """
 
 
+@dataclass(frozen=True)
+class WebUnit:
+    """The process that serves the page: it reads the daemon's status, listens on one port, and writes nothing."""
+
+    place: ClassVar[Path] = WEB_UNIT
+    executable: Path
+    site: Path
+
+    def text(self) -> str:
+        """The unit file. Raises ServiceError for a path that systemd would read as something else."""
+        _check_paths(self.executable, self.site)
+        return f"""# Written by `nisse service install`. Changes belong into a drop-in: systemctl edit nisse-web
+[Unit]
+Description=nisse web, the page of the running house
+Wants=network-online.target
+After=network-online.target nisse.service mosquitto.service
+ConditionPathExists={self.site}
+StartLimitIntervalSec=0
+
+[Service]
+Type=exec
+ExecStart={self.executable} web {self.site}
+Restart=on-failure
+RestartSec=10
+# Usage, bad site file: starting again would not help.
+RestartPreventExitStatus=2 78
+TimeoutStopSec=15
+MemoryHigh=96M
+MemoryMax=128M
+TasksMax=32
+Nice=5
+
+# Who it is: nobody who may write anything.
+DynamicUser=yes
+UMask=0077
+# The folder holds, as nisse_<file>, the password of the page and that of the broker.
+LoadCredential=nisse:/{CREDENTIALS}
+
+{_SEES}PrivateDevices=yes
+
+# What it may do: listen on a port that is nobody's by privilege, and speak to the broker.
+{_MAY}SocketBindDeny=any
+SocketBindAllow=ipv4:tcp:1024-65535
+SocketBindAllow=ipv6:tcp:1024-65535
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
 def _check_paths(*paths: Path) -> None:
     for path in paths:
         if not _PLAIN.fullmatch(str(path)):
             raise ServiceError(f"{path}: a path in a unit has no spaces or percent signs; use another one")
 
 
-def install(unit: Unit, root: Path, feeds: FeedsUnit | None = None) -> list[Path]:
-    """Write the unit and make the folders under `root`; what was written or made. Raises ServiceError.
-
-    feeds: the other unit, where the site has feeds.
-    """
+def install(units: Sequence[Unit | FeedsUnit | WebUnit], root: Path) -> list[Path]:
+    """Write the units and make the folders under `root`; what was written or made. Raises ServiceError."""
     made = []
     try:
         for folder, mode in ((CONFIGURATION, 0o755), (CREDENTIALS, CREDENTIALS_MODE)):
@@ -202,8 +254,8 @@ def install(unit: Unit, root: Path, feeds: FeedsUnit | None = None) -> list[Path
                 path.mkdir(parents=True)
                 path.chmod(mode)
                 made.append(path)
-        for place, text in ((UNIT, unit.text()), *(((FEEDS_UNIT, feeds.text()),) if feeds is not None else ())):
-            file = root / place
+        for unit in units:
+            file, text = root / unit.place, unit.text()
             file.parent.mkdir(parents=True, exist_ok=True)
             partial = file.with_name(f".{file.name}.{os.getpid()}")
             partial.write_text(text, encoding="utf-8")

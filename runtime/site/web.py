@@ -23,6 +23,8 @@ class WebSection(Section):
     """By which names the page may be asked for beside the address, say "nisse.local"."""
     password_file: Path | None = None
     """What `nisse web password` wrote."""
+    password_credential: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9_.-]{1,128}$")] = None
+    """The same as a credential of the service manager; instead of password_file."""
     https: StrictBool = False
     """Whether a proxy in front speaks TLS: cookies are then for TLS only."""
 
@@ -32,7 +34,9 @@ class WebSection(Section):
             address = ipaddress.ip_address(self.listen)
         except ValueError as error:
             raise ValueError(f'listen = "{self.listen}" is no address; write 127.0.0.1, or 0.0.0.0 for all') from error
-        if not address.is_loopback and self.password_file is None:
+        if self.password_file is not None and self.password_credential is not None:
+            raise ValueError("give password_file or password_credential, not both")
+        if not address.is_loopback and self.password_file is None and self.password_credential is None:
             raise ValueError(
                 "beyond this machine the page needs a password: make one with `nisse web password FILE` and name it as "
                 "password_file"

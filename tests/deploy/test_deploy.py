@@ -20,8 +20,8 @@ from hil.broker import Broker
 from runtime.bundle.keys import new_key
 
 REQUESTS = {"probe": 1, "receive": 2, "prepare": 3, "activate": 4, "follow": 5}
-HANDSHAKE = 2000
-"""Bytes from the server at which no session has begun."""
+HANDSHAKE, ANSWERING = 2000, 3500
+"""Bytes from the server: when no session has begun, and when a first line of an answer comes."""
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, wishes: Wishes, sshd: Sshd) 
     plan = planned(site, sshd.host(), wishes)
     assert "install" in {step.what for step in plan.steps} and not list(wishes.root.iterdir())  # a look changes nothing
     with pytest.raises(LinkLostError):
-        deploy(site, sshd.cut_after(HANDSHAKE + 1500, step=REQUESTS["prepare"]), wishes)
+        deploy(site, sshd.cut_after(ANSWERING, step=REQUESTS["prepare"]), wishes)
     assert one.pid is None and not one.files()
     assert deploy(site, sshd.host(), wishes).startswith("level mpc")
     yield one
@@ -138,14 +138,12 @@ def test_a_changed_site_file_starts_the_daemon_anew_and_rollback_goes_back(
     ("step", "received", "sent"),
     [
         ("probe", HANDSHAKE, 1 << 40),
-        ("receive", HANDSHAKE, 1 << 40),
         ("receive", 1 << 40, 40_000),
         ("prepare", HANDSHAKE, 1 << 40),
-        ("prepare", HANDSHAKE + 1500, 1 << 40),
+        ("prepare", ANSWERING, 1 << 40),
         ("activate", HANDSHAKE, 1 << 40),
         ("activate", 1 << 40, 30_000),
-        ("follow", HANDSHAKE, 1 << 40),
-        ("follow", HANDSHAKE + 1700, 1 << 40),
+        ("follow", ANSWERING + 100, 1 << 40),
     ],
 )
 def test_a_link_that_breaks_at_any_step_leaves_a_house_that_runs(
@@ -167,7 +165,7 @@ def test_other_machines_are_refused_with_what_to_do(house: House, wishes: Wishes
     for prelude, said in (
         ("import struct; struct.calcsize = lambda f: 4", "64-bit Raspberry Pi OS"),
         ("import platform; platform.machine = lambda: 'armv7l'", "64-bit Raspberry Pi OS"),
-        ("import time; real = time.time; time.time = lambda: real() - 7200", "7200 s behind ours"),
+        ("import time; real = time.time; time.time = lambda: real() - 7200", r"7\d\d\d s behind ours"),
         ("import os; r = os.statvfs; os.statvfs = lambda p: os.statvfs_result((4096, 4096, 9, 9, 9, 9, 9, 9, 0, 255))",
          "0 MB are free"),
         ("import platform; platform.libc_ver = lambda: ('', '')", "glibc 2.28"),

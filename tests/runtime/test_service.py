@@ -13,7 +13,7 @@ from patience import PATIENCE_S
 from shipped_house import shipped_house
 from tiny_site import command
 
-from runtime.site.service_unit import CREDENTIALS, FEEDS_UNIT, UNIT, Unit
+from runtime.site.service_unit import CREDENTIALS, FEEDS_UNIT, UNIT, WEB_UNIT, Unit
 from runtime.site.template import Answers, signals_of, site_text
 from runtime.systemd import Surroundings
 
@@ -68,6 +68,24 @@ def test_the_feeds_have_a_unit_of_their_own_without_devices_or_the_daemons_files
     shown = unit.read_text()
     assert "PrivateDevices=yes" in shown and "StateDirectory=nisse-feeds" in shown and "feed run /etc/nisse/" in shown
     assert service("show", "--feeds", "--exec", EXECUTABLE).stdout == shown.replace(str(tmp_path), "")
+
+
+@needs_systemd
+def test_the_page_has_a_unit_of_its_own_that_writes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "etc/nisse").mkdir(parents=True)
+    text = site_text(Answers("cabin", "UTC", "b.nisse", (), "mqtt", ""), HEAT_PUMPS)
+    (tmp_path / "etc/nisse/site.toml").write_text(text + '\n[web]\nlisten = "0.0.0.0"\npassword_file = "w"\n')
+    done = service("install", "--root", tmp_path, "--exec", EXECUTABLE)
+    assert done.returncode == 0, done.stderr
+    assert "enable --now nisse nisse-web" in done.stdout and 'password_credential = "nisse_web_password"' in done.stdout
+    unit = tmp_path / WEB_UNIT
+    verified = analyze("verify", unit)
+    assert (verified.returncode, verified.stderr) == (0, "")
+    judged = analyze("security", "--offline=true", "--no-pager", f"--threshold={round(MOST_EXPOSURE * 10)}", unit)
+    assert judged.returncode == 0, judged.stdout
+    shown = unit.read_text()
+    assert "web /etc/nisse/site.toml" in shown and "Directory=" not in shown
+    assert service("show", "--web", "--exec", EXECUTABLE).stdout == shown
 
 
 def test_install_lays_out_folders_keeps_secrets_closed_and_can_be_repeated(tmp_path: Path) -> None:

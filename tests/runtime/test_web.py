@@ -24,11 +24,13 @@ from hypothesis import strategies as st
 from patience import PATIENCE_S
 from tiny_site import Ears, Running, Tank, command, forecast, level_is
 
+from runtime.commands.web import make_app
 from runtime.errors import ConfigError
 from runtime.publish.status_file import Status
 from runtime.site.config import load_site
 from runtime.site.web import LOOPBACK_NAMES
 from runtime.web.app import HEADERS, App
+from runtime.web.commands import NoBroker
 from runtime.web.page import house_page
 from runtime.web.password import PasswordError, hashed, matches, read_password, write_password
 from runtime.web.picture import picture_of
@@ -283,6 +285,21 @@ def test_beyond_this_machine_a_password_is_needed(tank: Tank) -> None:
     tank.site.write_text(plain + '\n[web]\nlisten = "0.0.0.0"\npassword_file = "p"\nnames = ["nisse.local"]\n')
     web = load_site(tank.site).web
     assert web is not None and "nisse.local" in web.hosts
+    site = plain + '\n[web]\nlisten = "0.0.0.0"\npassword_credential = "nisse_web_password"\n'
+    tank.site.write_text(site + 'password_file = "p"\n')
+    with pytest.raises(ConfigError, match="not both"):
+        load_site(tank.site)
+
+
+def test_the_password_may_be_handed_over_by_the_service_manager(tank: Tank, tmp_path: Path) -> None:
+    tank.site.write_text(f'{tank.site.read_text()}\n[web]\npassword_credential = "nisse_web_password"\n')
+    write_password(tmp_path / "nisse_web_password", PASSWORD)
+    look = lambda: Status("tank", 0.0, {})  # noqa: E731
+    with pytest.raises(ConfigError, match="nisse service show --web"):
+        make_app(load_site(tank.site), look, NoBroker())
+    app = make_app(load_site(tank.site), look, NoBroker(), tmp_path)
+    shown = b"".join(app({"REQUEST_METHOD": "GET", "PATH_INFO": "/", "HTTP_HOST": "localhost"}, lambda *_: None))
+    assert b'type="password"' in shown
 
 
 @pytest.fixture
