@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DIST := dist
 
-.PHONY: help demo test lint docs man wheel clean
+.PHONY: help demo test lint docs man wheel deb clean
 
 help:           ## this list
 	@sed -n 's/^\([a-z]*\): .*## */make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -33,6 +33,9 @@ wheel: $(BIN)/python          ## what other machines install, in dist/
 	@rm -f $(DIST)/nisse_mpc-*.whl
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $(DIST) .
 	@ls $(DIST)/nisse_mpc-*.whl
+
+deb: $(VENV)/.installed-dev    ## Debian packages for amd64 and arm64, in dist/
+	$(BIN)/python -m deploy.debian --out $(DIST) $(ARGS)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
