@@ -82,6 +82,8 @@ def label(
                 policy_jacobian=jacobian[use],
                 probe=probe[use],
                 rise=rise[use],
+                foretold_cost=np.empty(0),
+                foretold_value=np.empty(0),
                 # A failed solve within a stretch breaks it in two.
                 segment=number * 1_000_000 + np.cumsum(~use)[use],
                 advantage=advantage,

@@ -34,7 +34,8 @@ def stretch(n: int, seed: int) -> Transitions:
     return Transitions(
         value[:-1], value[1:], Q * s[:-1] ** 2 + R * action**2, policy[:-1, None] / std, action[:, None] / std,
         action[:, None] / std, policy[:-1, None] / std, np.zeros((n, 1)),
-        -s[:-1, None, None] * slope / std, ones, std**2 * ones[:, 0], np.zeros(n, dtype=np.int64), empty, empty,
+        -s[:-1, None, None] * slope / std, ones, std**2 * ones[:, 0], empty, empty,
+        np.zeros(n, dtype=np.int64), empty, empty,
     )  # fmt: skip
 
 

@@ -34,8 +34,8 @@ def test_a_log_is_asked_again_at_the_policy_that_learning_has_reached():
         t = Transitions(
             value=value, next_value=np.zeros(n), cost=cost,
             policy=decided + drift, asked=action, action=action, mean_action=decided, drift=drift,
-            policy_jacobian=jacobian, probe=np.ones((n, 1)), rise=np.full(n, curvature / 2), segment=np.arange(n),
-            advantage=empty, advantage_gradient=empty,
+            policy_jacobian=jacobian, probe=np.ones((n, 1)), rise=np.full(n, curvature / 2), foretold_cost=empty,
+            foretold_value=empty, segment=np.arange(n), advantage=empty, advantage_gradient=empty,
         )  # fmt: skip
         theta = theta + propose(sums_of(t, gamma=0.0), theta, StepOptions(prior=1e-6, damping=1e-9)).change
     assert theta == pytest.approx(best, abs=1e-4)

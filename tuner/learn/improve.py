@@ -7,7 +7,7 @@ q     Q-learning: theta such that the MPC's own Q satisfies the Bellman equation
       the equation is asked of A, with the semi-gradient step in the metric of its features:
 
           sum c z z' dtheta = sum c z delta,    z = d/dtheta [Q_theta(s, a) - Q_theta(s, E a)]
-          delta = sum_k (gamma lambda)^k [L + gamma V_theta(s+) - V_theta(s)]_k - [Q_theta(s, a) - Q_theta(s, E a)]
+          delta = sum_k (gamma lambda)^k delta_k - [Q_theta(s, a) - Q_theta(s, E a)],    delta_k of `tuner.learn.critic`
 
 spg   likelihood ratio with a Gaussian around the MPC; on-policy:
 
@@ -83,7 +83,7 @@ def by_policy_gradient(t: Transitions, distance: Array, credit: Credit) -> Impro
 
 def by_q_learning(t: Transitions, distance: Array, credit: Credit) -> Improvement:
     p, options = len(distance), credit.step
-    paid = generalised_advantage(t.cost + credit.gamma * t.next_value - t.value, t.segment, credit.gamma * credit.trace)
+    paid = generalised_advantage(t.surprise(credit.gamma), t.segment, credit.gamma * credit.trace)
     delta = paid - t.advantage
     delta = delta - delta.mean()
     z, c = t.advantage_gradient, weights(t)
@@ -97,7 +97,7 @@ def by_q_learning(t: Transitions, distance: Array, credit: Credit) -> Improvemen
 
 
 def by_likelihood_ratio(t: Transitions, distance: Array, credit: Credit) -> Improvement:
-    delta = t.cost + credit.gamma * t.next_value - t.value
+    delta = t.surprise(credit.gamma)
     delta = delta - delta.mean()
     advantage = generalised_advantage(delta, t.segment, credit.gamma * credit.trace)
     score = np.einsum("nap,na->np", t.policy_jacobian, t.asked - t.policy) / credit.exploration**2

@@ -42,6 +42,10 @@ class Transitions:
     """(n, na) a move from pi_theta(s) as wide as exploration, in the actions that theta moves; NaN where not asked"""
     rise: Array
     """(n,) Q_theta(s, pi_theta(s) + probe) - V_theta(s); NaN where not asked"""
+    foretold_cost: Array
+    """(n,) of the decision as the program foretells it, without exploration: L_theta(s, pi_theta(s)); or empty"""
+    foretold_value: Array
+    """(n,) V_theta there, f_theta(s, pi_theta(s)), under the forecast of the next moment; or empty"""
     segment: NDArray[np.int64]
     """(n,) number of the uninterrupted stretch"""
     advantage: Array
@@ -51,6 +55,15 @@ class Transitions:
 
     def __len__(self) -> int:
         return len(self.cost)
+
+    def surprise(self, gamma: float) -> Array:
+        """(n,) L + gamma V_theta(s+), less what the program foretold of both without exploration.
+
+        Where nothing was foretold it is the TD error, L + gamma V_theta(s+) - V_theta(s).
+        """
+        if not len(self.foretold_cost):
+            return self.cost + gamma * self.next_value - self.value
+        return self.cost - self.foretold_cost + gamma * (self.next_value - self.foretold_value)
 
     def select(self, chosen: NDArray[np.bool_]) -> Transitions:
         """Those that a mask (n,) names."""

@@ -236,6 +236,6 @@ def _labelled(
     controller.set_theta(theta)
     states, forecasts = stretch.seen(design, theta)
     return labelled(
-        controller, Noise.of(design.problem), states, forecasts, stretch.deeds, entries, scale,
+        design.problem, theta, controller, Noise.of(design.problem), states, forecasts, stretch.deeds, entries, scale,
         with_advantage=with_advantage, number=number,
     )  # fmt: skip

@@ -96,9 +96,13 @@ class Opinion:
     """(n + 1, na)"""
     jacobian: Array
     """(n + 1, na, p) in units of scale"""
+    following: Array
+    """(n + 1, nx) the state that the program foretells after its first move"""
 
 
 def labelled(
+    problem: Problem,
+    theta: Array,
     controller: Controller,
     noise: Noise,
     states: Sequence[Array],
@@ -110,7 +114,7 @@ def labelled(
     with_advantage: bool,
     number: int,
 ) -> Labelled:
-    """n transitions from the n + 1 states (nx,) and forecasts (N + 1, nd) around what was done; theta is set.
+    """n transitions from the n + 1 states (nx,) and forecasts (N + 1, nd) around what was done; `controller` has theta.
 
     `number` tells stretches from each other.
     """
@@ -120,7 +124,10 @@ def labelled(
     mean = noise.mean(said.policy[:-1]) if deeds.mean is None else deeds.mean
     drift = np.zeros_like(mean) if deeds.decided is None else said.policy[:-1] - deeds.decided
     probe, rise = _probed(controller, noise, states, forecasts, said, np.random.default_rng(number))
-    solves = len(states) + int(np.isfinite(rise).sum())
+    foretold_cost = foretold_costs(problem, theta, states, forecasts, said.policy)[:-1]
+    foretold_value = _values(controller, said.following[:-1], forecasts[1:])
+    use &= np.isfinite(foretold_value)
+    solves = 2 * len(states) - 1 + int(np.isfinite(rise).sum())
     advantage = gradient = NO_ADVANTAGE
     if with_advantage:
         taken, mean_q = (_q(controller, states, forecasts, actions, entries, scale) for actions in (deeds.action, mean))
@@ -140,6 +147,8 @@ def labelled(
         policy_jacobian=said.jacobian[:-1][use] / std[:, None],
         probe=probe[use] / std,
         rise=rise[use],
+        foretold_cost=foretold_cost[use],
+        foretold_value=foretold_value[use],
         # A failed solve within a stretch breaks it in two.
         segment=number * 1_000_000 + np.cumsum(~use)[use],
         advantage=advantage,
@@ -158,6 +167,7 @@ def _opinion(
     n, na, p = len(states), controller.dimensions.na, len(entries)
     solved, value = np.zeros(n, dtype=bool), np.full(n, np.nan)
     policy, jacobian = np.zeros((n, na)), np.zeros((n, na, p))
+    following = np.full((n, controller.dimensions.nx), np.nan)
     for k, (state, forecast) in enumerate(zip(states, forecasts, strict=True)):
         solution = controller.solve(state, forecast)
         if not solution.ok:
@@ -167,8 +177,38 @@ def _opinion(
             jacobian[k] = controller.differentiate(value=False)[1][:, entries] * scale
         except DerivativeError:
             continue
-        solved[k], value[k], policy[k] = True, solution.value, solution.action
-    return Opinion(solved, value, policy, jacobian)
+        solved[k], value[k], policy[k], following[k] = True, solution.value, solution.action, solution.plan_x[1]
+    return Opinion(solved, value, policy, jacobian, following)
+
+
+def foretold_costs(
+    problem: Problem, theta: Array, states: Sequence[Array], forecasts: Sequence[Array], policy: Array
+) -> Array:
+    """(n,) L_theta(s, pi) by the forecasts; 0 where a cost hangs on auxiliaries whose values reality does not give."""
+    if problem.nu > problem.na and problem.settled is None:
+        return np.zeros(len(states))
+    p = theta if problem.prepare is None else np.array(problem.prepare(theta)).ravel()
+    found, none = np.empty(len(states)), np.zeros(problem.nu - problem.na)
+    for k, (state, forecast) in enumerate(zip(states, forecasts, strict=True)):
+        z = np.zeros(0) if problem.features is None else np.array(problem.features(forecast, state)).ravel()
+        u = np.concatenate([policy[k], none])
+        if problem.settled is not None:
+            u = np.array(problem.settled(state, u, forecast[0], z, p)).ravel()
+        found[k] = float(problem.stage_cost(state, u, forecast[0], z, p))
+    return found
+
+
+def _values(controller: Controller, states: Array, forecasts: Sequence[Array]) -> Array:
+    """(n,) V_theta, NaN where it cannot be had."""
+    value = np.full(len(states), np.nan)
+    for k, (state, forecast) in enumerate(zip(states, forecasts, strict=True)):
+        if np.all(np.isfinite(state)):
+            solution = controller.solve(state, forecast)
+            if solution.ok:
+                value[k] = solution.value
+            else:
+                controller.reset()
+    return value
 
 
 def _probed(

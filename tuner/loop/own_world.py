@@ -160,6 +160,6 @@ def _labelled(
 ) -> Labelled:
     system = system_of(file)
     return labelled(
-        _controller(system, library, theta), Noise.of(system.problem), stretch.states, stretch.forecasts,
-        stretch.deeds, entries, scale, with_advantage=with_advantage, number=number,
+        system.problem, theta, _controller(system, library, theta), Noise.of(system.problem), stretch.states,
+        stretch.forecasts, stretch.deeds, entries, scale, with_advantage=with_advantage, number=number,
     )  # fmt: skip
