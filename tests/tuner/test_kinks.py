@@ -9,7 +9,7 @@ import pytest
 
 from codegen.solver import build_solver
 from codegen.targets import host_arch
-from tuner.learn.critic import NoCurvatureError, StepOptions, action_curvature, propose, sums_of
+from tuner.learn.critic import StepOptions, action_curvature, propose, sums_of
 from tuner.learn.transitions import Transitions, probe_of
 from tuner.learn.tuning import TuningSpec, tune
 from tuner.learn.world import TRY
@@ -121,8 +121,7 @@ def test_an_action_that_theta_does_not_move_is_not_probed() -> None:
     jacobian = np.array([[[0.3], [1e-9]]])
     probe = probe_of(np.array([[0.0, 5.0]]), np.array([[0.4, 4.0]]), jacobian, np.ones(2))
     np.testing.assert_array_equal(probe, [[0.4, 0.0]])
-    with pytest.raises(NoCurvatureError, match="learn other parameters"):
-        action_curvature(probed(np.zeros((3, 1)), np.zeros(3)))
+    assert action_curvature(probed(np.zeros((3, 1)), np.zeros(3)))[0] > 1e5
 
 
 def test_what_the_program_foretells_takes_the_noise_off_and_nothing_else() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 
 from codegen.commands.build import design_from
@@ -110,61 +111,118 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What was asked for, looked at: all that can be refused is refused before anything is computed."""
+
+    args: argparse.Namespace
+    design: HouseDesign
+    worlds: Worlds
+    spec: TuningSpec
+    learning: tuple[NDArray[np.int64], Array]
+    """Entries of theta that learn (p,), and their scales (p,)."""
+    held_in: tuple[int, ...]
+    """First steps of the weeks on which a step is tried; none on a log."""
+    free: tuple[int, ...]
+    """First steps on which an exploring episode may begin."""
+    judges: tuple[int, ...]
+    """First steps of the held-out weeks of the verdict; none where it is left to `nisse evaluate`."""
+    start: dict[str, float]
+    """Theta to start from."""
+    began: str
+    """Whose theta that is."""
+
+    @property
+    def theta(self) -> Array:
+        """(ntheta,) to start from."""
+        return np.array([self.start[p.name] for p in self.design.problem.theta])
+
+
 def run(args: argparse.Namespace) -> int:
     if args.checkpoint is None:
         args.checkpoint = args.output.with_suffix(".checkpoint.npz")
     if args.house.endswith(".py"):
         return tune_own.run(args)
-    console, design = Console(highlight=False), design_from(args.house, args.model)
-    parameters = design.problem.theta
-    fit = {p.name: p.default for p in parameters}
-    start = fit if args.theta is None else read_theta(args.theta, design.problem)
-    worlds, kind = worlds_from(args, design.house), args.world
+    console, work = Console(highlight=False), _work(args, design_from(args.house, args.model))
+    console.print(work.worlds.told, soft_wrap=True)
+    with console.status("compiling the program, once"):
+        library = build_solver(work.design.problem, host_arch()).library
+    workers = workers_from(args, args.jobs)
+    if args.log is None:
+        work = _begun(console, work, workers)
+    world = _world(console, work, library, workers)
+    tuning = _learned(console, work, world, library, workers)
+    judged = _judged(work, tuning, workers)
+    _tell(console, tuning, judged)
+    _write(console, work, world, tuning, judged)
+    return 0
+
+
+def _work(args: argparse.Namespace, design: HouseDesign) -> Work:
+    """Raises what the readers of files raise, and TrainingError for what the data or the house do not have."""
+    worlds = worlds_from(args, design.house)
+    start = {p.name: p.default for p in design.problem.theta}
+    if args.theta is not None:
+        start = read_theta(args.theta, design.problem)
     spec = TuningSpec(
         method=args.method, critic=args.critic, learn=LEARN if args.learn is None else tuple(args.learn),
-        iterations=ITERATIONS, seed=args.seed,
+        iterations=ITERATIONS if args.iterations is None else args.iterations, seed=args.seed,
     )  # fmt: skip
-    spec = spec if args.iterations is None else replace(spec, iterations=args.iterations)
-    learning = learning_entries(parameters, spec.learn)
+    learning = learning_entries(design.problem.theta, spec.learn)
+    _truth(design, args.world)
     if args.log is not None:
         check_states_stay(design, learning[0])
         spec = replace(spec, step=replace(spec.step, support=LOG_SUPPORT))
-    console.print(worlds.told, soft_wrap=True)
     weeks = HELD_IN_WEEKS if args.held_in_weeks is None else args.held_in_weeks
     held_in = spread(worlds.learning_weeks, weeks, "held-in") if args.log is None else ()
     day = round(86_400.0 / design.house.grid.step_s)
     free = tuple(w + k * day for w in worlds.learning_weeks if w not in held_in for k in range(START_DAYS))
     if not free:
         raise TrainingError(f"beside {weeks} held-in weeks none is left to learn from; ask for fewer, or bring more")
-    judges = _judges(args, worlds)
-    with console.status("compiling the program, once"):
-        library = build_solver(design.problem, host_arch()).library
-    workers = workers_from(args, args.jobs)
-    world: World = PlantWorld(
-        design, library, worlds.learning, free, held_in, EPISODES if args.episodes is None else args.episodes,
-        EPISODE_DAYS, spec.seed, workers, WORLDS[kind], _truth(design, kind),
-    )  # fmt: skip
     began = "the data fit" if args.theta is None else str(args.theta)
-    if args.log is None:
-        with console.status("what there is to gain"):
-            ahead = outlook(design, worlds.learning, held_in, start, seed=args.seed, workers=workers)
-        if args.theta is None and ahead.fit_loses:
-            start, began = nameplate_theta(design), "the nameplate"
-        for line in ahead.told():
-            console.print(line, soft_wrap=True)
-    else:
-        found = recorded_world(args.log, design, library, np.array([start[p.name] for p in parameters]))
+    return Work(args, design, worlds, spec, learning, held_in, free, _judges(args, worlds), start, began)
+
+
+def _begun(console: Console, work: Work, workers: Workers) -> Work:
+    """The work from where it starts: at the nameplate where the data fit loses to it; says what there is to gain."""
+    with console.status("what there is to gain"):
+        ahead = outlook(
+            work.design, work.worlds.learning, work.held_in, work.start, seed=work.args.seed, workers=workers
+        )
+    for line in ahead.told():
+        console.print(line, soft_wrap=True)
+    if work.args.theta is None and ahead.fit_loses:
+        return replace(work, start=nameplate_theta(work.design), began="the nameplate")
+    return work
+
+
+def _world(console: Console, work: Work, library: Path, workers: Workers) -> World:
+    """The plants of the house, or the daemon's log."""
+    args, design = work.args, work.design
+    if args.log is not None:
+        found = recorded_world(args.log, design, library, work.theta)
         for line in told_of_log(found, design.problem):
             console.print(line, soft_wrap=True)
-        world = found
-    labeller = CompiledLabeller(design, library, workers)
-    title = f"tuning {design.house.name} by {spec.method} in {world.name}"
-    with LiveTable(console, tuning_view(title, design.house.currency)) as live:
-        tuning = tune(
-            world, labeller, parameters, learning, np.array([start[p.name] for p in parameters]), spec,
+        return found
+    return PlantWorld(
+        design, library, work.worlds.learning, work.free, work.held_in,
+        EPISODES if args.episodes is None else args.episodes, EPISODE_DAYS, work.spec.seed, workers,
+        WORLDS[args.world], _truth(design, args.world),
+    )  # fmt: skip
+
+
+def _learned(console: Console, work: Work, world: World, library: Path, workers: Workers) -> Tuning:
+    args, house = work.args, work.design.house
+    title = f"tuning {house.name} by {work.spec.method} in {world.name}"
+    with LiveTable(console, tuning_view(title, house.currency)) as live:
+        return tune(
+            world, CompiledLabeller(work.design, library, workers), work.design.problem.theta, work.learning,
+            work.theta, work.spec,
             checkpoint=args.checkpoint, resume=args.resume, report=live.update, time_limit_s=args.time_limit,
         )  # fmt: skip
-    judged = _judged(args, design, worlds, judges, start, tuning, workers)
+
+
+def _tell(console: Console, tuning: Tuning, judged: Evaluation | None) -> None:
     if tuning.improved:
         console.print(changes_table(tuning))
     if judged is not None:
@@ -172,22 +230,27 @@ def run(args: argparse.Namespace) -> int:
         console.print(verdict(judged), soft_wrap=True)
         if said := had(judged, TUNED_POLICY):
             console.print(said, soft_wrap=True)
-    kept = not tuning.improved or (judged is not None and not _shown(judged))
     if not tuning.improved:
         console.print("no change was borne out: the theta it started from is kept")
-    theta: Array = tuning.start if kept else tuning.theta
-    written = check_theta(dict(zip(fit, theta.tolist(), strict=True)), design.problem)
+
+
+def _write(console: Console, work: Work, world: World, tuning: Tuning, judged: Evaluation | None) -> None:
+    """Theta: the tuned one where its gain is shown, otherwise the one it started from; and the result for machines."""
+    args, spec, problem = work.args, work.spec, work.design.problem
+    kept = not tuning.improved or (judged is not None and not _shown(judged))
+    theta, whose = (tuning.start, OLD) if kept else (tuning.theta, TUNED)
+    names = [p.name for p in problem.theta]
+    written = check_theta(dict(zip(names, theta.tolist(), strict=True)), problem)
     provenance = {
-        "method": spec.method, "critic": spec.critic, "world": world.name, "seed": spec.seed, "data": worlds.told,
-        "trained_until": worlds.until, "iterations": tuning.course.iteration, "theta": OLD if kept else TUNED,
-        "started_from": began,
+        "method": spec.method, "critic": spec.critic, "world": world.name, "seed": spec.seed,
+        "data": work.worlds.told, "trained_until": work.worlds.until, "iterations": tuning.course.iteration,
+        "theta": whose, "started_from": work.began,
     }  # fmt: skip
-    write_theta(args.output, design.problem, written, provenance)
-    console.print(f"written: {args.output} ({OLD if kept else TUNED} theta)", soft_wrap=True)
+    write_theta(args.output, problem, written, provenance)
+    console.print(f"written: {args.output} ({whose} theta)", soft_wrap=True)
     if args.json is not None:
         document = tuning.as_json() | {"output": str(args.output), "written": written, "kept_old": kept}
         write_json(args.json, document | {"verdict": None if judged is None else verdict(judged)})
-    return 0
 
 
 def _truth(design: HouseDesign, kind: str) -> dict[str, object]:
@@ -209,24 +272,19 @@ def _judges(args: argparse.Namespace, worlds: Worlds) -> tuple[int, ...]:
     )
 
 
-def _judged(
-    args: argparse.Namespace,
-    design: HouseDesign,
-    worlds: Worlds,
-    weeks: tuple[int, ...],
-    start: dict[str, float],
-    tuning: Tuning,
-    workers: Workers,
-) -> Evaluation | None:
-    if not weeks or not tuning.improved:
+def _judged(work: Work, tuning: Tuning, workers: Workers) -> Evaluation | None:
+    """The tuned theta and the one it started from on the held-out weeks; None where nothing is judged."""
+    if not work.judges or not tuning.improved:
         return None
     found = (
         Contender(RULE, None),
-        Contender(UNBIASED, tuple(start.values())),
+        Contender(UNBIASED, tuple(work.start.values())),
         Contender(TUNED_POLICY, tuple(tuning.theta.tolist())),
-        *(policy for policy in bounds(design.house) if policy.name == CAUSAL),
+        *(policy for policy in bounds(work.design.house) if policy.name == CAUSAL),
     )
-    return evaluate_house(design, worlds.held_out, weeks, found, seed=args.seed + 1, workers=workers)
+    return evaluate_house(
+        work.design, work.worlds.held_out, work.judges, found, seed=work.args.seed + 1, workers=workers
+    )
 
 
 def _shown(judged: Evaluation) -> bool:

@@ -67,11 +67,8 @@ LEAST_VALUE_EUR = 0.02
 LEAST_CURVATURE = 1e-2
 """Of the largest of any action: what least squares put at 0 for want of states is not free to move without end."""
 
-
-class NoCurvatureError(ValueError):
-    """Experience in which no action moves with theta."""
-
-    exit_code = 2
+STANDS = 1e6
+"""Curvature where no action moves with theta: nothing can be learned from standing still, and hardly a step is made."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,13 +129,10 @@ def policy_curvature(t: Transitions) -> Array:
 
 
 def action_curvature(t: Transitions) -> Array:
-    """(na,) k of the actions: what a move as wide as exploration costs by Q_theta, twice, over its square.
-
-    Raises NoCurvatureError where no state was probed.
-    """
+    """(na,) k of the actions: what a move as wide as exploration costs by Q_theta, twice, over its square."""
     asked = np.isfinite(t.rise) & np.any(t.probe != 0.0, axis=1)
     if not asked.any():
-        raise NoCurvatureError("no action of this experience moves with what learns; learn other parameters")
+        return np.full(t.probe.shape[1], STANDS)
     found, _ = nnls(t.probe[asked] ** 2 / 2.0, np.maximum(t.rise[asked], 0.0))
     return np.asarray(np.maximum(found, max(LEAST_CURVATURE * float(found.max()), 1e-12)))
 
