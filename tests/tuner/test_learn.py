@@ -7,8 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuner.learn.critic import StepOptions, gauss_newton, propose, sums_of
+from tuner.learn.critic import StepOptions, gauss_newton, propose, sums_of, weights
 from tuner.learn.transitions import Transitions, mean_within_bounds
+
+
+def test_hours_in_which_selling_pays_for_buying_do_not_outweigh_all_others():
+    value, none = np.concatenate([np.full(96, 4.0), [0.0, -0.01, -3.0, 0.01]]), np.empty(0)
+    t = Transitions(value, *[none] * 15)
+    assert weights(t)[96:].sum() < 0.2 * weights(t).sum() and weights(t)[0] == 0.25
 
 
 @settings(max_examples=25, deadline=None)

@@ -21,7 +21,7 @@ On a battery it leaves a third of the spread, which is worth nine times the expe
 
 lambda = 0 is LSTDQ; towards 1 what was really paid counts longer, and V_theta's own error about stored heat less. Later
 actions are on average m, where psi vanishes and |.|^2 does not depend on the action before; |.|^2 has one entry per
-move. The weight c = 1 / V_theta(s) is for the TD error's spread, which grows with what is at stake. dQ/da =
+move. The weight c = 1 / |V_theta(s)| is for the TD error's spread, which grows with what is at stake. dQ/da =
 (d pi/d theta) w at a = pi, hence the policy gradient
 
     grad_theta J = E[ (d pi/d theta)' dQ/da ] = E[ (d pi/d theta)' ( (d pi/d theta) w + K (pi - pi_e) ) ]
@@ -62,8 +62,9 @@ from tuner.learn.advantage import generalised_advantage
 from tuner.learn.transitions import Transitions
 
 Array = NDArray[np.float64]
-LEAST_VALUE_EUR = 0.02
-"""V_theta below this does not raise the weight of a transition further."""
+LEAST_VALUE = 0.25
+"""Of the mean |V_theta|: a value below it does not raise the weight of a transition further. Where power is sold V
+passes through 0, and a few such hours would outweigh all others."""
 LEAST_CURVATURE = 1e-2
 """Of the largest of any action: what least squares put at 0 for want of states is not free to move without end."""
 
@@ -120,7 +121,8 @@ def sums_of(t: Transitions, *, gamma: float, trace: float = 0.0) -> Sums:
 
 def weights(t: Transitions) -> Array:
     """(n,) c of the transitions, 1/EUR"""
-    return np.asarray(1.0 / np.maximum(t.value, LEAST_VALUE_EUR))
+    size = np.abs(t.value)
+    return np.asarray(1.0 / np.maximum(size, max(LEAST_VALUE * float(size.mean()), 1e-12)))
 
 
 def policy_curvature(t: Transitions) -> Array:
