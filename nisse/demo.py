@@ -97,11 +97,11 @@ def run(args: argparse.Namespace) -> int:
     for needed in ("casadi", "rich"):
         importlib.import_module(needed)  # said at once, not by the first step that lacks it
     from systems.house_file import load_house
-    from systems.prices import load_prices
+    from systems.prices import PriceOptions, load_prices
 
-    if args.prices is not None:
-        load_prices(args.prices)
     house, size, began = load_house(args.house), DemoSize(), time.monotonic()
+    if args.prices is not None:
+        load_prices(args.prices, PriceOptions(currency=house.currency))
     demo = _Demo(args.output or Path("out/demo") / house.name, {})
     demo.folder.mkdir(parents=True, exist_ok=True)
     evaluation = _learn(args, size, demo)

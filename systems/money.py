@@ -9,17 +9,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from systems.block import Forecast, Symbols
+from systems.currency import most_per_eur
 
 if TYPE_CHECKING:
     from systems.house_file import House
 
 MAX_PRICE_EUR = 5.0
 """Of a kWh, either sign: a price beyond it is one in another unit. Coupled markets end at 4 EUR/kWh."""
-UNITS_PER_EUR = {
-    "EUR": 1.0, "GBP": 1.0, "CHF": 1.0, "USD": 1.2, "PLN": 4.5, "DKK": 7.5, "NOK": 12.0, "SEK": 12.0, "CZK": 25.0,
-}  # fmt: skip
-"""Rounded up; what is not here may be worth as little as a forint."""
-SMALLEST_MONEY = 400.0
 CURVATURE_PER_KW2 = 5e-4
 """Of the cost in power, over the mean price: it keeps the problem from being a linear program, whose solutions jump and
 have no derivative."""
@@ -53,7 +49,7 @@ def sell_forecast(house: House) -> Forecast:
 
 
 def _price(house: House, name: str, description: str) -> Forecast:
-    most = MAX_PRICE_EUR * UNITS_PER_EUR.get(house.currency, SMALLEST_MONEY)
+    most = MAX_PRICE_EUR * most_per_eur(house.currency)
     return Forecast(name, f"{house.currency}/kWh", -most, most, description)
 
 

@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from systems.currency import most_per_eur
+
 DAY_HOURS = (6, 22)
 HIGHEST_FEE = 0.6
-"""EUR/kWh. Grid fees and taxes are below half of it everywhere; fees in ct/kWh, p/kWh or öre/kWh are above."""
+"""EUR/kWh, and as much in other money. Grid fees and taxes are below half of it everywhere; fees in ct/kWh, p/kWh or
+öre/kWh are above."""
 HIGHEST_VAT = 0.5
 """A fraction; the highest in Europe is 0.27."""
 
@@ -26,7 +29,10 @@ class TariffError(ValueError):
 
 @dataclass(frozen=True)
 class Tariff:
-    """Norwegian-like defaults, EUR/kWh. Fees and tax are given with VAT; the day fee holds on working days 6-22 h."""
+    """Per kWh in the currency of the house; Norwegian-like defaults in EUR.
+
+    Fees and tax are given with VAT; the day fee holds on working days 6-22 h.
+    """
 
     vat: float = 0.25
     """On the spot price, as a fraction."""
@@ -48,13 +54,18 @@ class Tariff:
         grid_fee = np.where(day, self.grid_fee_day, self.grid_fee_night)
         return spot * (1 + self.vat) + grid_fee + self.tax + self.supplier_fee
 
+    def scaled(self, factor: float) -> Tariff:
+        """The same fees in a currency of which one unit of this costs `factor`."""
+        fees = {f.name: factor * getattr(self, f.name) for f in fields(self) if f.name not in {"vat", "feed_in"}}
+        return Tariff(vat=self.vat, feed_in=None if self.feed_in is None else factor * self.feed_in, **fees)
+
     def sell_price(self, spot: NDArray[np.float64]) -> NDArray[np.float64]:
         """EUR/kWh (n,) from spot (n,); may lie above the buy price, as a fixed feed-in does in cheap hours."""
         return spot - self.sell_fee if self.feed_in is None else np.full_like(spot, self.feed_in)
 
 
-def load_tariff(path: Path | str) -> Tariff:
-    """A TOML file with any of the fields of Tariff, e.g. `vat = 0.19`. Raises TariffError."""
+def load_tariff(path: Path | str, currency: str = "EUR") -> Tariff:
+    """A TOML file with any of the fields of Tariff, e.g. `vat = 0.19`, its fees in `currency`. Raises TariffError."""
     try:
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -68,11 +79,13 @@ def load_tariff(path: Path | str) -> Tariff:
             remedy = f"did you mean {close[0]!r}?" if close else f"a tariff has {', '.join(names)}"
             raise TariffError(f"{path}: unknown key {key!r}; {remedy}")
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise TariffError(f"{path}: {key} = {value!r} is not a finite number; write EUR/kWh (vat as a fraction)")
+            raise TariffError(
+                f"{path}: {key} = {value!r} is not a finite number; write {currency}/kWh (vat as a fraction)"
+            )
         if key == "vat" and not 0.0 <= value <= HIGHEST_VAT:
             hint = f"is it in per cent? write {value / 100:g}" if value > HIGHEST_VAT else "write it as 0.25"
             raise TariffError(f"{path}: vat = {value:g} is no fraction of the price; {hint}")
-        if key != "vat" and abs(value) > HIGHEST_FEE:
+        if key != "vat" and abs(value) > HIGHEST_FEE * most_per_eur(currency):
             hint = f"are the fees in ct/kWh? write {key} = {value / 100:g}, and the others likewise"
-            raise TariffError(f"{path}: {key} = {value:g} EUR/kWh is no fee of a household; {hint}")
+            raise TariffError(f"{path}: {key} = {value:g} {currency}/kWh is no fee of a household; {hint}")
     return Tariff(**{key: float(value) for key, value in content.items()})

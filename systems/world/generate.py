@@ -10,8 +10,8 @@ import numpy as np
 
 from systems.assets import asset_kinds
 from systems.clock import LocalClock, local_clock
+from systems.currency import usual_per_eur
 from systems.house_file import House
-from systems.money import UNITS_PER_EUR
 from systems.prices import PRICE
 from systems.series import TimeSeries, held_at
 from systems.tariff import Tariff
@@ -63,7 +63,8 @@ def generated_world(
 ) -> Exogenous:
     """`days` days from `start` (with UTC offset) on, at the model's step of the house.
 
-    prices: one of PRICE_SHAPES, unless `spot` holds the column PRICE of `systems.prices`. Raises WorldError for a step
+    prices: one of PRICE_SHAPES, unless `spot` holds the column PRICE of `systems.prices`. Spot and tariff are in the
+    currency of the house; without a tariff it is the default, at a usual rate. Raises WorldError for a step
     that does not divide an hour, a kind of prices that there is not, or prices that do not cover it.
     """
     dt_s, climate = house.grid.step_s, climate or ClimateSpec()
@@ -73,14 +74,15 @@ def generated_world(
         raise WorldError(f"no price generator {prices!r}: there are {', '.join(PRICE_SHAPES)}")
     conditions = generate_conditions(seed, start=start.astimezone(UTC), days=days, dt_s=dt_s, climate=climate)
     clock = local_clock(start, dt_s, len(conditions), house.timezone)
-    eur = spot_prices(prices, clock, seed) if spot is None else _covering(spot, conditions)
+    per_eur = usual_per_eur(house.currency)
+    market = per_eur * spot_prices(prices, clock, seed) if spot is None else _covering(spot, conditions)
     around = Surroundings(conditions, clock, climate, seed)
     columns: dict[str, Column] = {
         "outdoor": Column(
             np.clip(conditions.outdoor_c, *OUTDOOR_RANGE_C), Predicted(OUTDOOR_ERROR_K, 8.0, False, *OUTDOOR_RANGE_C)
         ),
         "sun": Column(conditions.irradiance_w_m2, Predicted(SUN_ERROR, 8.0, True, *SUN_RANGE_W_M2)),
-        **_money(house, eur, clock, tariff or Tariff()),
+        **_money(market, clock, tariff or Tariff().scaled(per_eur)),
     }
     for kind in asset_kinds():
         columns |= kind.world(house, around)
@@ -101,10 +103,9 @@ def _covering(spot: TimeSeries, conditions: Conditions) -> Array:
     return held
 
 
-def _money(house: House, spot: Array, clock: LocalClock, tariff: Tariff) -> Mapping[str, Column]:
-    rate = UNITS_PER_EUR.get(house.currency, 1.0)
+def _money(spot: Array, clock: LocalClock, tariff: Tariff) -> Mapping[str, Column]:
     buy, sell = tariff.buy_price(spot, clock.hour, clock.weekday), tariff.sell_price(spot)
-    return {"buy": Column(rate * buy, Published()), "sell": Column(rate * sell, Published())}
+    return {"buy": Column(buy, Published()), "sell": Column(sell, Published())}
 
 
 def moment(text: str, zone: tzinfo) -> datetime:

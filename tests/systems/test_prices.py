@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from systems.clock import ClockError, local_clock, zone_named
 from systems.csv_rows import SeriesError
+from systems.house_file import SHIPPED, parse_house
 from systems.prices import PRICE, PriceOptions, PriceUnitError, load_prices, price_unit
 from systems.series import TimeSeries, held_at, load_csv, resample
 from systems.tariff import Tariff, TariffError, load_tariff
 from systems.world import Column, Exogenous
 from systems.world.foresight import Published
+from systems.world.generate import generated_world
 
 OSLO = ZoneInfo("Europe/Oslo")
 
@@ -114,9 +116,9 @@ DAY = 0.09 + 0.05 * np.sin(np.arange(48) / 4)
         ("Preis (€/MWh)", 1000.0, PriceOptions()),
         ("snt/kWh", 100.0, PriceOptions()),
         ("Rp./kWh", 100.0 * 0.95, PriceOptions(rate=0.95)),
-        (PRICE, 1000.0, PriceOptions(price_unit("EUR/MWh"))),
-        ("price", 1.0, PriceOptions(price_unit("EUR/kWh"))),
-        ("price", 1000.0 * 11.3, PriceOptions(price_unit("SEK/MWh"), 11.3)),
+        (PRICE, 1000.0, PriceOptions("EUR/MWh")),
+        ("price", 1.0, PriceOptions("EUR/kWh")),
+        ("price", 1000.0 * 11.3, PriceOptions("SEK/MWh", 11.3)),
         ("price_öre_per_kwh", 100.0 * 11.3, PriceOptions(rate=11.3)),
         ("price_p_per_kwh", 100.0 * 0.85, PriceOptions(rate=0.85)),
         ("price_czk_per_kwh", 25.0, PriceOptions(rate=25.0)),
@@ -244,3 +246,35 @@ def test_a_fixed_offset_has_days_of_24_hours() -> None:
     clock = local_clock(start, 900.0, 1000)
     assert set(np.bincount(clock.day - clock.day[0])[1:-1].tolist()) == {96}
     assert (clock.hour[0], clock.weekday[0], clock.day_of_year[0]) == (5.0, 0, 293)
+
+
+def test_a_house_counts_in_its_own_money_and_a_file_in_other_money_needs_a_rate(tmp_path: Path) -> None:
+    """Where the currency is the house's nothing is converted; cents and kroner are the house's where it has them."""
+    rows = list(zip(HOURS, DAY.tolist(), strict=True))
+    usd, sek = PriceOptions(currency="USD"), PriceOptions(currency="SEK")
+    for header, factor, options in [
+        ("price_usd_per_kwh", 1.0, usd), ("price_ct_per_kwh", 0.01, usd), ("price_usd_per_mwh", 0.001, usd),
+        ("price_öre_per_kwh", 0.01, sek), ("price_kr_per_kwh", 1.0, PriceOptions(currency="NOK")),
+        (PRICE, 1.0 / 0.8, PriceOptions(currency="USD", rate=0.8)),
+    ]:  # fmt: skip
+        scaled = written(tmp_path, [(time, value / factor) for time, value in rows], header)
+        np.testing.assert_allclose(load_prices(scaled, options)[PRICE], DAY, rtol=1e-9)
+    with pytest.raises(SeriesError, match=r"the house counts in USD.*how many EUR one USD costs"):
+        load_prices(written(tmp_path, rows), usd)
+    with pytest.raises(SeriesError, match=r"is no price of a market .* USD/kWh"):
+        load_prices(written(tmp_path, [(time, 50.0) for time, _ in rows], "price_usd_per_kwh"), usd)
+
+
+def test_a_house_in_dollars_pays_what_its_file_says_and_generated_prices_are_of_its_money(tmp_path: Path) -> None:
+    text = (SHIPPED / "battery.toml").read_text(encoding="utf-8")
+    euro = parse_house(text)
+    dollar = parse_house(text.replace("[house]\n", '[house]\ncurrency = "USD"\n', 1))
+    assert dollar.currency == "USD"
+    start = datetime(2025, 6, 2, tzinfo=UTC)
+    rows = [(time, 0.25) for time in utc("2025-06-01T00:00:00+00:00", [60] * 120)]
+    spot = load_prices(written(tmp_path, rows, "price_usd_per_kwh"), PriceOptions(currency="USD"))
+    world = generated_world(dollar, start, 2, spot=spot, tariff=Tariff(vat=0.1, sell_fee=0.02))
+    night = 0.25 * 1.1 + 0.030 + 0.016 + 0.005
+    assert world["buy"][0] == pytest.approx(night) and world["sell"][0] == pytest.approx(0.23)
+    made, again = (generated_world(house, start, 2)["buy"] for house in (euro, dollar))
+    np.testing.assert_allclose(again, 1.2 * made)

@@ -14,8 +14,8 @@ from rich.progress import Progress
 from systems.clock import local_clock
 from systems.commands.numbers import number, seed_number
 from systems.commands.output import output_folder, output_path, write_json
+from systems.currency import usual_per_eur
 from systems.house_file import House, load_house
-from systems.prices import PRICE
 from systems.world.generate import generated_world, moment
 from systems.world.household import PRICE_SHAPES, spot_prices
 from tuner.identify.simulate import simulate_log
@@ -84,10 +84,11 @@ def write_log(path: Path, house: House, args: argparse.Namespace) -> None:
 def write_prices(path: Path, house: House, args: argparse.Namespace) -> None:
     """Day-ahead prices by the hour."""
     start = PRICES_START.replace(tzinfo=house.timezone)
-    spot = spot_prices(args.generator, local_clock(start, HOUR_S, PRICES_WEEKS * 168, house.timezone), args.seed)
+    clock = local_clock(start, HOUR_S, PRICES_WEEKS * 168, house.timezone)
+    spot = usual_per_eur(house.currency) * spot_prices(args.generator, clock, args.seed)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["time", PRICE])
+        writer.writerow(["time", f"price_{house.currency.lower()}_per_kwh"])
         for k, price in enumerate(spot.tolist()):
             time = datetime.fromtimestamp(start.timestamp() + k * HOUR_S, house.timezone)
             writer.writerow([time.isoformat(), f"{price:.5f}"])

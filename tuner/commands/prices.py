@@ -31,19 +31,19 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         "--prices",
         type=Path,
         metavar="FILE.csv",
-        help="day-ahead prices with columns time, price_eur_per_kwh (or price_eur_per_mwh, price_ct_per_kwh, ...)",
+        help="day-ahead prices with columns time, price_eur_per_kwh (or price_usd_per_mwh, price_ct_per_kwh, ...)",
     )
     source.add_argument(
         "--generator", choices=sorted(PRICE_SHAPES), default="nordic", help="built-in prices (default: %(default)s)"
     )
     group.add_argument(
-        "--price-unit", type=usable(price_unit), metavar="UNIT", help="of --prices, as EUR/MWh, instead of its header"
+        "--price-unit", type=usable(_unit), metavar="UNIT", help="of --prices, as EUR/MWh, instead of its header"
     )
     group.add_argument(
         "--exchange-rate",
-        type=number(0.0, 1e6, "of its currency per EUR, as 11.3", above=True),
+        type=number(0.0, 1e6, "of its currency for one of the house's, as 11.3", above=True),
         metavar="X",
-        help="what a EUR costs in the currency of --prices, if it is another",
+        help="what one EUR, or whatever the house counts in, costs in the currency of --prices, if it is another",
     )
     group.add_argument(
         "--timezone",
@@ -52,7 +52,10 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the house, as Europe/Oslo: fees and the day follow it (default: the UTC offsets of --prices)",
     )
     group.add_argument(
-        "--tariff", type=Path, metavar="FILE.toml", help="vat, grid_fee_day, grid_fee_night, tax, ... in EUR/kWh"
+        "--tariff",
+        type=Path,
+        metavar="FILE.toml",
+        help="vat, grid_fee_day, grid_fee_night, tax, ... per kWh, in the house's currency",
     )
     group.add_argument(
         "--train-until",
@@ -72,13 +75,16 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def price_options(args: argparse.Namespace) -> PriceOptions:
-    """How to read --prices. Raises ForeignOptionError for options about a file that is not given."""
+def price_options(args: argparse.Namespace, currency: str) -> PriceOptions:
+    """How to read --prices of a house that counts in `currency`.
+
+    Raises ForeignOptionError for options about a file that is not given.
+    """
     given = [name for name in ("price_unit", "exchange_rate", "timezone") if getattr(args, name) is not None]
     if given and args.prices is None:
         option = "--" + given[0].replace("_", "-")
         raise ForeignOptionError(f"{option} says how --prices are to be read; name a file, or leave {option} out")
-    return PriceOptions(args.price_unit, args.exchange_rate, args.timezone, args.max_gap_hours * 3600.0)
+    return PriceOptions(args.price_unit, args.exchange_rate, args.timezone, args.max_gap_hours * 3600.0, currency)
 
 
 def usable(parse: Callable[[str], T]) -> Callable[[str], T]:
@@ -91,6 +97,11 @@ def usable(parse: Callable[[str], T]) -> Callable[[str], T]:
             raise argparse.ArgumentTypeError(str(error)) from error
 
     return checked
+
+
+def _unit(text: str) -> str:
+    price_unit(text)
+    return text
 
 
 def _date(text: str) -> datetime:

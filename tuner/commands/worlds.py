@@ -8,7 +8,7 @@ from pathlib import Path
 from systems.house_file import House
 from systems.portrait import log_columns
 from systems.prices import load_prices
-from systems.tariff import Tariff, load_tariff
+from systems.tariff import load_tariff
 from tuner.commands.prices import price_options
 from tuner.identify.assemble import load_log
 from tuner.identify.mapping import read_map
@@ -34,8 +34,8 @@ def workers_from(args: argparse.Namespace, jobs: int) -> Workers:
 
 def worlds_from(args: argparse.Namespace, house: House) -> Worlds:
     """Raises SeriesError, LogError and TariffError for the files, and PeriodError for their lengths."""
-    tariff = load_tariff(args.tariff) if args.tariff is not None else Tariff()
-    options = price_options(args)
+    tariff = None if args.tariff is None else load_tariff(args.tariff, house.currency)
+    options = price_options(args, house.currency)
     if args.prices is None and not args.own_log:
         return generated_worlds(house, seed=args.seed, prices=args.generator, tariff=tariff)
     mapping = None if args.map is None else read_map(args.map, log_columns(house))

@@ -41,7 +41,7 @@ class Worlds:
     """ISO 8601, where series of the user's own are cut: what is after it judges."""
 
 
-def generated_worlds(house: House, *, seed: int, prices: str, tariff: Tariff) -> Worlds:
+def generated_worlds(house: House, *, seed: int, prices: str, tariff: Tariff | None = None) -> Worlds:
     """A heating season to learn from and another one to be judged in; of a house without zones a year each."""
     days = SEASON_DAYS if house.of("zone") else YEAR_DAYS
     learning, held_out = (
@@ -60,7 +60,7 @@ def own_worlds(
     until: datetime | None,
     seed: int,
     kind: str,
-    tariff: Tariff,
+    tariff: Tariff | None = None,
 ) -> Worlds:
     """One world of the user's own series, cut at `until` (by default in the middle); what they leave is generated.
 
