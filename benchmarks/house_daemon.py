@@ -324,7 +324,8 @@ def main() -> int:
     if args.json:
         args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     if args.page:
-        command = f"python -m benchmarks.house_daemon --bundle {args.bundle.name} --page {args.page}"
+        options = f"--cycles {args.cycles} --starts {args.starts} --page {args.page}"
+        command = f"python -m benchmarks.house_daemon --bundle {args.bundle.name} {options}"
         args.page.write_text(page(found, command), encoding="utf-8")
     return 0
 

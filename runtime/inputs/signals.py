@@ -9,7 +9,7 @@ from enum import StrEnum
 from runtime.bundle.manifest import SignalSpec
 from runtime.formats.profile import Profile, Value
 from runtime.formats.units import IDENTITY, Conversion
-from runtime.inputs.plausibility import judge
+from runtime.inputs.plausibility import Judged, judge
 
 
 class Validity(StrEnum):
@@ -44,6 +44,9 @@ class Arrival:
     problem: str = ""
     missing: bool = False
     """The source says that it has no value, or nobody knows from when it is: nothing is wrong with the message."""
+    none_outside: str = ""
+    """Why the value is no value where it lies outside the range of its signal, however little: -1 may be a power or a
+    temperature, and stands for nothing where only positive numbers can be."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,8 @@ def sample(spec: SignalSpec, arrival: Arrival | None, convert: Conversion, max_a
     if age > max_age_s:
         return Sample(spec.name, value, age, Validity.STALE, arrival.problem or f"older than {max_age_s:g} s")
     judged = judge(value, spec)
+    if arrival.none_outside and judged != Judged(value):
+        return Sample(spec.name, None, age, Validity.MISSING, arrival.none_outside)
     if judged.refused:
         return Sample(spec.name, value, age, Validity.OUT_OF_RANGE, judged.problem)
     return Sample(spec.name, judged.value, age, Validity.OK, arrival.problem or judged.problem)

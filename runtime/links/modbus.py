@@ -17,7 +17,7 @@ from runtime.inputs.signals import Arrival
 from runtime.links.last_good import LastGood
 from runtime.links.modbus_blocks import Span, joined, owner, scale_span, spans_of, value_span
 from runtime.links.modbus_line import Line
-from runtime.links.registers import decode, encode, exponent
+from runtime.links.registers import decode, encode, exponent, is_blank
 from runtime.links.sunspec import models_of, placed
 from runtime.links.worker import BACKOFF_FIRST_S, BACKOFF_LAST_S, LATE, DeviceError, DeviceRefusedError, Worker
 from runtime.site.register import ModbusSection, Register, SerialSection
@@ -203,7 +203,9 @@ class ModbusLink:
                 missing = isinstance(error, NoValueError)
                 self._arrivals.put(name, Arrival(None, self._clock.monotonic(), str(error), missing))
             else:
-                self._arrivals.put(name, Arrival(value, self._clock.monotonic()))
+                blank = len(found) == 1 and is_blank(_said(memory[value_span(found[0], own)]), found[0])
+                why = f"register {found[0].address} has all bits set: not implemented" if blank else ""
+                self._arrivals.put(name, Arrival(value, self._clock.monotonic(), none_outside=why))
 
     def _memory(self, spans: Collection[Span]) -> dict[Span, list[int] | DeviceRefusedError]:
         """What is in the spans, block by block, or why the device will not say."""

@@ -70,6 +70,12 @@ def decode(words: Sequence[int], register: Register, power: int = 0) -> float:
     return value
 
 
+def is_blank(words: Sequence[int], register: Register) -> bool:
+    """Whether a signed register has all its bits set, and nobody has said what that means: -1, or no value at all."""
+    signed = register.kind not in BITS and register.type.startswith("int") and register.mask is None
+    return signed and register.not_implemented is None and all(word == 0xFFFF for word in words)
+
+
 def encode(value: float, register: Register, power: int = 0) -> list[int]:
     """The words for `value`, rounded to the register's resolution. Raises ValueError where they cannot hold it."""
     raw = _times((value - register.offset) / register.scale, -power)

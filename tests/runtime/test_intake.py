@@ -217,6 +217,27 @@ def test_a_register_without_a_value_is_missing(kind: str, word: int, start_bench
     assert bench.stop() == 0
 
 
+def test_all_bits_of_a_signed_register_are_a_reading_where_one_may_be_negative(
+    start_bench: StartBench, tank: Tank
+) -> None:
+    """A level between 0 and 1 never is -0.1 %, though it may overshoot by as much; unless the site says that it is."""
+    change(tank, 'type = "uint16", scale = 0.001 }', 'type = "int16", scale = 0.001 }')
+    tank.registers.set_input({LEVEL_REGISTER: 0xFFFF})
+    bench = start_bench()
+    bench.demand(hours=2)
+    event = bench.cycle()
+    assert seen(event, "level") == ("missing", None) and "all bits set" in event["reason"]
+    tank.registers.set_input({LEVEL_REGISTER: 0xFFFE})
+    assert seen(bench.cycle(), "level") == ("ok", 0.0)
+    assert bench.stop() == 0
+    change(tank, 'type = "int16", scale = 0.001 }', 'type = "int16", scale = 0.001, not_implemented = [] }')
+    tank.registers.set_input({LEVEL_REGISTER: 0xFFFF})
+    bench = start_bench()
+    bench.demand(hours=2)
+    assert seen(bench.cycle(), "level") == ("ok", 0.0)
+    assert bench.stop() == 0
+
+
 def test_a_retained_measurement_has_no_age_until_it_is_sent_anew(
     start_bench: StartBench, tank: Tank, ears: Ears
 ) -> None:
