@@ -101,7 +101,7 @@ def existence_chart(found: Sequence[Existence]) -> Chart:
             f"(s, a) with a model, %: {of.name}",
             [
                 Line("some state", of.deltas, 100.0 * of.share, "first"),
-                Line("inside the support", of.deltas, 100.0 * of.share_in_support, "second"),
+                Line("inside the support", of.deltas, 100.0 * of.share_in_support, "second", "dashes"),
             ],
             y_range=(0.0, 105.0),
         )

@@ -41,7 +41,7 @@ from research.memory import free_memory, require_memory
 from research.scalar_battery import CASE_2
 from research.tabular.noise import TruncatedGaussian
 from research.tabular.scalar import ScalarProblem, scalar_world
-from systems.commands.numbers import seed_number, whole
+from systems.commands.numbers import number, seed_number, whole
 
 Array = NDArray[np.float64]
 DISCOUNT = 0.95
@@ -52,8 +52,9 @@ THETA_NOISE = np.array([0.06, 1.0, 0.01])
 """Where the two forms of the derivative are compared."""
 NU_START = np.array([1.2, 0.05, 0.5])
 TRUST = 0.04
-"""Largest step of any theta, as a share of its range."""
+"""Largest step of any theta of the store, as a share of its range."""
 EXPLORATION_STD = 0.04
+"""Of the store's actions. Of steps up to 0.16 and stds up to 0.08 the least within one standard error of the best."""
 DIFFERENCE = 1e-4
 COUNTS = (1024, 4096, 8192, 32_768)
 PILOT = 1024
@@ -73,8 +74,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scenarios", type=whole(2, 10**12), default=100, metavar="N", help="fixed noise of the store's simulator"
     )
+    parser.add_argument(
+        "--trust",
+        type=number(1e-4, 1.0),
+        default=TRUST,
+        metavar="X",
+        help="largest step of the store's theta, of range",
+    )
+    parser.add_argument(
+        "--exploration", type=number(1e-4, 0.25), default=EXPLORATION_STD, metavar="X", help="added to its actions, std"
+    )
     parser.add_argument("--seeds", type=whole(1, 1000), default=5, metavar="N")
-    parser.add_argument("--seed", type=seed_number, default=0, help="the first")
+    parser.add_argument("--seed", type=seed_number, default=0, help="the first; settings were chosen with 100 to 104")
     add_output_arguments(parser)
 
 
@@ -193,13 +204,13 @@ def tune(
             real_plant,
             rollouts=args.rollouts,
             steps=40,
-            exploration_std=EXPLORATION_STD,
+            exploration_std=args.exploration,
             generator=generator,
         )
-        gradient = trained.sensitivity.T @ policy_gradient(data, trained.nu, DISCOUNT, EXPLORATION_STD)
+        gradient = trained.sensitivity.T @ policy_gradient(data, trained.nu, DISCOUNT, args.exploration)
         direction = scale**2 * gradient
         longest = float(np.max(np.abs(direction / scale)))
-        trust = TRUST / (1.0 + k / 10.0)
+        trust = args.trust / (1.0 + k / 10.0)
         theta = np.clip(theta - direction * trust / max(longest, 1e-12), THETA_LOW, THETA_HIGH)
         trained = simulator.train(theta, trained.nu)
     return [*history, Iterate(theta, trained.nu, real_return(world, trained.nu))]
@@ -250,6 +261,8 @@ def as_json(
         "source": SOURCE,
         "seeds": list(seeds),
         "iterations": args.iterations,
+        "trust": args.trust,
+        "exploration": args.exploration,
         "store": tuned(store, MODEL_PARAMETERS, POLICY_PARAMETERS),
         "three_levels": {
             **tuned(room, LEVEL_PARAMETERS, LEVEL_POLICY),
@@ -261,6 +274,8 @@ def as_json(
                 "rollouts": noise.rollouts,
                 "relative_error": noise.by_ratio,
                 "enough_rollouts": noise.enough,
+                "enough_rollouts_by_seed": noise.enough_by_seed,
+                "enough_in_every_seed": noise.enough_in_every_seed,
                 "scenarios": noise.scenarios,
                 "relative_error_on_fixed_noise": noise.by_path,
                 "retraining_relative_mismatch": noise.mismatch,

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--updates", type=whole(10, 1_000_000), default=TwoLayer().updates, metavar="N")
     parser.add_argument("--seeds", type=whole(1, 1000), default=5, metavar="N")
-    parser.add_argument("--seed", type=seed_number, default=10, help="the first; settings were chosen with 0 and 1")
+    parser.add_argument("--seed", type=seed_number, default=10, help="the first; settings were chosen with 0 to 4")
     parser.add_argument("--jobs", type=whole(1, MOST_PROCESSES), default=2, metavar="N", help="processes")
     add_output_arguments(parser)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,16 +11,19 @@ import pytest
 from nisse.cli import main
 from research.experiments.in_sim import (
     DISCOUNT,
+    EXPLORATION_STD,
     NU_START,
     PENALTY,
     THETA_HIGH,
     THETA_LOW,
     THETA_START,
+    TRUST,
     real_plant,
     sensitivity_mismatch,
     tune,
 )
 from research.experiments.in_sim_levels import best_in_class, real_cost, real_gradient, real_world, tune_levels
+from research.experiments.in_sim_page import Noise
 from research.heat_pump_levels import (
     LEVELS,
     NU_SCALE,
@@ -91,7 +95,7 @@ def test_score_function_agrees_with_differences_on_common_random_numbers() -> No
 
 def test_tuning_the_simulator_improves_the_real_return(simulator: Simulator) -> None:
     world = scalar_world(CASE_2, penalty=PENALTY, intervals=80, discount=DISCOUNT)
-    arguments = argparse.Namespace(iterations=5, rollouts=300)
+    arguments = argparse.Namespace(iterations=5, rollouts=300, trust=TRUST, exploration=EXPLORATION_STD)
     first = simulator.train(THETA_START, NU_START)
     history = tune(simulator, world, first, arguments, 0, lambda _: None)
     assert len(history) == 6
@@ -99,6 +103,15 @@ def test_tuning_the_simulator_improves_the_real_return(simulator: Simulator) -> 
     assert all((h.theta >= THETA_LOW).all() and (h.theta <= THETA_HIGH).all() for h in history)
     again = tune(simulator, world, first, arguments, 0, lambda _: None)
     assert [h.real_return for h in again] == [h.real_return for h in history]
+
+
+def test_from_how_many_rollouts_on_by_seed() -> None:
+    """Errors that fall like c_s n^(-1/2): a seed is within 20 % from 25 c_s^2 rollouts on."""
+    counts, c = (1000, 4000, 16_000), np.array([8.0, 12.0, 14.0])
+    found = Noise("a plant", counts, c[:, None] / np.sqrt(counts), (), np.empty((3, 0)), 0.0)
+    np.testing.assert_allclose(found.enough_by_seed, 25.0 * c**2)
+    assert found.enough == pytest.approx(25.0 * np.mean(c**2)) and found.enough_in_every_seed == 16_000
+    assert replace(found, by_ratio=np.full((3, 3), 0.3)).enough_in_every_seed is None
 
 
 def test_policy_is_bounded_and_rests_near_its_centre() -> None:
