@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from patience import PATIENCE_S
+from patience import comes_true
 
 from hil.board import BoardProcess, Kind, LockstepBoard, build, missing_tools
 from runtime.clock import SystemClock
@@ -59,13 +59,6 @@ def link(board: BoardProcess) -> Iterator[FramedLink]:
     link.close()
 
 
-def until(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return condition()
-
-
 def test_set_points_reach_the_pins_and_fall_when_the_host_is_silent(board: BoardProcess, link: FramedLink) -> None:
     assert link.write(POWER, 0.5, hold_s=3).problem == "" and link.write(RELAY, 1, hold_s=9).problem == ""
     assert board.wait_output(0, 500, 60.0) and board.wait_output(1, 1, 60.0)
@@ -100,9 +93,9 @@ def test_port_gone_and_back_under_another_name(board: BoardProcess, link: Framed
     begun = time.monotonic()
     problems = [link.write(RELAY, 1, hold_s=60).problem for _ in range(100)]
     assert all(problems) and time.monotonic() - begun < 5.0  # left alone, not tried a hundred times
-    assert until(lambda: "is not there" in link.write(RELAY, 1, hold_s=60).problem)
+    assert comes_true(lambda: "is not there" in link.write(RELAY, 1, hold_s=60).problem)
     board.start()
-    assert until(lambda: link.write(RELAY, 1, hold_s=60).problem == "")
+    assert comes_true(lambda: link.write(RELAY, 1, hold_s=60).problem == "")
     assert link.session != session and board.wait_output(1, 1, 60.0)
 
 
@@ -124,8 +117,8 @@ def test_any_bytes_and_the_board_still_answers(board: BoardProcess, link: Framed
             time.sleep(0.001)
     os.close(line)
     print(f"{sent} bytes tried on {kind}")
-    assert until(lambda: link.read(VOLTAGE)["voltage"].problem in ("", "nothing connected to input 2"))
-    assert until(lambda: link.write(POWER, 0.25, hold_s=60).problem == "") and board.wait_output(0, 250, 10.0)
+    assert comes_true(lambda: link.read(VOLTAGE)["voltage"].problem in ("", "nothing connected to input 2"))
+    assert comes_true(lambda: link.write(POWER, 0.25, hold_s=60).problem == "") and board.wait_output(0, 250, 10.0)
 
 
 @pytest.fixture
@@ -139,11 +132,11 @@ def test_a_voltage_is_read_and_a_reset_is_noticed(emulator: BoardProcess) -> Non
     section = SerialSection(protocol="framed", port=str(emulator.link), parity="N", timeout_s=1.0)
     link = FramedLink("board", section, SystemClock(), deadline_s=20.0)
     emulator.tell("input 2 1250")
-    assert until(lambda: abs((link.read(VOLTAGE)["voltage"].value or 0.0) - 1.25) <= 0.005)  # type: ignore[operator]
+    assert comes_true(lambda: abs((link.read(VOLTAGE)["voltage"].value or 0.0) - 1.25) <= 0.005)  # type: ignore[operator]
     assert link.write(RELAY, 1, hold_s=600).problem == "" and emulator.wait_output(1, 1, 60.0)
     session = link.session
     emulator.tell("reset")
-    assert until(lambda: link.read(VOLTAGE)["voltage"].problem == "" and link.session > session)
+    assert comes_true(lambda: link.read(VOLTAGE)["voltage"].problem == "" and link.session > session)
     settled = link.session
     link.read(VOLTAGE)
     assert link.session == settled  # told once

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-from patience import PATIENCE_S
+from patience import comes_true
 from tiny_site import Ears, Running, Tank, forecast, level_is
 
 from hil.broker import Broker
@@ -18,13 +17,6 @@ from hil.broker import Broker
 def resident_kb(pid: int) -> int:
     line = next(x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if x.startswith("VmRSS"))
     return int(line.split()[1])
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_broker_that_hangs_holds_up_nothing(
@@ -42,7 +34,7 @@ def test_a_broker_that_hangs_holds_up_nothing(
         for level in (0.35, 0.4, 0.45, 0.5, 0.55):
             tank.set_level(level)
             wanted = round(0.6 - level, 3)
-            wait_until(lambda wanted=wanted: tank.inflow == wanted)
+            assert comes_true(lambda wanted=wanted: tank.inflow == wanted)
     finally:
         os.kill(broker.pid, signal.SIGCONT)
     seen = json.loads(ears.wait_for("nisse/tank/state", lambda m: json.loads(m)["action"]["inflow"] == 0.05))
@@ -63,7 +55,7 @@ def test_a_flood_of_inputs_costs_no_memory_and_no_cycle(start: Callable[..., Run
     for _ in range(2000):
         ears.client.publish("plant/demand", rubbish, qos=0)
     tank.set_level(0.4)
-    wait_until(lambda: tank.inflow != 0.3)  # by whichever level; but it goes on
+    assert comes_true(lambda: tank.inflow != 0.3)  # by whichever level; but it goes on
     forecast(ears)
     ears.wait_for("nisse/tank/state", lambda m: level_is("mpc")(m) and b'"inflow":0.2}' in m)
     assert resident_kb(daemon.process.pid) - before < 8192

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC
 from pathlib import Path
 
 import numpy as np
 import pytest
 from answering import Answering
-from patience import PATIENCE_S
+from patience import PATIENCE_S, comes_true
 from pymodbus.framer import FramerRTU
 
 from hil.modbus_plant import Answer, ModbusDevice, Registers
@@ -40,14 +40,6 @@ def line(tmp_path: Path) -> Iterator[SerialLine]:
     line = SerialLine(tmp_path / "line")
     yield line
     line.close()
-
-
-def until(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> bool:
-    """Whether it comes true; the machine may be busy with something else."""
-    deadline = time.monotonic() + timeout_s
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return condition()
 
 
 def test_any_bytes_for_an_answer(line: SerialLine) -> None:
@@ -131,7 +123,7 @@ def test_the_deadline_holds_while_a_device_is_slow(line: SerialLine) -> None:
     # A set-point that waited too long in the queue must not be written after all.
     assert link.write(Telling(INFLOW, 0.5, readback=False)).problem == "no answer in time"
     device.answer = "normal"
-    assert until(lambda: link.write(Telling(INFLOW, 0.25, readback=False)).problem == "")
+    assert comes_true(lambda: link.write(Telling(INFLOW, 0.25, readback=False)).problem == "")
     assert {word for _, _, word in registers.writes} == {250}
     link.close()
     device.close()
