@@ -148,7 +148,10 @@ def carried_out(plan: Plan, host: Host, wishes: Wishes, say: Callable[[str], Non
 def rolled_back(host: Host, wishes: Wishes, say: Callable[[str], None]) -> str:
     """Put what was in force before in force again, on trial like anything else; why it was accepted."""
     layout = Layout(wishes.root)
-    state = probed(host, layout).state
+    there = probed(host, layout)
+    state = there.state
+    if there.busy:
+        raise DeployError(f"{host.target}: another deployment is at work or on trial there; wait for its end")
     if state["previous"] is None:
         raise DeployError(f"{host.target}: nothing was deployed there before what is in force")
     request = {"do": "activate", "base": str(layout.base), "manifest": state["previous"], "kind": "rollback"}

@@ -136,6 +136,9 @@ def put_in_force(places: Places, wanted: dict[str, Any], before: dict[str, Any])
     """Every file, the release, the services; whether the daemon was started anew. What is right already stays."""
     changed = [f for f in wanted["files"] if digest(Path(f["path"])) != f["sha256"]]
     gone = {f["path"] for f in before["files"]} - {f["path"] for f in wanted["files"]}
+    services = services_of(places, wanted)
+    for name in before["services"].keys() - wanted["services"].keys():
+        services.stop(name)
     for file in changed:
         put(Path(file["path"]), places.file(file["sha256"]).read_bytes(), file["mode"])
     for name in gone:
@@ -145,10 +148,7 @@ def put_in_force(places: Places, wanted: dict[str, Any], before: dict[str, Any])
     if wanted["release"] is not None and not os.path.lexists(command):
         command.parent.mkdir(parents=True, exist_ok=True)
         command.symlink_to(places.current / "bin" / "nisse")
-    services = services_of(places, wanted)
     services.looked()
-    for name in before["services"].keys() - wanted["services"].keys():
-        services.stop(name)
     by_reload = {wanted["hot"][key] for key in ("bundle", "theta")}
     cold = moved or bool(({f["path"] for f in changed} | gone) - by_reload)
     fresh = False
