@@ -91,7 +91,7 @@ def test_apt_installs_it_here_and_takes_it_away(packages: dict[str, Path], versi
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines() == [
         f"nisse {version}",
-        "ExecStart=/usr/lib/nisse/bin/nisse run /etc/nisse/site.toml",
+        "ExecStart=/usr/bin/nisse run /etc/nisse/site.toml",
         "700 root /etc/nisse/credentials",
     ]
 
