@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from linear_quadratic import GAMMA, NOISE, A, B, Q, R, cost_of_gain, gain
 
+from systems.design import HouseDesign
+from systems.house_file import read_house
 from tuner.critics.stretches import propose_by_two_layer, samples_of
 from tuner.critics.two_layer import TwoLayer
 from tuner.errors import CriticError, TrainingError
@@ -13,6 +15,7 @@ from tuner.learn.critic import StepOptions, propose, sums_of
 from tuner.learn.improve import Credit, by_policy_gradient, keep_what_is_sure
 from tuner.learn.transitions import Transitions
 from tuner.learn.tuning import TuningSpec
+from tuner.loop.explore import trace_of
 
 THETA = np.array([0.6, 0.7, 1.0])
 K = gain(THETA)
@@ -84,3 +87,10 @@ def test_it_is_chosen_by_name_where_a_method_has_a_critic() -> None:
         TuningSpec(critic="deep").validate()
     with pytest.raises(CriticError, match="49 transitions"):
         propose_by_two_layer(stretch(50, 0), np.zeros(3), OPTIONS, GAMMA, TwoLayer())
+
+
+def test_what_was_paid_counts_for_as_long_as_heat_lasts() -> None:
+    """The same ten hours whatever a decision's length; a house without heat keeps the learner's own lambda."""
+    flat, battery = (HouseDesign(read_house(name)[0]).house for name in ("flat", "battery"))
+    assert trace_of(flat) ** (10 * 3600 / flat.grid.hold_s) == pytest.approx(np.exp(-1.0))
+    assert trace_of(battery) == TuningSpec().trace

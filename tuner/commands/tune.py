@@ -32,7 +32,7 @@ from tuner.evaluate.comparison import TUNED as TUNED_POLICY
 from tuner.learn.improve import METHODS
 from tuner.learn.tuning import Tuning, TuningSpec, tune
 from tuner.learn.world import World
-from tuner.loop.explore import LEARN, CompiledLabeller, PlantWorld, learning_entries
+from tuner.loop.explore import LEARN, CompiledLabeller, PlantWorld, learning_entries, trace_of
 from tuner.loop.periods import HELD_IN_WEEKS, spread
 from tuner.loop.recorded import check_states_stay, recorded_world, told_of_log
 from tuner.loop.workers import Workers
@@ -166,7 +166,8 @@ def _work(args: argparse.Namespace, design: HouseDesign) -> Work:
         start = read_theta(args.theta, design.problem)
     spec = TuningSpec(
         method=args.method, critic=args.critic, learn=LEARN if args.learn is None else tuple(args.learn),
-        iterations=ITERATIONS if args.iterations is None else args.iterations, seed=args.seed,
+        iterations=ITERATIONS if args.iterations is None else args.iterations, trace=trace_of(design.house),
+        seed=args.seed,
     )  # fmt: skip
     learning = learning_entries(design.problem.theta, spec.learn)
     _truth(design, args.world)

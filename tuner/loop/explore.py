@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from systems.design import HouseDesign
 from systems.grid import HOUR_S
+from systems.house_file import House
 from systems.logs.log import Array
 from systems.plant import HousePlant
 from systems.problem import Parameter
@@ -19,6 +20,7 @@ from systems.world import Exogenous
 from tuner.errors import TrainingError
 from tuner.evaluate.comparison import design_of
 from tuner.learn.transitions import Labelled, join
+from tuner.learn.tuning import TuningSpec
 from tuner.learn.world import EXPLORE, TRY, Tried
 from tuner.loop.label import Deeds, Noise, labelled
 from tuner.loop.policies import Mpc, loaded
@@ -31,6 +33,10 @@ LEARN = ("cost", "terminal")
 """What learns by default: the weights, which a data fit knows nothing of."""
 SCALE_SHARE, ARX_SHARE = 0.1, 0.01
 """Of the width of a parameter's bounds: how far from the data fit it may plausibly lie."""
+HEAT_LASTS_H = 10.0
+"""Time constant of the critic's trace where heat is stored: V_theta does not know what warm walls are worth, and for so
+long what was really paid counts instead. On a flat lambda = 0.5 is ten standard errors sure that a warmer set-point
+pays, which it does not."""
 LOOKS_AHEAD_H = 25.0
 """Time constant of the discount where the house's own is 1: the program looks a day ahead."""
 
@@ -141,6 +147,13 @@ class CompiledLabeller:
             sum(part.solves for part in parts),
             sum(part.failures for part in parts),
         )
+
+
+def trace_of(house: House) -> float:
+    """lambda of the critic a decision: that of stored heat where there is any, else the learner's own."""
+    if house.of("zone") or house.of("tank"):
+        return float(np.exp(-house.grid.hold_s / HOUR_S / HEAT_LASTS_H))
+    return TuningSpec().trace
 
 
 def learning_entries(parameters: Sequence[Parameter], learn: Sequence[str]) -> tuple[NDArray[np.int64], Array]:
