@@ -13,7 +13,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from runtime.actuate.actuator import Actuator, Written, resting, set_points
+from runtime.actuate.actuator import Actuator, Written
+from runtime.actuate.set_points import resting, set_points
+from runtime.actuate.shaping import Shaper
 from runtime.bundle.trial import Outcome, Phase, Trial, after_probation, after_shadow
 from runtime.clock import Clock, clock_doubt
 from runtime.cycle_record import Candidate, Cycle, Timing, TrialStep
@@ -60,6 +62,7 @@ class ControlLoop:
         self._ruled: Vector | None = None  # what the rules wanted in the cycle before, where it was they who acted
         self._plan = plan
         self._pulses = Pulses(policy.bundle.manifest, last, clock.monotonic())
+        self._shaper = Shaper()
         self._in_force: InForce | None = None
         self._foreseen: tuple[Vector, ...] = ()
         """The forecast that the plan was made with."""
@@ -158,9 +161,13 @@ class ControlLoop:
             moment = self._moment(image)
             pulsed = self._pulses.deliver(filtered.action, limited.action, moment, self.wishes.caps, around)
         write_begun = time.perf_counter()
-        outputs = self._actuate(pulsed, image.monotonic_s)
+        outputs = self._actuate(pulsed, image)
         write_s = time.perf_counter() - write_begun
-        taken = None if pulsed is None else actual(pulsed.action, self.policy.site.outputs, outputs, manifest)
+        taken = (
+            None
+            if pulsed is None
+            else actual(pulsed.action, self.policy.site.outputs, outputs, manifest, image.values())
+        )
         self._took(taken, image.monotonic_s)
         acting = chosen if isinstance(chosen, Candidate) and self._ladder.level is Level.RULE else None
         self._ruled = None if acting is None else acting.action
@@ -369,12 +376,14 @@ class ControlLoop:
         left_s = hold_s + rhythm.slack_s - (image.time_s + rhythm.slack_s) % hold_s
         return Moment(image.monotonic_s, rhythm.cycle_s, left_s, hold_s)
 
-    def _actuate(self, pulsed: Pulsed | None, now_s: float) -> dict[str, Written]:
-        outputs, actions = self.policy.site.outputs, self.policy.bundle.manifest.actions
+    def _actuate(self, pulsed: Pulsed | None, image: ProcessImage) -> dict[str, Written]:
+        outputs, actions, now_s = self.policy.site.outputs, self.policy.bundle.manifest.actions, image.monotonic_s
         if pulsed is None:
             self._pulses.left_to(resting(outputs, actions), now_s)
+            self._shaper.left_to(outputs, now_s)
             return self._actuator.safe()
-        return self._actuator.apply(set_points(outputs, actions, pulsed.action))
+        planned = set_points(outputs, actions, pulsed.action)
+        return self._actuator.apply(self._shaper.shaped(outputs, planned, image.values(), now_s))
 
 
 def _news(trial: Trial, outcome: Outcome, problem: str) -> TrialStep:

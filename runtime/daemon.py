@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from runtime.actuate.actuator import Actuator, ranges
+from runtime.actuate.actuator import Actuator
 from runtime.actuate.leaving import close_all, leave_safe
+from runtime.actuate.set_points import ranges
 from runtime.actuate.write_budget import WriteBudget
 from runtime.background import interruptible
 from runtime.bundle.archive import Bundle

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from runtime.actuate.delivery import Delivery
 from runtime.actuate.write_budget import Usage, WriteBudget
-from runtime.bundle.manifest import SignalSpec
 from runtime.clock import Clock
-from runtime.formats.units import conversion
 from runtime.site.signals import OutputSection
 
 FAILED_CYCLES = 3
@@ -329,44 +327,3 @@ def meant(output: OutputSection, value: float, within: Range | None) -> float:
         span = within[1] - within[0] if within is not None else 0.0
         value = round(value, -math.floor(math.log10(RESOLUTION * span)) if span > 0.0 else 6)
     return value + 0.0
-
-
-def ranges(outputs: Mapping[str, OutputSection], actions: Sequence[SignalSpec]) -> dict[str, Range]:
-    """Least and greatest set-point of each output, in its unit."""
-    specs = {spec.name: spec for spec in actions}
-    found = {}
-    for name, output in outputs.items():
-        ends = []
-        for action, factor in output.combine.items():
-            convert = conversion(specs[action].unit, output.unit)
-            ends.append([factor * convert(specs[action].lower), factor * convert(specs[action].upper)])
-        found[name] = (sum(map(min, ends)), sum(map(max, ends)))
-    return found
-
-
-def resting(outputs: Mapping[str, OutputSection], actions: Sequence[SignalSpec]) -> dict[str, float]:
-    """The actions that stand for the safe values of the outputs; `set_points` the other way round, within bounds."""
-    specs = {spec.name: spec for spec in actions}
-    found: dict[str, float] = {}
-    for output in outputs.values():
-        mine = {a: f for a, f in output.combine.items() if a not in found and f}
-        units = {a: conversion(specs[a].unit, output.unit) for a in mine}
-        least = {a: min(max(0.0, specs[a].lower), specs[a].upper) for a in mine}
-        rest = output.safe - sum(f * units[a](least[a]) for a, f in mine.items())
-        for action, factor in mine.items():
-            spec, per_unit = specs[action], factor * units[action].factor
-            found[action] = min(max(least[action] + rest / per_unit, spec.lower), spec.upper)
-            rest -= per_unit * (found[action] - least[action])
-    return found
-
-
-def set_points(
-    outputs: Mapping[str, OutputSection], actions: Sequence[SignalSpec], action: Sequence[float]
-) -> dict[str, float]:
-    """Set-point of each output: the sum of factor * action, each action converted to the output's unit first."""
-    values = dict(zip((spec.name for spec in actions), action, strict=True))
-    units = {spec.name: spec.unit for spec in actions}
-    return {
-        name: sum(factor * conversion(units[a], output.unit)(values[a]) for a, factor in output.combine.items())
-        for name, output in outputs.items()
-    }

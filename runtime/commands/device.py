@@ -16,6 +16,7 @@ from runtime.devices.profile import Profile, Reading, Setting, load_profile
 from runtime.devices.trial import Found, trial
 from runtime.errors import ConfigError
 from runtime.formats.toml_lines import did_you_mean
+from runtime.formats.units import conversion
 from runtime.site.config import load_site
 
 EXIT_OK, EXIT_CHECK_FAILED = 0, 1
@@ -34,6 +35,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listed.add_argument("--json", type=Path, metavar="PATH", help="write them as JSON")
     show = actions.add_parser("show", help="what a profile says", description="What a profile says.")
     show.add_argument("name", help="a profile, or a file of your own that ends with .toml")
+    seen = actions.add_parser(
+        "response",
+        help="how a heat pump's power follows its set-point, from a log",
+        description="From a log, how much power a device draws at a set-point that is no power: numbers for a shape.",
+    )
+    seen.add_argument("log", type=Path, help="CSV with a header, a row an hour or so")
+    seen.add_argument("--set-point", required=True, metavar="COLUMN", help="what the device was told, in its unit")
+    seen.add_argument("--power", required=True, metavar="COLUMN", help="what it drew")
+    seen.add_argument("--power-unit", default="W", metavar="UNIT", help="in which unit (W)")
+    seen.add_argument("--outdoor", metavar="COLUMN", help="the temperature outdoors, degC")
     tried = actions.add_parser(
         "try",
         help="read everything, write nothing; or, with --write, one set-point and back",
@@ -60,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
             return _list(args.json)
         case "show":
             return _show(load_profile(find(args.name, Path.cwd())), args.name)
+        case "response":
+            return _response(args)
         case _:
             return _try(args)
 
@@ -92,6 +105,24 @@ def _show(profile: Profile, name: str) -> int:
     for key, source in profile.source.items():
         print(f"  {key}: {source.title}, {source.date}; {source.place}")
     print(f"\n{UNTRIED}: nisse device try {name}")
+    return EXIT_OK
+
+
+def _response(args: argparse.Namespace) -> int:
+    from runtime.devices.response import read_columns, response  # numpy, which nothing else here needs
+
+    names = [args.set_point, args.power, *([args.outdoor] if args.outdoor else [])]
+    columns = read_columns(args.log, names)
+    to_kw = conversion(args.power_unit, "kW")
+    outdoor = columns[args.outdoor] if args.outdoor else None
+    found = response(columns[args.set_point], [to_kw(one) for one in columns[args.power]], outdoor)
+    zero, unit, degree = found.errors
+    print(f"# from {found.count} rows of {args.log.name}; {found.left_kw:.2f} kW of each row are not explained by it")
+    print('kind = "response"')
+    print(f"kw_at_zero = {found.kw_at_zero:.3f}      # ± {2 * zero:.3f}")
+    print(f"kw_per_unit = {found.kw_per_unit:.3f}     # ± {2 * unit:.3f}")
+    if args.outdoor:
+        print(f'outdoor = "{args.outdoor}"\nkw_per_degree = {found.kw_per_degree:.3f}   # ± {2 * degree:.3f}')
     return EXIT_OK
 
 

@@ -6,7 +6,8 @@ import math
 import os
 from pathlib import Path
 
-from runtime.actuate.actuator import ranges, resting
+from runtime.actuate.set_points import ranges, resting
+from runtime.actuate.shaping import power_of
 from runtime.bundle.archive import Bundle, open_bundle
 from runtime.bundle.manifest import Manifest
 from runtime.decide.rules_data import HeatingCurveRule, SelfConsumptionRule, ThermostatRule, owned_twice, unknown_name
@@ -81,7 +82,7 @@ def check_against(site: SiteFile, manifest: Manifest) -> None:
                 raise site.error(
                     ("outputs", name, "combine"), f"the bundle has no action {action!r}{did_you_mean(action, actions)}"
                 )
-            _check_unit(site, ("outputs", name, "unit"), output.unit, actions[action].unit)
+            _check_unit(site, ("outputs", name, "unit"), output.planned_unit, actions[action].unit)
     for action in site.exploration.std if site.exploration is not None else ():
         if action not in actions:
             raise site.error(
@@ -153,8 +154,13 @@ def _left_alone(site: SiteFile, manifest: Manifest) -> list[str]:
     return found + [
         f"outputs.{name}: safe = 0 leaves the house cold while no thermometer is heard; give a modest power"
         for name, output in site.outputs.items()
-        if output.safe == 0.0 and heats & set(output.combine)
+        if _nothing(output) and heats & set(output.combine)
     ]
+
+
+def _nothing(output: OutputSection) -> bool:
+    """Whether its safe value is no power."""
+    return (output.safe if output.shape is None else power_of(output, output.safe, {})) == 0.0
 
 
 def _too_often(output: OutputSection) -> str:

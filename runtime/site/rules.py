@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from runtime.actuate.actuator import resting
+from runtime.actuate.set_points import resting
 from runtime.bundle.manifest import Manifest, SignalSpec
 from runtime.bundle.safety_set import PowerLimit
 from runtime.decide.rules import Rulebook

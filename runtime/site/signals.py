@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import tzinfo
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,6 +11,7 @@ from pydantic import Field, StrictBool, field_validator, model_validator
 
 from runtime.site.register import Channel, Register, writable
 from runtime.site.section import Finite, NonNegative, Positive, Section, known_zone, zone
+from runtime.site.shape import PLANNED, LevelsShape, ResponseShape, Shape
 
 MQTT = "mqtt"
 FEEDS = "feeds"
@@ -151,6 +153,8 @@ class OutputSection(Section):
     channel: Channel | None = None
     modes: dict[str, Mode] = Field(default_factory=dict)
     """Instead of one register or topic: what is written for which set-points; the first that takes one counts."""
+    shape: Shape | None = None
+    """How the sum of the actions, in kW, becomes what the device takes, where that is no power."""
     release: tuple[Write, ...] = ()
     """What gives the device back to its own control, and is written in the place of `safe`."""
     refresh_s: Positive = 1800.0
@@ -191,6 +195,12 @@ class OutputSection(Section):
             raise ValueError(f"safe = {self.safe:g} is outside {list(self.limits)}; give one inside them")
         return self
 
+    @model_validator(mode="after")
+    def _has_a_shape(self) -> OutputSection:
+        if isinstance(self.shape, ResponseShape) and self.limits is None:
+            raise ValueError("a response needs limits = [least, most], beyond which the set-point never goes")
+        return self
+
     def _check_modes(self) -> None:
         if self.topic is not None or self.register_ is not None or self.channel is not None:
             raise ValueError("modes say what is written; leave register, topic and channel out")
@@ -200,6 +210,19 @@ class OutputSection(Section):
             if (write.topic is not None) != (self.sink == MQTT):
                 wanted = "a topic: its sink is mqtt" if self.sink == MQTT else "a register: its sink is no broker"
                 raise ValueError(f"modes and release write to {wanted}")
+
+    @property
+    def planned_unit(self) -> str:
+        """Of the sum of the actions."""
+        return self.unit if self.shape is None else PLANNED
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Least and greatest set-point that its shape can give."""
+        if isinstance(self.shape, LevelsShape):
+            levels = [one.level for one in self.shape.levels]
+            return min(levels), max(levels)
+        return self.limits or (-math.inf, math.inf)
 
     @property
     def every_write(self) -> tuple[Write, ...]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from runtime.actuate.actuator import Actuator, Written, set_points
+from runtime.actuate.actuator import Actuator, Written
+from runtime.actuate.set_points import set_points
+from runtime.actuate.shaping import drawn
 from runtime.bundle.manifest import Manifest, SignalSpec
 from runtime.decide.gate import LastAction, limit, remember
 from runtime.decide.policy import Policy
@@ -108,21 +110,34 @@ def look(
     # What is not a battery's waits for the cycle, whose business it is.
     action = tuple(passed[j] if j in mine else value for j, value in enumerate(last.action))
     names = {manifest.actions[j].name for j in mine}
-    outputs = {name: out for name, out in site.outputs.items() if not names.isdisjoint(out.combine)}
+    outputs = {
+        name: out for name, out in site.outputs.items() if out.shape is None and not names.isdisjoint(out.combine)
+    }
     points = {name: v for name, v in set_points(outputs, manifest.actions, action).items() if name in outputs}
     written = actuator.adjust(points)
     for one in written.values():
         tracker.written(one.problem if one.arrived else "", now_s)
-    return remember(actual(action, outputs, written, manifest), last, now_s)
+    return remember(actual(action, outputs, written, manifest, values), last, now_s)
 
 
 def actual(
-    action: Vector, outputs: Mapping[str, OutputSection], written: Mapping[str, Written], manifest: Manifest
+    action: Vector,
+    outputs: Mapping[str, OutputSection],
+    written: Mapping[str, Written],
+    manifest: Manifest,
+    values: Mapping[str, float],
 ) -> Vector:
-    """The action with what devices really hold where a set-point waits for its budget: a power in less a power out."""
-    names, found = [a.name for a in manifest.actions], list(action)
+    """The action with what devices really hold where a set-point waits for its budget: a power in less a power out.
+
+    What takes levels or shifts draws what those stand for. values: the signals of the cycle.
+    """
+    told = {name: one.value for name, one in written.items() if one.arrived}
+    found = list(drawn(action, outputs, manifest.actions, told, values))
+    names = [a.name for a in manifest.actions]
     for name, one in written.items():
         terms = [(names.index(a), factor) for a, factor in outputs[name].combine.items()] if name in outputs else []
+        if name in outputs and outputs[name].shape is not None:
+            continue
         if one.wanted is None or not one.arrived or len(terms) not in {1, 2}:
             continue
         for j, factor in terms:

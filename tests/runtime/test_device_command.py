@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hil.modbus_tcp import ModbusTcpServer
@@ -97,3 +98,33 @@ def test_a_plain_register_gets_back_what_was_there(
     assert main(["device", "try", "pumpe", "--site", str(site)]) == EXIT_CONFIG
     assert "did you mean 'pump'?" in capsys.readouterr().err
     server.close()
+
+
+def test_a_response_is_learned_from_a_log_that_can_tell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A made house: 1.6 kW at a shift of 0 and 0 degC, 0.22 kW more a step, 0.08 less a degree."""
+    rng = np.random.default_rng(3)
+    offset, outdoor = rng.integers(-3, 4, 200), rng.uniform(-10, 10, 200)
+    watts = 1000 * (1.6 + 0.22 * offset - 0.08 * outdoor + 0.1 * rng.standard_normal(200))
+    rows = [f"{o},{w:.0f},{t:.1f}" for o, w, t in zip(offset, watts, outdoor, strict=True)]
+    log = tmp_path / "log.csv"
+    log.write_text("\n".join(["offset,pump_w,outdoor", *rows, "1,unavailable,3"]))
+    columns = ["--set-point", "offset", "--power", "pump_w", "--outdoor", "outdoor"]
+    assert main(["device", "response", str(log), *columns]) == 0
+    said = dict(line.partition("#")[0].split(" = ") for line in capsys.readouterr().out.splitlines()[2:])
+    found = [float(said[key]) for key in ("kw_at_zero", "kw_per_unit", "kw_per_degree")]
+    assert found == pytest.approx([1.6, 0.22, -0.08], abs=0.03)
+    noise = [f"{rng.normal(900, 300):.0f}" for _ in offset]
+
+    def table(shifts: Sequence[object], powers: Sequence[object], temperatures: Sequence[object]) -> str:
+        return "\n".join(["offset,pump_w,outdoor", *map("{},{},{}".format, shifts, powers, temperatures)])
+
+    for text, reason in (
+        (table([0] * 200, list(watts), list(outdoor)), "never changed"),
+        (table(list(offset), noise, [1] * 200), "never changed"),
+        (table(list(offset), noise, list(outdoor)), "may be nothing"),
+        ("offset,pump_w,outdoor\n1,2,3\n", "too few"),
+        ("a,b\n1,2\n", "no column 'offset'"),
+    ):
+        log.write_text(text)
+        assert main(["device", "response", str(log), *columns]) == EXIT_CONFIG
+        assert reason in capsys.readouterr().err

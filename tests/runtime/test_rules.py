@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from tiny_site import site_text, tiny_manifest
 
-from runtime.actuate.actuator import resting, set_points
+from runtime.actuate.set_points import resting, set_points
 from runtime.bundle.keys import new_key
 from runtime.bundle.manifest import Manifest, SignalSpec
 from runtime.decide.rules import Rulebook, RuleUnavailableError

@@ -19,8 +19,9 @@ from tiny_site import INFLOW_REGISTER, START_S, Bench, Ears, Tank, tiny_manifest
 
 from hil.modbus_plant import ModbusDevice, Registers
 from hil.serial_line import SerialLine
-from runtime.actuate.actuator import Actuator, meant, ranges
+from runtime.actuate.actuator import Actuator, meant
 from runtime.actuate.delivery import IN_FORCE, Delivery, unsent
+from runtime.actuate.set_points import ranges
 from runtime.actuate.write_budget import WriteBudget
 from runtime.clock import LockstepClock
 from runtime.links.modbus import ModbusLink
