@@ -97,6 +97,7 @@ double hpipm_direct(int N, int nx, int nu, int hard, int soft, int soft_end, dou
     struct d_part_cond_qp_arg cond_arg;
     d_part_cond_qp_arg_create(blocks, &cond_arg, calloc(1, d_part_cond_qp_arg_memsize(blocks)));
     d_part_cond_qp_arg_set_default(&cond_arg);
+    d_part_cond_qp_arg_set_ric_alg(0, &cond_arg); /* no factor of the Hessian, in which some states have no pivot */
     struct d_part_cond_qp_ws cond_ws;
     d_part_cond_qp_ws_create(&dim, block_size, &small, &cond_arg, &cond_ws,
                              calloc(1, d_part_cond_qp_ws_memsize(&dim, block_size, &small, &cond_arg)));
