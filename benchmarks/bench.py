@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hil.bench import Result, run_scenario
+from hil.bench import BenchResult, run_scenario
 from hil.broker import find_mosquitto
 from hil.scenario import Scenario, load_scenario
 
@@ -43,7 +43,7 @@ def scenario(broker: str, days: float) -> Scenario:
     return week.model_copy(update={"head": head})
 
 
-def figures(result: Result) -> dict[str, float]:
+def figures(result: BenchResult) -> dict[str, float]:
     """Days per minute, and milliseconds per cycle by where they went; `links` is MQTT and the wait for its barrier."""
     mean = {
         name: float(np.mean([getattr(t, name) for t in result.timing])) * 1000.0

@@ -34,7 +34,7 @@ from pages.chart import Chart, Line, Panel
 from pages.drawing import write_picture
 from pages.palette import Role
 from runtime.abi.controller import Controller, Solution
-from runtime.abi.library import Status
+from runtime.abi.library import SolveStatus
 from systems.design import HouseDesign
 from systems.house_file import read_house
 from systems.problem import Problem
@@ -91,7 +91,7 @@ def deployed(design: HouseDesign) -> tuple[list[float], list[Solution], dict[str
             solutions = [controller.solve(x0, forecast) for x0, forecast in ordinary_days(design, DAYS)]
             for x0, forecast in ordinary_days(design, DAYS):
                 spent.append(fastest(lambda: controller.solve(x0, forecast)))  # noqa: B023
-    bad = [s.status for s in solutions if s.status is not Status.OK]
+    bad = [s.status for s in solutions if s.status is not SolveStatus.OK]
     if bad:
         raise RuntimeError(f"the controller stopped with {bad[0]}")
     found = {

@@ -33,7 +33,7 @@ import paho.mqtt.client as paho
 
 from benchmarks.daemon import cpu_seconds, memory_mb
 from hil.broker import Broker
-from hil.device import Device
+from hil.device import SimulatedDevice
 from hil.faults import Shown
 from hil.house_run import HouseRun, house_scenario
 from hil.lockstep import LockstepDaemon
@@ -59,7 +59,7 @@ class Rig:
     """House, broker, line and device, with a site file for the daemon that is measured."""
 
     plant: Plant
-    device: Device
+    device: SimulatedDevice
     line: SerialLine
     server: ModbusDevice
     broker: Broker
@@ -101,7 +101,7 @@ def rig(stack: ExitStack, folder: Path, house: str, bundle_path: Path, bundle: B
     line = SerialLine(folder / "line")
     stack.callback(line.close)
     found: list[Rig] = []
-    device = Device(plant.sensors, plant.set_points, 1e9, lambda: found[0].elapsed_s if found else 0.0)
+    device = SimulatedDevice(plant.sensors, plant.set_points, 1e9, lambda: found[0].elapsed_s if found else 0.0)
     server = ModbusDevice(line, device.registers, lambda: found[0].elapsed_s if found else 0.0)
     stack.callback(server.close)
     broker = Broker(folder)

@@ -32,7 +32,7 @@ from research.four_rooms.problem import house_forecast, house_problem, house_sta
 from research.four_rooms.reference import reference_model
 from research.four_rooms.theta import ROOMS, HouseMpc, theta_values
 from runtime.abi.controller import Controller
-from runtime.abi.library import Status
+from runtime.abi.library import SolveStatus
 from systems.arx import ArxModel
 
 Array = NDArray[np.float64]
@@ -71,7 +71,7 @@ def time_deployed(controller: Controller, programs: list[tuple[Array, Array]]) -
             found = controller.solve(*program)
             spent.append(time.thread_time() - began)
         times.append(min(spent))
-        if found.status is not Status.OK:
+        if found.status is not SolveStatus.OK:
             raise RuntimeError(f"the controller stopped with {found.status}")
         moves.append(found.action)
         iterations.append(found.iterations)

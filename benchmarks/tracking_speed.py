@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from hil.broker import Broker
-from hil.device import Device
+from hil.device import SimulatedDevice
 from hil.faults import Shown
 from hil.lockstep import LockstepDaemon
 from hil.modbus_plant import ModbusDevice, Registers
@@ -61,7 +61,7 @@ def measure(bundle_path: Path, looks: int) -> tuple[float, list[float]]:
     bundle, plant, now = open_bundle(bundle_path, None), make_plant(scenario), [0.0]
     with tempfile.TemporaryDirectory() as folder:
         here, line = Path(folder), SerialLine(Path(folder) / "line")
-        device = Device(plant.sensors, plant.set_points, 1e9, lambda: now[0])
+        device = SimulatedDevice(plant.sensors, plant.set_points, 1e9, lambda: now[0])
         meter = next(sensor for sensor in plant.sensors if sensor.name == METER)
         device.registers = registers = Timed(holding=dict(device.registers.holding), meter=meter.address)
         server, broker = ModbusDevice(line, registers, lambda: now[0]), Broker(here)

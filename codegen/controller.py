@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from runtime.abi.controller import Controller, DerivativeError, Solution
-from runtime.abi.library import ControllerError, Status, ThetaError
+from runtime.abi.library import ControllerError, SolveStatus, ThetaError
 
-__all__ = ["Controller", "ControllerError", "DerivativeError", "Solution", "Status", "ThetaError"]
+__all__ = ["Controller", "ControllerError", "DerivativeError", "Solution", "SolveStatus", "ThetaError"]

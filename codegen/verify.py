@@ -25,7 +25,7 @@ from codegen.reference import ReferenceSolver
 from codegen.reference_condensed import CondensedReference, applies_to
 from codegen.targets import host_arch
 from runtime.abi.controller import Controller
-from runtime.abi.library import Status
+from runtime.abi.library import SolveStatus
 from systems.problem import Problem
 
 DRIVER = Path(__file__).parent / "driver" / "verify_driver.c"
@@ -58,7 +58,7 @@ class VerificationError(CodegenError):
 
 
 @dataclass(frozen=True)
-class Case:
+class ProofCase:
     """One program: theta (ntheta), x0 (nx), forecast (N+1, nd)."""
 
     theta: Array
@@ -67,10 +67,10 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Answer:
+class SolverAnswer:
     """What a compiled controller made of a case."""
 
-    status: Status
+    status: SolveStatus
     iterations: int
     residual: float
     value: float
@@ -88,7 +88,7 @@ class Expected:
     real: bool = True
 
 
-def sample_cases(problem: Problem, count: int, seed: int, theta: Array | None = None) -> list[Case]:
+def sample_cases(problem: Problem, count: int, seed: int, theta: Array | None = None) -> list[ProofCase]:
     """`count` programs that are functions of `seed` alone, edges included.
 
     x0 is at its bounds in two of five cases; forecasts are calm, wild, or constant at a corner of their
@@ -127,7 +127,7 @@ def sample_cases(problem: Problem, count: int, seed: int, theta: Array | None = 
             parameters = rng.uniform(theta_lower, theta_upper)
         while growth(parameters) > limit:
             parameters = usual + (parameters - usual) / 2
-        cases.append(Case(parameters.copy(), x0.copy(), forecast))
+        cases.append(ProofCase(parameters.copy(), x0.copy(), forecast))
     return cases
 
 
@@ -148,7 +148,7 @@ def _growth(problem: Problem) -> Callable[[Array], float]:
     return growth
 
 
-def solve_here(library: Path, cases: Sequence[Case]) -> list[Answer]:
+def solve_here(library: Path, cases: Sequence[ProofCase]) -> list[SolverAnswer]:
     """Solve every case in this process."""
     answers = []
     with Controller(library) as controller:
@@ -156,7 +156,7 @@ def solve_here(library: Path, cases: Sequence[Case]) -> list[Answer]:
             controller.set_theta(case.theta)
             controller.reset()
             s = controller.solve(case.x0, case.forecast)
-            answers.append(Answer(s.status, s.iterations, s.residual, s.value, s.action, s.plan_a))
+            answers.append(SolverAnswer(s.status, s.iterations, s.residual, s.value, s.action, s.plan_a))
     return answers
 
 
@@ -170,8 +170,8 @@ def emulator_for(arch: str) -> tuple[str, ...] | None:
 
 
 def solve_emulated(
-    library: Path, cases: Sequence[Case], arch: str, emulator: Sequence[str], cache: Path | None = None
-) -> list[Answer]:
+    library: Path, cases: Sequence[ProofCase], arch: str, emulator: Sequence[str], cache: Path | None = None
+) -> list[SolverAnswer]:
     """Solve every case in a small C program for `arch` under an emulator. Raises VerificationError when it dies."""
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
@@ -194,10 +194,10 @@ def solve_emulated(
     return [_parse_answer(line, cases[0].forecast.shape[0] - 1) for line in lines]
 
 
-def _parse_answer(line: str, horizon: int) -> Answer:
+def _parse_answer(line: str, horizon: int) -> SolverAnswer:
     status, iterations, residual, value, *moves = line.split()
     plan_a = np.array(moves, dtype=float).reshape(horizon, -1)
-    return Answer(Status(int(status)), int(iterations), float(residual), float(value), plan_a[0], plan_a)
+    return SolverAnswer(SolveStatus(int(status)), int(iterations), float(residual), float(value), plan_a[0], plan_a)
 
 
 def reference_for(problem: Problem) -> tuple[Reference, str]:
@@ -207,7 +207,7 @@ def reference_for(problem: Problem) -> tuple[Reference, str]:
     return ReferenceSolver(problem), "IPOPT"
 
 
-def reference_values(reference: Reference, cases: Sequence[Case], progress: Progress) -> list[Expected]:
+def reference_values(reference: Reference, cases: Sequence[ProofCase], progress: Progress) -> list[Expected]:
     """V of every case, of the relaxed program where there is one."""
     expected = []
     for i, case in enumerate(cases):
@@ -218,12 +218,12 @@ def reference_values(reference: Reference, cases: Sequence[Case], progress: Prog
 
 
 def expected_in_modes(
-    reference: Reference, cases: Sequence[Case], answers: Sequence[Answer], expected: Sequence[Expected]
+    reference: Reference, cases: Sequence[ProofCase], answers: Sequence[SolverAnswer], expected: Sequence[Expected]
 ) -> list[Expected]:
     """`expected`, but where the relaxed program is not the real one that of the real one in the modes of the answer."""
     found = []
     for case, answer, best in zip(cases, answers, expected, strict=True):
-        if isinstance(reference, ReferenceSolver) and not best.real and answer.status is Status.OK:
+        if isinstance(reference, ReferenceSolver) and not best.real and answer.status is SolveStatus.OK:
             solution = reference.solve(case.theta, case.x0, case.forecast, plan_a=answer.plan_a)
             best = Expected(solution.value, solution.solved)
         found.append(best)
@@ -232,8 +232,8 @@ def expected_in_modes(
 
 def first_move_gaps(
     reference: Reference,
-    cases: Sequence[Case],
-    answers: Sequence[Answer],
+    cases: Sequence[ProofCase],
+    answers: Sequence[SolverAnswer],
     relaxed: Sequence[Expected],
     expected: Sequence[Expected],
 ) -> list[float]:
@@ -241,7 +241,7 @@ def first_move_gaps(
     gaps = []
     every = list(zip(cases, answers, relaxed, expected, strict=True))[::FIRST_MOVE_EVERY]
     for case, answer, first, best in every:
-        if answer.status is Status.OK and best.solved:
+        if answer.status is SolveStatus.OK and best.solved:
             modes = {"plan_a": answer.plan_a} if isinstance(reference, ReferenceSolver) and not first.real else {}
             q = reference.solve(case.theta, case.x0, case.forecast, first_action=answer.action, **modes)
             gaps.append(relative_gap(q.value, best.value) if q.solved else math.inf)
@@ -253,24 +253,27 @@ def relative_gap(value: float, reference: float) -> float:
     return abs(value - reference) / max(1.0, abs(reference))
 
 
-def money_gaps(problem: Problem, cases: Sequence[Case], answers: Sequence[Answer]) -> tuple[float, float]:
+def money_gaps(problem: Problem, cases: Sequence[ProofCase], answers: Sequence[SolverAnswer]) -> tuple[float, float]:
     """Of solved cases: the largest relative difference of value and plan cost, and `most_excluded`; 0 without modes.
 
     The cost is that of the plan's moves carried out, no expression of which the controller shares.
     """
     if not has_modes(problem):
         return 0.0, 0.0
-    cost, solved = PlanCost(problem), [(c, a) for c, a in zip(cases, answers, strict=True) if a.status is Status.OK]
+    cost, solved = (
+        PlanCost(problem),
+        [(c, a) for c, a in zip(cases, answers, strict=True) if a.status is SolveStatus.OK],
+    )
     gaps = (relative_gap(a.value, cost(c.theta, c.x0, c.forecast, a.plan_a)) for c, a in solved)
     return max(gaps, default=0.0), max((most_excluded(problem, a.plan_a) for _, a in solved), default=0.0)
 
 
-def compare(answers: Sequence[Answer], expected: Sequence[Expected]) -> dict[str, Any]:
+def compare(answers: Sequence[SolverAnswer], expected: Sequence[Expected]) -> dict[str, Any]:
     """One architecture's entry of the certificate."""
     pairs = list(zip(answers, expected, strict=True))
-    both = [(a, e) for a, e in pairs if a.status is Status.OK and e.solved]
+    both = [(a, e) for a, e in pairs if a.status is SolveStatus.OK and e.solved]
     # Only a case that both sides call unsolvable is no failure.
-    failed = [i for i, (a, e) in enumerate(pairs) if a.status is not Status.OK and e.solved]
+    failed = [i for i, (a, e) in enumerate(pairs) if a.status is not SolveStatus.OK and e.solved]
     gap = max((relative_gap(a.value, e.value) for a, e in both), default=math.inf)
     residual = max((a.residual for a, _ in both), default=math.inf)
     iterations = [a.iterations for a, _ in both]

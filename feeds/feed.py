@@ -36,7 +36,7 @@ Usual = Callable[[str, Sequence[float], bool], Sequence[float | None]]
 
 
 @dataclass(frozen=True)
-class Forecast:
+class FeedForecast:
     """What is published of a quantity: values[k] holds over [start + k step, start + (k + 1) step)."""
 
     quantity: str
@@ -148,7 +148,7 @@ class Feed:
             done = done or slot.does(now_s)
         return found
 
-    def forecasts(self, now_s: float, horizon_s: float, usual: Usual) -> list[Forecast]:
+    def forecasts(self, now_s: float, horizon_s: float, usual: Usual) -> list[FeedForecast]:
         start_s = math.floor((now_s - BEFORE_S) / STEP_S) * STEP_S
         count = math.ceil((now_s + horizon_s - start_s) / STEP_S)
         usable = [(slot, derive) for slot, derive in self.sources if slot.usable(now_s)]
@@ -174,7 +174,7 @@ class Feed:
     def _forecast(
         self, quantity: str, unit: str, now_s: float, start_s: float, count: int,
         said: Sequence[tuple[Slot, Mapping[str, Profile]]], usual: Usual,
-    ) -> Forecast:  # fmt: skip
+    ) -> FeedForecast:  # fmt: skip
         layers = [
             (slot.origin, on_grid(found[quantity], start_s, STEP_S, count, smooth=found[quantity].instants))
             for slot, found in said
@@ -189,4 +189,4 @@ class Feed:
             origins[k] = "" if values[k] is None else origins[k]
         present = origins[math.floor((now_s - start_s) / STEP_S)]
         heard = next((slot.kept.fetched_s for slot, _ in said if slot.origin == present), None)
-        return Forecast(quantity, unit, start_s, STEP_S, tuple(values), tuple(origins), heard)
+        return FeedForecast(quantity, unit, start_s, STEP_S, tuple(values), tuple(origins), heard)

@@ -8,7 +8,7 @@ from pathlib import Path
 from feeds.feed import Derive, Feed, Slot
 from feeds.panels import Shade, plane_power, shaded
 from feeds.series import Channels
-from feeds.setup import House, asked_of
+from feeds.setup import FeedSite, asked_of
 from feeds.tariff import buying, selling
 from runtime.formats.profile import Profile
 from runtime.site.config import SiteFile
@@ -24,7 +24,7 @@ def unlearned(array: str, now_s: float) -> Shade:
     return Shade()
 
 
-def feeds_of(site: SiteFile, house: House, credentials: Path | None, shade: ShadeOf = unlearned) -> list[Feed]:
+def feeds_of(site: SiteFile, house: FeedSite, credentials: Path | None, shade: ShadeOf = unlearned) -> list[Feed]:
     """Raises ConfigError for a token that cannot be read."""
 
     def slots(name: str, path: tuple[str, ...], sections: Sequence[SourceSection | None], most_kw: float) -> list[Slot]:
@@ -54,13 +54,13 @@ def feeds_of(site: SiteFile, house: House, credentials: Path | None, shade: Shad
     return found
 
 
-def factors_of(house: House) -> dict[str, Mapping[str, float]]:
+def factors_of(house: FeedSite) -> dict[str, Mapping[str, float]]:
     """What is measured of the quantities: quantity -> signal of the daemon -> factor."""
     tables: dict[str, PvSection | LearnedSection] = {**house.feeds.pv, **house.feeds.load}
     return {name: table.measured for name, table in tables.items() if table.measured is not None}
 
 
-def _price(house: House, section: PriceSection, slots: Sequence[Slot]) -> Feed:
+def _price(house: FeedSite, section: PriceSection, slots: Sequence[Slot]) -> Feed:
     def derive(gross: bool) -> Derive:
         net = 1.0 / (1.0 + section.vat) if gross else 1.0
 
@@ -85,7 +85,7 @@ def _weather(channels: Channels, now_s: float) -> Mapping[str, Profile]:
 
 
 def _pv(
-    house: House, name: str, section: PvSection, weather: Sequence[Slot], asked: Sequence[Slot], shade: ShadeOf
+    house: FeedSite, name: str, section: PvSection, weather: Sequence[Slot], asked: Sequence[Slot], shade: ShadeOf
 ) -> Feed:
     """Of the weather's answers, of a program's own, or of one and then the other."""
     plain = PLAIN.format(name)

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from feeds.history import DAY_S, History
 from feeds.house_feeds import PLAIN
 from feeds.panels import Shade, learned_shade
-from feeds.setup import House
+from feeds.setup import FeedSite
 
 DAYS_SEEN = 60
 
 
 @dataclass
 class Lessons:
-    house: House
+    house: FeedSite
     history: History
     _known: dict[str, tuple[float, Shade]] = field(default_factory=dict)
     """Array -> (when it was computed, shade)."""

@@ -15,7 +15,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from feeds.disk import Files
-from feeds.feed import Forecast
+from feeds.feed import FeedForecast
 from runtime.links.mqtt import secure
 from runtime.site.config import MqttSection
 from runtime.site.feeds import STATUS, file_of, topic_of
@@ -26,7 +26,7 @@ MOST_STATE_BYTES = 1 << 20
 log = logging.getLogger("nisse.feed")
 
 
-def forecast_document(forecast: Forecast, zone: tzinfo) -> dict[str, Any]:
+def forecast_document(forecast: FeedForecast, zone: tzinfo) -> dict[str, Any]:
     """As the daemon reads it: a start, a step and values in a unit, null where nobody knows; and whence each part."""
 
     def iso(time_s: float) -> str:

@@ -21,7 +21,7 @@ SMALL = 1e-9
 
 
 @dataclass(frozen=True)
-class Stretch:
+class ForecastScore:
     """Means over `count` pairs of forecast and what came; NaN where there is none. Units of the quantity."""
 
     first_h: int
@@ -39,7 +39,7 @@ class Judgement:
     quantity: str
     measured: bool
     """Against a measurement; else against what the source itself said when the hour had come."""
-    stretches: tuple[Stretch, ...]
+    stretches: tuple[ForecastScore, ...]
     recent: float
     """Mean absolute error up to a day ahead over the last week."""
     before: float
@@ -71,7 +71,7 @@ def report(history: History, now_s: float, days: int = DAYS) -> list[Judgement]:
     return [judged(history, quantity, now_s, days) for quantity in history.quantities()]
 
 
-def _stretch(issues: Sequence[Issue], actual: Mapping[int, float], first_h: int, last_h: int) -> Stretch:
+def _stretch(issues: Sequence[Issue], actual: Mapping[int, float], first_h: int, last_h: int) -> ForecastScore:
     errors: list[float] = []
     persisted: list[float] = []
     for issue in issues:
@@ -83,7 +83,7 @@ def _stretch(issues: Sequence[Issue], actual: Mapping[int, float], first_h: int,
             usual = _persistence(actual, issue.hour + ahead, issue.hour)
             if usual is not None:
                 persisted.append(abs(usual - came))
-    return Stretch(first_h, last_h, len(errors), _mean([abs(e) for e in errors]), _mean(errors), _mean(persisted))
+    return ForecastScore(first_h, last_h, len(errors), _mean([abs(e) for e in errors]), _mean(errors), _mean(persisted))
 
 
 def _persistence(actual: Mapping[int, float], hour: int, issued: int) -> float | None:

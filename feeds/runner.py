@@ -11,14 +11,14 @@ from functools import partial
 from typing import Any
 
 from feeds.disk import Files
-from feeds.feed import ASSUMED, KEPT, LEARNED, Feed, Forecast, Slot
+from feeds.feed import ASSUMED, KEPT, LEARNED, Feed, FeedForecast, Slot
 from feeds.fetch import Http
 from feeds.history import DAY_S, HOUR_S, QUARTER_S, History, HistoryError
 from feeds.house_feeds import factors_of
 from feeds.meters import Meters
 from feeds.publish import Outlet, forecast_document
 from feeds.report import Judgement, report, worse_notice
-from feeds.setup import House
+from feeds.setup import FeedSite
 from feeds.usual import DAYS, usual
 from runtime.site.feeds import STATUS
 
@@ -29,14 +29,14 @@ log = logging.getLogger("nisse.feed")
 class Runner:
     """`step` does all that is due at a time and says when to come back. Times are Unix seconds."""
 
-    house: House
+    house: FeedSite
     feeds: Sequence[Feed]
     http: Http
     files: Files
     history: History
     outlet: Outlet
     meters: Meters = field(default_factory=lambda: Meters({}))
-    _published: dict[str, Forecast] = field(default_factory=dict)
+    _published: dict[str, FeedForecast] = field(default_factory=dict)
     _told: dict[str, str] = field(default_factory=dict)
     _quarter: int | None = None
     _judged: dict[str, Judgement] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class Runner:
         due_s = min((feed.next_s(now_s) for feed in self.feeds), default=math.inf)
         return min(max(due_s, now_s + 1.0), (quarter + 1) * QUARTER_S)
 
-    def forecasts(self) -> list[Forecast]:
+    def forecasts(self) -> list[FeedForecast]:
         """What was published last."""
         return list(self._published.values())
 
@@ -150,7 +150,7 @@ class Runner:
                 self._notice_origin(feed, forecast, now_s)
         self.outlet.put(STATUS, self.status(now_s))
 
-    def _notice_origin(self, feed: Feed, forecast: Forecast, now_s: float) -> None:
+    def _notice_origin(self, feed: Feed, forecast: FeedForecast, now_s: float) -> None:
         value, origin = forecast.at(now_s)
         if value is None:
             text = "nothing is known"

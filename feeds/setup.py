@@ -51,7 +51,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class House:
+class FeedSite:
     """What all feeds of a site share."""
 
     name: str
@@ -67,18 +67,18 @@ class House:
         return Place(f.latitude, f.longitude, f.altitude_m)
 
 
-def house_of(site: SiteFile) -> House:
+def house_of(site: SiteFile) -> FeedSite:
     """Raises FeedsMissingError."""
     if site.feeds is None:
         raise FeedsMissingError(
             f'{site.path}: has no table [feeds]; add one, such as price = {{ source = "entsoe", ... }}'
         )
     own = site.feeds.timezone
-    return House(site.site.name, site.zone if own is None else zone(own), site.feeds)
+    return FeedSite(site.site.name, site.zone if own is None else zone(own), site.feeds)
 
 
 def asked_of(
-    site: SiteFile, house: House, section: SourceSection, where: tuple[str, ...], credentials: Path | None,
+    site: SiteFile, house: FeedSite, section: SourceSection, where: tuple[str, ...], credentials: Path | None,
     most_kw: float = 100.0,
 ) -> Asked | None:  # fmt: skip
     """The source of a table; None where nothing is asked. Raises ConfigError for a token that cannot be read."""
@@ -113,7 +113,7 @@ def token_of(site: SiteFile, section: SourceSection, where: tuple[str, ...], cre
     return token
 
 
-def _source(house: House, section: SourceSection, token: str) -> Source | None:
+def _source(house: FeedSite, section: SourceSection, token: str) -> Source | None:
     match section:
         case PriceSource():
             return _price(house, section, token)
@@ -126,7 +126,7 @@ def _source(house: House, section: SourceSection, token: str) -> Source | None:
     return None
 
 
-def _price(house: House, section: PriceSource, token: str) -> Source | None:
+def _price(house: FeedSite, section: PriceSource, token: str) -> Source | None:
     """Each brings its module only where it is asked."""
     money, at = Money(house.feeds.currency, section.exchange_rate), section.url
     zone_name = section.zone or ""
@@ -164,7 +164,7 @@ def _price(house: House, section: PriceSource, token: str) -> Source | None:
     return _shaped(house, section, token, "energy", f"{house.feeds.currency}/kWh")
 
 
-def _weather(house: House, section: WeatherSource) -> Source:
+def _weather(house: FeedSite, section: WeatherSource) -> Source:
     if section.source == "met-norway":
         from feeds.sources import met_norway
 
@@ -175,7 +175,7 @@ def _weather(house: House, section: WeatherSource) -> Source:
 
 
 def _shaped(
-    house: House, section: PriceSource | PvSource | LearnedSource, token: str, channel: str, unit: str
+    house: FeedSite, section: PriceSource | PvSource | LearnedSource, token: str, channel: str, unit: str
 ) -> Source | None:
     """A program in the house that has the forecast already; None for what is made here."""
     from feeds.sources.shaped import Shaped

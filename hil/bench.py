@@ -22,10 +22,10 @@ from typing import Any
 
 from hil import kpi
 from hil.broker import Broker
-from hil.device import Device
+from hil.device import SimulatedDevice
 from hil.errors import BenchUsageError, ScenarioError
 from hil.junit import write_junit
-from hil.link_faults import Links
+from hil.link_faults import BenchLinks
 from hil.lockstep import LockstepDaemon
 from hil.loop import Elapsed, Loop
 from hil.modbus_plant import ModbusDevice
@@ -34,9 +34,9 @@ from hil.plant import Plant, make_plant
 from hil.predicates import Predicate
 from hil.record import (
     FORMAT_VERSION,
-    Record,
-    RecordError,
-    Timing,
+    BenchTiming,
+    RunRecord,
+    RunRecordError,
     read_record,
     read_timing,
     write_timing,
@@ -54,15 +54,15 @@ TIMING_FILE = "timing.jsonl"
 
 
 @dataclass(frozen=True)
-class Result:
+class BenchResult:
     """A finished run and where its files are."""
 
     scenario: Scenario
     verdict: Verdict
     kpis: Mapping[str, float]
     recoveries_s: Mapping[str, float]
-    record: Record
-    timing: tuple[Timing, ...]
+    record: RunRecord
+    timing: tuple[BenchTiming, ...]
     wall_s: float
     record_path: Path
     html_path: Path
@@ -82,7 +82,7 @@ def run_scenario(
     *,
     progress: Progress | None = None,
     page: bool = True,
-) -> Result:
+) -> BenchResult:
     """Run a scenario and write record, JUnit XML and HTML report to `output_dir`.
 
     `bundle_path` overrides the scenario's own. `trusted_key` is the public key `ed25519:...` that the daemon is told to
@@ -108,7 +108,7 @@ def run_scenario(
     return write_results(scenario, plant, expectations, record, timing, wall_s, output_dir, page)
 
 
-def replay_scenario(scenario: Scenario, record_path: Path, output_dir: Path) -> Result:
+def replay_scenario(scenario: Scenario, record_path: Path, output_dir: Path) -> BenchResult:
     """Judge a recorded run again, without the daemon: the plant, driven by the recorded set-points, must do the same.
 
     Raises:
@@ -125,7 +125,7 @@ def replay_scenario(scenario: Scenario, record_path: Path, output_dir: Path) -> 
         if plant.time_s() != cycle.time_s or cycle.plant != (
             plant.advance(cycle.applied) if minutes is None else plant.advance_by_minutes(minutes)
         ):
-            raise RecordError(
+            raise RunRecordError(
                 f"{record_path}:{number + 2}: the plant does not do this under {scenario.head.name}: replay with the "
                 "scenario and the version that made the record, or run the scenario again"
             )
@@ -138,15 +138,15 @@ def write_results(
     scenario: Scenario,
     plant: Plant,
     expectations: Sequence[tuple[Expect, Predicate]],
-    record: Record,
-    timing: tuple[Timing, ...],
+    record: RunRecord,
+    timing: tuple[BenchTiming, ...],
     wall_s: float,
     output_dir: Path,
     page: bool = True,
-) -> Result:
+) -> BenchResult:
     """Judge a record and write it with its JUnit XML and, unless `page` is False and all is well, its HTML page."""
     kpis = kpi.indicators(record, timing)
-    result = Result(
+    result = BenchResult(
         scenario=scenario,
         verdict=judge(expectations, record, kpis),
         kpis=kpis,
@@ -176,7 +176,7 @@ def _run(
     bundle: Bundle,
     output_dir: Path,
     progress: Progress | None,
-) -> tuple[Record, tuple[Timing, ...]]:
+) -> tuple[RunRecord, tuple[BenchTiming, ...]]:
     """Set everything up, run all cycles, take everything down."""
     head = scenario.head
     elapsed = Elapsed()
@@ -186,7 +186,7 @@ def _run(
     with ExitStack() as stack:
         line = SerialLine(output_dir / "serial-plant")
         stack.callback(line.close)
-        device = Device(plant.sensors, plant.set_points, head.set_point_timeout, elapsed.get)
+        device = SimulatedDevice(plant.sensors, plant.set_points, head.set_point_timeout, elapsed.get)
         server = ModbusDevice(line, device.registers, elapsed.get, seed=head.seed)
         stack.callback(server.close)
         broker = Broker(output_dir, head.broker)
@@ -204,7 +204,7 @@ def _run(
         stack.callback(mqtt.close)
         daemon = LockstepDaemon(site_file, output_dir / "daemon.log")
         stack.callback(daemon.close)
-        links = Links(line, server, broker, mqtt, daemon)
+        links = BenchLinks(line, server, broker, mqtt, daemon)
         links.start_daemon()
         loop = Loop(scenario, plant, device, links, elapsed, here)
         count = max(1, round(head.duration / plant.step_s))
@@ -213,7 +213,7 @@ def _run(
             if progress is not None:
                 progress(number + 1, count, loop.cycles[-1].level)
         daemon.stop()
-    return Record(_header(scenario, plant, bundle), tuple(loop.cycles)), tuple(loop.timing)
+    return RunRecord(_header(scenario, plant, bundle), tuple(loop.cycles)), tuple(loop.timing)
 
 
 def bundle_of(scenario: Scenario, given: Path | None) -> Path:

@@ -29,7 +29,7 @@ Progress = Callable[[int, int, int], None]
 
 
 @dataclass(frozen=True)
-class Trial:
+class CampaignRun:
     """One run: its faults and which predicates failed (or the bench's error); `smallest` only where it failed."""
 
     number: int
@@ -50,10 +50,10 @@ def run_campaign(
     *,
     runs: int,
     jobs: int,
-    done: Sequence[Trial] = (),
-    finished: Callable[[Trial], None] = lambda trial: None,
+    done: Sequence[CampaignRun] = (),
+    finished: Callable[[CampaignRun], None] = lambda trial: None,
     progress: Progress | None = None,
-) -> list[Trial]:
+) -> list[CampaignRun]:
     """Run `runs` schedules drawn from the scenario's seed. What failed keeps its folder `run-NNN`.
 
     done: what an earlier start has finished, not run again. finished: called with every other trial as it ends.
@@ -90,13 +90,13 @@ def run_campaign(
 
 def _trial(
     scenario: Scenario, bundle: Path, key: str | None, folder: Path, number: int, faults: tuple[Fault, ...]
-) -> Trial:
+) -> CampaignRun:
     """One run; shrunk when it fails, and cleaned up when it does not."""
 
     def failures_of(some: tuple[Fault, ...], where: Path) -> tuple[str, ...]:
         return _failures(scenario, some, bundle, key, where)
 
-    trial = Trial(number, faults, failures_of(faults, folder))
+    trial = CampaignRun(number, faults, failures_of(faults, folder))
     if trial.passed:
         shutil.rmtree(folder)
         return trial

@@ -6,7 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from hil.campaign import Trial
+from hil.campaign import CampaignRun
 from hil.errors import BenchError
 from hil.scenario import Fault, Scenario
 from systems.house_file import read_house
@@ -29,7 +29,7 @@ def identity(scenario: Scenario, bundle_digest: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def begin_log(folder: Path, campaign: str) -> list[Trial]:
+def begin_log(folder: Path, campaign: str) -> list[CampaignRun]:
     """Create the log in `folder`, or read what an earlier start of the same campaign has finished.
 
     Raises:
@@ -52,7 +52,7 @@ def begin_log(folder: Path, campaign: str) -> list[Trial]:
         raise CampaignLogError(f"{path}: not the log of a campaign ({error}): remove it to start anew") from error
 
 
-def append(folder: Path, trial: Trial) -> None:
+def append(folder: Path, trial: CampaignRun) -> None:
     line = {
         "number": trial.number,
         "faults": [_fields(fault) for fault in trial.faults],
@@ -67,11 +67,11 @@ def _fields(fault: Fault) -> dict[str, object]:
     return fault.model_dump(by_alias=True, exclude_defaults=True)
 
 
-def _trial(line: dict[str, list[dict[str, object]]]) -> Trial:
+def _trial(line: dict[str, list[dict[str, object]]]) -> CampaignRun:
     number, failures = line["number"], line["failures"]
     if not isinstance(number, int):
         raise TypeError("a run without its number")
-    return Trial(
+    return CampaignRun(
         number,
         tuple(Fault.model_validate(fields) for fields in line["faults"]),
         tuple(str(text) for text in failures),

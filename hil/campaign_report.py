@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from hil.campaign import Trial, as_toml
+from hil.campaign import CampaignRun, as_toml
 from hil.scenario import Scenario
 from pages.page import Block, Cell, Column, Heading, Items, Listing, Page, Table, text, write_page
 
 
-def tried(trials: Sequence[Trial]) -> list[tuple[str, int, int]]:
+def tried(trials: Sequence[CampaignRun]) -> list[tuple[str, int, int]]:
     """(kind of fault, runs that had it, runs that failed with it), most frequent first."""
     drawn: Counter[str] = Counter()
     failed: Counter[str] = Counter()
@@ -23,7 +23,7 @@ def tried(trials: Sequence[Trial]) -> list[tuple[str, int, int]]:
     return [(label, count, failed[label]) for label, count in sorted(drawn.items(), key=lambda x: (-x[1], x[0]))]
 
 
-def campaign_page(scenario: Scenario, trials: Sequence[Trial], wall_s: float | None) -> Page:
+def campaign_page(scenario: Scenario, trials: Sequence[CampaignRun], wall_s: float | None) -> Page:
     """wall_s: how long all of it took; None where that is not known, since the campaign was stopped in between."""
     head = scenario.head
     failed = [trial for trial in trials if not trial.passed]
@@ -61,20 +61,20 @@ def campaign_page(scenario: Scenario, trials: Sequence[Trial], wall_s: float | N
     )
 
 
-def _verdict(trial: Trial) -> Cell:
+def _verdict(trial: CampaignRun) -> Cell:
     return Cell("holds", mood="good") if trial.passed else Cell("fails", mood="bad")
 
 
-def _schedule(trial: Trial) -> str:
+def _schedule(trial: CampaignRun) -> str:
     return "; ".join(f"{f.label} ({f.at / 3600:.1f}, {f.duration / 3600:.1f})" for f in trial.faults)
 
 
-def write_campaign_page(path: Path, scenario: Scenario, trials: Sequence[Trial], wall_s: float | None) -> None:
+def write_campaign_page(path: Path, scenario: Scenario, trials: Sequence[CampaignRun], wall_s: float | None) -> None:
     """Write the page, whole or not at all."""
     write_page(path, campaign_page(scenario, trials, wall_s))
 
 
-def write_junit(path: Path, scenario: Scenario, trials: Sequence[Trial]) -> None:
+def write_junit(path: Path, scenario: Scenario, trials: Sequence[CampaignRun]) -> None:
     """One test case per schedule."""
     failures = sum(not t.passed for t in trials)
     suite = ElementTree.Element(
@@ -90,7 +90,7 @@ def write_junit(path: Path, scenario: Scenario, trials: Sequence[Trial]) -> None
     ElementTree.ElementTree(suite).write(path, encoding="utf-8", xml_declaration=True)
 
 
-def as_json(scenario: Scenario, trials: Sequence[Trial]) -> dict[str, object]:
+def as_json(scenario: Scenario, trials: Sequence[CampaignRun]) -> dict[str, object]:
     return {
         "scenario": scenario.head.name,
         "seed": scenario.head.seed,

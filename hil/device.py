@@ -10,16 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 from hil.faults import Display, Garbage, Shown
 from hil.modbus_plant import Registers
-from hil.registers import Register
+from hil.registers import DeviceRegister
 
 
-class Device:
+class SimulatedDevice:
     """Registers of one plant. `clock` is the bench's elapsed time in seconds."""
 
     def __init__(
         self,
-        sensors: Sequence[Register],
-        set_points: Sequence[Register],
+        sensors: Sequence[DeviceRegister],
+        set_points: Sequence[DeviceRegister],
         timeout_s: float,
         clock: Callable[[], float],
     ) -> None:
@@ -55,7 +55,7 @@ class Device:
         """Mean set-points over the coming step, in which the time-out may strike."""
         return {s.name: self._mean(s, step_s) for s in self.set_points}
 
-    def _mean(self, set_point: Register, step_s: float) -> float:
+    def _mean(self, set_point: DeviceRegister, step_s: float) -> float:
         value = set_point.decode(self.registers.holding[set_point.address])
         left_s = self._written_s[set_point.address] + self.timeout_s - self._clock()
         if step_s == 0.0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hil.record import Record
+from hil.record import RunRecord
 
 RESPITE_CYCLES = 2.0
 """A controller needs this long to be back: until then what a fault has left behind is still the fault's."""
@@ -13,7 +13,7 @@ RESPITE_CYCLES = 2.0
 Mask = NDArray[np.bool_]
 
 
-def under_fault(record: Record) -> Mask:
+def under_fault(record: RunRecord) -> Mask:
     """Per cycle: whether a fault acts on it or ended less than RESPITE_CYCLES before."""
     respite_s = RESPITE_CYCLES * record.step_s
     spans = [(fault["at_s"], fault["end_s"] + respite_s) for fault in record.header.get("faults", ())]

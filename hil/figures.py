@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hil.plant import Panel as Wish
-from hil.record import Record
+from hil.plant import ReportPanel as Wish
+from hil.record import RunRecord
 from hil.words import LEVEL_TERMS, quantity
 from pages.chart import Chart, Limit, Line, Panel, Row, Rows, TimeAxis
 from pages.palette import LINES, Role
@@ -28,12 +28,12 @@ MOST_TOGETHER = 2
 Array = NDArray[np.float64]
 
 
-def axis_of(record: Record, zone: tzinfo | None) -> TimeAxis:
+def axis_of(record: RunRecord, zone: tzinfo | None) -> TimeAxis:
     """From the first cycle to the end of the last."""
     return TimeAxis(zone, record.cycles[0].time_s, record.cycles[-1].time_s + record.step_s)
 
 
-def panel_chart(record: Record, wish: Wish, plan_state: str | None, zone: tzinfo | None) -> Chart:
+def panel_chart(record: RunRecord, wish: Wish, plan_state: str | None, zone: tzinfo | None) -> Chart:
     """What the plant wants shown; more than two quantities in a panel each, parts of a sum after the sum."""
     x = np.array([c.time_s for c in record.cycles])
     values = {name: np.array([c.plant[name] for c in record.cycles], float) for name in wish.quantities}
@@ -69,7 +69,7 @@ def panel_chart(record: Record, wish: Wish, plan_state: str | None, zone: tzinfo
     )
 
 
-def _plan_line(record: Record, state: str | None) -> Line | None:
+def _plan_line(record: RunRecord, state: str | None) -> Line | None:
     """What the controller expected of a state, from time to time; one line with gaps."""
     xs: list[Array] = []
     ys: list[Array] = []
@@ -84,7 +84,7 @@ def _plan_line(record: Record, state: str | None) -> Line | None:
     return Line("plan", np.concatenate(xs), np.concatenate(ys), "second", "dashes")
 
 
-def levels_chart(record: Record, zone: tzinfo | None) -> Chart:
+def levels_chart(record: RunRecord, zone: tzinfo | None) -> Chart:
     """When the daemon stood on which step of its ladder, and when which fault acted."""
     spans: dict[str, list[tuple[float, float]]] = {}
     for cycle in record.cycles:
@@ -106,7 +106,7 @@ def levels_chart(record: Record, zone: tzinfo | None) -> Chart:
     )
 
 
-def faults_of(record: Record) -> Sequence[tuple[str, float, float]]:
+def faults_of(record: RunRecord) -> Sequence[tuple[str, float, float]]:
     """(label, from, to) in unix seconds."""
     start = record.cycles[0].time_s
     return [(f["label"], start + f["at_s"], start + f["end_s"]) for f in record.header["faults"]]

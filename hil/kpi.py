@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil.explanation import RESPITE_CYCLES, under_fault
-from hil.record import Record, Timing
+from hil.record import BenchTiming, RunRecord
 
 LEVELS = ("mpc", "shifted_plan", "rule", "safe", "off")
 """The ladder, best first; "off" is a daemon that does not run."""
@@ -37,7 +37,7 @@ TRACKED = ("tracking.on", "tracking.grid_kw")
 in a minute, either way."""
 
 
-def signals(record: Record) -> dict[str, NDArray[np.float64]]:
+def signals(record: RunRecord) -> dict[str, NDArray[np.float64]]:
     """Every quantity of the plant, the set-points as `set_point.NAME`, and TRACKED, as arrays over the cycles."""
     first = record.cycles[0]
     arrays = {name: np.array([c.plant[name] for c in record.cycles], float) for name in first.plant}
@@ -50,7 +50,7 @@ def signals(record: Record) -> dict[str, NDArray[np.float64]]:
 
 
 def indicators(
-    record: Record, timing: Sequence[Timing] = (), *, floor_area_m2: float | None = None
+    record: RunRecord, timing: Sequence[BenchTiming] = (), *, floor_area_m2: float | None = None
 ) -> dict[str, float]:
     """All of INDICATORS; NaN where the plant has no such quantity or no timing is given."""
     of = signals(record)
@@ -86,7 +86,7 @@ def _cost(of: Mapping[str, NDArray[np.float64]]) -> float:
     return float(sum(part.sum() for part in parts)) if parts else math.nan
 
 
-def recoveries(record: Record) -> dict[str, float]:
+def recoveries(record: RunRecord) -> dict[str, float]:
     """Per fault (label and begin), seconds until the first cycle back at level `mpc`; inf when never.
 
     Counted from the end of the fault, or of the last one that overlaps with it or follows within RESPITE_CYCLES: nobody
@@ -110,7 +110,7 @@ def _end_of_episode(end_s: float, faults: Sequence[Mapping[str, Any]], respite_s
     return end_s if later == end_s else _end_of_episode(later, faults, respite_s)
 
 
-def memory_growth_mb(timing: Sequence[Timing]) -> float:
+def memory_growth_mb(timing: Sequence[BenchTiming]) -> float:
     """Over the longest life of the daemon: median of its last quarter minus that of its second.
 
     The first is left out: caches fill. NaN where the memory is not known or no life has four cycles.

@@ -28,7 +28,7 @@ ANSWERS: dict[str, Answer] = {
 
 
 @dataclass
-class Links:
+class BenchLinks:
     """Everything on the bench that can be broken. `clock_offset_s` is wall time minus the scenario's time."""
 
     line: SerialLine
@@ -54,7 +54,7 @@ class LinkFaults:
     """The link faults of a scenario; `advance` is called before every cycle, in order of time."""
 
     faults: Sequence[Fault]
-    links: Links
+    links: BenchLinks
     _begun: set[int] = field(default_factory=set)
     _ended: set[int] = field(default_factory=set)
 
@@ -93,72 +93,72 @@ class LinkFaults:
                 ACTIONS[other.kind][0](self.links, other)
 
 
-def _misbehave(links: Links, fault: Fault) -> None:
+def _misbehave(links: BenchLinks, fault: Fault) -> None:
     links.device.answer, links.device.delay_s = ANSWERS[fault.kind], fault.delay
 
 
-def _behave(links: Links, _fault: Fault) -> None:
+def _behave(links: BenchLinks, _fault: Fault) -> None:
     links.device.answer = "normal"
 
 
-def _pull(links: Links, _fault: Fault) -> None:
+def _pull(links: BenchLinks, _fault: Fault) -> None:
     with links.device.line_held():
         links.line.unplug()
 
 
-def _pull_within(links: Links, _fault: Fault) -> None:
+def _pull_within(links: BenchLinks, _fault: Fault) -> None:
     links.line.unplug()  # from the device's own thread, which holds the line
 
 
-def _shoot_daemon(links: Links, _fault: Fault) -> None:
+def _shoot_daemon(links: BenchLinks, _fault: Fault) -> None:
     links.daemon.shoot()
 
 
-def _plug(links: Links, _fault: Fault) -> None:
+def _plug(links: BenchLinks, _fault: Fault) -> None:
     with links.device.line_held():
         links.line.plug()
 
 
-def _kill_broker(links: Links, _fault: Fault) -> None:
+def _kill_broker(links: BenchLinks, _fault: Fault) -> None:
     links.broker.kill()
     links.mqtt.forget()
 
 
-def _restart_broker(links: Links, _fault: Fault) -> None:
+def _restart_broker(links: BenchLinks, _fault: Fault) -> None:
     links.broker.start()
     links.mqtt.wait_connected()
     if links.daemon.running:
         links.mqtt.wait_daemon_online()
 
 
-def _kill_daemon(links: Links, _fault: Fault) -> None:
+def _kill_daemon(links: BenchLinks, _fault: Fault) -> None:
     links.daemon.kill()
 
 
-def _restart_daemon(links: Links, _fault: Fault) -> None:
+def _restart_daemon(links: BenchLinks, _fault: Fault) -> None:
     links.start_daemon()
 
 
-def _fill_disk(links: Links, _fault: Fault) -> None:
+def _fill_disk(links: BenchLinks, _fault: Fault) -> None:
     links.disk_full = True
     links.daemon.limit_files(0)
 
 
-def _empty_disk(links: Links, _fault: Fault) -> None:
+def _empty_disk(links: BenchLinks, _fault: Fault) -> None:
     links.disk_full = False
     links.daemon.limit_files(None)
 
 
-def _jump(links: Links, fault: Fault) -> None:
+def _jump(links: BenchLinks, fault: Fault) -> None:
     links.clock_offset_s += fault.by
 
 
-def _jump_back(links: Links, fault: Fault) -> None:
+def _jump_back(links: BenchLinks, fault: Fault) -> None:
     if fault.duration > 0.0:  # without `for` the clock stays wrong
         links.clock_offset_s -= fault.by
 
 
-Act = Callable[[Links, Fault], None]
+Act = Callable[[BenchLinks, Fault], None]
 WITHIN: dict[str, Act] = {"cable_pull": _pull_within, "kill_9": _shoot_daemon, "broker_kill": _kill_broker}
 ACTIONS: dict[str, tuple[Act, Act]] = {
     **dict.fromkeys(ANSWERS, (_misbehave, _behave)),

@@ -8,17 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hil.device import Device
+from hil.device import SimulatedDevice
 from hil.errors import BenchError
 from hil.faults import SignalFaults, active, seen
 from hil.kpi import LEVELS
-from hil.link_faults import LinkFaults, Links
+from hil.link_faults import BenchLinks, LinkFaults
 from hil.lockstep import DaemonShotError
 from hil.memory import resident_mb
 from hil.minutes import run_minutes
 from hil.patience import HANG_S
 from hil.plant import Plant
-from hil.record import Cycle, Timing
+from hil.record import BenchCycle, BenchTiming
 from hil.scenario import Scenario
 
 PLAN_EVERY = 24
@@ -42,8 +42,8 @@ class Loop:
         self,
         scenario: Scenario,
         plant: Plant,
-        device: Device,
-        links: Links,
+        device: SimulatedDevice,
+        links: BenchLinks,
         elapsed: Elapsed,
         here: Mapping[str, str],
     ) -> None:
@@ -52,8 +52,8 @@ class Loop:
         self._signal_faults = SignalFaults(scenario.faults, scenario.head.seed)
         self._link_faults = LinkFaults(scenario.faults, links)
         self._last_order_s = 0.0
-        self.cycles: list[Cycle] = []
-        self.timing: list[Timing] = []
+        self.cycles: list[BenchCycle] = []
+        self.timing: list[BenchTiming] = []
 
     def step(self) -> None:
         """One cycle, and one step of the plant."""
@@ -72,7 +72,7 @@ class Loop:
             quantities = self._plant.advance(applied)
         spent = report.get("timing", {})
         self.cycles.append(
-            Cycle(
+            BenchCycle(
                 elapsed_s=now_s,
                 time_s=time_s,
                 level=report["level"],
@@ -90,7 +90,7 @@ class Loop:
         bench_s = time.perf_counter() - began - (cycle_s or 0.0)
         daemon = self._links.daemon
         self.timing.append(
-            Timing(
+            BenchTiming(
                 cycle_s,
                 None if held_decision(report) else spent.get("solve_s"),
                 spent.get("link_s"),

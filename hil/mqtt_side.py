@@ -16,7 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from hil.errors import BenchError
 from hil.faults import Display, Garbage, Shown
 from hil.patience import HANG_S
-from hil.plant import Forecast
+from hil.plant import PublishedForecast
 from runtime.links.mqtt import BARRIER_TOPIC
 
 
@@ -65,7 +65,7 @@ class MqttSide:
             self._messages.clear()
             self._subscribed = False
 
-    def publish(self, forecasts: Mapping[str, Forecast], displays: Mapping[str, Display]) -> None:
+    def publish(self, forecasts: Mapping[str, PublishedForecast], displays: Mapping[str, Display]) -> None:
         """Publish every forecast as its faults let it be seen."""
         for name, forecast in forecasts.items():
             match displays[name]:

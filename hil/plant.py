@@ -29,7 +29,7 @@ FORECAST_ERROR = "forecast_error"
 
 
 @dataclass(frozen=True)
-class Forecast:
+class PublishedForecast:
     """A forecast as it is published: values[k] holds from start_s + k * step_s (unix seconds)."""
 
     topic: str
@@ -39,7 +39,7 @@ class Forecast:
 
 
 @dataclass(frozen=True)
-class Panel:
+class ReportPanel:
     """One plot of the report: quantities of the record that share a unit."""
 
     title: str
@@ -78,7 +78,7 @@ class Plant:
         return tuple(dict.fromkeys([*self._plant.states(), *self._plant.flows(), *self.published]))
 
     @property
-    def panels(self) -> tuple[Panel, ...]:
+    def panels(self) -> tuple[ReportPanel, ...]:
         return panels(self.house)
 
     @property
@@ -96,13 +96,13 @@ class Plant:
         """What the sensors show now, by register name."""
         return self._plant.measured()
 
-    def forecasts(self) -> Mapping[str, Forecast]:
+    def forecasts(self) -> Mapping[str, PublishedForecast]:
         """What is known of the future now, by column: the horizon and a decision, a day at least."""
         grid = self.house.grid
         count = math.ceil((max(grid.horizon_s, DAY_S) + grid.hold_s) / self.step_s)
         rows = {name: self._plant.forecast(name, count, error=self._error) for name in self.published}
         return {
-            name: Forecast(f"forecast/{name}", self.time_s(), self.step_s, tuple(values.tolist()))
+            name: PublishedForecast(f"forecast/{name}", self.time_s(), self.step_s, tuple(values.tolist()))
             for name, values in rows.items()
         }
 
@@ -201,7 +201,7 @@ def initial_names(plant: HousePlant) -> list[str]:
     return [name for part in plant.plants for name in part.initial_names()]
 
 
-def panels(house: House) -> tuple[Panel, ...]:
+def panels(house: House) -> tuple[ReportPanel, ...]:
     """The plots of a house, of what it has."""
 
     def named(table: str, suffix: str) -> tuple[str, ...]:
@@ -211,19 +211,19 @@ def panels(house: House) -> tuple[Panel, ...]:
     prices = ("buy", "sell") if house.only("meter") is not None else ("buy",)
     power = [*named("battery", "kw"), *named("pv", "kw"), *(["load_kw"] if house.of("load") else []), "grid_kw"]
     every = (
-        Panel("Prices", f"{house.currency}/kWh", prices),
-        Panel("Zones", "degC", named("zone", "temperature"), stairs=False, limits=_band(zones)),
-        Panel("Tanks", "degC", named("tank", "temperature"), stairs=False, limits=_band(tanks)),
-        Panel(
+        ReportPanel("Prices", f"{house.currency}/kWh", prices),
+        ReportPanel("Zones", "degC", named("zone", "temperature"), stairs=False, limits=_band(zones)),
+        ReportPanel("Tanks", "degC", named("tank", "temperature"), stairs=False, limits=_band(tanks)),
+        ReportPanel(
             "State of charge",
             "1",
             named("battery", "soc"),
             stairs=False,
             limits=tuple(sorted({b.soc_min for b in batteries} | {b.soc_max for b in batteries})),
         ),
-        Panel("Heat pumps", "kW", named("heat_pump", "kw"), stacked=True),
-        Panel("Power", "kW", tuple(power)),
-        Panel("Outdoors", "degC", ("outdoor",) if "outdoor" in _published(house) else (), stairs=False),
+        ReportPanel("Heat pumps", "kW", named("heat_pump", "kw"), stacked=True),
+        ReportPanel("Power", "kW", tuple(power)),
+        ReportPanel("Outdoors", "degC", ("outdoor",) if "outdoor" in _published(house) else (), stairs=False),
     )
     return tuple(panel for panel in every if panel.quantities)
 

@@ -49,7 +49,7 @@ class PredicateError(ValueError):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PredicateOutcome:
     """What became of a predicate: `holds`; if not, in how many cycles, the first of them, and the values there."""
 
     text: str
@@ -70,17 +70,17 @@ class Predicate:
     def names(self) -> frozenset[str]:
         return frozenset(_dotted(node) for node in _outermost_names(self.comparison))
 
-    def evaluate(self, signals: Mapping[str, NDArray[np.float64]], indicators: Mapping[str, float]) -> Outcome:
+    def evaluate(self, signals: Mapping[str, NDArray[np.float64]], indicators: Mapping[str, float]) -> PredicateOutcome:
         """Check against a run: `signals` are arrays of one length (cycles), `indicators` plain numbers."""
         sides, holds = self._compare({**CONSTANTS, **indicators, **signals})
         everywhere = np.atleast_1d(np.asarray(holds))
         if everywhere.size and everywhere.all():
-            return Outcome(self.text, True, detail=self._seen(sides, None))
+            return PredicateOutcome(self.text, True, detail=self._seen(sides, None))
         if everywhere.size == 0:
-            return Outcome(self.text, False, detail="no cycle in the window")
+            return PredicateOutcome(self.text, False, detail="no cycle in the window")
         first = int(np.argmin(everywhere))
         is_signal = np.ndim(holds) > 0
-        return Outcome(
+        return PredicateOutcome(
             self.text,
             False,
             int((~everywhere).sum()),

@@ -20,7 +20,7 @@ from hil.errors import BenchError
 FORMAT_VERSION = 1
 
 
-class RecordError(BenchError):
+class RunRecordError(BenchError):
     """A record cannot be read."""
 
     exit_code = 65
@@ -42,7 +42,7 @@ def _finite(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Cycle:
+class BenchCycle:
     """One cycle of the bench. Times in seconds; `elapsed_s` counts from the start of the scenario.
 
     `plant` holds the true quantities over the step that follows (name -> value, units in the names), `seen` what the
@@ -71,7 +71,7 @@ class Cycle:
 
 
 @dataclass(frozen=True)
-class Timing:
+class BenchTiming:
     """Real times of one cycle in seconds; not part of the record. None when the daemon did not run.
 
     `solver_s` is None as well where it held a decision: a program that decides every half hour solves every half hour.
@@ -89,11 +89,11 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Record:
+class RunRecord:
     """A whole run. `header` has scenario, house, seed, start_s, step_s, bundle, format_version."""
 
     header: Mapping[str, Any]
-    cycles: tuple[Cycle, ...]
+    cycles: tuple[BenchCycle, ...]
 
     @property
     def step_s(self) -> float:
@@ -110,7 +110,7 @@ class Record:
         path.write_bytes(self.to_bytes())
 
 
-def read_record(path: Path) -> Record:
+def read_record(path: Path) -> RunRecord:
     """The record in `path`, equal to the one that was written.
 
     Raises:
@@ -119,12 +119,12 @@ def read_record(path: Path) -> Record:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise RecordError(f"{path}: no bench record ({error}): name the record.jsonl of a run") from error
+        raise RunRecordError(f"{path}: no bench record ({error}): name the record.jsonl of a run") from error
     number = 1
     try:
         header = json.loads(lines[0])
         if header.get("format_version") != FORMAT_VERSION:
-            raise RecordError(
+            raise RunRecordError(
                 f"{path}: record format {header.get('format_version')!r}, this version reads {FORMAT_VERSION}: run the "
                 "scenario again"
             )
@@ -132,21 +132,23 @@ def read_record(path: Path) -> Record:
         for line in lines[1:]:
             number += 1
             fields = json.loads(line)
-            cycles.append(Cycle(**{**fields, "faults": tuple(fields["faults"])}))
+            cycles.append(BenchCycle(**{**fields, "faults": tuple(fields["faults"])}))
     except (IndexError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise RecordError(f"{path}:{number}: not a bench record ({error}): run the scenario again") from error
-    return Record(header, tuple(cycles))
+        raise RunRecordError(f"{path}:{number}: not a bench record ({error}): run the scenario again") from error
+    return RunRecord(header, tuple(cycles))
 
 
-def write_timing(path: Path, timing: Sequence[Timing]) -> None:
+def write_timing(path: Path, timing: Sequence[BenchTiming]) -> None:
     path.write_text("".join(canonical(vars(t)) + "\n" for t in timing), encoding="utf-8")
 
 
-def read_timing(path: Path) -> tuple[Timing, ...]:
+def read_timing(path: Path) -> tuple[BenchTiming, ...]:
     """What `write_timing` wrote; nothing when there is no such file. Raises RecordError for a damaged one."""
     if not path.exists():
         return ()
     try:
-        return tuple(Timing(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines())
+        return tuple(BenchTiming(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines())
     except (ValueError, TypeError) as error:
-        raise RecordError(f"{path}: not the timing of a run ({error}): remove it or run the scenario again") from error
+        raise RunRecordError(
+            f"{path}: not the timing of a run ({error}): remove it or run the scenario again"
+        ) from error

@@ -14,7 +14,7 @@ WORD_SIGNED, WORD = 0x7FFF, 0xFFFF
 
 
 @dataclass(frozen=True)
-class Register:
+class DeviceRegister:
     """One 16-bit register of the device: value = word * scale in `unit`, two's complement when signed."""
 
     name: str
@@ -39,15 +39,15 @@ class Register:
         return (word - 0x10000 if self.signed and word >= 0x8000 else word) * self.scale
 
 
-def register_map(signals: Iterable[Signal], first: int) -> tuple[Register, ...]:
+def register_map(signals: Iterable[Signal], first: int) -> tuple[DeviceRegister, ...]:
     """One word each from an address on, as fine as the signal's range allows."""
     return tuple(_register(signal, address) for address, signal in enumerate(signals, first))
 
 
-def _register(signal: Signal, address: int) -> Register:
+def _register(signal: Signal, address: int) -> DeviceRegister:
     signed = signal.lower < 0.0
     most = max(abs(signal.lower), abs(signal.upper))
     scale = FINEST.get(signal.unit, 0.001)
     while most / scale > (WORD_SIGNED if signed else WORD):
         scale *= 10.0
-    return Register(signal.name, signal.unit, address, scale, signed)
+    return DeviceRegister(signal.name, signal.unit, address, scale, signed)

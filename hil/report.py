@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hil.figures import levels_chart, panel_chart
-from hil.plant import Panel, Plant
+from hil.plant import Plant, ReportPanel
 from hil.verdict import Check
 from hil.words import INDICATORS, LEVEL_TERMS, number, timing_rows
 from pages.chart import zone_name
 from pages.page import Block, Cell, Code, Column, Heading, Link, Page, Table, quiet, write_page
 
 if TYPE_CHECKING:
-    from hil.bench import Result
+    from hil.bench import BenchResult
 
 
-def write_report(path: Path, result: Result, plant: Plant) -> None:
+def write_report(path: Path, result: BenchResult, plant: Plant) -> None:
     """Write the page, whole or not at all."""
     write_page(path, bench_page(result, plant.panels, plant.plan_state, plant.house.timezone))
 
 
-def bench_page(result: Result, panels: Sequence[Panel], plan_state: str | None, zone: tzinfo) -> Page:
+def bench_page(result: BenchResult, panels: Sequence[ReportPanel], plan_state: str | None, zone: tzinfo) -> Page:
     """What a run came to; `panels` and `plan_state` are the plant's wishes for the timeline, `zone` is its clock."""
     record, head, checks = result.record, result.scenario.head, result.verdict.checks
     start = head.start.astimezone(zone)
@@ -78,7 +78,7 @@ def _predicates(checks: Sequence[Check]) -> Table:
     return Table("What must hold", [Column("predicate"), Column("verdict"), Column("seen", wraps=True)], rows)
 
 
-def _levels(result: Result) -> Table:
+def _levels(result: BenchResult) -> Table:
     whole = len(result.record.cycles) * result.record.step_s
     rows = [
         (Cell(term.title, small=term.meaning), f"{number(seconds / 3600)} h", f"{100 * seconds / whole:.1f} %")
@@ -88,7 +88,7 @@ def _levels(result: Result) -> Table:
     return Table("Time at each level", [Column("level"), Column("time", True), Column("share", True)], rows)
 
 
-def _faults(result: Result, zone: tzinfo | None) -> Table:
+def _faults(result: BenchResult, zone: tzinfo | None) -> Table:
     start = result.record.cycles[0].time_s
     rows = []
     for fault in result.record.header["faults"]:
@@ -100,7 +100,7 @@ def _faults(result: Result, zone: tzinfo | None) -> Table:
     return Table("Faults", columns, rows, note=f"Local time, {zone_name(zone, start)}.")
 
 
-def _indicators(result: Result) -> Table:
+def _indicators(result: BenchResult) -> Table:
     rows = [
         (Cell(term.title, small=term.meaning, code=name), f"{number(value)} {term.unit}".strip())
         for name, term in INDICATORS.items()
@@ -109,7 +109,7 @@ def _indicators(result: Result) -> Table:
     return Table("Indicators of the whole run", [Column("indicator"), Column("value", True)], rows)
 
 
-def _timing(result: Result) -> Table:
+def _timing(result: BenchResult) -> Table:
     rows = [(title, *(number(value) for value in values)) for title, *values in timing_rows(result.timing)]
     columns = [Column("milliseconds"), Column("median", True), Column("99 %", True), Column("most", True)]
     return Table("Real time of a cycle, milliseconds", columns, rows)

@@ -40,11 +40,11 @@ WITHIN_KINDS = ("kill_9", "broker_kill", "cable_pull")
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, allow_inf_nan=False)]
 
 
-class Section(BaseModel):
+class ScenarioSection(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-class Head(Section):
+class Head(ScenarioSection):
     """What is run."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -80,20 +80,20 @@ class Head(Section):
         return self
 
 
-class TariffSection(Section):
+class TariffSection(ScenarioSection):
     """Where prices come from: the generator (`nordic`, `continental`) or a CSV file (`time`, `price_eur_per_kwh`)."""
 
     generator: str = "nordic"
     prices: str | None = None
 
 
-class WorldSection(Section):
+class WorldSection(ScenarioSection):
     """What is measured instead of generated: a CSV file with `time` and any of the house's forecasts by name."""
 
     file: str | None = None
 
 
-class Fault(Section):
+class Fault(ScenarioSection):
     """One thing that breaks. `at` counts from the start of the scenario; without `for` an event, else it lasts.
 
     signal kinds   off, stuck, garbage, nan, wrong (factor, offset), slow (every), delayed (delay), intermittent
@@ -149,7 +149,7 @@ class Fault(Section):
         return self
 
 
-class RandomFaults(Section):
+class RandomFaults(ScenarioSection):
     """So many faults a day, drawn from the scenario's seed, besides those that are written down."""
 
     faults_per_day: Annotated[float, Field(gt=0, le=48)]
@@ -168,7 +168,7 @@ class RandomFaults(Section):
         return kinds
 
 
-class Expect(Section):
+class Expect(ScenarioSection):
     """A predicate, and the window (from the start of the scenario) in which it must hold."""
 
     that: str
@@ -178,7 +178,7 @@ class Expect(Section):
     """"fault": failing is allowed where it began under a fault or within two cycles after it."""
 
 
-class Scenario(Section):
+class Scenario(ScenarioSection):
     """A validated scenario file. `directory` is where its relative paths start."""
 
     head: Head = Field(alias="scenario")

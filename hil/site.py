@@ -6,7 +6,7 @@ import json
 
 from hil.errors import ScenarioError
 from hil.plant import Plant
-from hil.registers import Register
+from hil.registers import DeviceRegister
 from runtime.bundle.manifest import ForecastSpec, Manifest
 from systems.house_file import House
 
@@ -106,7 +106,7 @@ def _inputs(plant: Plant, manifest: Manifest) -> list[str]:
     return texts
 
 
-def _measured(name: str, sensor: Register, max_age_s: float) -> str:
+def _measured(name: str, sensor: DeviceRegister, max_age_s: float) -> str:
     return f"""[inputs.{name}]
 source = "gateway"
 register = {_register("input", sensor)}
@@ -115,7 +115,7 @@ max_age_s = {max_age_s:g}
 """
 
 
-def _register(kind: str, register: Register) -> str:
+def _register(kind: str, register: DeviceRegister) -> str:
     return f'{{ kind = "{kind}", address = {register.address}, type = "{register.type}", scale = {register.scale:g} }}'
 
 

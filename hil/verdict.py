@@ -12,8 +12,8 @@ from hil import kpi
 from hil.errors import ScenarioError
 from hil.explanation import under_fault, unexplained
 from hil.plant import Plant
-from hil.predicates import Outcome, Predicate, PredicateError, parse
-from hil.record import Record
+from hil.predicates import Predicate, PredicateError, PredicateOutcome, parse
+from hil.record import RunRecord
 from hil.scenario import Expect, Scenario
 
 
@@ -22,7 +22,7 @@ class Check:
     """One expectation and what became of it; `first_failure_s` counts from the start of the scenario."""
 
     expect: Expect
-    outcome: Outcome
+    outcome: PredicateOutcome
     first_failure_s: float | None
 
     @property
@@ -59,7 +59,9 @@ def parse_expectations(scenario: Scenario, plant: Plant) -> list[tuple[Expect, P
     return parsed
 
 
-def judge(expectations: Sequence[tuple[Expect, Predicate]], record: Record, indicators: Mapping[str, float]) -> Verdict:
+def judge(
+    expectations: Sequence[tuple[Expect, Predicate]], record: RunRecord, indicators: Mapping[str, float]
+) -> Verdict:
     """Evaluate all; indicators are always those of the whole run, signals those of the window."""
     arrays = kpi.signals(record)
     checks = []
@@ -79,7 +81,7 @@ def judge(expectations: Sequence[tuple[Expect, Predicate]], record: Record, indi
 
 def _without_explained(
     window: list[int],
-    record: Record,
+    record: RunRecord,
     predicate: Predicate,
     arrays: Mapping[str, NDArray[np.float64]],
     indicators: Mapping[str, float],

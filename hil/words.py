@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hil.record import Timing
+from hil.record import BenchTiming
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def quantity(name: str) -> str:
     return name.removesuffix("_kw").replace("_", " ")
 
 
-def timing_rows(timing: Sequence[Timing]) -> list[tuple[str, float, float, float]]:
+def timing_rows(timing: Sequence[BenchTiming]) -> list[tuple[str, float, float, float]]:
     """(what, median, 99th percentile, maximum) in milliseconds, of what was measured."""
     rows = []
     for title, name in (

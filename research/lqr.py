@@ -58,7 +58,7 @@ def riccati_gain(a: Array, b: Array, q: Array, r: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Transitions:
+class LinearTransitions:
     """s (N, n), a (N, m), cost (N,), s_next (N, n)."""
 
     s: Array
@@ -66,11 +66,11 @@ class Transitions:
     cost: Array
     s_next: Array
 
-    def first(self, count: int) -> Transitions:
-        return Transitions(self.s[:count], self.a[:count], self.cost[:count], self.s_next[:count])
+    def first(self, count: int) -> LinearTransitions:
+        return LinearTransitions(self.s[:count], self.a[:count], self.cost[:count], self.s_next[:count])
 
 
-def explore(system: LinearQuadratic, gain: Array, count: int, *, action_std: float, seed: int) -> Transitions:
+def explore(system: LinearQuadratic, gain: Array, count: int, *, action_std: float, seed: int) -> LinearTransitions:
     """One trajectory from s = 0 under a = K s + exploration."""
     generator = np.random.default_rng(seed)
     w = system.noise_std * generator.normal(size=(count, system.n))
@@ -79,17 +79,17 @@ def explore(system: LinearQuadratic, gain: Array, count: int, *, action_std: flo
     for k in range(count):
         a[k] = gain @ s[k] + e[k]
         s[k + 1] = system.a @ s[k] + system.b @ a[k] + w[k]
-    return Transitions(s[:-1], a, system.stage_cost(s[:-1], a), s[1:])
+    return LinearTransitions(s[:-1], a, system.stage_cost(s[:-1], a), s[1:])
 
 
-def certainty_equivalence(data: Transitions, q: Array, r: Array) -> Array:
+def certainty_equivalence(data: LinearTransitions, q: Array, r: Array) -> Array:
     """Least squares for (A, B), then the Riccati gain as if the estimate were true."""
     found, *_ = np.linalg.lstsq(np.hstack([data.s, data.a]), data.s_next, rcond=None)
     estimate, n = np.asarray(found, dtype=np.float64), data.s.shape[1]
     return riccati_gain(estimate[:n].T, estimate[n:].T, q, r)
 
 
-def lstd_policy_iteration(data: Transitions, gain: Array, iterations: int = LSTD_ITERATIONS) -> Array:
+def lstd_policy_iteration(data: LinearTransitions, gain: Array, iterations: int = LSTD_ITERATIONS) -> Array:
     """Approximate policy iteration: LSTD for Q_K on quadratic features, then K s = argmin_a Q_K(s, a), on one data set.
 
     q'phi(s, a) + f = c(s, a) + E[q'phi(s+, K s+)], f the average cost. A critic not convex in a ends the iteration.

@@ -38,7 +38,7 @@ class SeriesError(ValueError):
 
 
 @dataclass(frozen=True)
-class Rows:
+class CsvRows:
     """What is in the file, n rows in its order."""
 
     numbers: list[int]
@@ -61,7 +61,7 @@ def read_header(path: Path) -> list[str]:
 
 def read_rows(
     path: Path, columns: Sequence[str], *, time_column: str = "time", absent: Set[str] = EMPTY, least: int = 2
-) -> Rows:
+) -> CsvRows:
     """`columns` of every row that is not blank; cells that are one of `absent` (lower case) count as not measured.
 
     Raises SeriesError for anything that is not the format, and for fewer than `least` rows.
@@ -69,7 +69,7 @@ def read_rows(
     with opened(path) as reader:
         header = _header(path, reader, [time_column, *columns])
         time_index, *indices = find_columns(path, header, [time_column, *columns])
-        rows = Rows([], [], [])
+        rows = CsvRows([], [], [])
         for fields in reader:
             row = reader.line_num
             if not any(field.strip() for field in fields):

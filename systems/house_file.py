@@ -21,7 +21,7 @@ from runtime.formats.toml_source import TomlSource
 from systems.assets import Mistake, Nameplate, asset_kinds
 from systems.grid import GridError, TimeGrid
 from systems.names import RESERVED, AssetName, suggested
-from systems.section import Section
+from systems.section import TableSection
 
 SHIPPED = Path(__file__).parent / "houses"
 LARGEST_FILE = 1_000_000
@@ -36,7 +36,7 @@ class HouseFileError(ValueError):
     exit_code = 78
 
 
-class HouseSection(Section):
+class HouseSection(TableSection):
     """[house]"""
 
     name: AssetName
@@ -63,7 +63,7 @@ def _near(zone: str) -> list[str]:
     return [z for z in available_timezones() if z.lower().startswith(continent)] or ["Europe/Oslo", "UTC"]
 
 
-class GridSection(Section):
+class GridSection(TableSection):
     """[grid]"""
 
     step: Duration = 300.0
@@ -178,7 +178,7 @@ def _file_model() -> type[BaseModel]:
         for kind in asset_kinds()
     }
     return create_model(
-        "HouseFile", __base__=Section, house=(HouseSection, ...), grid=(GridSection, GridSection()), **fields
+        "HouseFile", __base__=TableSection, house=(HouseSection, ...), grid=(GridSection, GridSection()), **fields
     )
 
 

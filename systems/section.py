@@ -14,7 +14,7 @@ UNITS = {"_kwh_per_k": "kWh/K", "_kw_per_k": "kW/K", "_w_per_k": "W/K", "_kwh": 
 _NUMBER_FIRST = re.compile(r"\s*([-+]?\d+(?:[.,]\d+)?)\s*\D*")
 
 
-class Section(BaseModel):
+class TableSection(BaseModel):
     """No unknown keys, no silent conversion of types, immutable; units stand in the names of the keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)

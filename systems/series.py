@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from systems.clock import localised, zone_of
-from systems.csv_rows import Rows, SeriesError, read_rows
+from systems.csv_rows import CsvRows, SeriesError, read_rows
 
 DEFAULT_MAX_GAP_S = 3 * 3600.0
 LONGEST_MARKET_UNIT_S = 3600.0
@@ -139,7 +139,7 @@ def held_at(series: TimeSeries, column: str, unix_s: NDArray[np.float64]) -> NDA
 # -- times -------------------------------------------------------------------------------------------------------------
 
 
-def _moments(path: Path, rows: Rows, column: str, zone: tzinfo | None) -> tuple[list[datetime], tzinfo | None]:
+def _moments(path: Path, rows: CsvRows, column: str, zone: tzinfo | None) -> tuple[list[datetime], tzinfo | None]:
     """The times, all in the offset of the first, and the zone of the local clock."""
     if not rows.naive:
         first = timezone(rows.times[0].utcoffset() or timedelta())
@@ -182,7 +182,7 @@ def _check_order(path: Path, rows: list[int], times: list[datetime], column: str
 
 def _on_grid(
     path: Path,
-    rows: Rows,
+    rows: CsvRows,
     times: list[datetime],
     columns: Sequence[str],
     time_column: str,

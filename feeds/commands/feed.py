@@ -27,7 +27,7 @@ from feeds.report import document as judgement_document
 from feeds.report import lines as report_lines
 from feeds.report import report
 from feeds.runner import Runner
-from feeds.setup import House, house_of
+from feeds.setup import FeedSite, house_of
 from feeds.usual import DAYS
 from runtime.clock import SystemClock
 from runtime.formats.text import log_to_stderr, plain
@@ -99,7 +99,7 @@ class Unkept:
         pass
 
 
-def _once(args: argparse.Namespace, site: SiteFile, house: House, credentials: Path | None) -> int:
+def _once(args: argparse.Namespace, site: SiteFile, house: FeedSite, credentials: Path | None) -> int:
     """Every source is asked, the second ones too."""
     client = HttpxClient()
     now_s = SystemClock().wall()
@@ -131,7 +131,7 @@ def _once(args: argparse.Namespace, site: SiteFile, house: House, credentials: P
     return 0 if all(f.at(now_s)[0] is not None for f in forecasts.values()) else EXIT_NOTHING
 
 
-def _report(args: argparse.Namespace, site: SiteFile, house: House) -> int:
+def _report(args: argparse.Namespace, site: SiteFile, house: FeedSite) -> int:
     """Of what `nisse feed run` has kept."""
     history = History.beside(_folder(site, house).path / "history.db")
     judgements = report(history, SystemClock().wall(), max(1, args.days))
@@ -163,7 +163,7 @@ def _show(now_s: float, runner: Runner) -> None:
             print(f"{feed.name:<10} {slot.label}: {plain(slot.kept.problem) or 'in order'}")
 
 
-def _publish_once(site: SiteFile, house: House, credentials: Path | None, document: Mapping[str, Any]) -> None:
+def _publish_once(site: SiteFile, house: FeedSite, credentials: Path | None, document: Mapping[str, Any]) -> None:
     outlet = _outlet(site, house, credentials, name="")
     for name, forecast in document["forecasts"].items():
         outlet.put(name, forecast)
@@ -173,7 +173,7 @@ def _publish_once(site: SiteFile, house: House, credentials: Path | None, docume
     outlet.close()
 
 
-def _run(site: SiteFile, house: House, credentials: Path | None, signals: Signals) -> int:
+def _run(site: SiteFile, house: FeedSite, credentials: Path | None, signals: Signals) -> int:
     surroundings = Surroundings.of(os.environ)
     notifier = Notifier(surroundings.notify_address)
     clock, folder = SystemClock(), _folder(site, house)
@@ -214,7 +214,7 @@ def _said(feed: Feed) -> str:
     return f"{feed.name} from {' then '.join(slot.label for slot, _ in feed.sources) or 'the house itself'}"
 
 
-def _folder(site: SiteFile, house: House) -> Folder:
+def _folder(site: SiteFile, house: FeedSite) -> Folder:
     """Beside the site file, or where the service manager lets us write."""
     state = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
     folder = house.feeds.folder
@@ -222,7 +222,11 @@ def _folder(site: SiteFile, house: House) -> Folder:
 
 
 def _outlet(
-    site: SiteFile, house: House, credentials: Path | None, name: str, on_state: Callable[[bytes], None] | None = None
+    site: SiteFile,
+    house: FeedSite,
+    credentials: Path | None,
+    name: str,
+    on_state: Callable[[bytes], None] | None = None,
 ) -> BrokerOutlet | Outlet:
     section = mqtt_section(site)
     if section is None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from hil.bench import Result, bundle_of, exit_on_sigterm, replay_scenario, run_scenario
+from hil.bench import BenchResult, bundle_of, exit_on_sigterm, replay_scenario, run_scenario
 from hil.campaign import as_toml, run_campaign
 from hil.campaign_log import LOG_FILE, append, begin_log, identity
 from hil.errors import BenchUsageError
@@ -131,7 +131,7 @@ def _bar(text: str) -> Progress:
     )
 
 
-def _run(scenario: Scenario, args: argparse.Namespace, output: Path) -> Result:
+def _run(scenario: Scenario, args: argparse.Namespace, output: Path) -> BenchResult:
     """With a progress bar."""
     with _bar("cycles, level {task.fields[level]}") as bar:
         task = bar.add_task(scenario.head.name, total=None, level="-")
@@ -144,7 +144,7 @@ def _run(scenario: Scenario, args: argparse.Namespace, output: Path) -> Result:
         )
 
 
-def show(result: Result, console: Console) -> None:
+def show(result: BenchResult, console: Console) -> None:
     """Verdict table, the main indicators, and where the files are."""
     table = Table(title=f"{result.scenario.head.name}: {'passed' if result.verdict.passed else 'FAILED'}")
     table.add_column("predicate")
@@ -167,7 +167,7 @@ def show(result: Result, console: Console) -> None:
     console.print(f"report: {result.html_path}", soft_wrap=True)
 
 
-def as_json(result: Result) -> dict[str, object]:
+def as_json(result: BenchResult) -> dict[str, object]:
     """Verdict, indicators (null where there is none) and files, for machines."""
     finite = {name: value if math.isfinite(value) else None for name, value in result.kpis.items()}
     return {

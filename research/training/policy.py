@@ -97,7 +97,7 @@ class NetAction:
 
 
 @dataclass(frozen=True)
-class Decision:
+class PolicyDecision:
     """pi_theta at one observation: action (m), value V, derivatives where asked, and whether the solve is good."""
 
     action: Array
@@ -138,23 +138,23 @@ class MpcPolicy:
         """Forget the warm start, so that what follows depends on its inputs alone."""
         self.controller.reset()
 
-    def decide(self, observation: Observation, *, gradients: bool = True) -> Decision:
+    def decide(self, observation: Observation, *, gradients: bool = True) -> PolicyDecision:
         """pi_theta(s) and V_theta(s); after a failed solve the action is the admissible one next to zero."""
         solution = self.controller.solve(observation.state, observation.forecast)
         self._count(solution)
         m, n = len(self._matrix), len(self.theta)
         if not solution.ok:
             rest = np.clip(np.zeros(m), self.actions.lower, self.actions.upper)
-            return Decision(rest, np.nan, np.zeros((m, n)), np.zeros(n), False)
+            return PolicyDecision(rest, np.nan, np.zeros((m, n)), np.zeros(n), False)
         if not gradients:
-            return Decision(self._matrix @ solution.action, solution.value, np.zeros((m, n)), np.zeros(n), True)
+            return PolicyDecision(self._matrix @ solution.action, solution.value, np.zeros((m, n)), np.zeros(n), True)
         try:
             value_gradient, moves_jacobian = self.controller.differentiate()
         except DerivativeError:
             # A transition that teaches nothing; what it decides is good, and is applied.
             self.failures += 1
-            return Decision(self._matrix @ solution.action, solution.value, np.zeros((m, n)), np.zeros(n), False)
-        return Decision(
+            return PolicyDecision(self._matrix @ solution.action, solution.value, np.zeros((m, n)), np.zeros(n), False)
+        return PolicyDecision(
             self._matrix @ solution.action, solution.value, self._matrix @ moves_jacobian, value_gradient, True
         )
 

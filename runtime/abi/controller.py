@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from runtime.abi.library import (
     ControllerError,
     CResult,
-    Status,
+    SolveStatus,
     ThetaError,
     create,
     dimensions_of,
@@ -34,7 +34,7 @@ class Solution:
     action: Array
     plan_x: Array
     plan_a: Array
-    status: Status
+    status: SolveStatus
     iterations: int
     residual: float
     """Max-norm of the KKT residual of the whole program."""
@@ -44,10 +44,10 @@ class Solution:
 
     @property
     def ok(self) -> bool:
-        return self.status is Status.OK
+        return self.status is SolveStatus.OK
 
 
-_STATUS = tuple(Status)
+_STATUS = tuple(SolveStatus)
 
 
 class Controller:
@@ -80,9 +80,9 @@ class Controller:
         """Use `theta` (ntheta) from now on. Raises ThetaError, and keeps the old one, when it is out of bounds."""
         self._theta[:] = theta
         status = self._library.nisse_controller_set_theta(self._open(), self._p_theta)
-        if status != Status.OK:
+        if status != SolveStatus.OK:
             raise ThetaError(
-                f"theta {np.array2string(self._theta, precision=6)} was refused ({Status(status).name}): "
+                f"theta {np.array2string(self._theta, precision=6)} was refused ({SolveStatus(status).name}): "
                 "keep every entry finite and within its bounds"
             )
 
@@ -121,11 +121,11 @@ class Controller:
         status = self._differentiate(
             self._open(), dvalue.ctypes.data if value else None, daction.ctypes.data if action else None
         )
-        if status == Status.SOLVER_FAILED:
+        if status == SolveStatus.SOLVER_FAILED:
             raise DerivativeError("no derivative at the last solve: its linear system could not be solved sharply")
-        if status != Status.OK:
+        if status != SolveStatus.OK:
             raise ControllerError(
-                f"no derivative at the last solve ({Status(status).name}): differentiate only after a solve that is OK"
+                f"no derivative at the last solve ({SolveStatus(status).name}): differentiate only after one that is OK"
             )
         return dvalue, daction
 
@@ -140,7 +140,7 @@ class Controller:
             raise ControllerError(f"{self.library_path} cannot tell its curvature; rebuild the bundle") from error
         function.restype, function.argtypes = ctypes.c_int32, [ctypes.c_void_p, ctypes.c_void_p]
         inverse = np.zeros((self.dimensions.na, self.dimensions.na))
-        if function(self._open(), inverse.ctypes.data) != Status.OK:
+        if function(self._open(), inverse.ctypes.data) != SolveStatus.OK:
             raise ControllerError("no curvature: ask after a solve that is OK and `differentiate`")
         return inverse
 

@@ -22,7 +22,7 @@ class ThetaError(ControllerError):
     """Theta was refused: outside its bounds or not finite. The old theta stays in force."""
 
 
-class Status(IntEnum):
+class SolveStatus(IntEnum):
     """Outcome of a solve; only OK may be actuated unchecked by the solver side."""
 
     OK = 0
@@ -129,8 +129,8 @@ class PlainController:
         """theta (ntheta). Raises ThetaError, and keeps the old one, when it is out of bounds."""
         numbers = _numbers(theta, self.dimensions.ntheta)
         status = self._library.nisse_controller_set_theta(self._handle, numbers)
-        if status != Status.OK:
-            raise ThetaError(f"theta was refused ({Status(status).name}): keep it finite and within its bounds")
+        if status != SolveStatus.OK:
+            raise ThetaError(f"theta was refused ({SolveStatus(status).name}): keep it finite and within its bounds")
 
     def solve(self, values: bytes) -> bytes:
         """x0 (nx) and forecast (N+1, nd) -> the C result, action (na), plan_x (N+1, nx), plan_a (N, na); cold."""

@@ -22,7 +22,7 @@ from runtime.site.template import (
     LINKS,
     OWN_CONTROL,
     Answers,
-    Signals,
+    SiteSignals,
     heats,
     signals_of,
     site_text,
@@ -81,7 +81,7 @@ def questions(args: argparse.Namespace, written: list[Path]) -> Questions:
     return Questions(silent=args.yes)
 
 
-def ask_site(args: argparse.Namespace, ask: Questions, bundle: str, signals: Signals, key: str | None) -> Answers:
+def ask_site(args: argparse.Namespace, ask: Questions, bundle: str, signals: SiteSignals, key: str | None) -> Answers:
     """What only the owner knows of devices and broker. bundle: its path, as in the file; key: who signs it."""
     link = ask(
         "How does nisse reach the device: serial (Modbus on RS-485) or mqtt?",
@@ -167,7 +167,7 @@ def _open(path: Path, site: Path) -> Bundle:
         return open_bundle(found, None, arch="any", unpack_dir=Path(folder))
 
 
-def site_beside(path: Path, answers: Answers, signals: Signals, manifest: Manifest) -> Path:
+def site_beside(path: Path, answers: Answers, signals: SiteSignals, manifest: Manifest) -> Path:
     """The file under another name beside `path`, to be renamed: it is in order. Raises InitError, leaves nothing."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -195,7 +195,7 @@ def _tell(args: argparse.Namespace, answers: Answers, bundle: Bundle) -> None:
         args.json.write_text(json.dumps(document) + "\n", encoding="utf-8")
 
 
-def _usual_link(signals: Signals) -> str:
+def _usual_link(signals: SiteSignals) -> str:
     """An inverter speaks Modbus; thermometers and heat pumps of a house mostly come together at the broker."""
     return "mqtt" if heats(signals) > 0.0 else "serial"
 

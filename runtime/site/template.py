@@ -23,7 +23,7 @@ _REGISTERS = {
 
 
 @dataclass(frozen=True)
-class Signals:
+class SiteSignals:
     """What the controller reads and decides, as its bundle says."""
 
     system: str
@@ -65,7 +65,7 @@ class Answers:
     """After how long without a word the device takes over by itself; None: it keeps the last set-point."""
 
 
-def signals_of(manifest: Manifest) -> Signals:
+def signals_of(manifest: Manifest) -> SiteSignals:
     """Those of a bundle. An observer wants to be updated at its own step, which may be shorter than the plan's."""
     observers = [group.estimator for group in manifest.groups if isinstance(group.estimator, ArxObserver)]
     cycle_s = min([manifest.dt_s, *(observer.dt_s for observer in observers)])
@@ -74,10 +74,10 @@ def signals_of(manifest: Manifest) -> Signals:
     heat = tuple(rule.action for rule in manifest.rules if isinstance(rule, ThermostatRule | HeatingCurveRule))
     least = {action: unit.least_kw for unit in manifest.compressors for action in unit.actions}
     meters = () if manifest.safety is None else manifest.safety.meters
-    return Signals(manifest.system, *signals, cycle_s, manifest.decide_every_s, rules, heat, least, meters)
+    return SiteSignals(manifest.system, *signals, cycle_s, manifest.decide_every_s, rules, heat, least, meters)
 
 
-def site_text(answers: Answers, signals: Signals) -> str:
+def site_text(answers: Answers, signals: SiteSignals) -> str:
     """The file. Every value that only the owner of the house can know has a comment that says where to find it."""
     sections = [
         _head(answers, signals),
@@ -90,7 +90,7 @@ def site_text(answers: Answers, signals: Signals) -> str:
     return "\n".join(sections)
 
 
-def _head(answers: Answers, signals: Signals) -> str:
+def _head(answers: Answers, signals: SiteSignals) -> str:
     keys = ", ".join(map(json.dumps, answers.trusted_keys))
     return f"""# The site file of {answers.name}: which controller decides over which devices, and how they are reached.
 # After a change: nisse check <this file>, and systemctl reload nisse (links need a restart).
@@ -109,7 +109,7 @@ trusted_keys = [{keys}]   # as nisse key show prints them; a bundle signed by an
 """
 
 
-def _rhythm(signals: Signals) -> str:
+def _rhythm(signals: SiteSignals) -> str:
     if signals.decide_every_s is None:
         return f"cycle_s = {signals.cycle_s:g}              # time between two decisions\n"
     return (
@@ -155,7 +155,7 @@ device_id = 1
 """
 
 
-def _inputs(answers: Answers, signals: Signals) -> str:
+def _inputs(answers: Answers, signals: SiteSignals) -> str:
     lines = ["# What the controller must know. `unit` is the unit in which the value arrives; it is converted."]
     age = max(60.0, 2 * signals.cycle_s)
     for address, spec in enumerate(signals.measured):
@@ -192,7 +192,7 @@ def _measured(answers: Answers, spec: SignalSpec, address: int) -> str:
     )
 
 
-def _outputs(answers: Answers, signals: Signals) -> str:
+def _outputs(answers: Answers, signals: SiteSignals) -> str:
     lines = [
         "# What the controller moves: the weighted sum of its actions. `safe` is written when nothing else is sure\n"
         "# and when nisse ends, and stays in force until nisse is back."
@@ -246,7 +246,7 @@ def _by_itself(answers: Answers) -> str:
     )
 
 
-def _rule(signals: Signals) -> str:
+def _rule(signals: SiteSignals) -> str:
     """What controls while the optimiser cannot: what the bundle brings, or all actions at rest."""
     if signals.rules:
         brought = "".join(f"#   {rule}\n" for rule in signals.rules)
@@ -262,7 +262,7 @@ def _rule(signals: Signals) -> str:
     )
 
 
-def heats(signals: Signals) -> float:
+def heats(signals: SiteSignals) -> float:
     """The least full power of the heat pumps, in kW; 0 where there are none."""
     return min((a.upper for a in signals.actions if a.name in signals.heat), default=0.0)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from systems.names import AssetName
-from systems.section import Section
+from systems.section import TableSection
 
 if TYPE_CHECKING:
     from systems.asset_plant import AssetPlant
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from systems.logs.lesson import Lesson
     from systems.logs.log import Log, LogColumn
     from systems.world import Column
-    from systems.world.generate import Surroundings
+    from systems.world.generate import WorldSurroundings
 
 Location = tuple[str | int, ...]
 
 
-class Nameplate(Section):
+class Nameplate(TableSection):
     """What the owner knows of an asset."""
 
     name: AssetName
@@ -72,7 +72,7 @@ class AssetKind:
     portrait: Callable[[House, Any], Portrait] | None = None
     mistakes: Callable[[House], Iterable[Mistake]] = lambda house: ()
     plants: Callable[[House, Mapping[str, Any]], tuple[AssetPlant, ...]] = lambda house, fits: ()
-    world: Callable[[House, Surroundings], Mapping[str, Column]] = lambda house, surroundings: {}
+    world: Callable[[House, WorldSurroundings], Mapping[str, Column]] = lambda house, surroundings: {}
     columns: Callable[[House, Any], tuple[LogColumn, ...]] = lambda house, asset: ()
     learn: Callable[[House, tuple[Any, ...], Log], tuple[Lesson, ...]] | None = None
     together: bool = False

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from systems.logs.log import DAY_S, Array, Fault, LogColumn, LogError, Mask, Quantity, faults_of, runs
+from systems.logs.log import DAY_S, Array, LogColumn, LogError, LogFault, Mask, Quantity, faults_of, runs
 
 Suspects = list[tuple[str, Mask, str]]
 """(kind, mask, what to say) in the order in which they are to be taken out; masks refer to the values as logged."""
@@ -76,9 +76,9 @@ def _watts_remedy(name: str) -> str:
 
 def cleaned(
     table: Array, signals: Sequence[str], row: NDArray[np.int64], suspects: Callable[[Array, str], Suspects]
-) -> tuple[Array, list[Fault]]:
+) -> tuple[Array, list[LogFault]]:
     """The table (T, signals) with NaN for what `suspects` finds in each of its columns, and the faults."""
-    table, faults = table.copy(), list[Fault]()
+    table, faults = table.copy(), list[LogFault]()
     for column, signal in enumerate(signals):
         values = table[:, column]
         for kind, bad, detail in [("dropout", ~np.isfinite(values), "no value"), *suspects(values, signal)]:
@@ -88,7 +88,7 @@ def cleaned(
     return table, faults
 
 
-def by_row(faults: Sequence[Fault]) -> tuple[Fault, ...]:
+def by_row(faults: Sequence[LogFault]) -> tuple[LogFault, ...]:
     return tuple(sorted(faults, key=lambda fault: (fault.first_row, fault.signal)))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from systems.logs.log import Fault
+from systems.logs.log import LogFault
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Lesson:
     """Each forbids the use of the model, and says what to do."""
     notes: tuple[str, ...] = ()
     panels: tuple[Panel, ...] = ()
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[LogFault, ...] = ()
     """Found in the columns by what the asset can do."""
     table: str = ""
     """Of the house file; for assets with a fitted model beyond theta."""

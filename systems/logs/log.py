@@ -68,7 +68,7 @@ class LogColumn:
 
 
 @dataclass(frozen=True)
-class Fault:
+class LogFault:
     """Values that were found wrong and are left out of the fit."""
 
     kind: str
@@ -99,7 +99,7 @@ class Log:
     """(T,) file row of each sample, by column; where nothing was logged, that of the sample before."""
     step_s: Mapping[str, float]
     """How often each column was logged; coarser means are held, coarser samples leave gaps."""
-    faults: tuple[Fault, ...]
+    faults: tuple[LogFault, ...]
     source: str
     zone: tzinfo = UTC
 
@@ -137,8 +137,8 @@ def runs(mask: Mask) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def faults_of(kind: str, signal: str, bad: Mask, row: Index, detail: str) -> list[Fault]:
+def faults_of(kind: str, signal: str, bad: Mask, row: Index, detail: str) -> list[LogFault]:
     """One fault per stretch of bad samples."""
     return [
-        Fault(kind, signal, int(row[a]), int(row[b - 1]), b - a, f"{detail} ({b - a} samples)") for a, b in runs(bad)
+        LogFault(kind, signal, int(row[a]), int(row[b - 1]), b - a, f"{detail} ({b - a} samples)") for a, b in runs(bad)
     ]

@@ -33,7 +33,7 @@ class WorldError(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class Surroundings:
+class WorldSurroundings:
     """What the columns of assets are made of: the weather of all n steps and the clock on the wall."""
 
     conditions: Conditions
@@ -76,7 +76,7 @@ def generated_world(
     clock = local_clock(start, dt_s, len(conditions), house.timezone)
     per_eur = usual_per_eur(house.currency)
     market = per_eur * spot_prices(prices, clock, seed) if spot is None else _covering(spot, conditions)
-    around = Surroundings(conditions, clock, climate, seed)
+    around = WorldSurroundings(conditions, clock, climate, seed)
     columns: dict[str, Column] = {
         "outdoor": Column(
             np.clip(conditions.outdoor_c, *OUTDOOR_RANGE_C), Predicted(OUTDOOR_ERROR_K, 8.0, False, *OUTDOOR_RANGE_C)

@@ -17,7 +17,7 @@ from codegen.targets import host_arch
 from codegen.verify import certify, compare, failures, reference_values, sample_cases, solve_here
 from nisse.cli import main
 from runtime.abi.controller import Controller
-from runtime.abi.library import Status
+from runtime.abi.library import SolveStatus
 from runtime.bundle.archive import open_bundle
 from tests.codegen.problems import bare_problem
 
@@ -97,7 +97,7 @@ def test_a_solve_that_fails_where_the_reference_succeeds_is_a_failure() -> None:
     expected = reference_values(ReferenceSolver(problem), cases, lambda what, done, total: None)
     answers = solve_here(build_solver(problem, host_arch()).library, cases)
     assert compare(answers, expected)["verified"]
-    answers[3] = replace(answers[3], status=Status.MAX_ITERATIONS)
+    answers[3] = replace(answers[3], status=SolveStatus.MAX_ITERATIONS)
     assert compare(answers, expected)["failed"] == [3] and not compare(answers, expected)["verified"]
 
 

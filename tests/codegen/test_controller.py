@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from codegen.reference import ReferenceSolver
 from codegen.solver import build_solver, compiled_controller
-from codegen.verify import Case, relative_gap, sample_cases
+from codegen.verify import ProofCase, relative_gap, sample_cases
 from research.scalar_battery import CASE_1, CASE_2, scalar_battery
 from runtime.abi.controller import Controller
-from runtime.abi.library import ControllerError, Status, ThetaError
+from runtime.abi.library import ControllerError, SolveStatus, ThetaError
 from systems.problem import Problem
 from tests.codegen.home_battery import home_battery
 from tests.codegen.problems import bare_problem, rich_problem
@@ -53,7 +53,7 @@ def prices(seed: int, rows: int = 97) -> Array:
     return np.column_stack([buy, 0.7 * buy, rng.normal(0.5, 1.5, rows)])
 
 
-def realistic(problem: Problem, seed: int) -> Case:
+def realistic(problem: Problem, seed: int) -> ProofCase:
     """A case away from the corners, where derivatives exist."""
     rng = np.random.default_rng(seed)
     lower, upper = problem.theta_bounds()
@@ -61,10 +61,10 @@ def realistic(problem: Problem, seed: int) -> Case:
     theta = np.clip(theta, lower + 1e-3 * (upper - lower), upper - 1e-3 * (upper - lower))
     x0 = np.array([rng.uniform(0.7 * s.lower + 0.3 * s.upper, 0.3 * s.lower + 0.7 * s.upper) for s in problem.states])
     if problem.name == "battery":
-        return Case(theta, x0, prices(seed, problem.horizon + 1))
+        return ProofCase(theta, x0, prices(seed, problem.horizon + 1))
     if problem.name == "scalar_battery":
-        return Case(theta, x0, (CASE_1, CASE_2)[seed % 2].forecast(problem.horizon))
-    return Case(theta, x0, 0.5 * rng.uniform(-1, 1, (problem.horizon + 1, problem.nd)))
+        return ProofCase(theta, x0, (CASE_1, CASE_2)[seed % 2].forecast(problem.horizon))
+    return ProofCase(theta, x0, 0.5 * rng.uniform(-1, 1, (problem.horizon + 1, problem.nd)))
 
 
 def test_value_and_first_move_agree_with_an_independent_solver(problem: Problem, controller: Controller) -> None:
@@ -128,7 +128,7 @@ def test_derivatives_agree_with_finite_differences(problem: Problem, controller:
     for seed in range(16):
         case = realistic(problem, seed)
 
-        def evaluate(case: Case = case) -> tuple[float, Array]:
+        def evaluate(case: ProofCase = case) -> tuple[float, Array]:
             s = controller.solve(case.x0, case.forecast)
             assert s.ok
             return s.value, s.action
@@ -229,7 +229,7 @@ def test_nan_is_refused_and_not_carried_over(battery: Controller, where: str) ->
     good = battery.solve(x0, forecast).value
     {"x0": x0, "forecast": forecast, "action": action}[where].flat[0] = np.nan
     s = battery.solve_fixed(x0, forecast, action) if where == "action" else battery.solve(x0, forecast)
-    assert s.status is Status.NOT_FINITE and not np.isfinite(s.plan_a).any()
+    assert s.status is SolveStatus.NOT_FINITE and not np.isfinite(s.plan_a).any()
     with pytest.raises(ControllerError, match="only after a solve that is OK"):
         battery.differentiate()
     assert battery.solve([0.5], prices(6)).value == good
@@ -241,7 +241,7 @@ def test_a_hopeless_program_is_not_called_solved_and_nothing_is_printed(
     forecast = prices(7)
     forecast[:, 2] = 500.0  # more load than the grid connection can carry: the hard row cannot hold
     s = battery.solve([0.5], forecast)
-    assert s.status in (Status.SOLVER_FAILED, Status.MAX_ITERATIONS) and s.residual > 1e-3
+    assert s.status in (SolveStatus.SOLVER_FAILED, SolveStatus.MAX_ITERATIONS) and s.residual > 1e-3
     assert battery.solve([0.5], prices(7)).ok
     captured = capfd.readouterr()
     assert captured.out == "" and captured.err == ""

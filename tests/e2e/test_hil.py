@@ -22,7 +22,7 @@ from hil.errors import BenchUsageError, ScenarioError
 from hil.house_run import HouseRun, house_scenario
 from hil.lockstep import DaemonError
 from hil.plant import make_plant
-from hil.record import RecordError, read_record
+from hil.record import RunRecordError, read_record
 from hil.scenario import Scenario, load_scenario, parse_scenario
 from hil.site import site_template
 from runtime.bundle.archive import open_bundle
@@ -97,7 +97,7 @@ def test_a_record_replays_and_a_changed_one_does_not(battery_bundle: BuiltBundle
     lines = run.record_path.read_text().splitlines(keepends=True)
     lines[5] = lines[5].replace('"applied":{"home_power":', '"applied":{"home_power":1')
     run.record_path.write_text("".join(lines))
-    with pytest.raises(RecordError, match=r"record\.jsonl:6: the plant does not do this"):
+    with pytest.raises(RunRecordError, match=r"record\.jsonl:6: the plant does not do this"):
         replay_scenario(scenario, run.record_path, tmp_path / "again")
 
 

@@ -8,7 +8,7 @@ import pytest
 from built_bundle import BuiltBundle
 
 from hil.bench import run_scenario
-from hil.record import Cycle
+from hil.record import BenchCycle
 from hil.scenario import Scenario, parse_scenario
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
@@ -28,7 +28,7 @@ def hours(*faults: str) -> Scenario:
     return parse_scenario(HEAD + "".join(f"[[fault]]\n{fault}\n" for fault in faults), SCENARIOS / "hours.toml")
 
 
-def wanted(cycle: Cycle) -> float:
+def wanted(cycle: BenchCycle) -> float:
     return cycle.action["home_charge"] - cycle.action["home_discharge"]
 
 

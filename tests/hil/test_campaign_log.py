@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hil.campaign import Trial
+from hil.campaign import CampaignRun
 from hil.campaign_log import LOG_FILE, CampaignLogError, append, begin_log, identity
 from hil.scenario import load_scenario, shipped_scenario
 from hil.schedule import draw
@@ -17,10 +17,11 @@ from hil.schedule import draw
 CAMPAIGN = "of this test"
 
 
-def trials() -> list[Trial]:
+def trials() -> list[CampaignRun]:
     schedules = [draw(np.random.default_rng(seed), ("soc", "buy_price"), 86400.0) for seed in range(20)]
     return [
-        Trial(k, faults, ("soc >= 0.03: soc = 0",) * (k % 2), faults[: k % 2]) for k, faults in enumerate(schedules)
+        CampaignRun(k, faults, ("soc >= 0.03: soc = 0",) * (k % 2), faults[: k % 2])
+        for k, faults in enumerate(schedules)
     ]
 
 

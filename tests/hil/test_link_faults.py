@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
-from hil.link_faults import LinkFaults, Links
+from hil.link_faults import BenchLinks, LinkFaults
 from hil.modbus_plant import ModbusDevice, Registers
 from hil.scenario import Fault
 from hil.serial_line import SerialLine
@@ -19,7 +19,7 @@ def test_overlapping_serial_faults(tmp_path: Path) -> None:
     line = SerialLine(tmp_path / "line")
     device = ModbusDevice(line, Registers(), lambda: 0.0)
     nothing = SimpleNamespace()  # no broker, no daemon: these faults do not touch them
-    links = Links(line, device, nothing, nothing, nothing)  # type: ignore[arg-type]
+    links = BenchLinks(line, device, nothing, nothing, nothing)  # type: ignore[arg-type]
     plan = [serial("cable_pull", 1, 3), serial("cable_pull", 2, 4), serial("garbage", 1, 4), serial("off", 3, 5)]
     faults = LinkFaults(plan, links)
     seen = []
@@ -40,7 +40,7 @@ def test_clock_jumps_add_up_and_those_without_an_end_stay() -> None:
         Fault.model_validate({"link": "clock", "kind": "clock_jump", "at": 5, "by": 7}),
     ]
     nothing = SimpleNamespace()
-    links = Links(nothing, nothing, nothing, nothing, nothing)  # type: ignore[arg-type]
+    links = BenchLinks(nothing, nothing, nothing, nothing, nothing)  # type: ignore[arg-type]
     faults = LinkFaults(jumps, links)
     offsets = []
     for second in range(7):

@@ -14,22 +14,22 @@ from patience import PATIENCE_S
 from pymodbus.client import ModbusSerialClient
 from pymodbus.exceptions import ModbusException
 
-from hil.device import Device
+from hil.device import SimulatedDevice
 from hil.faults import MISSING, Garbage, Shown
 from hil.modbus_plant import ModbusDevice, Moment, Registers, Trap
-from hil.registers import Register
+from hil.registers import DeviceRegister
 from hil.serial_line import SerialLine
 
-SOC = Register("soc", "1", 0, 0.001)
-POWER = Register("power", "kW", 1, 0.001, signed=True)
-SET_POINT = Register("power", "kW", 10, 0.001, signed=True)
+SOC = DeviceRegister("soc", "1", 0, 0.001)
+POWER = DeviceRegister("power", "kW", 1, 0.001, signed=True)
+SET_POINT = DeviceRegister("power", "kW", 10, 0.001, signed=True)
 
 
 class Rig:
     def __init__(self, directory: Path) -> None:
         self.now_s = 0.0
         self.line = SerialLine(directory / "inverter")
-        self.device = Device([SOC, POWER], [SET_POINT], 1800.0, lambda: self.now_s)
+        self.device = SimulatedDevice([SOC, POWER], [SET_POINT], 1800.0, lambda: self.now_s)
         self.server = ModbusDevice(self.line, self.device.registers, lambda: self.now_s)
         self.client = self.connect()
 

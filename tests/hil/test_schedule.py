@@ -7,7 +7,7 @@ import pytest
 from hil.errors import ScenarioError
 from hil.kpi import memory_growth_mb
 from hil.plant import make_plant
-from hil.record import Timing
+from hil.record import BenchTiming
 from hil.scenario import Scenario, parse_scenario, shipped_scenario
 from hil.schedule import with_random_faults
 
@@ -36,8 +36,8 @@ def test_kinds_can_be_left_out_and_must_exist() -> None:
 
 
 def test_memory_growth_is_that_of_the_longest_life_after_its_first_quarter() -> None:
-    def life(number: int, memory_mb: list[float]) -> list[Timing]:
-        return [Timing(None, None, None, None, 0.0, number, mb) for mb in memory_mb]
+    def life(number: int, memory_mb: list[float]) -> list[BenchTiming]:
+        return [BenchTiming(None, None, None, None, 0.0, number, mb) for mb in memory_mb]
 
     short = life(1, [10.0, 100.0])
     flat = life(2, [40.0, 50.0, 60.0, 60.0, 61.0, 61.0, 62.0, 62.0])

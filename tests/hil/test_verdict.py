@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from page_rules import check_page
 
 from hil import kpi
-from hil.bench import Result
+from hil.bench import BenchResult
 from hil.errors import ScenarioError
 from hil.junit import write_junit
 from hil.plant import make_plant
-from hil.record import Cycle, Record, RecordError, Timing, canonical, read_record
+from hil.record import BenchCycle, BenchTiming, RunRecord, RunRecordError, canonical, read_record
 from hil.report import write_report
 from hil.scenario import Scenario, parse_scenario
 from hil.verdict import judge, parse_expectations
@@ -52,7 +52,7 @@ def scenario() -> Scenario:
     return parse_scenario(SCENARIO, Path("hand-made.toml"))
 
 
-def record() -> Record:
+def record() -> RunRecord:
     """Four cycles of 15 minutes with numbers that can be checked by hand."""
     rows = [  # level, soc, grid, cost, set-point
         ("mpc", 0.50, 2.0, 0.10, 1.0),
@@ -61,7 +61,7 @@ def record() -> Record:
         ("mpc", 0.20, 1.0, 0.05, 0.5),
     ]
     cycles = tuple(
-        Cycle(
+        BenchCycle(
             elapsed_s=900.0 * k,
             time_s=1.7e9 + 900.0 * k,
             level=level,
@@ -81,10 +81,10 @@ def record() -> Record:
     )  # fmt: skip
     faults = [{"label": "mqtt broker_kill", "at_s": 900.0, "end_s": 2100.0}]
     header = {"format_version": 1, "scenario": "hand-made", "step_s": 900.0, "faults": faults}
-    return Record({**header, "bundle": "b", "bundle_sha256": "0" * 64}, cycles)
+    return RunRecord({**header, "bundle": "b", "bundle_sha256": "0" * 64}, cycles)
 
 
-TIMING = tuple(Timing(0.09, 0.001, 0.02, 0.004, 0.002) for _ in range(4))
+TIMING = tuple(BenchTiming(0.09, 0.001, 0.02, 0.004, 0.002) for _ in range(4))
 
 
 def test_indicators_by_hand() -> None:
@@ -121,7 +121,7 @@ def test_faults_without_a_respite_between_them_count_as_one() -> None:
         ]
         levels = ["mpc", "safe", "safe", "safe", "safe", "safe", "mpc", "mpc"]
         cycles = tuple(replace(record().cycles[0], elapsed_s=60.0 * k, level=v) for k, v in enumerate(levels))
-        return kpi.recoveries(Record(header, cycles))["a at 0 s"]
+        return kpi.recoveries(RunRecord(header, cycles))["a at 0 s"]
 
     assert recovery(180.0) == 60.0  # counted from the end of b
     assert recovery(200.0) == 300.0  # a had its chance
@@ -171,7 +171,7 @@ def test_the_record_reads_back_to_the_same_bytes(tmp_path: Path) -> None:
 )
 def test_a_damaged_record_is_refused(tmp_path: Path, damage, message: str) -> None:
     (tmp_path / "r.jsonl").write_bytes(damage(record().to_bytes()))
-    with pytest.raises(RecordError, match=message):
+    with pytest.raises(RunRecordError, match=message):
         read_record(tmp_path / "r.jsonl")
 
 
@@ -187,7 +187,7 @@ def test_the_page_is_whole_and_refers_to_nothing_outside(tmp_path: Path) -> None
     plant = make_plant(scenario())
     verdict = judge(parse_expectations(scenario(), plant), record(), of)
     paths = {name: tmp_path / name for name in ("record_path", "html_path", "junit_path")}
-    result = Result(scenario(), verdict, of, kpi.recoveries(record()), record(), TIMING, 1.0, **paths)
+    result = BenchResult(scenario(), verdict, of, kpi.recoveries(record()), record(), TIMING, 1.0, **paths)
     write_report(tmp_path / "page.html", result, plant)
     page = (tmp_path / "page.html").read_text()
     check_page(page)

@@ -13,7 +13,7 @@ from research.four_rooms.problem import house_forecast, house_problem, house_sta
 from research.four_rooms.reference import reference_model
 from research.four_rooms.theta import HouseMpc, theta_values
 from runtime.abi.controller import Controller
-from runtime.abi.library import Status
+from runtime.abi.library import SolveStatus
 from tests.research.test_condensed import TUNED, draw_states
 
 MODEL, MPC = reference_model(), HouseMpc()
@@ -28,7 +28,7 @@ def test_first_moves_equal_those_of_the_solver_in_the_tuner(theta: dict[str, flo
         for i in range(len(states)):
             x0 = house_state(values, MODEL, states.outputs[i], states.inputs[i])
             found = controller.solve(x0, house_forecast(MPC, states.outdoor[i], states.price[i]))
-            assert found.status is Status.OK
+            assert found.status is SolveStatus.OK
             first = condensed.action[i].reshape(-1)[:4]
             assert np.abs(found.action - first).max() < 1e-6 * MPC.max_power_kw
             assert found.value == pytest.approx(condensed.value[i], rel=1e-6)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from systems.assets.heat_pump.physics import HeatPump, HeatPumpSpec
+from systems.assets.heat_pump.physics import HeatPumpSpec, HeatPumpUnit
 from systems.assets.zone.physics import PhysicalSpec, discretise, solar_gain_kw
 from systems.world.weather import Conditions, clear_sky_w_m2, generate_conditions, sun_position
 
@@ -33,7 +33,7 @@ def test_the_rc_step_is_the_matrix_exponential_and_keeps_energy() -> None:
     requests=st.lists(st.floats(-1.0, 3.0), min_size=1, max_size=200),
 )
 def test_a_heat_pump_draws_what_it_can_and_meets_the_request_on_average(outdoor: float, requests: list[float]) -> None:
-    pump, spec = HeatPump(), HeatPumpSpec()
+    pump, spec = HeatPumpUnit(), HeatPumpSpec()
     drawn = np.array([pump.step(r, outdoor, 21.0) for r in requests])
     assert ((drawn[:, 0] <= spec.max_power_kw + 1e-12) & (drawn[:, 0] >= spec.standby_kw)).all()
     running = drawn[:, 0] > spec.standby_kw + 1e-12
@@ -43,7 +43,7 @@ def test_a_heat_pump_draws_what_it_can_and_meets_the_request_on_average(outdoor:
 
 
 def test_a_small_request_is_met_by_switching_on_and_off() -> None:
-    pump, spec = HeatPump(), HeatPumpSpec()
+    pump, spec = HeatPumpUnit(), HeatPumpSpec()
     drawn = np.array([pump.step(0.05, 10.0, 21.0)[0] for _ in range(300)])
     running = drawn > spec.standby_kw
     assert drawn[running].mean() == pytest.approx(spec.min_power_kw)
@@ -62,7 +62,7 @@ def test_the_map_is_that_of_the_rating_points_and_part_load_is_better() -> None:
 
 def test_it_defrosts_near_freezing_but_neither_in_mild_nor_in_dry_cold_weather() -> None:
     def defrosts(outdoor: float) -> int:
-        pump = HeatPump()
+        pump = HeatPumpUnit()
         return sum(pump.step(1.0, outdoor, 21.0)[1] < 0.0 for _ in range(288))
 
     assert defrosts(1.0) > 5

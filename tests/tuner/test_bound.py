@@ -19,7 +19,7 @@ from systems.world.inside import Inside, Kind
 from tuner.bound.chain import even, learn_chain
 from tuner.bound.house import BestPolicy, Horizon, why_not
 from tuner.bound.plant_table import Cells
-from tuner.bound.program import PeakStates, Stakes, Store, solve
+from tuner.bound.program import PeakStates, Stakes, StoreTable, solve
 from tuner.loop.follow import Follower, Holder
 from tuner.loop.policies import Ruled
 from tuner.loop.week import run_stretch
@@ -29,10 +29,10 @@ POWERS = np.array([-1.0, 0.0, 1.0])
 KWH = 2.0
 
 
-def lossless(soc: Array = SOC, powers: Array = POWERS, kwh: float = KWH) -> Store:
+def lossless(soc: Array = SOC, powers: Array = POWERS, kwh: float = KWH) -> StoreTable:
     """An hour's stage; a battery gives and takes what it has."""
     real = np.clip(powers[None, :], -soc[:, None] * kwh, (1 - soc[:, None]) * kwh)
-    return Store(soc, powers, real[:, :, None], soc[:, None] + real / kwh)
+    return StoreTable(soc, powers, real[:, :, None], soc[:, None] + real / kwh)
 
 
 def tree(stakes: Stakes, t: int, soc: float, before: int, peak: float) -> float:

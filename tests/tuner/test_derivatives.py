@@ -20,7 +20,7 @@ from codegen.compilers import find_compiler
 from codegen.making import compile_controller
 from codegen.solver import build_solver, compiled_controller
 from codegen.toolchain import acados_tree, cache_directory, host_arch
-from codegen.verify import Case, sample_cases
+from codegen.verify import ProofCase, sample_cases
 from research.condensed.solver import CondensedMpc, States, solve
 from research.four_rooms.theta import HouseMpc, theta_values
 from research.scalar_battery import scalar_battery
@@ -54,7 +54,7 @@ def unit_direction(problem: Problem, rng: np.random.Generator) -> Array:
     return direction / np.linalg.norm(direction) * (upper - lower)
 
 
-def compare(controller: Controller, case: Case, direction: Array) -> tuple[float, int, int]:
+def compare(controller: Controller, case: ProofCase, direction: Array) -> tuple[float, int, int]:
     """Largest error of d(first move, value) along a direction of theta; how many were compared, how many skipped."""
 
     def at(distance: Array) -> Array:
@@ -77,16 +77,16 @@ def total(results: list[tuple[float, int, int]]) -> tuple[float, int, int]:
     return max(worst), sum(compared), sum(skipped)
 
 
-def random_cases(problem: Problem, count: int) -> list[Case]:
+def random_cases(problem: Problem, count: int) -> list[ProofCase]:
     """Theta off the values where a feature of the program begins; everything else as it comes."""
     cases = [realistic(problem, seed) for seed in range(count // 2)] + sample_cases(problem, count // 2, seed=11)
-    return [Case(off_values_of_note(c.theta, problem.theta_bounds()), c.x0, c.forecast) for c in cases]
+    return [ProofCase(off_values_of_note(c.theta, problem.theta_bounds()), c.x0, c.forecast) for c in cases]
 
 
-def walk(controller: Controller, problem: Problem, seed: int) -> list[Case]:
+def walk(controller: Controller, problem: Problem, seed: int) -> list[ProofCase]:
     """Cases on both sides of the state where one of the first moves leaves or meets a bound; none where none does."""
     case = realistic(problem, seed)
-    case = Case(off_values_of_note(case.theta, problem.theta_bounds()), case.x0, case.forecast)
+    case = ProofCase(off_values_of_note(case.theta, problem.theta_bounds()), case.x0, case.forecast)
     controller.set_theta(case.theta)
     low, high = (np.array([getattr(a, side) for a in problem.actions]) for side in ("lower", "upper"))
 
@@ -103,7 +103,7 @@ def walk(controller: Controller, problem: Problem, seed: int) -> list[Case]:
         middle = (near + far) / 2
         near, far = (middle, far) if sets(middle) == sets(ends[0]) else (near, middle)
     offsets = [sign * d for d in DISTANCES for sign in (1, -1)]
-    return [Case(case.theta, near + d * (ends[1] - ends[0]), case.forecast) for d in offsets]
+    return [ProofCase(case.theta, near + d * (ends[1] - ends[0]), case.forecast) for d in offsets]
 
 
 @pytest.fixture(params=list(PROBLEMS))
@@ -111,7 +111,7 @@ def problem(request: pytest.FixtureRequest) -> Problem:
     return PROBLEMS[request.param][0]()
 
 
-def check(controller: Controller, problem: Problem, cases: list[Case], least: int) -> None:
+def check(controller: Controller, problem: Problem, cases: list[ProofCase], least: int) -> None:
     rng = np.random.default_rng(3)
     worst, compared, skipped = total([compare(controller, case, unit_direction(problem, rng)) for case in cases])
     assert worst <= TOLERANCE, worst
@@ -133,7 +133,7 @@ def test_derivatives_of_weakly_active_programs_equal_differences(name: str) -> N
         check(controller, problem, weakly_active(controller, problem, 8), 288)
 
 
-def weakly_active(controller: Controller, problem: Problem, walks: int) -> list[Case]:
+def weakly_active(controller: Controller, problem: Problem, walks: int) -> list[ProofCase]:
     found = (walk(controller, problem, seed) for seed in range(400))
     return [case for cases in itertools.islice((c for c in found if c), walks) for case in cases]
 

@@ -22,7 +22,7 @@ from systems.world import Exogenous
 from systems.world.foresight import Usual
 from tuner.bound.chain import Chain, even, learn_chain
 from tuner.bound.plant_table import Cells, tabulated
-from tuner.bound.program import NO_PEAK, PeakStates, Solution, Stakes, solve
+from tuner.bound.program import NO_PEAK, BoundSolution, PeakStates, Stakes, solve
 from tuner.loop.view import Moment
 from tuner.loop.week import peak_so_far_kw, warm_up_stages
 
@@ -160,7 +160,7 @@ class Horizon:
             levels = np.linspace(capacity.free_kw, max(drawn, capacity.free_kw + 1.0), grid.peaks)
         return PeakStates(levels, np.array([capacity.fee(kw) for kw in levels]), tiers=bool(capacity.tiers))
 
-    def solved(self, grid: Grid | None = None) -> Solution:
+    def solved(self, grid: Grid | None = None) -> BoundSolution:
         grid = grid or self.grid
         return solve(tabulated(self.design, grid.soc, grid.powers, self.pieces), self.stakes(grid))
 

@@ -11,7 +11,7 @@ from systems.asset_plant import Around, Now
 from systems.design import HouseDesign
 from systems.plant import house_plants
 from systems.world import Exogenous
-from tuner.bound.program import Store
+from tuner.bound.program import StoreTable
 
 BEYOND_BAND = 0.02
 """Of the state of charge: an idle inverter drains a battery below its band."""
@@ -80,7 +80,7 @@ class Cells:
         return good
 
 
-def tabulated(design: HouseDesign, socs: int, powers: int, pieces: int = 1) -> Store:
+def tabulated(design: HouseDesign, socs: int, powers: int, pieces: int = 1) -> StoreTable:
     """Within what the safety filter keeps; pieces as of `Cells`."""
     cells = Cells(design, pieces)
     battery = cells.battery
@@ -95,4 +95,4 @@ def tabulated(design: HouseDesign, socs: int, powers: int, pieces: int = 1) -> S
         lowest, highest = cells.within(level)
         for j, power in enumerate(asked.tolist()):
             real[i, j], after[i, j] = cells.stage(level, min(max(power, lowest), highest))
-    return Store(soc, asked, real, after)
+    return StoreTable(soc, asked, real, after)

@@ -24,7 +24,7 @@ Index = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Store:
+class StoreTable:
     """What a stage makes of a state of charge, by power asked for: the plant in a table."""
 
     soc: Array
@@ -36,10 +36,10 @@ class Store:
     soc_next: Array
     """(ns, np)"""
 
-    def at(self, soc: float) -> Store:
+    def at(self, soc: float) -> StoreTable:
         """One row, between two."""
         real, after = (_between(table, self.soc, soc) for table in (self.real_kw, self.soc_next))
-        return Store(np.array([soc]), self.asked_kw, real, after)
+        return StoreTable(np.array([soc]), self.asked_kw, real, after)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,10 +102,10 @@ class Stakes:
 
 
 @dataclass(frozen=True, eq=False)
-class Solution:
+class BoundSolution:
     """values[t] (ns, ne, nm) at the beginning of stage t; values[T] at the end."""
 
-    store: Store
+    store: StoreTable
     stakes: Stakes
     values: tuple[Array, ...]
 
@@ -136,7 +136,7 @@ class Solution:
         return float(powers[int(np.argmin(expected))])
 
 
-def solve(store: Store, stakes: Stakes) -> Solution:
+def solve(store: StoreTable, stakes: Stakes) -> BoundSolution:
     """Backwards from the end; every array operation is over states, powers, bins and peaks together."""
     peaks, ne = stakes.peaks, stakes.net_kw.shape[1]
     after = np.empty((len(store.soc), ne, len(peaks.levels_kw)))
@@ -152,16 +152,23 @@ def solve(store: Store, stakes: Stakes) -> Solution:
         if stakes.turns(t - 1):
             before = before[:, :, :1] - peaks.fee[0] + peaks.fee
         values.append(before)
-    return Solution(store, stakes, tuple(reversed(values)))
+    return BoundSolution(store, stakes, tuple(reversed(values)))
 
 
-def _powers(store: Store, net_kw: Array) -> Array:
+def _powers(store: StoreTable, net_kw: Array) -> Array:
     """(na,) those of the table, and those that bring the meter to zero."""
     return np.concatenate([store.asked_kw, np.clip(-net_kw, store.asked_kw[0], store.asked_kw[-1])])
 
 
 def _costs(
-    store: Store, rows: Store, stakes: Stakes, t: int, powers: Array, net_kw: Array, peak_kw: Array, after: Array
+    store: StoreTable,
+    rows: StoreTable,
+    stakes: Stakes,
+    t: int,
+    powers: Array,
+    net_kw: Array,
+    peak_kw: Array,
+    after: Array,
 ) -> Array:
     """(rows, powers, ne, peaks): of the stage and of what follows, from each row, power, error and peak before."""
     place = np.interp(powers, store.asked_kw, np.arange(len(store.asked_kw)))

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
-from systems.logs.log import Fault
+from systems.logs.log import LogFault
 
 SHOWN_FAULTS = 12
 
 
-def faults_table(faults: Sequence[Fault], share_excluded: Mapping[str, float]) -> Table:
+def faults_table(faults: Sequence[LogFault], share_excluded: Mapping[str, float]) -> Table:
     share = 100 * share_excluded["rows"]
     table = Table(title=f"Left out: {share:.1f} % of the samples miss a value ({len(faults)} faults)")
     for heading in ("rows", "signal", "kind", "what"):

@@ -23,7 +23,7 @@ ROWS = 15
 
 
 @dataclass(frozen=True)
-class View(Generic[P]):
+class TableView(Generic[P]):
     """How one system shows an iteration."""
 
     title: str
@@ -39,7 +39,7 @@ class View(Generic[P]):
 class LiveTable(Generic[P]):
     """A context manager with two callbacks: `update` per iteration, `held_out` per judged week."""
 
-    def __init__(self, console: Console, view: View[P]) -> None:
+    def __init__(self, console: Console, view: TableView[P]) -> None:
         self.console, self.view = console, view
         self.rows: list[P] = []
         self.bar = Progress(
@@ -82,7 +82,7 @@ class LiveTable(Generic[P]):
         return Group(table, self.bar) if self.rows else Group(self.bar)
 
 
-def tuning_view(title: str, currency: str = "EUR") -> View[TuningProgress]:
+def tuning_view(title: str, currency: str = "EUR") -> TableView[TuningProgress]:
     """How an iteration is shown; costs are per held-in week."""
 
     def shown(value: float | None) -> str:
@@ -110,7 +110,7 @@ def tuning_view(title: str, currency: str = "EUR") -> View[TuningProgress]:
 
     costs = ("price", "comfort", "total", "change")
     columns = ("step", *costs, "TD error", "ms/solve", "failed", "at bounds", "left")
-    return View(title, columns, row, line, "first look at the held-in weeks")
+    return TableView(title, columns, row, line, "first look at the held-in weeks")
 
 
 def changes_table(tuning: Tuning) -> Table:

@@ -14,7 +14,7 @@ from codegen.targets import host_arch
 from systems.commands.output import write_json
 from systems.theta import check_theta, read_theta, write_theta
 from tuner.commands.prices import ForeignOptionError
-from tuner.commands.tune_display import OLD, TUNED, LiveTable, View, changes_table
+from tuner.commands.tune_display import OLD, TUNED, LiveTable, TableView, changes_table
 from tuner.commands.worlds import workers_from
 from tuner.evaluate.statistics import Interval, mean_interval
 from tuner.learn.tuning import TuningProgress, TuningSpec, tune
@@ -92,7 +92,7 @@ def _verdict(improved: bool, saving: Interval | None, before: float) -> str:
     return f"these episodes do not show that tuning helps: {saving.mean:.4g} ({span}); the old theta is kept"
 
 
-def _view(title: str) -> View[TuningProgress]:
+def _view(title: str) -> TableView[TuningProgress]:
     def change(p: TuningProgress) -> str:
         total = p.record.total
         if not p.record.accepted or total is None or p.start_total is None:
@@ -111,4 +111,4 @@ def _view(title: str) -> View[TuningProgress]:
         return f"iteration {r.iteration}: cost {r.total:.4f} an episode, change {change(p)}, {r.failures} failures"
 
     columns = ("step", "cost", "change", "TD error", "ms/solve", "failed", "at bounds", "left")
-    return View(title, columns, row, line, "first look at the held-in episodes")
+    return TableView(title, columns, row, line, "first look at the held-in episodes")

@@ -12,7 +12,7 @@ import numpy as np
 
 from systems.house_file import House
 from systems.logs.cleaning import by_row, cleaned, suspects_of
-from systems.logs.log import Array, Fault, Index, Log, LogColumn, LogError, Quantity, faults_of
+from systems.logs.log import Array, Index, Log, LogColumn, LogError, LogFault, Quantity, faults_of
 from systems.portrait import asset_columns, log_columns
 from tuner.identify.counters import counted_up
 from tuner.identify.log_files import Readings, header_of, read_file
@@ -170,9 +170,9 @@ def _gridded(house: House, columns: Sequence[LogColumn], sources: Mapping[str, l
 
 def _on_grid(
     column: LogColumn, source: _Source, readings: Readings, start_s: float, dt_s: float, steps: int
-) -> tuple[Array, Index, float, list[Fault]]:
+) -> tuple[Array, Index, float, list[LogFault]]:
     """Values and file rows on the grid, the step they were logged at, and what was wrong."""
-    values, faults = source.unit.convert(readings.values), list[Fault]()
+    values, faults = source.unit.convert(readings.values), list[LogFault]()
     step_s = dt_s if readings.events else max(dt_s, dt_s * round(readings.step_s / dt_s))
     if step_s > COARSEST_S:
         raise LogError(

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from systems.csv_rows import SeriesError, read_header, read_rows
-from systems.logs.log import DAY_S, Array, Fault, Index, LogError
+from systems.logs.log import DAY_S, Array, Index, LogError, LogFault
 from tuner.identify.history import is_history, read_history
 from tuner.identify.log_grid import ABSENT, seconds_of, straighten
 
@@ -40,7 +40,7 @@ class LogFile:
 
     path: Path
     columns: dict[str, Readings]
-    faults: tuple[Fault, ...]
+    faults: tuple[LogFault, ...]
 
 
 def header_of(path: Path) -> list[str]:

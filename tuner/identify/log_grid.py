@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from systems.clock import localised
-from systems.csv_rows import Rows, SeriesError
-from systems.logs.log import Array, Fault
+from systems.csv_rows import CsvRows, SeriesError
+from systems.logs.log import Array, LogFault
 
 BREAK_S = 3900.0
 """Left empty where the clock jumped, so that no hour of history spans the jump."""
@@ -23,7 +23,7 @@ ABSENT = frozenset({"", "nan", "inf", "-inf", "null", "none", "n/a", "unavailabl
 """What loggers (Home Assistant among them) write when nothing was measured."""
 
 
-def seconds_of(path: Path, rows: Rows, column: str, zone: tzinfo | None) -> list[float]:
+def seconds_of(path: Path, rows: CsvRows, column: str, zone: tzinfo | None) -> list[float]:
     """Unix times; of the written clock for times without an offset."""
     if not rows.naive or zone is None:
         return [(time.replace(tzinfo=UTC) if rows.naive else time).timestamp() for time in rows.times]
@@ -51,32 +51,34 @@ def _is_dst_change(local_s: float, jump_s: float) -> bool:
 
 def straighten(
     time_s: Array, table: Array, row: NDArray[np.int64], dt_s: float, *, naive: bool
-) -> tuple[Array, Array, NDArray[np.int64], list[Fault]]:
+) -> tuple[Array, Array, NDArray[np.int64], list[LogFault]]:
     """Ascending times: repeated rows and late ones dropped, and the rows after a backward jump set behind a break.
 
     A jump forward leaves a gap, which is break enough; only daylight saving is named, as the gap is not one in time.
     """
-    faults: list[Fault] = []
+    faults: list[LogFault] = []
     step = float(np.median(np.abs(np.diff(time_s))))
     keep, shifted, shift, last = [0], [float(time_s[0])], 0.0, float(time_s[0])
     for k in range(1, len(time_s)):
         now, place = float(time_s[k]), int(row[k])
         jump = now - last - step
         if now == last:
-            faults.append(Fault("duplicate", "time", place, place, 1, "the time of the row before once more; left out"))
+            faults.append(
+                LogFault("duplicate", "time", place, place, 1, "the time of the row before once more; left out")
+            )
             continue
         if now < last and k + 1 < len(time_s) and time_s[k + 1] > last:
-            faults.append(Fault("late", "time", place, place, 1, "a row that comes after a later one; left out"))
+            faults.append(LogFault("late", "time", place, place, 1, "a row that comes after a later one; left out"))
             continue
         if now < last:
             dst = naive and _is_dst_change(now, jump)
             kind = "daylight_saving" if dst else "clock"
             what = "the clock was set back for winter time" if dst else f"the clock jumped back by {-jump / 3600:.2f} h"
-            faults.append(Fault(kind, "time", place, place, 1, f"{what}; the hour after it is left out"))
+            faults.append(LogFault(kind, "time", place, place, 1, f"{what}; the hour after it is left out"))
             shift += last - now + _break_s(dt_s) + dt_s
         elif naive and _is_dst_change(now, jump):
             detail = "the clock was set forward for summer time; the hour after it is left out"
-            faults.append(Fault("daylight_saving", "time", place, place, 1, detail))
+            faults.append(LogFault("daylight_saving", "time", place, place, 1, detail))
             shift += _break_s(dt_s) - jump
         last = now
         keep.append(k)

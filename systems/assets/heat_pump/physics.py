@@ -61,7 +61,7 @@ class HeatPumpSpec:
 
 
 @dataclass
-class HeatPump:
+class HeatPumpUnit:
     """The unit's own memory between steps. `step` is deterministic: all randomness of the house lies elsewhere."""
 
     spec: HeatPumpSpec = field(default_factory=HeatPumpSpec)

@@ -18,7 +18,7 @@ from systems.profile import WeekProfile
 
 if TYPE_CHECKING:
     from systems.world import Column
-    from systems.world.generate import Surroundings
+    from systems.world.generate import WorldSurroundings
 
 
 class Load(Nameplate):
@@ -69,7 +69,7 @@ def _plants(house: House, fits: Mapping[str, Any]) -> tuple[AssetPlant, ...]:
     return tuple(LoadPlant(load) for load in house.of("load"))
 
 
-def _world(house: House, around: Surroundings) -> Mapping[str, Column]:
+def _world(house: House, around: WorldSurroundings) -> Mapping[str, Column]:
     from systems.assets.load.plant import load_columns
 
     return {name: column for load in house.of("load") for name, column in load_columns(load, around).items()}

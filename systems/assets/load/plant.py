@@ -16,7 +16,7 @@ from systems.world.household import Household, household_load
 
 if TYPE_CHECKING:
     from systems.assets.load import Load
-    from systems.world.generate import Surroundings
+    from systems.world.generate import WorldSurroundings
 
 SMALLEST_KW = 0.05
 MEMORY_STEP_S = 900.0
@@ -40,7 +40,7 @@ class LoadPlant(AssetPlant):
         return {"load_kw": self._kw}
 
 
-def load_columns(load: Load, around: Surroundings) -> Mapping[str, Column]:
+def load_columns(load: Load, around: WorldSurroundings) -> Mapping[str, Column]:
     """What is drawn and what is usual, kW; the household is as large as the base load says, within the peak."""
     household = Household(base_load_kw=load.base_kw, peak_load_kw=min(1.6, OF_PEAK * load.peak_kw))
     usual = np.minimum(household_load(household, around.clock), load.peak_kw)

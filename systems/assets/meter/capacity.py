@@ -15,13 +15,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StrictBool, model_validator
 
 from runtime.formats.duration import parse_duration
-from systems.section import Section
+from systems.section import TableSection
 
 Tiers = tuple[tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(ge=0)]], ...]
 """((up to kW, money a month), ...), both ascending."""
 
 
-class Capacity(Section):
+class Capacity(TableSection):
     """[meter.capacity]; money in the currency of the house."""
 
     price_per_kw: Annotated[float, Field(gt=0)] | None = None

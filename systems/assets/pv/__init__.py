@@ -17,7 +17,7 @@ from systems.problem import Parameter, Signal
 
 if TYPE_CHECKING:
     from systems.world import Column
-    from systems.world.generate import Surroundings
+    from systems.world.generate import WorldSurroundings
 
 CURTAILMENT_COST, CURTAILMENT_CURVATURE = 1e-4, 1e-4
 """Money per hour at full curtailment, and its curvature: nothing is given up where it makes no difference."""
@@ -89,7 +89,7 @@ def _plants(house: House, fits: Mapping[str, Any]) -> tuple[AssetPlant, ...]:
     return tuple(PvPlant(pv, pv_block(house, pv, names[pv.name]), names[pv.name]) for pv in house.of("pv"))
 
 
-def _world(house: House, around: Surroundings) -> Mapping[str, Column]:
+def _world(house: House, around: WorldSurroundings) -> Mapping[str, Column]:
     from systems.assets.pv.plant import pv_column
 
     return {forecast_name(house, pv): pv_column(pv, around) for pv in house.of("pv")}

@@ -15,7 +15,7 @@ from systems.world.weather import clear_sky_w_m2, sun_position
 
 if TYPE_CHECKING:
     from systems.assets.pv import Pv
-    from systems.world.generate import Surroundings
+    from systems.world.generate import WorldSurroundings
 
 FULL_SUN_W_M2 = 1000.0
 SYSTEM_EFFICIENCY = 0.85
@@ -43,7 +43,7 @@ class PvPlant(AssetPlant):
         return {f"{self.asset}_kw": self._kw}
 
 
-def panel_power(pv: Pv, around: Surroundings) -> Array:
+def panel_power(pv: Pv, around: WorldSurroundings) -> Array:
     """(n,) kW. Global irradiance is split by its ratio to the clear sky, and the beam turned onto the panels' plane.
 
     The split is the line that the windows use (`zone.physics.solar_gain_kw`), in place of the Erbs curve.
@@ -63,5 +63,5 @@ def panel_power(pv: Pv, around: Surroundings) -> Array:
     return np.asarray(np.clip(power, 0.0, pv.peak_kw))
 
 
-def pv_column(pv: Pv, around: Surroundings) -> Column:
+def pv_column(pv: Pv, around: WorldSurroundings) -> Column:
     return Column(panel_power(pv, around), Predicted(FORECAST_ERROR, 8.0, True, 0.0, pv.peak_kw))

@@ -20,7 +20,7 @@ from systems.world.foresight import Usual
 
 if TYPE_CHECKING:
     from systems.assets.tank import Tank
-    from systems.world.generate import Surroundings
+    from systems.world.generate import WorldSurroundings
 
 MAINS_C, TAP_C = 8.0, 38.0
 """Of the water that comes in, and of a shower."""
@@ -98,7 +98,7 @@ class TankPlant(AssetPlant):
         }  # fmt: skip
 
 
-def draw_columns(tank: Tank, hold_h: float, around: Surroundings, number: int) -> Mapping[str, Column]:
+def draw_columns(tank: Tank, hold_h: float, around: WorldSurroundings, number: int) -> Mapping[str, Column]:
     """Draws as they happen, what is usual, and the spread of a decision's mean."""
     rng, hour, dt_h = around.rng(100 + number), around.clock.hour, around.dt_s / 3600.0
     drawn = np.zeros(len(hour))

@@ -32,7 +32,7 @@ W_PER_KW = 1000.0
 
 
 @dataclass(frozen=True)
-class Layout:
+class ArxLayout:
     """Where the lifted matrices lie in p, by name; each is stored column by column, as CasADi flattens.
 
     n zones, nx states, heaters, steps in a stage, weather inputs per step.
@@ -96,7 +96,7 @@ def zones_block(house: House, fit: ArxModel | None = None) -> Block:
     model = nameplate_model(house) if fit is None else check_fit(house, fit)
     zones, grid = house.of("zone"), house.grid
     n, weather = len(zones), model.nu - len(heating_feeders(house))
-    layout = Layout(n, model.nx, model.nu - weather, grid.steps, weather)
+    layout = ArxLayout(n, model.nx, model.nu - weather, grid.steps, weather)
     row_weights = np.repeat(grid.weights_h, n)
     comfort = np.tile([zone.weight_per_k2h for zone in zones], grid.steps) * row_weights
     per_zone = tuple(
@@ -159,7 +159,7 @@ def zones_block(house: House, fit: ArxModel | None = None) -> Block:
     )
 
 
-def _prepare(theta: Symbols, model: ArxModel, layout: Layout, comfort: Array) -> Symbols:
+def _prepare(theta: Symbols, model: ArxModel, layout: ArxLayout, comfort: Array) -> Symbols:
     """theta -> p, in matrix operations, so that the generated code stays small."""
     n, nx, steps = layout.n, layout.nx, layout.steps
     n_a, n_b = model.output_coefficients.size, model.input_coefficients.size
