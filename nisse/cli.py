@@ -34,6 +34,8 @@ COMMANDS: dict[str, Command] = {
     "tune": Command("tuner.commands.tune", "learn theta so that decisions get better", "tune"),
     "evaluate": Command("tuner.commands.evaluate", "compare policies on held-out periods", "tune"),
     "savings": Command("tuner.commands.savings", "what a house saved against its rules, from the daemon's log", "tune"),
+    "retune": Command("nisse.retune", "learn from the log of a house that runs, and send what is shown to pay", "tune"),
+    "fleet": Command("tuner.commands.fleet", "tune or evaluate many houses, on this machine or on a cluster", "tune"),
     "experiment": Command("research.command", "the experiments of the literature, by one command each", "tune"),
     "build": Command("codegen.commands.build", "emit, compile, verify, pack and sign a controller bundle", "build"),
     "verify": Command("codegen.commands.verify", "check a bundle against an independent solver", "build"),

@@ -46,6 +46,7 @@ def label(
 ) -> Labelled:
     """What the theta of `mpc` says of all that was experienced; the advantage only `with_advantage`."""
     parts: list[Transitions] = []
+    used: list[NDArray[np.bool_]] = []
     solves = failures = 0
     for number, stretch in enumerate(experience):
         at = solve(mpc, stretch.states, gradients=True, threads=threads)
@@ -67,6 +68,7 @@ def label(
             use &= ~failed
             advantage = (taken.value - mean.value)[use]
             advantage_gradient = (taken.value_gradient - mean.value_gradient)[use][:, entries] * scale
+        used.append(use)
         parts.append(
             Transitions(
                 value=at.value[:-1][use],
@@ -90,7 +92,7 @@ def label(
                 advantage_gradient=advantage_gradient,
             )
         )
-    return Labelled(join(parts), solves, failures)
+    return Labelled(join(parts), solves, failures, np.concatenate(used))
 
 
 def _probed(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from runtime.store.transitions import Store, Transition
+from systems.arx import ArxModel
 from systems.block import Forecast
 from systems.design import HouseDesign
 from systems.house_file import House
@@ -18,7 +19,7 @@ from systems.logs.log import Array
 from systems.plant import HousePlant
 from systems.world import Exogenous
 from tuner.loop.policies import Ruled
-from tuner.loop.view import Estimator, Moment, View
+from tuner.loop.view import Estimator, Moment, View, _arx_of
 from tuner.loop.week import Policy
 
 
@@ -76,6 +77,15 @@ class CheapHours:
         raise NotImplementedError
 
 
+def zones_of(design: HouseDesign, noise_k: float) -> ArxModel:
+    """The model that a design has of its zones, as a truth."""
+    data = design.estimator({p.name: p.default for p in design.problem.theta})
+    groups = [group["estimator"] for group in data.get("groups", [{"estimator": data}])]
+    arx = _arx_of(next(group for group in groups if group["type"] == "arx"))
+    assert arx is not None
+    return replace(arx, innovation_covariance=noise_k**2 * np.eye(arx.ny))
+
+
 @dataclass(frozen=True)
 class Lived:
     """The truth of every model step, and what was true before the first."""
@@ -111,12 +121,14 @@ def live(
     log: Path | None = None,
     house: House | None = None,
     bundle: str = "b" * 64,
-    daemon: HouseDesign | None = None,
+    noise_k: float | None = None,
 ) -> Lived:
     """The plants of `house` (by default those of the design) live `days` under the policy; `log` is what its daemon
-    writes. Two policies with the same seed meet the same people. daemon: whose estimator writes the states."""
+    writes. Two policies with the same seed meet the same people. noise_k: the zones are those of the design's own
+    model, with innovations of this standard deviation, in the place of walls and people."""
     grid, problem = design.house.grid, design.problem
-    plant = HousePlant(house or design.house, world)
+    truth = {} if noise_k is None else {"zone": zones_of(design, noise_k)}
+    plant = HousePlant(house or design.house, world, fits=truth)
     stages = round(days * 86_400.0 / grid.hold_s)
     actions = [a.name for a in problem.actions]
     order = [actions.index(a.name) for a in plant.actions]
@@ -124,7 +136,7 @@ def live(
     if log is not None:
         store = Store(log, max_transitions=10**9)
         store._db.execute("PRAGMA synchronous = OFF")
-    estimator = Estimator(daemon or design, (daemon or design).problem.theta_default())
+    estimator = Estimator(design, problem.theta_default())
     view = View(design, plant)
     plant.reset(seed=seed, options={"first": first, "steps": stages * grid.steps})
     view.begin()

@@ -34,7 +34,7 @@ from tuner.learn.tuning import Tuning, TuningSpec, tune
 from tuner.learn.world import World
 from tuner.loop.explore import LEARN, CompiledLabeller, PlantWorld, learning_entries, trace_of
 from tuner.loop.periods import HELD_IN_WEEKS, spread
-from tuner.loop.recorded import check_states_stay, recorded_world, told_of_log
+from tuner.loop.recorded import LOG_SUPPORT, check_states_stay, recorded_world, told_of_log
 from tuner.loop.workers import Workers
 from tuner.loop.worlds import Worlds
 
@@ -42,8 +42,6 @@ ITERATIONS, EPISODES, EPISODE_DAYS = 4, 6, 4.0
 START_DAYS = 4
 """Of a week, on which an exploring episode may begin."""
 HELD_OUT_WEEKS = 8
-LOG_SUPPORT = 0.1
-"""Eq. (30): nothing can be tried on a log, so the data fit holds theta, by this share of the largest curvature."""
 WORLDS = {"physical": "the plants of the house", "arx": "the identified model with its innovations"}
 
 

@@ -95,6 +95,16 @@ class Savings:
         }  # fmt: skip
 
 
+def saving_since(replay: Replay, since_s: float, until_s: float, *, zone: tzinfo, step_s: float) -> Saving | None:
+    """Of the part of a log between two Unix times; None where nothing of it counts. Its interval is the whole log's."""
+    mask = (replay.time_s >= since_s) & (replay.time_s < until_s)
+    if not mask.any():
+        return None
+    days = np.array([datetime.fromtimestamp(float(t), zone).toordinal() for t in replay.time_s])
+    of_days = (until_s - since_s) / (24 * HOUR_S)
+    return _saving(replay, answer_of(replay, days), "watched", mask, step_s / HOUR_S, of_days)
+
+
 def savings_of(replay: Replay, *, house: str, currency: str, zone: tzinfo, step_s: float) -> Savings:
     """Money is that of the house file; periods are those of its local calendar."""
     local = [datetime.fromtimestamp(float(t), zone) for t in replay.time_s]

@@ -105,6 +105,8 @@ class Labelled:
     transitions: Transitions
     solves: int
     failures: int
+    used: NDArray[np.bool_]
+    """(m,) of the experience's decisions, those that became transitions"""
 
 
 def join(parts: Sequence[Transitions]) -> Transitions:

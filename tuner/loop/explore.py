@@ -58,7 +58,8 @@ class Explorer(Mpc):
 class Experience(Protocol):
     """Decisions that followed each other, and what was seen around them."""
 
-    deeds: Deeds
+    @property
+    def deeds(self) -> Deeds: ...
 
     def seen(self, design: HouseDesign, theta: Array) -> tuple[Sequence[Array], Sequence[Array]]:
         """n + 1 states (nx,) and forecasts (N + 1, nd)."""
@@ -146,6 +147,7 @@ class CompiledLabeller:
             join([part.transitions for part in parts]),
             sum(part.solves for part in parts),
             sum(part.failures for part in parts),
+            np.concatenate([part.used for part in parts]),
         )
 
 

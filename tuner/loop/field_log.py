@@ -147,6 +147,20 @@ def _vector(values: dict[str, Any], names: Sequence[str]) -> Array:
     return np.array([np.nan if values.get(name) is None else float(values[name]) for name in names])
 
 
+def bundle_of(path: Path) -> str:
+    """Digest of the bundle that wrote the last cycle. Raises LogError."""
+    if not path.is_file():
+        raise LogError(f"{path}: there is no such file; name the daemon's log, nisse.db")
+    try:
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
+            row = db.execute("SELECT bundle FROM transition ORDER BY id DESC LIMIT 1").fetchone()
+    except sqlite3.Error as error:
+        raise LogError(f"{path}: not a log of the daemon ({error}); name its nisse.db") from error
+    if row is None:
+        raise LogError(f"{path}: the log holds no cycle yet; let the daemon run for some weeks")
+    return str(row[0])
+
+
 def _good(about: dict[str, Any]) -> dict[str, float]:
     inputs = about.get("inputs", {}).items()
     return {n: float(v["value"]) for n, v in inputs if v.get("value") is not None and v.get("validity") == "ok"}

@@ -39,6 +39,8 @@ class FineProgram:
         """Of each forecast its first column in the row of the controller's own problem."""
 
         self._after = self._composed()
+        x, a, *rest = self._after.sx_in()
+        self._slopes = ca.Function("slopes", [x, a, *rest], [ca.densify(ca.jacobian(self._after(x, a, *rest), a))])
 
     def _composed(self) -> ca.Function:
         """(x, actions, d, z, p) -> x a step later, in scalars: called a hundred thousand times a year of log."""
@@ -53,6 +55,10 @@ class FineProgram:
     def after(self, x: Array, action: Array, d: Array, z: Array) -> Array:
         """(nx,) a step later."""
         return np.array(self._after(x, action, d, z, self.p)).ravel()
+
+    def slopes(self, x: Array, action: Array, d: Array, z: Array) -> Array:
+        """(nx, na) by how much each action moves each state in a step."""
+        return np.array(self._slopes(x, action, d, z, self.p)).reshape(self.program.nx, self.program.na)
 
     def kw(self, action: Array, d: Array) -> float:
         """What the house draws; negative where it gives."""

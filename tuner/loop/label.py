@@ -154,7 +154,7 @@ def labelled(
         advantage=advantage,
         advantage_gradient=gradient,
     )
-    return Labelled(transitions, solves, int((~said.solved).sum()))
+    return Labelled(transitions, solves, int((~said.solved).sum()), use)
 
 
 def _opinion(

@@ -94,6 +94,7 @@ class OwnLabeller:
             join([part.transitions for part in parts]),
             sum(part.solves for part in parts),
             sum(part.failures for part in parts),
+            np.concatenate([part.used for part in parts]),
         )
 
 

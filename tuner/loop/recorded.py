@@ -16,7 +16,7 @@ Source of the censored normal's moments: Tobin, "Estimation of relationships for
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -44,6 +44,12 @@ SAME = 0.02
 """Of an action's range: by how much the program may differ from what the log says it decided."""
 
 
+LOG_SUPPORT = 0.1
+"""Eq. (30): nothing can be tried on a log, so the data fit holds theta, by this share of the largest curvature."""
+LEAST_PART = 12
+"""Decisions of a stretch that stays worth having when a log is divided."""
+
+
 class ExplorationError(LogError):
     """The actions of a log follow from what the controller saw."""
 
@@ -59,6 +65,13 @@ class Recorded:
     def seen(self, design: HouseDesign, theta: Array) -> tuple[Sequence[Array], Sequence[Array]]:
         """As the daemon estimated and knew them."""
         return self.states, self.forecasts
+
+    def part(self, first: int, last: int) -> Recorded:
+        """Its decisions from `first` to before `last`."""
+        deeds = Deeds(
+            *(None if v is None else v[first:last] for v in vars(self.deeds).values())  # type: ignore[arg-type]
+        )
+        return Recorded(self.states[first : last + 1], self.forecasts[first : last + 1], deeds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,14 +96,29 @@ class RecordedWorld:
     def try_out(self, theta: Array) -> Tried | None:
         return None
 
+    def divided(self, share: float) -> tuple[RecordedWorld, RecordedWorld]:
+        """The earlier `share` of its decisions, and the later ones: one to learn from, the other to judge by."""
+        earlier, later, left = list[Recorded](), list[Recorded](), round(share * self.decisions)
+        for stretch in self.stretches:
+            count = len(stretch.deeds.cost)
+            cut = min(count, left)
+            left -= cut
+            for into, first, last in ((earlier, 0, cut), (later, cut, count)):
+                if last - first >= min(LEAST_PART, count):
+                    into.append(stretch.part(first, last))
+        return replace(self, stretches=tuple(earlier)), replace(self, stretches=tuple(later))
 
-def recorded_world(path: Path, design: HouseDesign, library: Path, theta: Array) -> RecordedWorld:
-    """theta: the one that decided, from which learning starts.
+
+def recorded_world(
+    path: Path, design: HouseDesign, library: Path, theta: Array, *, since_s: float = 0.0
+) -> RecordedWorld:
+    """theta: the one that decided, from which learning starts. since_s: Unix time from which on it did.
 
     Raises LogError for too few decisions or those of another theta, ExplorationError where nothing was explored.
     """
     problem, steps = design.problem, design.house.grid.steps
     decisions, left_out = read_decisions(path, problem, steps)
+    decisions = [decision for decision in decisions if decision.made_s >= since_s]
     parts = [part for part in _unbroken(decisions, problem.dt_s) if len(part) > 1]
     count = sum(len(part) - 1 for part in parts)
     if count < LEAST_DECISIONS:

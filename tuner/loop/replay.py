@@ -71,6 +71,12 @@ class Replay:
     rule: Way
     residual_kwh: Array
     """(T, kinds of store) what the model did not foresee of each store, as electric energy"""
+    effect_kwh: Array
+    """(T, kinds of store, na) what the model says that each action did to each store"""
+    explored_kwh: Array
+    """(T, kinds of store, na) the part of it that does not follow from what the controller saw"""
+    decision: NDArray[np.int64]
+    """(T,) number of the decision that was in force"""
     moves_kwh: Array
     """(T, na) what each action was over the step, times hours"""
     buy: Array
@@ -123,7 +129,10 @@ class _Step:
     stretch: int
     buy: float
     metered: bool
+    made_s: float
     residual_kwh: Array
+    effect_kwh: Array
+    explored_kwh: Array
     ways: tuple[tuple[float, float, float, Array, float, Array], tuple[float, float, float, Array, float, Array]]
 
 
@@ -202,8 +211,13 @@ class _House:
             (kw, *money, action, float(self._worth @ state), self._outside_kh(now, state))
             for kw, money, action, state in zip(grid, paid, (done, ruled), (after.state, following), strict=True)
         )
-        residual = (self._worth * w)[[self._names.index(name) for name in self.stores]]
-        return _Step(now.time_s, number, float(prices["buy"]), metered, residual, (ways[0], ways[1]))
+        kept = [self._names.index(name) for name in self.stores]
+        per_unit = self._worth[kept, None] * self._fine.slopes(now.state, done, d, z)[kept]
+        meant = self._netted(now.nominal) if np.isfinite(now.nominal).all() else done
+        return _Step(
+            now.time_s, number, float(prices["buy"]), metered, now.made_s, (self._worth * w)[kept], per_unit * done,
+            per_unit * (done - meant), (ways[0], ways[1]),
+        )  # fmt: skip
 
     def _ruled(self, now: Cycle, x: Array, d: Array, z: Array, beyond: float) -> Array:
         """What the rules do, within what the batteries hold."""
@@ -279,6 +293,9 @@ class _House:
             nisse=ways[0],
             rule=ways[1],
             residual_kwh=np.array([part.residual_kwh for part in parts]),
+            effect_kwh=np.array([part.effect_kwh for part in parts]),
+            explored_kwh=np.array([part.explored_kwh for part in parts]),
+            decision=np.unique([part.made_s for part in parts], return_inverse=True)[1].astype(np.int64),
             moves_kwh=self._hours * ways[0].drawn_kw,
             buy=np.array([part.buy for part in parts]),
             stores=self.stores,

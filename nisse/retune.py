@@ -1,0 +1,269 @@
+"""`nisse retune HOUSE`: look at the house again, learn from its log, and send a theta only where it is shown to pay."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runtime.bundle.archive import Bundle, open_bundle
+from runtime.bundle.keys import load_key
+from runtime.bundle.manifest import new_serial, serial_number
+from runtime.bundle.theta_update import with_update, write_update
+from runtime.errors import BundleOlderError, ThetaMisfitError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from systems.design import HouseDesign
+    from tuner.retune.study import Study
+    from tuner.retune.watch import Watch
+
+LOG, PAGE, VERDICT, SAVINGS, WATCH = "nisse.db", "verdict.html", "verdict.json", "savings.json", "watch.json"
+WEEKS = 8
+
+
+class RetuneUsageError(ValueError):
+    """Options that do not go together."""
+
+    exit_code = 2
+
+
+class ForeignLogError(ValueError):
+    """The log is of another bundle than the one named."""
+
+    exit_code = 65
+
+
+@dataclass(frozen=True)
+class Field:
+    """What runs in the house."""
+
+    bundle: Bundle
+    theta: Mapping[str, float]
+    serial: int
+    """Of the theta update in force; 0 while theta is the bundle's own."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from systems.commands.numbers import MOST_PROCESSES, whole
+    from systems.commands.output import output_folder
+    from tuner.commands import worlds as world_options
+    from tuner.commands.prices import add_data_arguments
+    from tuner.loop.periods import HELD_IN_WEEKS  # noqa: F401 - says at once where the tuner is not installed
+
+    parser.epilog = (
+        "A theta is sent only where the model holds, and both the later part of the log and simulation show that it\n"
+        "pays. What was sent is watched for a week: call the command again, with a newer log, and it keeps the theta\n"
+        "or takes it back before it does anything else. docs/guide/retune.md has the timer that does so.\n\n"
+        "examples:\n"
+        "  nisse retune villa.toml --model model.json --log nisse.db --bundle villa.nisse\n"
+        "  nisse retune villa.toml --model model.json --log nisse.db --bundle villa.nisse --key signing.pem --yes"
+    )
+    parser.add_argument("house", help="a house file, or the name of a shipped house (see `nisse check`)")
+    parser.add_argument("--log", type=Path, metavar="NISSE.db", required=True, help="the daemon's own log")
+    parser.add_argument("--bundle", type=Path, metavar="FILE", required=True, help="the bundle that runs there")
+    parser.add_argument(
+        "--field-theta", type=Path, metavar="FILE.theta",
+        help="the theta update that runs there (default: BUNDLE.theta, where there is one)",
+    )  # fmt: skip
+    parser.add_argument("--key", type=Path, metavar="FILE", help="signing key; without it nothing is packed")
+    parser.add_argument("--serial", type=serial_number, metavar="N", help="(default: milliseconds since 1970)")
+    parser.add_argument("--output", type=output_folder, metavar="DIR", help="(default: HOUSE-retune)")
+    parser.add_argument("--yes", action="store_true", help="do not ask before a theta is sent")
+    parser.add_argument("--learn", nargs="+", metavar="NAME", help="parameters or groups, as in `nisse tune`")
+    parser.add_argument("--iterations", type=whole(1), default=4, metavar="N", help="(default: %(default)s)")
+    parser.add_argument(
+        "--weeks", type=whole(2), default=WEEKS, metavar="N", help="of simulation, to judge (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--jobs", type=whole(1, MOST_PROCESSES), default=2, metavar="N", help="processes (default: %(default)s)"
+    )
+    world_options.add_arguments(parser)
+    add_data_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from codegen.commands.build import design_from
+    from tuner.retune.watch import read_watch
+
+    console, now_s = Console(highlight=False), time.time()
+    design = design_from(args.house, args.model)
+    folder = args.output or Path(f"{design.house.name}-retune")
+    folder.mkdir(parents=True, exist_ok=True)
+    field = _field(args, design)
+    _check_log(args.log, field.bundle)
+    watch = read_watch(folder / WATCH)
+    if watch is not None and _watching(args, console, design, field, watch, folder, now_s):
+        return 0
+    return _retuned(args, console, design, field, folder, now_s)
+
+
+def _field(args: argparse.Namespace, design: HouseDesign) -> Field:
+    """Raises a BundleError, and ThetaMisfitError for a bundle of another house."""
+    with tempfile.TemporaryDirectory(prefix="nisse-retune-") as place:
+        bundle = open_bundle(args.bundle, None, arch="any", unpack_dir=Path(place))
+        update = args.field_theta or args.bundle.with_name(args.bundle.name + ".theta")
+        if args.field_theta is not None or update.exists():
+            bundle = with_update(bundle, update, None)
+    check_house(design, bundle, args.bundle)
+    return Field(bundle, bundle.theta, 0 if bundle.theta_stamp is None else bundle.theta_stamp.serial)
+
+
+def check_house(design: HouseDesign, bundle: Bundle, file: Path) -> None:
+    """Raises ThetaMisfitError where the house file is not that of the bundle in the field."""
+    manifest, problem = bundle.manifest, design.problem
+    parts = {
+        "states": ([s.name for s in manifest.states], [s.name for s in problem.states]),
+        "actions": ([a.name for a in manifest.actions], [a.name for a in problem.actions]),
+        "parameters": ([p.name for p in manifest.theta], [p.name for p in problem.theta]),
+    }
+    apart = [
+        f"{what} {', '.join(sorted(set(there) ^ set(here))[:3]) or 'in another order'}"
+        for what, (there, here) in parts.items()
+        if there != here
+    ]
+    if manifest.system != design.house.name:
+        apart.insert(0, f"its house is {manifest.system!r}, not {design.house.name!r}")
+    elif not apart and manifest.dt_s != problem.dt_s:
+        apart.append(f"decides every {manifest.dt_s:g} s, the house file every {problem.dt_s:g} s")
+    if apart:
+        raise ThetaMisfitError(
+            f"{file}: does not match the house file ({'; '.join(apart)}); name the house file and --model that this "
+            "bundle was built from, or build and deploy a new bundle first"
+        )
+
+
+def _check_log(log: Path, bundle: Bundle) -> None:
+    """Raises ForeignLogError where the newest cycles are another bundle's."""
+    from tuner.loop.field_log import bundle_of
+
+    digest = bundle_of(log)
+    if digest != bundle.digest:
+        raise ForeignLogError(
+            f"{log}: bundle {digest[:16]} wrote its last cycles, and {bundle.manifest.name} is {bundle.digest[:16]}; "
+            "name the log of the house where this bundle runs, or the bundle that runs there"
+        )
+
+
+def _watching(
+    args: argparse.Namespace, console: Console, design: HouseDesign, field: Field, watch: Watch, folder: Path,
+    now_s: float,
+) -> bool:  # fmt: skip
+    """Whether that is all for now: the watch goes on, or ended with the theta before."""
+    from tuner.retune.watch import watched
+
+    found = watched(watch, args.log, design, now_s)
+    console.print(f"theta {watch.serial} {found.outcome}: {found.said}", soft_wrap=True)
+    if found.outcome == "goes on":
+        return True
+    record = folder / WATCH
+    if found.outcome == "kept":
+        record.replace(record.with_name(f"watch-{watch.serial}.kept.json"))
+        return False
+    # Nobody is asked: that the theta before comes back is what was agreed when this one was sent.
+    why = {"took_back": watch.serial, "because": found.said}
+    _send(args, console, field, dict(watch.previous), folder, now_s, why)
+    record.replace(record.with_name(f"watch-{watch.serial}.back.json"))
+    return True
+
+
+def _retuned(
+    args: argparse.Namespace, console: Console, design: HouseDesign, field: Field, folder: Path, now_s: float
+) -> int:
+    from systems.commands.output import write_json
+    from tuner.commands.savings import savings_from
+    from tuner.commands.tune_display import LiveTable, tuning_view
+    from tuner.commands.worlds import workers_from, worlds_from
+    from tuner.loop.explore import LEARN
+    from tuner.loop.periods import spread
+    from tuner.report.retune import write_page
+    from tuner.retune.study import Wishes, study
+
+    importlib.import_module("casadi")
+    worlds = worlds_from(args, design.house)
+    judges = worlds.held_out, spread(worlds.held_out_weeks, min(args.weeks, len(worlds.held_out_weeks)), "held-out")
+    wishes = Wishes(LEARN if args.learn is None else tuple(args.learn), args.iterations, args.seed, _since(folder))
+    currency = design.house.currency
+    title = f"{design.house.name}: what the log teaches"
+    with LiveTable(console, tuning_view(title, currency)) as live:
+        found = study(args.log, design, field.theta, wishes, judges, workers_from(args, args.jobs), report=live.update)
+    for finding in found.findings:
+        console.print(finding.said, soft_wrap=True)
+    for line in found.told:
+        console.print(line, soft_wrap=True)
+    savings = savings_from(args.log, design)
+    write_json(folder / SAVINGS, savings.document())
+    decided = _decided(args, console, field, found, folder, now_s)
+    write_json(folder / VERDICT, found.document() | {"decided": decided})
+    write_page(folder / PAGE, design.house.name, currency, found, savings, decided)
+    console.print(decided, soft_wrap=True)
+    console.print(f"drawn: {folder / PAGE}", soft_wrap=True)
+    return 0
+
+
+def _decided(args: argparse.Namespace, console: Console, field: Field, found: Study, folder: Path, now_s: float) -> str:
+    """What is done with the theta, and that it was done."""
+    from tuner.retune.watch import Watch, write_watch
+
+    if not found.better:
+        return found.refused
+    if args.key is None:
+        return "log and simulation show that the new theta pays; name --key to pack it"
+    if not args.yes and not _agreed():
+        return "log and simulation show that the new theta pays; it was not sent, because nobody said yes"
+    theta = found.theta()
+    said = {"off_policy": found.document()["off_policy_saving_per_week"], "promise": vars(found.promise)}
+    serial = _send(args, console, field, theta, folder, now_s, said)
+    assert found.promise is not None
+    watch = Watch(
+        field.bundle.manifest.system, field.bundle.digest, serial, theta, dict(field.theta), found.promise, now_s
+    )
+    write_watch(folder / WATCH, watch)
+    return f"log and simulation show that the new theta pays: packed as serial {serial}, and watched for a week"
+
+
+def _agreed() -> bool:
+    if not sys.stdin.isatty():
+        return False
+    return input("log and simulation show that the new theta pays; send it? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _send(
+    args: argparse.Namespace, console: Console, field: Field, theta: dict[str, float], folder: Path, now_s: float,
+    provenance: dict[str, Any],
+) -> int:  # fmt: skip
+    """Pack the theta; its new serial. Raises BundleOlderError where that would be older than the field's."""
+    if args.key is None:
+        raise RetuneUsageError("the theta before has to come back, and that has to be signed: name --key")
+    serial = new_serial(now_s) if args.serial is None else args.serial
+    if serial <= field.serial:
+        raise BundleOlderError(
+            f"serial {serial} is older than {field.serial}, which runs there; "
+            + ("leave --serial out" if args.serial is not None else "set the clock of this machine, or give --serial")
+        )
+    created = datetime.fromtimestamp(now_s, UTC).isoformat(timespec="seconds")
+    whole = {**field.bundle.theta, **theta}
+    file = write_update(
+        folder / f"{field.bundle.manifest.system}.theta", field.bundle, whole, load_key(args.key), serial=serial,
+        created=created, provenance={"retune": provenance},
+    )  # fmt: skip
+    console.print(f"{file}: theta {serial}; on the Pi: nisse theta install {file.name} site.toml", soft_wrap=True)
+    return serial
+
+
+def _since(folder: Path) -> float:
+    """Unix time from which on the present theta decided, as far as is known here: when the last one was sent."""
+    from tuner.retune.watch import read_watch
+
+    kept = [read_watch(file) for file in folder.glob("watch-*.kept.json")]
+    return max((watch.sent_s for watch in kept if watch is not None), default=0.0)
