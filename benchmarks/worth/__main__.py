@@ -6,8 +6,9 @@
 
 Every policy but the first follows its meter by the law that the daemon runs. The data are hourly means, told apart in
 pieces that are alike; what happens inside the hour is left to `benchmarks.tracking`. Forecasts of load and panels are
-the mean of the same hour of the last seven days. What is chosen is chosen on three stretches of the first half year;
-judged are months of the second. Money a month; the interval is over months, each the mean of the homes, paired.
+the mean of the same hour of the last seven days. What is chosen is chosen on two weeks of the first half year;
+judged is the first week of each month of the second, with a quarter of the month's charge. The interval is over
+months, each the mean of the homes, paired.
 """
 
 from __future__ import annotations
@@ -40,16 +41,17 @@ from benchmarks.worth.regimes import (
 )
 from systems.logs.log import Array
 
-MONTH_DAYS = {(2021, 2): 28, (2021, 3): 31, (2021, 4): 30, (2021, 5): 31, (2021, 6): 30, (2021, 7): 31}
+MONTHS = tuple((2021, month) for month in range(2, 8))
+DAYS = 7
 
 
 @dataclass(frozen=True)
 class Plan:
     """Stretches to choose on and to judge by, and how many thetas learning and the black box may try."""
 
-    training: tuple[Stretch, ...] = (Stretch((2020, 9, 14), 7), Stretch((2020, 11, 9), 7), Stretch((2021, 1, 11), 7))
-    judged: tuple[Stretch, ...] = tuple(Stretch((*month, 1), days) for month, days in MONTH_DAYS.items())
-    tries: int = 24
+    training: tuple[Stretch, ...] = (Stretch((2020, 10, 1), DAYS), Stretch((2021, 1, 1), DAYS))
+    judged: tuple[Stretch, ...] = tuple(Stretch((*month, 1), DAYS) for month in MONTHS)
+    tries: int = 12
 
 
 def regime(source: Source, plan: Plan, tariff: str, charge: str, home: int, parallel: Parallel) -> dict[str, Any]:

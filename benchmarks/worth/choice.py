@@ -52,9 +52,9 @@ def one_parameter(charge: str) -> list[Change]:
 
 def two_parameters(charge: str) -> list[Change]:
     if charge == "none":
-        pairs = product((0.0, 0.02, 0.05), (1e-4, 3e-3, 1e-2))
+        pairs = product((0.0, 0.02, 0.05), (3e-3, 1e-2))
         return [{"home_price_spread": spread, "home_keeping": keeping} for spread, keeping in pairs]
-    return [{**reserve(share), "peak_reserve": kw} for share, kw in product((0.25, 0.5, 0.75), (0.0, 1.0, 2.0))]
+    return [{**reserve(share), "peak_reserve": kw} for share, kw in product((0.25, 0.5), (0.5, 1.0, 2.0))]
 
 
 def choose(charge: str, kept: Sequence[float], trial: Trial, *, tries: int, seed: int = 0) -> dict[str, Theta]:

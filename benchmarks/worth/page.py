@@ -27,10 +27,10 @@ def best_simple(costs: Mapping[str, Array]) -> str:
 
 
 def regime_table(found: Mapping[str, Any]) -> list[str]:
-    """Rows of Markdown: a month's mean, and what is saved against the rule and against the best simple controller."""
+    """Rows of Markdown: the mean week, and what is saved against the rule and against the best simple controller."""
     costs = costs_of(found)
     best = best_simple(costs)
-    lines = [f"| policy | a month | against the rule | against the best simple ({best}) |", "|---|---|---|---|"]
+    lines = [f"| policy | a week | against the rule | against the best simple ({best}) |", "|---|---|---|---|"]
     for policy, cost in costs.items():
         cells = ["" if rival == policy else told(saved(costs, rival, policy)) for rival in (RULE, best)]
         lines.append(f"| {policy} | {cost.mean():.2f} | {cells[0]} | {cells[1]} |")
@@ -38,7 +38,7 @@ def regime_table(found: Mapping[str, Any]) -> list[str]:
 
 
 def saved(costs: Mapping[str, Array], rival: str, policy: str) -> Interval:
-    """Money a month that the policy costs less than the rival."""
+    """Money a week that the policy costs less than the rival."""
     return mean_interval(costs[rival] - costs[policy])
 
 
@@ -71,7 +71,7 @@ def in_words(name: str) -> str:
 
 
 def summary(document: Mapping[str, Any]) -> list[str]:
-    """Rows of Markdown: a regime each, EUR a month, and what learning saves of the bill of three rivals, %."""
+    """Rows of Markdown: a regime each, EUR a week, and what learning saves of the bill of three rivals, %."""
     heads = ("regime", "rule", "best simple", "learned", "best causal", "learned against the rule, %",
              "against the best simple, %", "of the gap")  # fmt: skip
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
@@ -89,7 +89,7 @@ def summary(document: Mapping[str, Any]) -> list[str]:
 
 
 def gap_of(costs: Mapping[str, Array]) -> float | None:
-    """Money a month that lies between the best simple controller and the best causal policy."""
+    """Money a week that lies between the best simple controller and the best causal policy."""
     return None if CAUSAL not in costs else float((costs[best_simple(costs)] - costs[CAUSAL]).mean())
 
 

@@ -51,11 +51,12 @@ knots = 4
 """
 CHARGES = {
     "none": "",
-    "peak": 'capacity = { price_per_kw = 4.2, interval = "1 h", free_kw = 2.5 }',
-    "tiers": 'capacity = { tiers = [[2, 11], [5, 18], [10, 30], [15, 43], [20, 57]], interval = "1 h", days = 3 }',
+    "peak": 'capacity = { price_per_kw = 1.05, interval = "1 h", free_kw = 2.5 }',
+    "tiers": 'capacity = { tiers = [[2, 2.75], [5, 4.5], [10, 7.5], [15, 10.75], [20, 14.25]], interval = "1 h", days = 3 }',
 }  # fmt: skip
-"""A month: Flanders-like, and Norwegian tiers for the mean of the three highest days."""
-STANDS_IN = {"tiers": 'capacity = { price_per_kw = 2.4, interval = "1 h" }'}
+"""A quarter of what a month costs, Flanders-like, and Norwegian tiers for the mean of the three highest days: what is
+judged are the first weeks of months."""
+STANDS_IN = {"tiers": 'capacity = { price_per_kw = 0.6, interval = "1 h" }'}
 """A charge whose value function can be computed, for one whose cannot: the tiers' mean price of a kW."""
 TARIFFS = ("spot", "flat")
 FLAT_BUY, FLAT_SELL = 0.30, 0.06
@@ -85,7 +86,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Stretch:
-    """Days from a date on; a month has its own charge for peaks."""
+    """Days from a date on; a month begins without a peak."""
 
     begin: tuple[int, int, int]
     days: int

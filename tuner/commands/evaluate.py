@@ -73,6 +73,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--training-weeks", type=whole(1), default=HELD_IN_WEEKS, metavar="N", help="for them (default: %(default)s)"
     )
     parser.add_argument("--learn", nargs="+", metavar="NAME", help="what they turn, as in `nisse tune`")
+    parser.add_argument(
+        "--minutes",
+        action="store_true",
+        help="what a step holds varies inside, and batteries follow the meter in every minute, the rules' as well",
+    )
     parser.add_argument("--json", type=output_path, metavar="PATH", help="write the result for machines")
     parser.add_argument("--html", type=output_path, metavar="PATH", help="write a page with table and plots")
     world_options.add_arguments(parser)
@@ -93,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
         thetas = {name: choice.theta for name, choice in chosen.items()}
         found = evaluate_house(
             design, worlds.held_out, weeks, (*contenders(design.problem.theta, tuned, thetas), *bounds(design.house)),
-            seed=args.seed, workers=workers,
+            seed=args.seed, minutes=args.minutes, workers=workers,
             report=lambda done, total: progress.update(bar, completed=done, total=total),
         )  # fmt: skip
     console = Console()
@@ -175,6 +180,8 @@ def against_the_others(found: Evaluation) -> list[str]:
 def bound_told(design: HouseDesign, worlds: Worlds, found: Evaluation) -> str:
     """What is left to gain for anybody who does not see the future, or why that is not computed."""
     reason = why_not(design.house)
+    if CAUSAL not in found.results and not reason:
+        reason = "it decides for whole steps, and what happens inside them is not among its states"
     if reason:
         return f"no best causal policy: {reason}"
     costs = {name: float(found.totals(name).mean()) for name in found.results if name not in BOUNDS}

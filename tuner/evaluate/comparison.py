@@ -23,8 +23,10 @@ from systems.logs.log import Array
 from systems.plant import HousePlant
 from systems.problem import Parameter
 from systems.world import Exogenous
+from systems.world.inside import Inside
 from tuner.bound.house import BestPolicy, Horizon, why_not
 from tuner.evaluate.statistics import Interval, clustered_interval
+from tuner.loop.follow import Follower
 from tuner.loop.policies import Mpc, Ruled
 from tuner.loop.week import Policy, Result, run_stretch
 from tuner.loop.workers import Processes, Workers
@@ -36,6 +38,12 @@ BOUNDS = (PERFECT, CAUSAL, CEILING)
 """What nobody can have: they are held against nothing."""
 BY_HAND, SEARCHED = "hand-set weights", "black-box search"
 DAY_S = 86_400.0
+
+
+class NothingFollowsError(ValueError):
+    """A house that has nothing to follow a meter with."""
+
+    exit_code = 64
 
 
 @dataclass(frozen=True)
@@ -121,13 +129,24 @@ def evaluate_house(
     *,
     days: float = 7.0,
     seed: int = 0,
+    minutes: bool = False,
     workers: Workers | None = None,
     cache_dir: Path | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Raises CodegenError where the program cannot be compiled."""
+    """minutes: steps vary inside, and batteries follow the meter by the law that the daemon runs, the rules' as well.
+
+    Raises CodegenError where the program cannot be compiled, NothingFollowsError for minutes where nothing does.
+    """
+    if minutes:
+        name = design.house.name
+        if design.tracking({p.name: p.default for p in design.problem.theta}) is None:
+            raise NothingFollowsError(
+                f"nothing of {name} follows a meter, which takes a [[battery]] and a [meter]; leave minutes out"
+            )
+        policies = [policy for policy in policies if policy.name not in (CAUSAL, CEILING)]
     library = build_solver(design.problem, host_arch(), cache_dir).library
-    shared = (design.text, tuple(sorted(design.fits.items())), library, world, days)
+    shared = (design.text, tuple(sorted(design.fits.items())), library, world, days, minutes)
     tasks = [(policy, week, (seed, k), k == 0) for k, week in enumerate(weeks) for policy in policies]
     found: list[Result] = []
     for result in (workers or Processes()).run(run_week, shared, tasks):
@@ -150,6 +169,7 @@ def run_week(
     library: Path,
     world: Exogenous,
     days: float,
+    minutes: bool,
     policy: Contender,
     week: int,
     seed: tuple[int, int],
@@ -158,14 +178,17 @@ def run_week(
     """In a worker: the same week and disturbances whichever policy."""
     design = design_of(text, fits)
     stages = round(days * DAY_S / design.house.grid.hold_s)
+    number = int(np.random.SeedSequence(list(seed)).generate_state(1)[0])
+    theta = policy.theta or tuple(p.default for p in design.problem.theta)
     return run_stretch(
         design,
-        HousePlant(design.house, world),
+        HousePlant(design.house, world, inside=Inside(number) if minutes else None),
         policy_of(design, library, policy, Horizon(design, world, week, stages, known=policy.name == CEILING)),
         first=week,
         stages=stages,
-        seed=int(np.random.SeedSequence(list(seed)).generate_state(1)[0]),
+        seed=number,
         traced=traced,
+        follower=Follower(design, theta) if minutes else None,
     )
 
 
