@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.worth.regimes import CAUSAL, CHARGES, KNOWN, LEARNED, RULE, SEARCH, SIMPLE, design_of
+from benchmarks.worth.regimes import CAUSAL, CHARGES, KNOWN, LEARNED, RULE, SEARCH, SIMPLE, TARIFFS, design_of
 from pages.chart import Bar, Bars, Chart
 from pages.drawing import write_picture
 from pages.palette import Role
@@ -59,9 +60,16 @@ def write_page(path: Path, document: Mapping[str, Any]) -> None:
     text = TEXT.read_text().format(
         homes=homes, months=months, tries=any_regime["tries"], summary="\n".join(summary(document)),
         verdicts="\n".join(f"- **{in_words(name)}**: {verdict(found)}" for name, found in document.items()),
-        details="\n\n".join(details), picture=path.with_suffix(".png").name,
+        details="\n\n".join(details), missing=missing(document),
+        kinds=f"{len(document)} kind{'s' * (len(document) > 1)}", picture=path.with_suffix(".png").name,
     )  # fmt: skip
     path.write_text(text)
+
+
+def missing(document: Mapping[str, Any]) -> str:
+    """What the command would add."""
+    wanted = [name for pair in product(TARIFFS, CHARGES) if (name := ", ".join(pair)) not in document]
+    return f"Not run either: {'; '.join(in_words(name) for name in wanted)}." if wanted else ""
 
 
 def in_words(name: str) -> str:

@@ -52,7 +52,7 @@ knots = 4
 CHARGES = {
     "none": "",
     "peak": 'capacity = { price_per_kw = 1.05, interval = "1 h", free_kw = 2.5 }',
-    "tiers": 'capacity = { tiers = [[2, 2.75], [5, 4.5], [10, 7.5], [15, 10.75], [20, 14.25]], interval = "1 h", days = 3 }',
+    "tiers": 'capacity = { tiers = [[2, 2.75], [5, 4.5], [10, 7.5], [15, 11], [20, 14]], interval = "1 h", days = 3 }',
 }  # fmt: skip
 """A quarter of what a month costs, Flanders-like, and Norwegian tiers for the mean of the three highest days: what is
 judged are the first weeks of months."""
