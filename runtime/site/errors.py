@@ -35,6 +35,8 @@ def describe(file: type[BaseModel], path: Path, text: str, error: ValidationErro
 
 def _as_written(text: str, location: tuple[str | int, ...]) -> tuple[str | int, ...]:
     """The place in the file: a discriminated union puts its tag into it, and one rule need not be the first of many."""
+    if len(location) > 3 and location[0] == "outputs" and location[2] == "shape":
+        return (*location[:3], *location[4:])
     if not location or location[0] != "rule":
         return location
     number = location[1:2] if isinstance(tomllib.loads(text).get("rule"), list) else ()

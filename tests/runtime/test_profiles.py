@@ -361,6 +361,16 @@ def test_a_device_that_is_wrong_in_the_site_file(place: str, more: str, said: st
     assert said in str(refused.value) and "\n" not in str(refused.value)
 
 
+def test_a_misspelt_key_of_a_shape_is_known(tmp_path: Path) -> None:
+    text = HEAD.format(profile="nibe-s", place='host = "a"', values="", broker=1) + "[inputs]\n"
+    text += '[outputs.x]\nsink = "it"\nsetting = "heat_offset"\ncombine = { p = 1.0 }\n'
+    text += '[outputs.x.shape]\nkind = "response"\nkw_at_zero = 1.0\nkw_per_unt = 0.2\n'
+    path = tmp_path / "site.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="did you mean 'kw_per_unit'"):
+        load_site(path)
+
+
 @pytest.mark.parametrize(
     ("profile", "values", "said"),
     [
