@@ -40,7 +40,7 @@ chroot "$1/root" sh -c '! ls -d /usr/lib/nisse /usr/bin/nisse 2>/dev/null'
 """
 """In a copy of this machine that goes away: $1 a folder to work in, $2 the package."""
 LOADED = (
-    "import numpy, cryptography, pydantic, httpx, waitress, serial, pymodbus; from nisse.cli import full_parser; "
+    "import numpy, cryptography, pydantic, httpx, waitress, serial, pymodbus, nisse.cli; "
     "from runtime.version import VERSION; print(VERSION, numpy.linalg.inv(numpy.eye(2) / 4)[0, 0], "
     "__import__('platform').machine())"
 )

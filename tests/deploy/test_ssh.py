@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 from sshd_host import Sshd
 
+from deploy import ssh
 from deploy.errors import DeployError, HostError, HostKeyError, LinkLostError, MachineUnfitError
 from deploy.ssh import Host, ask
 
@@ -77,6 +80,22 @@ def test_a_user_whose_sudo_asks_for_a_password(sshd: Sshd) -> None:
     (tools / "sudo").chmod(0o755)
     host = dataclasses.replace(sshd.searching(tools), sudo=True)
     assert "allow it without one" in trouble(host, HostError)
+
+
+def test_what_is_sent_along_needs_nothing_there_but_python() -> None:
+    folder = Path(ssh.__file__).with_name("onsite")
+    assert {file.stem for file in folder.glob("*.py")} == {*ssh.MODULES, "__init__"}
+    sent: list[str] = []
+    for name in ssh.MODULES:
+        for node in ast.walk(ast.parse((folder / f"{name}.py").read_text())):
+            if isinstance(node, ast.Import):
+                assert {alias.name.partition(".")[0] for alias in node.names} <= sys.stdlib_module_names
+            elif isinstance(node, ast.ImportFrom):
+                root, _, module = (node.module or "").rpartition(".")
+                assert (node.module or "").partition(".")[0] in sys.stdlib_module_names or (
+                    root == "deploy.onsite" and module in sent
+                ), f"{name} imports {node.module}"
+        sent.append(name)
 
 
 def test_a_host_that_would_be_an_option() -> None:
