@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from runtime.systemd import Surroundings
 from runtime.web.app import App
 from runtime.web.commands import BrokerCommands, NoBroker
 from runtime.web.password import read_password, write_password
+from runtime.web.saved import SAVINGS_FILE, saved
 
 DEFAULT_SITE = Path("/etc/nisse/site.toml")
 THREADS, CONNECTIONS, PATIENCE_S = 4, 40, 20
@@ -84,6 +86,7 @@ def make_app(
         https=section.https,
         clock=time.time,
         now=time.monotonic,
+        saved=partial(saved, site.relative(site.store.path).with_name(SAVINGS_FILE)),
     )
 
 

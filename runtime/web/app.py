@@ -63,7 +63,10 @@ class Reply:
 
 
 class App:
-    """`look` reads state and plan, `clock` is Unix time, `now` monotonic; `kept` is the password's hash or empty."""
+    """`look` reads state and plan, `clock` is Unix time, `now` monotonic; `kept` is the password's hash or empty.
+
+    `saved` tells what was saved lately, by Unix time.
+    """
 
     def __init__(
         self,
@@ -76,9 +79,11 @@ class App:
         https: bool,
         clock: Callable[[], float],
         now: Callable[[], float],
+        saved: Callable[[float], str] = lambda now_s: "",
     ) -> None:
         self._site, self._hosts, self._look, self._commands = site, hosts, look, commands
         self._kept, self._https, self._clock, self._now = kept, https, clock, now
+        self._saved = saved
         self._visitors = Visitors(password_needed=bool(kept))
         self._limit = RateLimit(COMMANDS_PER_S, COMMANDS_BURST)
 
@@ -117,7 +122,8 @@ class App:
             return trouble_page(self._site, str(error))
         if path == "/wishes":
             return wishes_page(status, settings_of(status.state), self._visitors.token(session), answer, bad)
-        return house_page(status, self._clock())
+        now_s = self._clock()
+        return house_page(status, now_s, self._saved(now_s))
 
     def _heard(self) -> Status:
         """Cleaned: whoever may write the status may have written anything."""

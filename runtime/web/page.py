@@ -24,8 +24,8 @@ LEVEL_WORDS = {
 MODE_WORDS = {"auto": "plan ahead", "rule": "simple rules only", "safe": "safe values only"}
 
 
-def house_page(status: Status, now_s: float) -> str:
-    """What is seen first. `now_s` is Unix time."""
+def house_page(status: Status, now_s: float, savings: str = "") -> str:
+    """What is seen first. `now_s` is Unix time; `savings` a sentence, where there is one."""
     picture = picture_of(status.plan)
     said = told(status.state, picture, status.plan)
     more = "".join(f"<li>{escape(text)}</li>" for text in said.more)
@@ -33,6 +33,7 @@ def house_page(status: Status, now_s: float) -> str:
         f'<p class="doing" role="status">{escape(said.doing)}</p>',
         f'<ul class="more">{more}</ul>' if more else "",
         f"<p>{_level(status, now_s)}</p>",
+        f"<p>{escape(savings)}</p>" if savings else "",
         _notices(status.state),
         _charts(picture),
         _wanted(status.state),

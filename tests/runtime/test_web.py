@@ -12,7 +12,7 @@ import urllib.parse
 import urllib.request
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from runtime.web.commands import NoBroker
 from runtime.web.page import house_page
 from runtime.web.password import PasswordError, hashed, matches, read_password, write_password
 from runtime.web.picture import picture_of
+from runtime.web.saved import saved
 from runtime.web.sentence import told
 from runtime.web.visitors import TRIES_BURST
 
@@ -335,3 +336,19 @@ def test_a_wish_on_the_page_reaches_the_daemon(page: str, start: Callable[..., R
     with pytest.raises(urllib.error.HTTPError):
         browser.open(urllib.request.Request(page, headers={"Host": "evil.example"}))
     daemon.end()
+
+
+def test_what_was_saved_lately_is_said_and_nothing_else_of_the_file(tmp_path: Path) -> None:
+    file, until = tmp_path / "savings.json", datetime.fromtimestamp(NOW_S, UTC).isoformat()
+    week = {"total": 3.21, "energy": 2.5, "capacity": 0.7, "days": 7.0, "low": 1.0, "high": 5.0}
+    document = {"format": "nisse-savings-1", "until": until, "currency": "<b>EUR", "week": week}
+    file.write_text(json.dumps(document))
+    said = saved(file, NOW_S)
+    assert "saved 3.21 <b>EUR against the simple rules (1.00 to 5.00): energy +2.50, peaks +0.70" in said
+    text = house_page(Status("cabin", NOW_S, state(), plan()), NOW_S, said)
+    assert "saved 3.21 &lt;b&gt;EUR" in text
+    checked(text)
+    assert saved(file, NOW_S + 30 * 86_400.0) == "" and saved(tmp_path / "none.json", NOW_S) == ""
+    for hostile in ("[]", "{}", "nan", json.dumps(document | {"week": {**week, "total": 1e999}}), "[" * 100_000):
+        file.write_text(hostile)
+        assert saved(file, NOW_S) == ""
