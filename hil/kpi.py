@@ -4,7 +4,7 @@ Pure functions of the record (and of the timing, for what depends on the compute
 cannot be counted twice. BOPTEST ("Building optimization testing framework", Blum et al. 2021) divides energy, cost and
 peak by the floor area; so do we when `floor_area_m2` is given, and else the figures are those of the whole site.
 
-    ener_tot  kWh[/m2]   electricity taken from the grid       cost_tot  EUR[/m2]  what it cost, sales deducted
+    ener_tot  kWh[/m2]   electricity taken from the grid       cost_tot  money[/m2] what it cost, sales deducted
     pele_tot  kW[/m2]    highest mean draw of a step           tdis_tot  K h/zone  temperature outside comfort
     time_rat  1          controller time over the step, mean
 """

@@ -21,7 +21,7 @@ class Term:
 
 
 INDICATORS: dict[str, Term] = {
-    "cost_tot": Term("Cost of energy", "EUR", "bought less sold"),
+    "cost_tot": Term("Cost of energy", "", "bought less sold, in the currency of the house"),
     "ener_tot": Term("Energy bought", "kWh", "taken from the grid"),
     "pele_tot": Term("Highest draw", "kW", "from the grid, mean of a step"),
     "tdis_tot": Term("Discomfort", "K h", "outside the comfort band, mean of the zones"),
