@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import sqlite3
 import sys
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 from built_bundle import BuiltBundle
+from rich.console import Console
 
 from codegen.solver import build_solver
 from codegen.targets import host_arch
 from nisse.cli import main
+from nisse.retune import Field, _decided
 from runtime.bundle.archive import open_bundle
 from runtime.bundle.keys import load_key
-from runtime.bundle.theta_update import write_update
+from runtime.bundle.theta_update import with_update, write_update
+from runtime.errors import BundleOlderError
 from systems.design import HouseDesign
 from systems.house_file import read_house
 from systems.logs.log import Array
 from systems.world.generate import generated_world
+from tuner.evaluate.statistics import Interval
+from tuner.learn.tuning import Course, Tuning, TuningSpec
 from tuner.loop.explore import Explorer
 from tuner.loop.view import Moment
+from tuner.retune.study import Promise, Study
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tuner"))
 from simulated_field import live
@@ -101,3 +109,73 @@ def test_what_is_not_shown_to_pay_is_not_sent_and_the_page_says_why(
     page = (out / "verdict.html").read_text()
     assert "capacity of home" in page.lower() and "the theta stays" in page.lower()
     assert json.loads((out / "savings.json").read_text())["whole"]["days"] == pytest.approx(DAYS, abs=0.1)
+
+
+def test_what_pays_is_packed_watched_and_taken_back_where_it_breaks_its_promise(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, opened = tmp_path, open_bundle(site.bundle, None, arch="any", unpack_dir=tmp_path / "unpacked")
+    field = with_update(opened, site.bundle.with_name("battery.nisse.theta"), None)
+    shown = Interval(2.0, 1.0, 3.0, 8)
+    args = argparse.Namespace(key=site.key, yes=True, serial=None)
+    found = study_of(site, field.theta, {"home_price_spread": 0.01}, shown)
+    now_s = datetime(2024, 1, 12, tzinfo=UTC).timestamp()
+    decided = _decided(args, Console(), Field(opened, field.theta, FIRST_SERIAL), found, out, now_s)
+    assert "packed as serial" in decided
+    taken = with_update(opened, out / "battery.theta", None)
+    assert taken.theta_stamp is not None and taken.theta_stamp.serial > FIRST_SERIAL
+    assert taken.theta["home_price_spread"] == 0.01
+    # Days later it is looked at, with the log of those days: far less was saved than no week should.
+    record = json.loads((out / "watch.json").read_text())
+    record["promise"] |= {"mean": 90.0, "low": 80.0}
+    (out / "watch.json").write_text(json.dumps(record))
+    assert site.retune(out, "--key", str(site.key)) == 0
+    assert "goes back" in capsys.readouterr().out
+    back = with_update(opened, out / "battery.theta", None)
+    assert back.theta["home_price_spread"] == TIMID["home_price_spread"]
+    assert back.theta_stamp is not None and back.theta_stamp.serial > taken.theta_stamp.serial
+    assert not (out / "watch.json").exists()
+    # One that keeps what was promised stays, and what comes next is a retune.
+    record["promise"] |= {"mean": -80.0, "low": -90.0}
+    (out / "watch.json").write_text(json.dumps(record))
+    assert site.retune(out) == 0
+    assert f"theta {record['serial']} kept" in capsys.readouterr().out
+
+
+def study_of(site: Site, field: dict[str, float], change: dict[str, float], shown: Interval) -> Study:
+    """One in which log and simulation agreed."""
+    parameters = HouseDesign(read_house("battery")[0]).problem.theta
+    thetas = np.array([[(field | moved)[p.name] for p in parameters] for moved in ({}, change)])
+    tuning = Tuning(parameters, Course(thetas, (None, None), ()), TuningSpec())
+    return Study((), (), tuning, shown, None, Promise(9.0, 5.0, 8), "")
+
+
+def test_what_does_not_go_together_is_refused_in_a_line(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    foreign = tmp_path / "foreign.db"
+    with sqlite3.connect(site.log) as db, sqlite3.connect(foreign) as target:
+        db.backup(target)
+        target.execute("UPDATE transition SET bundle = ?", ("f" * 64,))
+    smaller = tmp_path / "smaller.toml"
+    text = read_house("battery")[0]
+    smaller.write_text(text.replace("[[battery]]", '[[battery]]\nname = "second"\ncapacity_kwh = 5\nmax_charge_kw = 2\n'
+                                    "max_discharge_kw = 2\n\n[[battery]]"))  # fmt: skip
+    out = tmp_path / "out"
+    for expected, log, house in (
+        ("bundle ffffffffffffffff wrote its last cycles", foreign, "battery"),
+        ("does not match the house file (states second_soc; actions", None, str(smaller)),
+        ("does not match the house file (its house is 'battery', not 'flat'", None, "flat"),
+        ("there is no such file", tmp_path / "nothing.db", "battery"),
+    ):
+        assert site.retune(out, log=log, house=house) != 0
+        said = capsys.readouterr().err.strip()
+        assert expected in said and "\n" not in said
+    # A theta that would be older than the field's is not packed.
+    opened = open_bundle(site.bundle, None, arch="any", unpack_dir=tmp_path / "unpacked")
+    field = Field(opened, opened.theta, FIRST_SERIAL)
+    found = study_of(site, opened.theta, {"home_price_spread": 0.01}, Interval(2.0, 1.0, 3.0, 8))
+    for serial, now_s, remedy in ((999, 1e9, "leave --serial out"), (None, 0.5, "set the clock of this machine")):
+        args = argparse.Namespace(key=site.key, yes=True, serial=serial)
+        with pytest.raises(BundleOlderError, match=f"older than {FIRST_SERIAL}, which runs there; {remedy}"):
+            _decided(args, Console(), field, found, tmp_path, now_s)
