@@ -23,7 +23,8 @@ from tuner.commands import worlds as world_options
 from tuner.commands.evaluate import table_of, verdict
 from tuner.commands.prices import add_data_arguments
 from tuner.commands.tune_display import OLD, TUNED, LiveTable, changes_table, tuning_view
-from tuner.commands.tune_outlook import had, nameplate_theta, outlook
+from tuner.commands.tune_outlook import had, looks, nameplate_theta, outlook
+from tuner.commands.tune_pace import JUDGE, KINDS, Teller, plan_of, seconds_of_a_decision
 from tuner.commands.worlds import workers_from, worlds_from
 from tuner.critics import CRITICS
 from tuner.errors import TrainingError
@@ -33,6 +34,7 @@ from tuner.learn.improve import METHODS
 from tuner.learn.tuning import Tuning, TuningSpec, tune
 from tuner.learn.world import World
 from tuner.loop.explore import LEARN, CompiledLabeller, PlantWorld, learning_entries, trace_of
+from tuner.loop.pace import Counted
 from tuner.loop.periods import HELD_IN_WEEKS, spread
 from tuner.loop.recorded import LOG_SUPPORT, check_states_stay, recorded_world, told_of_log
 from tuner.loop.workers import Workers
@@ -144,13 +146,16 @@ def run(args: argparse.Namespace) -> int:
     console, work = Console(highlight=False), _work(args, design_from(args.house, args.model))
     console.print(work.worlds.told, soft_wrap=True)
     with console.status("compiling the program, once"):
+        if not console.is_terminal:
+            console.print("compiling the program, once: a minute or more where it is new")
         library = build_solver(work.design.problem, host_arch()).library
-    workers = workers_from(args, args.jobs)
+    workers, teller = workers_from(args, args.jobs), Teller(console)
     if args.log is None:
-        work = _begun(console, work, workers)
+        workers = _counted(work, teller, library, workers)
+        work = _begun(teller, work, workers)
     world = _world(console, work, library, workers)
-    tuning = _learned(console, work, world, library, workers)
-    judged = _judged(work, tuning, workers)
+    tuning = _learned(teller, work, world, library, workers)
+    judged = _judged(teller, work, tuning, workers)
     _tell(console, tuning, judged)
     _write(console, work, world, tuning, judged)
     return 0
@@ -182,9 +187,26 @@ def _work(args: argparse.Namespace, design: HouseDesign) -> Work:
     return Work(args, design, worlds, spec, learning, held_in, free, _judges(args, worlds), start, began)
 
 
-def _begun(console: Console, work: Work, workers: Workers) -> Work:
+def _counted(work: Work, teller: Teller, library: Path, workers: Workers) -> Workers:
+    """Workers that show how far they are; says how long all of it takes, after a few decisions."""
+    args, spec = work.args, work.spec
+    seconds = seconds_of_a_decision(
+        work.design, library, work.theta, work.worlds.learning, (*work.held_in, *work.free)[0]
+    )
+    plan = plan_of(
+        work.design, looks=looks(work.design, work.start) * len(work.held_in), tried=len(work.held_in),
+        iterations=spec.iterations, episodes=EPISODES if args.episodes is None else args.episodes,
+        episode_days=EPISODE_DAYS, replay=1 if METHODS[spec.method].on_policy else spec.replay,
+        judged=len(work.judges) * len(_contenders(work, work.theta)),
+    )  # fmt: skip
+    return Counted(workers, teller.begin(plan, args.jobs, seconds), KINDS)
+
+
+def _begun(teller: Teller, work: Work, workers: Workers) -> Work:
     """The work from where it starts: at the nameplate where the data fit loses to it; says what there is to gain."""
-    with console.status("what there is to gain"):
+    console = teller.console
+    with console.status("what there is to gain") as status:
+        teller.show = status.update
         ahead = outlook(
             work.design, work.worlds.learning, work.held_in, work.start, seed=work.args.seed, workers=workers
         )
@@ -210,10 +232,11 @@ def _world(console: Console, work: Work, library: Path, workers: Workers) -> Wor
     )  # fmt: skip
 
 
-def _learned(console: Console, work: Work, world: World, library: Path, workers: Workers) -> Tuning:
+def _learned(teller: Teller, work: Work, world: World, library: Path, workers: Workers) -> Tuning:
     args, house = work.args, work.design.house
     title = f"tuning {house.name} by {work.spec.method} in {world.name}"
-    with LiveTable(console, tuning_view(title, house.currency)) as live:
+    with LiveTable(teller.console, tuning_view(title, house.currency)) as live:
+        teller.show = live.doing
         return tune(
             world, CompiledLabeller(work.design, library, workers), work.design.problem.theta, work.learning,
             work.theta, work.spec,
@@ -271,18 +294,25 @@ def _judges(args: argparse.Namespace, worlds: Worlds) -> tuple[int, ...]:
     )
 
 
-def _judged(work: Work, tuning: Tuning, workers: Workers) -> Evaluation | None:
+def _judged(teller: Teller, work: Work, tuning: Tuning, workers: Workers) -> Evaluation | None:
     """The tuned theta and the one it started from on the held-out weeks; None where nothing is judged."""
     if not work.judges or not tuning.improved:
         return None
-    found = (
+    with teller.console.status(JUDGE) as status:
+        teller.show = status.update
+        return evaluate_house(
+            work.design, work.worlds.held_out, work.judges, _contenders(work, tuning.theta), seed=work.args.seed + 1,
+            workers=workers,
+        )  # fmt: skip
+
+
+def _contenders(work: Work, tuned: Array) -> tuple[Contender, ...]:
+    """Of the verdict."""
+    return (
         Contender(RULE, None),
         Contender(UNBIASED, tuple(work.start.values())),
-        Contender(TUNED_POLICY, tuple(tuning.theta.tolist())),
+        Contender(TUNED_POLICY, tuple(tuned.tolist())),
         *(policy for policy in bounds(work.design.house) if policy.name == CAUSAL),
-    )
-    return evaluate_house(
-        work.design, work.worlds.held_out, work.judges, found, seed=work.args.seed + 1, workers=workers
     )
 
 

@@ -70,6 +70,10 @@ class LiveTable(Generic[P]):
         self.bar.update(self.wait, visible=False)
         self.live.update(self._view())
 
+    def doing(self, what: str) -> None:
+        """What goes on until the next iteration."""
+        self.bar.update(self.wait, description=what, visible=True)
+
     def held_out(self, done: int, total: int) -> None:
         self.bar.update(self.wait, description="held-out weeks", completed=done, total=total, visible=done < total)
 

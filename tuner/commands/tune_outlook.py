@@ -65,17 +65,27 @@ def outlook(
     workers: Workers,
 ) -> Outlook:
     """Raises CodegenError where the program cannot be compiled."""
-    nameplate = nameplate_theta(design)
-    policies = [Contender(RULE, None), Contender(FIT, tuple(start.values()))]
-    if nameplate != dict(start):
-        policies.append(Contender(NAMEPLATE, tuple(nameplate[name] for name in start)))
-    causal = [policy for policy in bounds(design.house) if policy.name == CAUSAL]
-    if not causal and len(policies) < 3:
+    policies, causal = _policies(design, start), [policy for policy in bounds(design.house) if policy.name == CAUSAL]
+    if not looks(design, start):
         return Outlook({}, None, why_not(design.house), len(weeks), design.house.currency)
     found = evaluate_house(design, world, weeks, [*policies, *causal], seed=seed, workers=workers)
     costs = {policy.name: float(found.totals(policy.name).mean()) for policy in policies}
     least = float(found.totals(CAUSAL).mean()) if causal else None
     return Outlook(costs, least, why_not(design.house), len(weeks), design.house.currency)
+
+
+def looks(design: HouseDesign, start: Mapping[str, float]) -> int:
+    """Policies that an outlook runs through each week; none where there is nothing to compare."""
+    policies, causal = _policies(design, start), [policy for policy in bounds(design.house) if policy.name == CAUSAL]
+    return len(policies) + len(causal) if causal or len(policies) > 2 else 0
+
+
+def _policies(design: HouseDesign, start: Mapping[str, float]) -> list[Contender]:
+    """Of what needs no learning."""
+    policies, nameplate = [Contender(RULE, None), Contender(FIT, tuple(start.values()))], nameplate_theta(design)
+    if nameplate != dict(start):
+        policies.append(Contender(NAMEPLATE, tuple(nameplate[name] for name in start)))
+    return policies
 
 
 def nameplate_theta(design: HouseDesign) -> dict[str, float]:

@@ -1,0 +1,86 @@
+"""A tuning says how far it is and about how long the rest takes, from the first step on."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+
+import pytest
+from rich.console import Console
+
+from codegen.solver import build_solver
+from codegen.targets import host_arch
+from systems.design import HouseDesign
+from systems.world.generate import generated_world
+from tests.tuner.test_bound import HOURLY
+from tuner.commands.tune_pace import EXPLORE, JUDGE, KINDS, LEARN, TRY, Teller, plan_of, seconds_of_a_decision
+from tuner.loop.explore import PlantWorld
+from tuner.loop.pace import Counted, Pace, Step, in_words
+from tuner.loop.workers import Processes
+
+PLAN = [Step(JUDGE, 3, 10.0), Step(TRY, 1, 10.0), Step(EXPLORE, 2, 5.0), Step(TRY, 1, 10.0)]
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def begun(plan: list[Step]) -> tuple[Pace, Clock]:
+    clock = Clock()
+    return Pace(plan, 2, 0.5, clock, lambda line: None), clock
+
+
+def test_what_is_left_is_what_was_measured_beforehand_until_it_is_known() -> None:
+    pace, clock = begun(PLAN)
+    # Three weeks in two processes are two rounds: 20 + 10 + 5 + 10 decisions one after another.
+    assert pace.remaining_s() == pytest.approx(22.5)
+    pace.start(JUDGE, 3)
+    assert pace.remaining_s() == pytest.approx(22.5)
+    for _ in range(2):
+        clock.now += 10.0  # two weeks side by side in 20 s: 2 s a decision, not a half
+        pace.finish_task()
+    assert pace.remaining_s() == pytest.approx(2.0 * (10 + 10 + 5 + 10))
+    assert pace.line() == f"{JUDGE}: 2 of 3, about 70 s left"
+
+
+def test_what_is_done_again_comes_on_top_and_what_is_left_out_is_dropped() -> None:
+    pace, _ = begun(PLAN)
+    pace.start(TRY, 1)  # nothing to compare: straight to the first look
+    pace.finish_task()
+    pace.seconds = 1.0
+    pace.start(EXPLORE, 2)
+    pace.start(TRY, 1)
+    assert pace.remaining_s() == pytest.approx(10.0)
+    pace.start(TRY, 1)  # the change is halved and tried again
+    assert pace.remaining_s() == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.0, "1 s"), (89.0, "89 s"), (120.0, "2 min"), (7200.0, "2.0 h")])
+def test_times_in_words(seconds: float, said: str) -> None:
+    assert in_words(seconds) == said
+
+
+def test_the_estimate_comes_before_the_work_and_lines_follow_it_where_there_is_no_terminal() -> None:
+    design = HouseDesign(HOURLY)
+    library = build_solver(design.problem, host_arch()).library
+    world = generated_world(design.house, datetime(2022, 4, 3, tzinfo=UTC), 20, seed=1)
+    theta, said = design.problem.theta_default(), io.StringIO()
+    seconds = seconds_of_a_decision(design, library, theta, world, 24)
+    assert 0.0 < seconds < 60.0
+    plan = plan_of(design, looks=0, tried=1, iterations=1, episodes=2, episode_days=4.0, replay=3, judged=6)
+    # Weeks and episodes begin a day earlier; a lesson solves three programs of each decision.
+    assert plan == [
+        Step(TRY, 1, 192.0), Step(EXPLORE, 2, 120.0), Step(LEARN, 2, 288.0), Step(TRY, 1, 192.0), Step(JUDGE, 6, 192.0)
+    ]  # fmt: skip
+    clock = Clock()
+    teller = Teller(Console(file=said, width=200), clock)
+    workers = Counted(Processes(1), teller.begin(plan, 1, seconds), KINDS)
+    assert said.getvalue().startswith("some 2,352 decisions at ")
+    plants = PlantWorld(design, library, world, (24,), (24, 192), 1, 0.5, 0, workers, held_in_days=0.5)
+    clock.now = 30.0
+    assert len(plants.try_out(theta).total) == 2 and len(plants.explore(theta, 0)) == 1
+    # A line now and then, not one for each task.
+    assert [line.split(",")[0] for line in said.getvalue().splitlines()[1:]] == [f"{TRY}: 0 of 2"]
