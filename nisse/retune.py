@@ -54,7 +54,7 @@ class Field:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from systems.commands.numbers import MOST_PROCESSES, whole
-    from systems.commands.output import output_folder
+    from systems.commands.output import output_folder, output_path
     from tuner.commands import worlds as world_options
     from tuner.commands.prices import add_data_arguments
     from tuner.loop.periods import HELD_IN_WEEKS  # noqa: F401 - says at once where the tuner is not installed
@@ -77,6 +77,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", type=Path, metavar="FILE", help="signing key; without it nothing is packed")
     parser.add_argument("--serial", type=serial_number, metavar="N", help="(default: milliseconds since 1970)")
     parser.add_argument("--output", type=output_folder, metavar="DIR", help="(default: HOUSE-retune)")
+    parser.add_argument(
+        "--json", type=output_path, metavar="PATH", help="write the verdict for machines (default: in DIR)"
+    )
     parser.add_argument("--yes", action="store_true", help="do not ask before a theta is sent")
     parser.add_argument("--learn", nargs="+", metavar="NAME", help="parameters or groups, as in `nisse tune`")
     parser.add_argument("--iterations", type=whole(1), default=4, metavar="N", help="(default: %(default)s)")
@@ -204,7 +207,7 @@ def _retuned(
     savings = savings_from(args.log, design)
     write_json(folder / SAVINGS, savings.document())
     decided = _decided(args, console, field, found, folder, now_s)
-    write_json(folder / VERDICT, found.document() | {"decided": decided})
+    write_json(args.json or folder / VERDICT, found.document() | {"decided": decided})
     write_page(folder / PAGE, design.house.name, currency, found, savings, decided)
     console.print(decided, soft_wrap=True)
     console.print(f"drawn: {folder / PAGE}", soft_wrap=True)

@@ -25,7 +25,7 @@ UNTRIED = "no profile has been tried on a real device here; each fact names its 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "examples:\n  nisse device list\n  nisse device show fronius-gen24\n"
+        "examples:\n  nisse device list\n  nisse device list --json devices.json\n  nisse device show fronius-gen24\n"
         "  nisse device try fronius-gen24 --host 192.168.1.20 --value max_charge_w=5000\n"
         "  nisse device try inverter --site /etc/nisse/site.toml --write battery_power=500"
     )

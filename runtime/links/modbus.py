@@ -211,7 +211,7 @@ class ModbusLink:
         """What is in the spans, block by block, or why the device will not say."""
         found: dict[Span, list[int] | DeviceRefusedError] = {}
         for block in joined(spans, self._line.gap):
-            inside = [span for span in spans if block.covers(span)]
+            inside = sorted(span for span in spans if block.covers(span))
             if block not in self._apart:
                 try:
                     words = self._line.read(block)

@@ -230,7 +230,7 @@ def test_nan_is_refused_and_not_carried_over(battery: Controller, where: str) ->
     {"x0": x0, "forecast": forecast, "action": action}[where].flat[0] = np.nan
     s = battery.solve_fixed(x0, forecast, action) if where == "action" else battery.solve(x0, forecast)
     assert s.status is SolveStatus.NOT_FINITE and not np.isfinite(s.plan_a).any()
-    with pytest.raises(ControllerError, match="only after a solve that is OK"):
+    with pytest.raises(ControllerError, match="only after one that is OK"):
         battery.differentiate()
     assert battery.solve([0.5], prices(6)).value == good
 
