@@ -8,11 +8,13 @@ A decision was made for the mean net load that was foreseen. What it says of pri
     rests                buys                                 charges from what would be sold: kept for dearer hours
     rests                sells                                covers what would be bought
     discharges           buys, at full power or not at all    covers what would be bought
-    discharges           buys, at less than full power        keeps the import that the plan chose
+    discharges           buys, at less than full power        covers what is beyond the import that the plan chose;
+                                                              charges from what would be sold, and never buys for it
     discharges           sells                                gives at least that; more to what would be bought
     rests, or moves and nothing is bought or sold             holds the meter at 0
 
-In each row the tracked power is 0, but where the plan chose another import; the rest is in the bounds.
+In each row the meter is held at 0, but where the plan chose an import: there between 0 and that import, since what is
+stored is worth what it saves, which is less than buying it anew with losses. The rest is in the bounds.
 """
 
 from __future__ import annotations

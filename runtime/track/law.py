@@ -1,7 +1,7 @@
 """The law of tracking: from the meter's reading to the power of each battery, numbers in and numbers out.
 
     others  = meter - sum of what batteries do
-    sought  = target - others                       the sum that brings the meter to its target
+    sought  = clip(others, 0, target) - others      the sum that brings the meter between 0 and the import that is chosen
     sum+    = sum + gain (sought - sum)             and then, each stronger than the one before:
               within [lowest, highest] of the decision;
               import at most `import_kw`, export at most `export_kw`, as far as the batteries' own ranges allow
@@ -25,7 +25,7 @@ class Aim:
     """What a decision is for the meter. The tuples have an entry for each battery."""
 
     grid_kw: float
-    """To be tracked."""
+    """The import that the plan chose, at least 0: what is beyond it is covered, and nothing is bought to reach it."""
     planned_kw: Powers
     """What the plan gives each: held where nothing is tracked."""
     within_kw: tuple[Range, ...]
@@ -54,7 +54,7 @@ def followed(meter_kw: float, batteries_kw: Sequence[float], aim: Aim, caps: Cap
     """The power of each battery from now on. batteries_kw: what they have done while the meter read `meter_kw`."""
     now = sum(batteries_kw)
     others = meter_kw - now
-    sought = aim.grid_kw - others
+    sought = _clip(others, (0.0, aim.grid_kw)) - others
     error = sought - now
     total = now + tuning.gain * error if abs(error) > tuning.deadband_kw else now
     total = _clip(total, _sum(aim.within_kw))

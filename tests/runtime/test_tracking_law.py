@@ -31,16 +31,28 @@ def inside(powers: tuple[float, ...], ranges: tuple[tuple[float, float], ...]) -
 
 @given(aims(), POWER)
 def test_it_settles_where_a_person_would_put_it(aim: Aim, load_kw: float) -> None:
-    """Against the sum written out: the target, as near as the decision allows."""
+    """Against the sum written out: a meter between 0 and the chosen import, as near as the decision allows."""
     powers = tuple(min(max(0.0, lo), up) for lo, up in aim.able_kw)
     for _ in range(60):
         powers = followed(load_kw + sum(powers), powers, aim, Caps(), Tuning(0.6, 0.0))
         assert inside(powers, aim.able_kw)
     least, most = (sum(r[k] for r in aim.within_kw) for k in (0, 1))
-    assert sum(powers) == pytest.approx(min(max(aim.grid_kw - load_kw, least), most), abs=1e-6)
+    surplus, beyond = max(-load_kw, 0.0), max(load_kw - aim.grid_kw, 0.0)
+    assert sum(powers) == pytest.approx(min(max(surplus - beyond, least), most), abs=1e-6)
     assert inside(powers, aim.within_kw)
     # There it stays: nothing is moved from one battery to another.
     assert followed(load_kw + sum(powers), powers, aim, Caps(), Tuning()) == powers
+
+
+@given(ABLE, POWER, st.floats(0.01, 1.0), POWER)
+def test_what_a_plan_discharges_is_never_charged_from_the_grid(
+    able: list[tuple[float, float]], grid_kw: float, share: float, load_kw: float
+) -> None:
+    """Whatever import the plan chose: a load that falls short of it leaves the battery at rest."""
+    aim = aim_of(grid_kw, [share * least for least, _ in able], able)
+    start = tuple(0.0 for _ in able)
+    charged = max(sum(followed(load_kw, start, aim, Caps(), AT_ONCE)), 0.0)
+    assert charged <= max(-load_kw, 0.0) + 1e-6
 
 
 @given(aims(), POWER, st.floats(0.0, 10.0), st.floats(0.0, 10.0))
