@@ -1,7 +1,7 @@
 """The law of tracking: from the meter's reading to the power of each battery, numbers in and numbers out.
 
     others  = meter - sum of what batteries do
-    sought  = clip(others, 0, target) - others      the sum that brings the meter between 0 and the import that is chosen
+    sought  = clip(others, 0, target) - others      the sum that brings the meter between 0 and the chosen import
     sum+    = sum + gain (sought - sum)             and then, each stronger than the one before:
               within [lowest, highest] of the decision;
               import at most `import_kw`, export at most `export_kw`, as far as the batteries' own ranges allow
