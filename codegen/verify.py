@@ -290,6 +290,18 @@ def compare(answers: Sequence[SolverAnswer], expected: Sequence[Expected]) -> di
     }
 
 
+def iterations_of(answers: Sequence[SolverAnswer], relaxed: Sequence[Expected]) -> dict[str, Any]:
+    """Mean and most of what is solved, apart: one program each, and several one after another where modes are
+    searched. `relaxed`: of the relaxed programs; where one is the real program it is the only one."""
+    solved = [(a.iterations, e.real) for a, e in zip(answers, relaxed, strict=True) if a.status is SolveStatus.OK]
+
+    def told(taken: Sequence[int]) -> dict[str, Any]:
+        return {"problems": len(taken), "mean": float(np.mean(taken)), "most": max(taken)}
+
+    parts = {name: [n for n, real in solved if real is wanted] for name, wanted in (("one", True), ("searched", False))}
+    return {name: told(taken) for name, taken in parts.items() if taken}
+
+
 def _json_number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
@@ -327,6 +339,7 @@ def certify(
         real = expected_in_modes(reference, tried, answers, relaxed)
         entry = compare(answers, real)
         gap = max(first_move_gaps(reference, tried, answers, relaxed, real), default=math.inf)
+        entry["iterations_of"] = iterations_of(answers, relaxed)
         entry["max_relative_first_move_gap"] = _json_number(gap)
         bill_gap, excluded = money_gaps(problem, tried, answers)
         entry["max_relative_bill_gap"], entry["max_excluded_action"] = bill_gap, excluded

@@ -10,7 +10,7 @@ from pathlib import Path
 import casadi as ca
 import numpy as np
 
-from codegen.ocp import expressions, hessian_of_stage
+from codegen.ocp import QP_ITERATIONS, expressions, hessian_of_stage
 from codegen.solver import build_solver
 from codegen.targets import host_arch
 from codegen.verify import certify, failures
@@ -97,6 +97,11 @@ def test_a_house_that_nobody_wrote_is_built_and_verified() -> None:
     entry = certificate["arch"][host_arch()]
     assert not failures(certificate), failures(certificate)
     assert entry["solved"] == 4 and entry["max_relative_objective_gap"] < 1e-6
+    # A search among modes takes many programs: told apart from what one takes.
+    taken = entry["iterations_of"]
+    assert sum(part["problems"] for part in taken.values()) == 4
+    assert taken["searched"]["mean"] > 100.0 and taken["searched"]["most"] == entry["iterations_max"]
+    assert "one" not in taken or taken["one"]["most"] <= QP_ITERATIONS
 
 
 def test_the_hessian_of_many_zones_only_copies_and_scales_what_parameters_say() -> None:

@@ -33,17 +33,18 @@ def begun(plan: list[Step]) -> tuple[Pace, Clock]:
     return Pace(plan, 2, 0.5, clock, lambda line: None), clock
 
 
-def test_what_is_left_is_what_was_measured_beforehand_until_it_is_known() -> None:
+def test_what_was_measured_beforehand_counts_as_much_as_a_first_task() -> None:
     pace, clock = begun(PLAN)
     # Three weeks in two processes are two rounds: 20 + 10 + 5 + 10 decisions one after another.
     assert pace.remaining_s() == pytest.approx(22.5)
     pace.start(JUDGE, 3)
     assert pace.remaining_s() == pytest.approx(22.5)
     for _ in range(2):
-        clock.now += 10.0  # two weeks side by side in 20 s: 2 s a decision, not a half
+        clock.now += 10.0  # two weeks side by side in 20 s, 2 s a decision; before, 10 decisions of half a second
         pace.finish_task()
-    assert pace.remaining_s() == pytest.approx(2.0 * (10 + 10 + 5 + 10))
-    assert pace.line() == f"{JUDGE}: 2 of 3, about 70 s left"
+    seconds = (20.0 + 5.0) / (10 + 10)
+    assert pace.remaining_s() == pytest.approx(seconds * (10 + 10 + 5 + 10))
+    assert pace.line() == f"{JUDGE}: 2 of 3, about 44 s left"
 
 
 def test_what_is_done_again_comes_on_top_and_what_is_left_out_is_dropped() -> None:

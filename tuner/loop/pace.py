@@ -30,9 +30,13 @@ class Pace:
     def __init__(
         self, plan: Sequence[Step], jobs: int, seconds: float, clock: Callable[[], float], tell: Callable[[str], None]
     ) -> None:
-        """seconds: of a decision, measured beforehand; clock: seconds that only grow; tell: hears of what was done."""
+        """seconds: of a decision, measured beforehand; clock: seconds that only grow; tell: hears of what was done.
+
+        What was measured beforehand counts as much as a first task: that may be one of rules, which takes no time.
+        """
         self.ahead, self.jobs, self.seconds, self.clock, self.tell = list(plan), jobs, seconds, clock, tell
-        self.step, self.done, self.waited, self.began = Step("", 0, 0.0), 0, 0.0, clock()
+        self.step, self.done, self.waited = Step("", 0, 0.0), 0, max((step.decisions for step in plan), default=0.0)
+        self.began = clock() - seconds * self.waited
 
     def start(self, kind: str, tasks: int) -> None:
         """Steps of the plan that were left out on the way are dropped."""
