@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.contents import Contents, contents
-from deploy.errors import DeployError
+from deploy.errors import DeployError, TakenBackError
 from deploy.layout import Layout
 from deploy.machine import Machine, check_room, clock_text, machine
 from deploy.ssh import Host, ask
@@ -116,7 +116,7 @@ def probed(host: Host, layout: Layout) -> Machine:
 
 
 def carried_out(plan: Plan, host: Host, wishes: Wishes, say: Callable[[str], None]) -> str:
-    """Do it; why it was accepted. Raises DeployError where it was taken back, with the reason."""
+    """Do it; why it was accepted. Raises TakenBackError where it was taken back, with the reason."""
     base = str(Layout(wishes.root).base)
     if plan.follows:
         return followed(host, base, say)
@@ -160,7 +160,7 @@ def rolled_back(host: Host, wishes: Wishes, say: Callable[[str], None]) -> str:
 
 
 def followed(host: Host, base: str, say: Callable[[str], None]) -> str:
-    """Wait for the end of the trial. Raises DeployError where it was taken back."""
+    """Wait for the end of the trial. Raises TakenBackError where it was taken back."""
 
     def hear(line: dict[str, Any]) -> None:
         if "say" in line:
@@ -168,7 +168,9 @@ def followed(host: Host, base: str, say: Callable[[str], None]) -> str:
 
     last = ask(host, {"do": "follow", "base": base}, hear=hear)
     if not last.get("held"):
-        raise DeployError(f"{host.target}: taken back, what was there before is in force: {last.get('why', 'no word')}")
+        raise TakenBackError(
+            f"{host.target}: taken back, what was there before is in force: {last.get('why', 'no word')}"
+        )
     return str(last["why"])
 
 

@@ -29,6 +29,10 @@ class DeployError(NisseError):
     """A deployment that cannot begin, or that was taken back."""
 
 
+class TakenBackError(DeployError):
+    """A deployment that the daemon there did not accept: what was there before is in force."""
+
+
 class DeployFilesError(DeployError):
     """What is to be deployed is incomplete, or holds what must stay here."""
 

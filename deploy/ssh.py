@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from deploy.errors import DeployError, HostError, HostKeyError, LinkLostError, MachineUnfitError
 
-MODULES = ("wire", "places", "probe", "receive", "release", "services", "log", "watch", "activate", "main")
+MODULES = ("wire", "places", "probe", "receive", "release", "services", "log", "savings", "watch", "activate", "main")
 """Of deploy/onsite, each after those that it imports."""
 OLDEST = (3, 11)
 _KEPT_STRICT = ("BatchMode=yes", "StrictHostKeyChecking=yes")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from runtime.errors import BundleOlderError, ThetaMisfitError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from nisse.retune_house import Reached
     from systems.design import HouseDesign
     from tuner.retune.study import Study
     from tuner.retune.watch import Watch
@@ -50,9 +52,14 @@ class Field:
     theta: Mapping[str, float]
     serial: int
     """Of the theta update in force; 0 while theta is the bundle's own."""
+    place: Path = Path()
+    """Where the update in force is kept here."""
+    reached: Reached | None = None
+    """None where a person carries log and theta."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from deploy.commands.reaching import add_reaching
     from systems.commands.numbers import MOST_PROCESSES, whole
     from systems.commands.output import output_folder, output_path
     from tuner.commands import worlds as world_options
@@ -62,13 +69,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "A theta is sent only where the model holds, and both the later part of the log and simulation show that it\n"
         "pays. What was sent is watched for a week: call the command again, with a newer log, and it keeps the theta\n"
-        "or takes it back before it does anything else. docs/guide/retune.md has the timer that does so.\n\n"
+        "or takes it back before it does anything else. With --from the log is fetched from the house, and a theta\n"
+        "goes there by itself. docs/guide/retune.md has the timer that does so.\n\n"
         "examples:\n"
+        "  nisse retune villa.toml --from pi@house --model model.json --bundle villa.nisse --key signing.pem\n"
         "  nisse retune villa.toml --model model.json --log nisse.db --bundle villa.nisse\n"
         "  nisse retune villa.toml --model model.json --log nisse.db --bundle villa.nisse --key signing.pem --yes"
     )
     parser.add_argument("house", help="a house file, or the name of a shipped house (see `nisse check`)")
-    parser.add_argument("--log", type=Path, metavar="NISSE.db", required=True, help="the daemon's own log")
+    parser.add_argument(
+        "--from", dest="origin", metavar="HOST",
+        help="the house, as ssh takes it: its log is fetched, thetas and savings.json go there",
+    )  # fmt: skip
+    add_reaching(parser)
+    parser.add_argument(
+        "--log", type=Path, metavar="NISSE.db", help="the daemon's own log (with --from: nisse.db in --output)"
+    )
     parser.add_argument("--bundle", type=Path, metavar="FILE", required=True, help="the bundle that runs there")
     parser.add_argument(
         "--field-theta", type=Path, metavar="FILE.theta",
@@ -104,22 +120,47 @@ def run(args: argparse.Namespace) -> int:
     folder = args.output or Path(f"{design.house.name}-retune")
     folder.mkdir(parents=True, exist_ok=True)
     field = _field(args, design)
-    _check_log(args.log, field.bundle)
+    log = _log(args, console, field, folder)
+    _check_log(log, field.bundle)
+    if _delivered(console, field, folder):
+        return 0  # what a broken link held up, by an earlier call
     watch = read_watch(folder / WATCH)
-    if watch is not None and _watching(args, console, design, field, watch, folder, now_s):
+    if watch is not None and _watching(args, console, log, design, field, watch, folder, now_s):
         return 0
-    return _retuned(args, console, design, field, folder, now_s)
+    return _retuned(args, console, log, design, field, folder, now_s)
+
+
+def _log(args: argparse.Namespace, console: Console, field: Field, folder: Path) -> Path:
+    """The log, fetched where it is in the house. Raises RetuneUsageError, HostError and LogError."""
+    if field.reached is None:
+        if args.log is None:
+            raise RetuneUsageError("name the daemon's log with --log, or the house that it is fetched from with --from")
+        return Path(args.log)
+    log = args.log or folder / LOG
+    console.print(field.reached.pulled(log), soft_wrap=True)
+    return log
+
+
+def _delivered(console: Console, field: Field, folder: Path) -> bool:
+    """Whether a packed theta went to the house, to the end of its trial there."""
+    file = folder / f"{field.bundle.manifest.system}.theta"
+    said = partial(console.print, soft_wrap=True)
+    return field.reached is not None and field.reached.delivered(file, field.bundle, field.place, folder, said)
 
 
 def _field(args: argparse.Namespace, design: HouseDesign) -> Field:
     """Raises a BundleError, and ThetaMisfitError for a bundle of another house."""
+    from deploy.commands.reaching import reached as reached_host
+    from nisse.retune_house import Reached
+
     with tempfile.TemporaryDirectory(prefix="nisse-retune-") as place:
         bundle = open_bundle(args.bundle, None, arch="any", unpack_dir=Path(place))
         update = args.field_theta or args.bundle.with_name(args.bundle.name + ".theta")
         if args.field_theta is not None or update.exists():
             bundle = with_update(bundle, update, None)
     check_house(design, bundle, args.bundle)
-    return Field(bundle, bundle.theta, 0 if bundle.theta_stamp is None else bundle.theta_stamp.serial)
+    reached = None if args.origin is None else Reached(reached_host(args.origin, args), args.root)
+    return Field(bundle, bundle.theta, 0 if bundle.theta_stamp is None else bundle.theta_stamp.serial, update, reached)
 
 
 def check_house(design: HouseDesign, bundle: Bundle, file: Path) -> None:
@@ -159,13 +200,13 @@ def _check_log(log: Path, bundle: Bundle) -> None:
 
 
 def _watching(
-    args: argparse.Namespace, console: Console, design: HouseDesign, field: Field, watch: Watch, folder: Path,
-    now_s: float,
+    args: argparse.Namespace, console: Console, log: Path, design: HouseDesign, field: Field, watch: Watch,
+    folder: Path, now_s: float,
 ) -> bool:  # fmt: skip
     """Whether that is all for now: the watch goes on, or ended with the theta before."""
     from tuner.retune.watch import watched
 
-    found = watched(watch, args.log, design, now_s)
+    found = watched(watch, log, design, now_s)
     console.print(f"theta {watch.serial} {found.outcome}: {found.said}", soft_wrap=True)
     if found.outcome == "goes on":
         return True
@@ -173,15 +214,24 @@ def _watching(
     if found.outcome == "kept":
         record.replace(record.with_name(f"watch-{watch.serial}.kept.json"))
         return False
-    # Nobody is asked: that the theta before comes back is what was agreed when this one was sent.
-    why = {"took_back": watch.serial, "because": found.said}
-    _send(args, console, field, dict(watch.previous), folder, now_s, why)
-    record.replace(record.with_name(f"watch-{watch.serial}.back.json"))
+    _take_back(args, console, field, watch, folder, now_s, found.said)
     return True
 
 
+def _take_back(
+    args: argparse.Namespace, console: Console, field: Field, watch: Watch, folder: Path, now_s: float, because: str
+) -> None:
+    """Nobody is asked: that the theta before comes back is what was agreed when this one was sent."""
+    why = {"took_back": watch.serial, "because": because}
+    _pack(args, console, field, dict(watch.previous), folder, now_s, why)
+    if field.reached is not None:
+        _delivered(console, field, folder)
+    else:
+        (folder / WATCH).replace(folder / f"watch-{watch.serial}.back.json")
+
+
 def _retuned(
-    args: argparse.Namespace, console: Console, design: HouseDesign, field: Field, folder: Path, now_s: float
+    args: argparse.Namespace, console: Console, log: Path, design: HouseDesign, field: Field, folder: Path, now_s: float
 ) -> int:
     from systems.commands.output import write_json
     from tuner.commands.savings import savings_from
@@ -199,18 +249,21 @@ def _retuned(
     currency = design.house.currency
     title = f"{design.house.name}: what the log teaches"
     with LiveTable(console, tuning_view(title, currency)) as live:
-        found = study(args.log, design, field.theta, wishes, judges, workers_from(args, args.jobs), report=live.update)
+        found = study(log, design, field.theta, wishes, judges, workers_from(args, args.jobs), report=live.update)
     for finding in found.findings:
         console.print(finding.said, soft_wrap=True)
     for line in found.told:
         console.print(line, soft_wrap=True)
-    savings = savings_from(args.log, design)
+    savings = savings_from(log, design)
     write_json(folder / SAVINGS, savings.document())
     decided = _decided(args, console, field, found, folder, now_s)
     write_json(args.json or folder / VERDICT, found.document() | {"decided": decided})
     write_page(folder / PAGE, design.house.name, currency, found, savings, decided)
     console.print(decided, soft_wrap=True)
     console.print(f"drawn: {folder / PAGE}", soft_wrap=True)
+    if field.reached is not None:
+        field.reached.shown(folder / SAVINGS)
+        _delivered(console, field, folder)
     return 0
 
 
@@ -226,13 +279,14 @@ def _decided(args: argparse.Namespace, console: Console, field: Field, found: St
         return "log and simulation show that the new theta pays; it was not sent, because nobody said yes"
     theta = found.theta()
     said = {"off_policy": found.document()["off_policy_saving_per_week"], "promise": vars(found.promise)}
-    serial = _send(args, console, field, theta, folder, now_s, said)
+    serial = _pack(args, console, field, theta, folder, now_s, said)
     assert found.promise is not None
     watch = Watch(
         field.bundle.manifest.system, field.bundle.digest, serial, theta, dict(field.theta), found.promise, now_s
     )
     write_watch(folder / WATCH, watch)
-    return f"log and simulation show that the new theta pays: packed as serial {serial}, and watched for a week"
+    goes = "" if field.reached is None else f" for {field.reached.host.target}"
+    return f"log and simulation show that the new theta pays: packed as serial {serial}{goes}, and watched for a week"
 
 
 def _agreed() -> bool:
@@ -241,7 +295,7 @@ def _agreed() -> bool:
     return input("log and simulation show that the new theta pays; send it? [y/N] ").strip().lower() in ("y", "yes")
 
 
-def _send(
+def _pack(
     args: argparse.Namespace, console: Console, field: Field, theta: dict[str, float], folder: Path, now_s: float,
     provenance: dict[str, Any],
 ) -> int:  # fmt: skip
@@ -260,7 +314,8 @@ def _send(
         folder / f"{field.bundle.manifest.system}.theta", field.bundle, whole, load_key(args.key), serial=serial,
         created=created, provenance={"retune": provenance},
     )  # fmt: skip
-    console.print(f"{file}: theta {serial}; on the Pi: nisse theta install {file.name} site.toml", soft_wrap=True)
+    by_hand = "" if field.reached is not None else f"; on the Pi: nisse theta install {file.name} site.toml"
+    console.print(f"{file}: theta {serial}{by_hand}", soft_wrap=True)
     return serial
 
 

@@ -21,7 +21,7 @@ def send_rows(site: Path, known: dict[str, Any]) -> dict[str, Any]:
 
     known: `log` and `last`, the identity of the log that is known and the number of its last row.
     """
-    name, cycle_s, path = _described(site)
+    name, cycle_s, path = described(site)
     try:
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=20.0)) as db:
             schema = int(db.execute("PRAGMA user_version").fetchone()[0])
@@ -45,7 +45,7 @@ def send_rows(site: Path, known: dict[str, Any]) -> dict[str, Any]:
         raise OnsiteError(f"{path}: {error}; is it the log of a daemon, and undamaged?") from error
 
 
-def _described(site: Path) -> tuple[str, float, Path]:
+def described(site: Path) -> tuple[str, float, Path]:
     """Name, length of a cycle and log of the site."""
     try:
         document = tomllib.loads(site.read_text(encoding="utf-8-sig"))

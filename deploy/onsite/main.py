@@ -13,6 +13,7 @@ from deploy.onsite.places import Places
 from deploy.onsite.probe import probe
 from deploy.onsite.receive import receive
 from deploy.onsite.release import examined, make_release
+from deploy.onsite.savings import keep_savings
 from deploy.onsite.wire import OnsiteError, tell
 
 EXIT_OK, EXIT_FAILED = 0, 3
@@ -41,6 +42,8 @@ def _do(request: dict[str, Any]) -> dict[str, Any]:
     match request["do"]:
         case "log":
             return send_rows(Path(request["site"]), request["known"])
+        case "savings":
+            return keep_savings(Path(request["site"]), request["text"])
         case "probe":
             return probe(places)
         case "receive":
