@@ -95,11 +95,11 @@ def write_picture(path: Path, charts: Sequence[Chart], size: Size = WIDE, *, sca
 
 def draw(chart: Chart, size: Size) -> Figure:
     """The figure; every text of it is `size.font` pixels high."""
-    columns = chart.columns if size.beside else 1
+    columns = _columns(chart, size)
     panels = list(chart.panels)
     rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
     beside = size.beside and columns == 1
-    heights = [max(_height(panel, size, beside) for panel in row) for row in rows]
+    heights = [max(_height(panel, size, beside, columns) for panel in row) for row in rows]
     pixels = sum(heights) + (_foot(chart, size) if _shares_axis(chart) else _foot(chart, size) * len(rows))
     style: Any = {
         **STYLE,
@@ -120,6 +120,10 @@ def draw(chart: Chart, size: Size) -> Figure:
         return figure
 
 
+def _columns(chart: Chart, size: Size) -> int:
+    return chart.columns if size.beside else 1
+
+
 def _shares_axis(chart: Chart) -> bool:
     """Only the lowest panels show the ticks where all panels stand over the same axis."""
     return not any(isinstance(p, Panel) and p.x_title for p in chart.panels)
@@ -130,8 +134,8 @@ def _foot(chart: Chart, size: Size) -> int:
     return round(size.font * (3.2 if titled else 1.6))
 
 
-def _height(panel: Panel | Bars | Rows, size: Size, beside: bool) -> int:
-    title = round(size.font * (1.1 + 1.3 * len(_wrapped(panel.title, size).splitlines())))
+def _height(panel: Panel | Bars | Rows, size: Size, beside: bool, columns: int) -> int:
+    title = round(size.font * (1.1 + 1.3 * len(_wrapped(panel, size, columns).splitlines())))
     if isinstance(panel, Bars):
         return title + round(ROW * (1 if size.beside else 1.6)) * len(panel.bars) + 8
     if isinstance(panel, Rows):
@@ -139,22 +143,25 @@ def _height(panel: Panel | Bars | Rows, size: Size, beside: bool) -> int:
     return title + size.panel + (0 if beside else round(1.5 * size.font) * len(_legend_rows(panel.lines)))
 
 
-def _wrapped(title: str, size: Size) -> str:
-    """Broken into lines where a narrow screen asks for it."""
-    return textwrap.fill(title, width=round(size.width / (0.62 * size.font)))
+def _wrapped(panel: Panel | Bars | Rows, size: Size, columns: int) -> str:
+    """Its title, broken into lines where a narrow screen or a neighbour asks for it."""
+    # In a column, labels stand left of bars and rows, and the title begins where they end.
+    share = 1.0 if columns == 1 else (0.9 if isinstance(panel, Panel) else 0.55) / columns
+    return textwrap.fill(panel.title, width=round(share * size.width / (0.62 * size.font)))
 
 
 def _draw_panel(
     axes: Axes, chart: Chart, panel: Panel | Bars | Rows, size: Size, beside: bool, *, titled: bool
 ) -> None:
     axes.tick_params(length=0, pad=4)
+    columns = _columns(chart, size)
     if isinstance(panel, Bars):
-        _draw_bars(axes, panel, size)
+        _draw_bars(axes, panel, size, columns)
         return
     if isinstance(panel, Rows):
-        _draw_rows(axes, panel, size)
+        _draw_rows(axes, panel, size, columns)
     else:
-        _draw_lines(axes, panel, size, beside)
+        _draw_lines(axes, panel, size, beside, columns)
     _draw_axis(axes, chart.axis, panel.x_title if isinstance(panel, Panel) else "", size, titled)
     if isinstance(panel, Panel) and panel.log_x:
         axes.set_xscale("log")
@@ -166,7 +173,7 @@ def _draw_panel(
             _label_above(axes, panel, size)
 
 
-def _draw_lines(axes: Axes, panel: Panel, size: Size, beside: bool) -> None:
+def _draw_lines(axes: Axes, panel: Panel, size: Size, beside: bool, columns: int) -> None:
     for begin, end in panel.spans:
         axes.axvspan(begin, end, color=MARKS["bad"], alpha=0.2, linewidth=0)
     if panel.band is not None:
@@ -183,7 +190,7 @@ def _draw_lines(axes: Axes, panel: Panel, size: Size, beside: bool) -> None:
     if panel.y_range is not None:
         axes.set_ylim(*panel.y_range)
     above = 0 if beside else 1.5 * size.font * len(_legend_rows(panel.lines))
-    axes.set_title(_wrapped(panel.title, size), loc="left", pad=4 + above)
+    axes.set_title(_wrapped(panel, size, columns), loc="left", pad=4 + above)
 
 
 def _draw_line(axes: Axes, line: Line, size: Size) -> None:
@@ -213,7 +220,7 @@ def _draw_line(axes: Axes, line: Line, size: Size) -> None:
     )
 
 
-def _draw_bars(axes: Axes, panel: Bars, size: Size) -> None:
+def _draw_bars(axes: Axes, panel: Bars, size: Size, columns: int) -> None:
     lowest = min(0.0, *(b.value if b.low is None else b.low for b in panel.bars))
     highest = max(0.0, *(b.value if b.high is None else b.high for b in panel.bars))
     span = (highest - lowest) or 1.0
@@ -238,10 +245,10 @@ def _draw_bars(axes: Axes, panel: Bars, size: Size) -> None:
             axes.annotate(bar.label, (at, row - 0.26), xytext=(0, 0), textcoords="offset points", va="bottom")
     axes.grid(axis="y", visible=False)
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.set_title(_wrapped(panel.title, size), loc="left", pad=6)
+    axes.set_title(_wrapped(panel, size, columns), loc="left", pad=6)
 
 
-def _draw_rows(axes: Axes, panel: Rows, size: Size) -> None:
+def _draw_rows(axes: Axes, panel: Rows, size: Size, columns: int) -> None:
     for number, row in enumerate(panel.rows):
         spans = [(begin, end - begin) for begin, end in row.spans]
         tall = 0.6 if size.beside else 0.36
@@ -255,7 +262,7 @@ def _draw_rows(axes: Axes, panel: Rows, size: Size) -> None:
         for number, label in enumerate(labels):
             axes.annotate(label, (0.0, number - 0.24), xycoords=("axes fraction", "data"), va="bottom")
     axes.grid(axis="y", visible=False)
-    axes.set_title(_wrapped(panel.title, size), loc="left", pad=6)
+    axes.set_title(_wrapped(panel, size, columns), loc="left", pad=6)
 
 
 def _draw_axis(axes: Axes, axis: NumberAxis | TimeAxis, own_title: str, size: Size, titled: bool) -> None:

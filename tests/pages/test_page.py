@@ -16,7 +16,7 @@ from page_rules import check_page
 
 from pages.chart import Bar, Bars, Chart, ChartError, Limit, Line, NumberAxis, Panel, Row, Rows, TimeAxis, thinned
 from pages.chart import zone_name as name_of
-from pages.drawing import both_sizes, png
+from pages.drawing import WIDE, both_sizes, draw, png
 from pages.page import Cell, Code, Column, Heading, Items, Link, Listing, Page, Table, quiet, render, text, write_page
 from pages.palette import COLOURS, MARKS
 from pages.svg import inline_svg
@@ -121,3 +121,11 @@ def test_a_clock_is_named() -> None:
     assert name_of(OSLO, 0.0) == "Europe/Oslo"
     assert name_of(timezone(timedelta(hours=1)), 0.0) == "UTC+01:00"
     assert name_of(UTC, 0.0) == name_of(None, 0.0) == "UTC"
+
+
+def test_titles_of_neighbours_do_not_run_into_each_other() -> None:
+    panels = [Bars("a kind of bill with a long name: saved against the rule, %", [Bar("MPC", k)]) for k in (1.0, 2.0)]
+    figure = draw(Chart("bars", "Two kinds of bill.", panels, columns=2), WIDE)
+    figure.canvas.draw()
+    left, right = (axes._left_title.get_window_extent() for axes in figure.axes)  # type: ignore[attr-defined]
+    assert left.x1 < right.x0 and right.x1 <= figure.bbox.x1
