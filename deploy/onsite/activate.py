@@ -53,7 +53,7 @@ def begin(places: Places, manifest: dict[str, Any], kind: str) -> None:
     try:
         with places.lock():
             run(places, manifest, kind, begun)
-    except BaseException:
+    except BaseException:  # nobody is left to raise to: the trace goes to trial.log
         traceback.print_exc()
     finally:
         os._exit(0)
@@ -71,6 +71,9 @@ def run(places: Places, manifest: dict[str, Any], kind: str, begun: Callable[[],
         held, why = _tried(places, manifest, before, kind)
     except (OnsiteError, OSError, subprocess.SubprocessError) as error:
         held, why = False, str(error)
+    except Exception as error:  # a defect of ours: the house is given back all the same, and the trace is in trial.log
+        traceback.print_exc()
+        held, why = False, f"an error that nobody foresaw, {error!r}; {places.base / 'trial.log'} has its trace"
     state = places.state()
     if held:
         if manifest != state["current"]:
