@@ -16,15 +16,14 @@ import json
 import os
 import platform
 import statistics
-import string
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +31,12 @@ import numpy as np
 import paho.mqtt.client as paho
 
 from benchmarks.daemon import cpu_seconds, memory_mb
-from hil.broker import Broker
-from hil.device import SimulatedDevice
 from hil.faults import Shown
 from hil.house_run import HouseRun, house_scenario
 from hil.lockstep import LockstepDaemon
-from hil.modbus_plant import ModbusDevice
-from hil.mqtt_side import MqttSide
 from hil.patience import HANG_S
-from hil.plant import Plant, make_plant
-from hil.serial_line import SerialLine
-from hil.site import site_template
+from hil.plant import make_plant
+from hil.rig import Rig, set_up
 from runtime.bundle.archive import Bundle, open_bundle
 
 AIM_MS, AIM_FIRST_S, AIM_MB = 5.0, 2.0, 70.0
@@ -54,73 +48,41 @@ STANDS_ON = "import asyncio, sqlite3, numpy, paho.mqtt.client, pydantic, pymodbu
 """What any program of this kind loads before it does anything."""
 
 
-@dataclass
-class Rig:
-    """House, broker, line and device, with a site file for the daemon that is measured."""
+def publish(bench: Rig) -> None:
+    """All forecasts as of now."""
+    forecasts = bench.plant.forecasts()
+    bench.mqtt.publish(forecasts, {name: Shown(np.array(f.values)) for name, f in forecasts.items()})
 
-    plant: Plant
-    device: SimulatedDevice
-    line: SerialLine
-    server: ModbusDevice
-    broker: Broker
-    mqtt: MqttSide
-    site: Path
-    elapsed_s: float = 0.0
 
-    def show(self) -> None:
-        """What the sensors show now."""
-        self.device.show({name: Shown(np.array([value])) for name, value in self.plant.measured().items()})
+def show(bench: Rig) -> None:
+    """What the sensors show now."""
+    bench.device.show({name: Shown(np.array([value])) for name, value in bench.plant.measured().items()})
 
-    def publish(self) -> None:
-        """All forecasts as of now."""
-        forecasts = self.plant.forecasts()
-        self.mqtt.publish(forecasts, {name: Shown(np.array(f.values)) for name, f in forecasts.items()})
 
-    def messages(self, later_s: float = 0.0) -> dict[str, str]:
-        """The forecasts as they are published, topic -> text. later_s: as if it were so much later."""
-        return {
-            f.topic: json.dumps({"start": f.start_s + later_s, "step_s": f.step_s, "values": list(f.values)})
-            for f in self.plant.forecasts().values()
-        }
+def messages(bench: Rig, later_s: float = 0.0) -> dict[str, str]:
+    """The forecasts as they are published, topic -> text. later_s: as if it were so much later."""
+    return {
+        f.topic: json.dumps({"start": f.start_s + later_s, "step_s": f.step_s, "values": list(f.values)})
+        for f in bench.plant.forecasts().values()
+    }
 
-    def retain(self, later_s: float) -> None:
-        """Give the broker the forecasts to keep, as if it were so much later."""
-        client = paho.Client(paho.CallbackAPIVersion.VERSION2)
-        client.connect("127.0.0.1", self.broker.port)
-        client.loop_start()
-        for topic, text in self.messages(later_s).items():
-            client.publish(topic, text, qos=1, retain=True).wait_for_publish(HANG_S)
-        client.disconnect()
-        client.loop_stop()
+
+def retain(bench: Rig, later_s: float) -> None:
+    """Give the broker the forecasts to keep, as if it were so much later."""
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+    client.connect("127.0.0.1", bench.broker.port)
+    client.loop_start()
+    for topic, text in messages(bench, later_s).items():
+        client.publish(topic, text, qos=1, retain=True).wait_for_publish(HANG_S)
+    client.disconnect()
+    client.loop_stop()
 
 
 def rig(stack: ExitStack, folder: Path, house: str, bundle_path: Path, bundle: Bundle) -> Rig:
     """A fresh one, in its own folder."""
     folder.mkdir()
-    plant = make_plant(house_scenario(house, HouseRun()))
-    line = SerialLine(folder / "line")
-    stack.callback(line.close)
-    found: list[Rig] = []
-    device = SimulatedDevice(plant.sensors, plant.set_points, 1e9, lambda: found[0].elapsed_s if found else 0.0)
-    server = ModbusDevice(line, device.registers, lambda: found[0].elapsed_s if found else 0.0)
-    stack.callback(server.close)
-    broker = Broker(folder)
-    stack.callback(broker.stop)
-    broker.start()
-    here = {
-        "serial_port": str(line.link.absolute()),
-        "mqtt_port": str(broker.port),
-        "bundle": str(bundle_path.absolute()),
-        "trusted_key": bundle.signer,
-        "store": str((folder / "nisse.db").absolute()),
-    }
-    site = folder / "site.toml"
-    quoted = {name: json.dumps(value)[1:-1] for name, value in here.items()}
-    site.write_text(string.Template(site_template(plant, bundle.manifest)).substitute(quoted), encoding="utf-8")
-    mqtt = MqttSide(broker.port, "bench")
-    stack.callback(mqtt.close)
-    found.append(Rig(plant, device, line, server, broker, mqtt, site))
-    return found[0]
+    scenario = house_scenario(house, HouseRun())
+    return set_up(stack, scenario, make_plant(scenario), bundle_path, bundle, folder)
 
 
 def processor_s(call: Callable[[], Any]) -> float:
@@ -144,18 +106,17 @@ def lockstep(bench: Rig, cycles: int, every: int) -> dict[str, Any]:
         bench.mqtt.wait_daemon_online()
         events, reference_s = [], []
         for k in range(WARM_UP + cycles):
-            bench.show()
+            show(bench)
             if k % every == 0:
-                bench.publish()
+                publish(bench)
             event = daemon.cycle(bench.plant.time_s(), bench.plant.step_s if k else 0.0, bench.mqtt.barrier())
             bench.server.settle(HANG_S)
             bench.device.collect_writes()
             bench.plant.advance(bench.device.held())
-            bench.elapsed_s += bench.plant.step_s
+            bench.elapsed.seconds += bench.plant.step_s
             if k >= WARM_UP:
                 events.append(event)
-                messages = list(bench.messages().values())
-                reference_s.append(processor_s(lambda: read_and_write(messages)))  # noqa: B023
+                reference_s.append(processor_s(partial(read_and_write, list(messages(bench).values()))))
         memory = memory_of(daemon.pid or 0)
     finally:
         daemon.stop()
@@ -197,8 +158,8 @@ def memory_of(pid: int) -> dict[str, float]:
 def first_action(bench: Rig) -> dict[str, float]:
     """On the wall clock: from the start of the process to the first set-point in the device, with the broker's
     forecasts there; in seconds, and in processor time of daemon and solver process until then."""
-    bench.show()
-    bench.retain(time.time() - bench.plant.time_s())
+    show(bench)
+    retain(bench, time.time() - bench.plant.time_s())
     bench.device.registers.take_writes()
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     command = [sys.executable, "-m", "nisse.cli", "run", str(bench.site), "--quiet"]

@@ -7,13 +7,10 @@ time is the bench's own.
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import signal
-import string
 import sys
 import time
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,15 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from hil import kpi
-from hil.broker import Broker
-from hil.device import SimulatedDevice
 from hil.errors import BenchUsageError, ScenarioError
 from hil.junit import write_junit
 from hil.link_faults import BenchLinks
 from hil.lockstep import LockstepDaemon
-from hil.loop import Elapsed, Loop
-from hil.modbus_plant import ModbusDevice
-from hil.mqtt_side import MqttSide
+from hil.loop import Loop
 from hil.plant import Plant, make_plant
 from hil.predicates import Predicate
 from hil.record import (
@@ -41,10 +34,10 @@ from hil.record import (
     read_timing,
     write_timing,
 )
+from hil.rig import set_up
 from hil.scenario import Expect, Scenario
 from hil.schedule import with_random_faults
-from hil.serial_line import SerialLine
-from hil.site import check_bundle, site_template
+from hil.site import check_bundle
 from hil.verdict import Verdict, judge, parse_expectations
 from runtime.bundle.archive import Bundle, open_bundle
 
@@ -178,36 +171,17 @@ def _run(
     progress: Progress | None,
 ) -> tuple[RunRecord, tuple[BenchTiming, ...]]:
     """Set everything up, run all cycles, take everything down."""
-    head = scenario.head
-    elapsed = Elapsed()
     for leftover in ("nisse.db", "nisse.db-wal", "nisse.db-shm", "daemon.log", "broker.log"):
         (output_dir / leftover).unlink(missing_ok=True)  # a run starts from nothing, or it could not be repeated
     shutil.rmtree(output_dir / "nisse.bundles", ignore_errors=True)
     with ExitStack() as stack:
-        line = SerialLine(output_dir / "serial-plant")
-        stack.callback(line.close)
-        device = SimulatedDevice(plant.sensors, plant.set_points, head.set_point_timeout, elapsed.get)
-        server = ModbusDevice(line, device.registers, elapsed.get, seed=head.seed)
-        stack.callback(server.close)
-        broker = Broker(output_dir, head.broker)
-        stack.callback(broker.stop)
-        broker.start()
-        here = {
-            "serial_port": str(line.link.absolute()),
-            "mqtt_port": str(broker.port),
-            "bundle": str(bundle_path.absolute()),
-            "trusted_key": bundle.signer,
-            "store": str((output_dir / "nisse.db").absolute()),
-        }
-        site_file, site_name = _write_site(scenario, plant, bundle, output_dir / "site.toml", here)
-        mqtt = MqttSide(broker.port, site_name)
-        stack.callback(mqtt.close)
-        daemon = LockstepDaemon(site_file, output_dir / "daemon.log")
+        rig = set_up(stack, scenario, plant, bundle_path, bundle, output_dir)
+        daemon = LockstepDaemon(rig.site, output_dir / "daemon.log")
         stack.callback(daemon.close)
-        links = BenchLinks(line, server, broker, mqtt, daemon)
+        links = BenchLinks(rig.line, rig.server, rig.broker, rig.mqtt, daemon)
         links.start_daemon()
-        loop = Loop(scenario, plant, device, links, elapsed, here)
-        count = max(1, round(head.duration / plant.step_s))
+        loop = Loop(scenario, plant, rig.device, links, rig.elapsed, rig.here)
+        count = max(1, round(scenario.head.duration / plant.step_s))
         for number in range(count):
             loop.step()
             if progress is not None:
@@ -236,28 +210,6 @@ def _check_signals(scenario: Scenario, plant: Plant) -> None:
             raise ScenarioError(
                 f"{scenario.head.name}: no signal is called {fault.signal!r}: there are {', '.join(sorted(known))}"
             )
-
-
-def _write_site(
-    scenario: Scenario, plant: Plant, bundle: Bundle, target: Path, values: Mapping[str, str]
-) -> tuple[Path, str]:
-    """Fill in the scenario's site template, or the bench's own; returns the file and the site's name."""
-    own = scenario.head.site
-    template = target if own is None else scenario.path(own)
-    try:
-        # Between the quotes of a TOML text, whose escapes are those of JSON: a folder's name may hold a quote itself.
-        quoted = {name: json.dumps(value, ensure_ascii=False)[1:-1] for name, value in values.items()}
-        source = site_template(plant, bundle.manifest) if own is None else template.read_text(encoding="utf-8")
-        text = string.Template(source).substitute(quoted)
-        name = str(tomllib.loads(text)["site"]["name"])
-    except OSError as error:
-        raise ScenarioError(f"{template}: {error.strerror}: name the site template in [scenario] site") from error
-    except (KeyError, ValueError) as error:
-        raise ScenarioError(
-            f"{template}: not a site template ({error}): it may use {', '.join('$' + v for v in values)}"
-        ) from error
-    target.write_text(text, encoding="utf-8")
-    return target, name
 
 
 def _header(scenario: Scenario, plant: Plant, bundle: Bundle) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from hil.device import SimulatedDevice
@@ -19,20 +18,11 @@ from hil.minutes import run_minutes
 from hil.patience import HANG_S
 from hil.plant import Plant
 from hil.record import BenchCycle, BenchTiming
+from hil.rig import Elapsed
 from hil.scenario import Scenario
 
 PLAN_EVERY = 24
 """Cycles between two plans in the record: enough for a plot."""
-
-
-@dataclass
-class Elapsed:
-    """The bench's clock, seconds since the scenario began."""
-
-    seconds: float = 0.0
-
-    def get(self) -> float:
-        return self.seconds
 
 
 class Loop:
