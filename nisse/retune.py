@@ -237,7 +237,7 @@ def _retuned(
     from tuner.commands.savings import savings_from
     from tuner.commands.tune_display import LiveTable, tuning_view
     from tuner.commands.worlds import workers_from, worlds_from
-    from tuner.loop.explore import LEARN
+    from tuner.loop.explore import learned_by_default
     from tuner.loop.periods import spread
     from tuner.report.retune import write_page
     from tuner.retune.study import Wishes, study
@@ -245,7 +245,8 @@ def _retuned(
     importlib.import_module("casadi")
     worlds = worlds_from(args, design.house)
     judges = worlds.held_out, spread(worlds.held_out_weeks, min(args.weeks, len(worlds.held_out_weeks)), "held-out")
-    wishes = Wishes(LEARN if args.learn is None else tuple(args.learn), args.iterations, args.seed, _since(folder))
+    learn = learned_by_default(design.problem.theta) if args.learn is None else tuple(args.learn)
+    wishes = Wishes(learn, args.iterations, args.seed, _since(folder))
     currency = design.house.currency
     title = f"{design.house.name}: what the log teaches"
     with LiveTable(console, tuning_view(title, currency)) as live:

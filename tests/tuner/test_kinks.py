@@ -11,7 +11,7 @@ from codegen.solver import build_solver
 from codegen.targets import host_arch
 from tuner.learn.critic import StepOptions, action_curvature, propose, sums_of
 from tuner.learn.transitions import Transitions, probe_of
-from tuner.learn.tuning import TuningSpec, tune
+from tuner.learn.tuning import PAIRED, TuningSpec, tune
 from tuner.learn.world import TRY
 from tuner.loop.explore import learning_entries
 from tuner.loop.own_system import SystemFile, system_of
@@ -75,8 +75,9 @@ def cost_of(file: SystemFile, more: float, seed: int) -> float:
     return total / HELD_IN
 
 
+@pytest.mark.parametrize("method", ["dpg", PAIRED])
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_what_a_kink_holds_is_learned_as_exhaustive_search_finds_it(seed: int) -> None:
+def test_what_a_kink_holds_is_learned_as_exhaustive_search_finds_it(seed: int, method: str) -> None:
     """The best `more` is the quantile 1 - FLOUR / CUSTOMER of what was not foreseen, 0.75; the mean is 0.
 
     The program's own curvature is that of its barrier here, a million times the real one: a step by it is 1e-11.
@@ -86,7 +87,8 @@ def test_what_a_kink_holds_is_learned_as_exhaustive_search_finds_it(seed: int) -
     library, workers = build_solver(problem, host_arch()).library, Processes(1)
     tuning = tune(
         OwnPlants(file, library, 6, HELD_IN, seed, workers), OwnLabeller(file, library, problem, workers),
-        problem.theta, learning_entries(problem.theta, ["more"]), np.zeros(1), TuningSpec(iterations=8, seed=seed),
+        problem.theta, learning_entries(problem.theta, ["more"]), np.zeros(1),
+        TuningSpec(method=method, iterations=8, seed=seed),
     )  # fmt: skip
     grid = np.arange(-2.0, 2.01, 0.05)
     costs = np.array([cost_of(file, more, seed) for more in grid])

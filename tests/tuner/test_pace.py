@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import threading
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
+from patience import comes_true
 from rich.console import Console
 
 from codegen.solver import build_solver
@@ -13,7 +16,19 @@ from codegen.targets import host_arch
 from systems.design import HouseDesign
 from systems.world.generate import generated_world
 from tests.tuner.test_bound import HOURLY
-from tuner.commands.tune_pace import EXPLORE, JUDGE, KINDS, LEARN, TRY, Teller, plan_of, seconds_of_a_decision
+from tuner.commands.tune_pace import (
+    EXPLORE,
+    JUDGE,
+    KINDS,
+    LEARN,
+    PAIRS,
+    TRY,
+    Teller,
+    beat,
+    plan_of,
+    plan_of_log,
+    seconds_of_a_decision,
+)
 from tuner.loop.explore import PlantWorld
 from tuner.loop.pace import Counted, Pace, Step, in_words
 from tuner.loop.workers import Processes
@@ -76,12 +91,40 @@ def test_the_estimate_comes_before_the_work_and_lines_follow_it_where_there_is_n
     assert plan == [
         Step(TRY, 1, 192.0), Step(EXPLORE, 2, 120.0), Step(LEARN, 2, 288.0), Step(TRY, 1, 192.0), Step(JUDGE, 6, 192.0)
     ]  # fmt: skip
+    in_pairs = plan_of(
+        design, looks=0, tried=1, iterations=1, episodes=2, episode_days=4.0, replay=3, judged=0, tries=7
+    )
+    assert in_pairs == [Step(TRY, 1, 192.0), Step(PAIRS, 14, 120.0), Step(TRY, 1, 192.0)]
+    on_a_log = plan_of_log(design, stretches=2, decisions=300, iterations=2, judged=3)
+    assert on_a_log == [Step(LEARN, 2, 450.0), Step(LEARN, 2, 450.0), Step(JUDGE, 3, 192.0)]
     clock = Clock()
     teller = Teller(Console(file=said, width=200), clock)
-    workers = Counted(Processes(1), teller.begin(plan, 1, seconds), KINDS)
-    assert said.getvalue().startswith("some 2,352 decisions at ")
-    plants = PlantWorld(design, library, world, (24,), (24, 192), 1, 0.5, 0, workers, held_in_days=0.5)
-    clock.now = 30.0
-    assert len(plants.try_out(theta).total) == 2 and len(plants.explore(theta, 0)) == 1
-    # A line now and then, not one for each task.
-    assert [line.split(",")[0] for line in said.getvalue().splitlines()[1:]] == [f"{TRY}: 0 of 2"]
+    with teller.begin(plan, 1, seconds) as pace:
+        workers = Counted(Processes(1), pace, KINDS)
+        assert said.getvalue().startswith("some 2,352 decisions at ")
+        plants = PlantWorld(design, library, world, (24,), (24, 192), 2, 0.5, 0, workers, held_in_days=0.5)
+        clock.now = 30.0
+        assert len(plants.try_out(theta).total) == 2 and len(plants.explore(theta, 0)) == 2
+        # A line now and then, not one for each task.
+        assert [line.split(",")[0] for line in said.getvalue().splitlines()[1:]] == [f"{TRY}: 0 of 2"]
+        # The same stretches whatever theta, and others at the next iteration.
+        costs, later = (plants.compare([theta, 1.01 * theta, theta], i) for i in (0, 1))
+        np.testing.assert_array_equal(costs[0], costs[2])
+        assert np.all(costs[0] != costs[1]) and np.all(costs[0] != later[0])
+
+
+def test_a_long_task_is_told_of_by_the_clock_and_what_is_left_grows_less_meanwhile() -> None:
+    pace, clock = begun([Step(JUDGE, 1, 100.0), Step(TRY, 1, 10.0)])
+    said: list[str] = []
+    pace.tell, over = said.append, threading.Event()
+    pace.start(JUDGE, 1)
+    clock.now = 20.0
+    assert pace.remaining_s() == pytest.approx(0.5 * 110.0 - 20.0)
+    clock.now = 500.0  # longer than was thought: what comes after it is still ahead
+    assert pace.remaining_s() == pytest.approx(0.5 * 10.0)
+    alive = threading.Thread(target=beat, args=(pace, over, 0.001))
+    alive.start()
+    assert comes_true(lambda: len(said) > 3, every_s=0.001)
+    over.set()
+    alive.join()
+    assert said[-1] == f"{JUDGE}: 0 of 1, about 5 s left"

@@ -38,7 +38,7 @@ from tuner.evaluate.comparison import (
     evaluate_house,
 )
 from tuner.loop.chosen import Choice, by_hand, by_search
-from tuner.loop.explore import LEARN, PlantWorld, learning_entries
+from tuner.loop.explore import PlantWorld, learned_by_default, learning_entries
 from tuner.loop.periods import HELD_IN_WEEKS, spread
 from tuner.loop.workers import Workers
 from tuner.loop.worlds import Worlds, check_trained_until
@@ -124,7 +124,7 @@ def choices(
     if args.search == 0:
         return {}
     parameters = design.problem.theta
-    learning = learning_entries(parameters, LEARN if args.learn is None else tuple(args.learn))
+    learning = learning_entries(parameters, learned_by_default(parameters) if args.learn is None else tuple(args.learn))
     held_in = spread(worlds.learning_weeks, min(args.training_weeks, len(worlds.learning_weeks)), "training")
     library = build_solver(design.problem, host_arch()).library
     weeks = PlantWorld(design, library, worlds.learning, (), held_in, 0, 0.0, args.seed, workers)

@@ -20,23 +20,22 @@ from systems.logs.log import Array
 from systems.theta import check_theta, read_theta, write_theta
 from tuner.commands import tune_own
 from tuner.commands import worlds as world_options
-from tuner.commands.evaluate import table_of, verdict
 from tuner.commands.prices import add_data_arguments
 from tuner.commands.tune_display import OLD, TUNED, LiveTable, changes_table, tuning_view
-from tuner.commands.tune_outlook import had, looks, nameplate_theta, outlook
-from tuner.commands.tune_pace import JUDGE, KINDS, Teller, plan_of, seconds_of_a_decision
+from tuner.commands.tune_outcome import GUARDED, UNCHANGED, Outcome, Weeks, contenders, guarded_by, judged_by
+from tuner.commands.tune_outlook import looks, nameplate_theta, outlook
+from tuner.commands.tune_pace import JUDGE, KINDS, Teller, plan_of, plan_of_log, seconds_of_a_decision
 from tuner.commands.worlds import workers_from, worlds_from
 from tuner.critics import CRITICS
 from tuner.errors import TrainingError
-from tuner.evaluate.comparison import CAUSAL, RULE, UNBIASED, Contender, Evaluation, bounds, evaluate_house
-from tuner.evaluate.comparison import TUNED as TUNED_POLICY
+from tuner.learn.differences import thetas_of
 from tuner.learn.improve import METHODS
-from tuner.learn.tuning import Tuning, TuningSpec, tune
+from tuner.learn.tuning import PAIRED, Tuning, TuningSpec, replay_of, tune
 from tuner.learn.world import World
-from tuner.loop.explore import LEARN, CompiledLabeller, PlantWorld, learning_entries, trace_of
-from tuner.loop.pace import Counted
+from tuner.loop.explore import LEARN, CompiledLabeller, PlantWorld, learned_by_default, learning_entries, trace_of
+from tuner.loop.pace import Counted, Step
 from tuner.loop.periods import HELD_IN_WEEKS, spread
-from tuner.loop.recorded import LOG_SUPPORT, check_states_stay, recorded_world, told_of_log
+from tuner.loop.recorded import LOG_SUPPORT, RecordedWorld, check_states_stay, recorded_world, told_of_log
 from tuner.loop.workers import Workers
 from tuner.loop.worlds import Worlds
 
@@ -61,14 +60,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "  nisse tune house.toml --model model.json --own-log log.csv --learn cost --output theta.json"
     )
     parser.add_argument("house", help="a house file, the name of a shipped house (see `nisse check`), or my_system.py")
-    parser.add_argument("--method", choices=sorted(METHODS), default="dpg", help="(default: %(default)s)")
-    parser.add_argument("--critic", choices=sorted(CRITICS), default="lstdq", help="(default: %(default)s)")
+    parser.add_argument(
+        "--method",
+        choices=sorted((PAIRED, *METHODS)),
+        default="dpg",
+        help=f"{PAIRED} lives the same stretches through with theta moved to either side; the others explore, and "
+        "learn from a log too (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--critic", choices=sorted(CRITICS), default="lstdq", help="of a method that has one (default: %(default)s)"
+    )
     parser.add_argument("--iterations", type=whole(1), metavar="N", help=f"(default: {ITERATIONS})")
     parser.add_argument(
         "--episodes", type=whole(1), metavar="N", help=f"stretches that an iteration explores (default: {EPISODES})"
     )
     parser.add_argument(
-        "--learn", nargs="+", metavar="NAME", help=f"parameters, or groups of them (default: {' '.join(LEARN)})"
+        "--learn",
+        nargs="+",
+        metavar="NAME",
+        help=f"parameters, or groups of them (default: {' '.join(LEARN)} and all that ends on _bias)",
     )
     parser.add_argument(
         "--world",
@@ -125,6 +135,9 @@ class Work:
     """First steps of the weeks on which a step is tried; none on a log."""
     free: tuple[int, ...]
     """First steps on which an exploring episode may begin."""
+    guards: tuple[int, ...]
+    """First steps of weeks of the training part that nothing is learned from: they say whether theta may be written
+    where the verdict is left to `nisse evaluate`."""
     judges: tuple[int, ...]
     """First steps of the held-out weeks of the verdict; none where it is left to `nisse evaluate`."""
     start: dict[str, float]
@@ -149,15 +162,20 @@ def run(args: argparse.Namespace) -> int:
         if not console.is_terminal:
             console.print("compiling the program, once: a minute or more where it is new")
         library = build_solver(work.design.problem, host_arch()).library
-    workers, teller = workers_from(args, args.jobs), Teller(console)
-    if args.log is None:
-        workers = _counted(work, teller, library, workers)
-        work = _begun(teller, work, workers)
-    world = _world(console, work, library, workers)
-    tuning = _learned(teller, work, world, library, workers)
-    judged = _judged(teller, work, tuning, workers)
-    _tell(console, tuning, judged)
-    _write(console, work, world, tuning, judged)
+    teller, log = Teller(console), _log(console, work, library)
+    seconds = seconds_of_a_decision(
+        work.design, library, work.theta, work.worlds.learning, (*work.held_in, *work.free)[0]
+    )
+    with teller.begin(_plan(work, log), args.jobs, seconds) as pace:
+        workers = Counted(workers_from(args, args.jobs), pace, KINDS)
+        work = work if log else _begun(teller, work, workers)
+        world = log or _plants(work, library, workers)
+        tuning = _learned(teller, work, world, library, workers)
+        outcome = _outcome(teller, work, tuning, workers)
+    if tuning.improved:
+        console.print(changes_table(tuning))
+    outcome.tell(console)
+    _write(console, work, world, tuning, outcome)
     return 0
 
 
@@ -167,39 +185,45 @@ def _work(args: argparse.Namespace, design: HouseDesign) -> Work:
     start = {p.name: p.default for p in design.problem.theta}
     if args.theta is not None:
         start = read_theta(args.theta, design.problem)
+    parameters = design.problem.theta
     spec = TuningSpec(
-        method=args.method, critic=args.critic, learn=LEARN if args.learn is None else tuple(args.learn),
+        method=args.method, critic=args.critic,
+        learn=learned_by_default(parameters) if args.learn is None else tuple(args.learn),
         iterations=ITERATIONS if args.iterations is None else args.iterations, trace=trace_of(design.house),
         seed=args.seed,
     )  # fmt: skip
-    learning = learning_entries(design.problem.theta, spec.learn)
+    learning = learning_entries(parameters, spec.learn)
     _truth(design, args.world)
     if args.log is not None:
         check_states_stay(design, learning[0])
         spec = replace(spec, step=replace(spec.step, support=LOG_SUPPORT))
     weeks = HELD_IN_WEEKS if args.held_in_weeks is None else args.held_in_weeks
     held_in = spread(worlds.learning_weeks, weeks, "held-in") if args.log is None else ()
-    day = round(86_400.0 / design.house.grid.step_s)
-    free = tuple(w + k * day for w in worlds.learning_weeks if w not in held_in for k in range(START_DAYS))
-    if not free:
+    rest, judges = [week for week in worlds.learning_weeks if week not in held_in], _judges(args, worlds)
+    if not rest:
         raise TrainingError(f"beside {weeks} held-in weeks none is left to learn from; ask for fewer, or bring more")
+    guarding = 0 if judges else min(weeks, len(rest) - 1)
+    guards = spread(rest, guarding, "validation") if guarding else ()
+    day = round(86_400.0 / design.house.grid.step_s)
+    free = tuple(w + k * day for w in rest if w not in guards for k in range(START_DAYS))
     began = "the data fit" if args.theta is None else str(args.theta)
-    return Work(args, design, worlds, spec, learning, held_in, free, _judges(args, worlds), start, began)
+    return Work(args, design, worlds, spec, learning, held_in, free, guards, judges, start, began)
 
 
-def _counted(work: Work, teller: Teller, library: Path, workers: Workers) -> Workers:
-    """Workers that show how far they are; says how long all of it takes, after a few decisions."""
-    args, spec = work.args, work.spec
-    seconds = seconds_of_a_decision(
-        work.design, library, work.theta, work.worlds.learning, (*work.held_in, *work.free)[0]
-    )
-    plan = plan_of(
+def _plan(work: Work, log: RecordedWorld | None) -> list[Step]:
+    spec, policies = work.spec, len(contenders(work.design, work.start, work.theta))
+    judged = len(work.judges) * policies + len(work.guards) * GUARDED
+    if log is not None:
+        return plan_of_log(
+            work.design, stretches=len(log.stretches), decisions=log.decisions, iterations=spec.iterations,
+            judged=judged,
+        )  # fmt: skip
+    return plan_of(
         work.design, looks=looks(work.design, work.start) * len(work.held_in), tried=len(work.held_in),
-        iterations=spec.iterations, episodes=EPISODES if args.episodes is None else args.episodes,
-        episode_days=EPISODE_DAYS, replay=1 if METHODS[spec.method].on_policy else spec.replay,
-        judged=len(work.judges) * len(_contenders(work, work.theta)),
+        iterations=spec.iterations, episodes=EPISODES if work.args.episodes is None else work.args.episodes,
+        episode_days=EPISODE_DAYS, replay=replay_of(spec), judged=judged,
+        tries=thetas_of(work.design.problem.theta, work.learning[0]) if spec.method == PAIRED else None,
     )  # fmt: skip
-    return Counted(workers, teller.begin(plan, args.jobs, seconds), KINDS)
 
 
 def _begun(teller: Teller, work: Work, workers: Workers) -> Work:
@@ -217,14 +241,19 @@ def _begun(teller: Teller, work: Work, workers: Workers) -> Work:
     return work
 
 
-def _world(console: Console, work: Work, library: Path, workers: Workers) -> World:
-    """The plants of the house, or the daemon's log."""
+def _log(console: Console, work: Work, library: Path) -> RecordedWorld | None:
+    """The daemon's log, where it is what teaches."""
     args, design = work.args, work.design
-    if args.log is not None:
-        found = recorded_world(args.log, design, library, work.theta)
-        for line in told_of_log(found, design.problem):
-            console.print(line, soft_wrap=True)
-        return found
+    if args.log is None:
+        return None
+    found = recorded_world(args.log, design, library, work.theta)
+    for line in told_of_log(found, design.problem):
+        console.print(line, soft_wrap=True)
+    return found
+
+
+def _plants(work: Work, library: Path, workers: Workers) -> PlantWorld:
+    args, design = work.args, work.design
     return PlantWorld(
         design, library, work.worlds.learning, work.free, work.held_in,
         EPISODES if args.episodes is None else args.episodes, EPISODE_DAYS, work.spec.seed, workers,
@@ -244,23 +273,10 @@ def _learned(teller: Teller, work: Work, world: World, library: Path, workers: W
         )  # fmt: skip
 
 
-def _tell(console: Console, tuning: Tuning, judged: Evaluation | None) -> None:
-    if tuning.improved:
-        console.print(changes_table(tuning))
-    if judged is not None:
-        console.print(table_of(judged))
-        console.print(verdict(judged), soft_wrap=True)
-        if said := had(judged, TUNED_POLICY):
-            console.print(said, soft_wrap=True)
-    if not tuning.improved:
-        console.print("no change was borne out: the theta it started from is kept")
-
-
-def _write(console: Console, work: Work, world: World, tuning: Tuning, judged: Evaluation | None) -> None:
-    """Theta: the tuned one where its gain is shown, otherwise the one it started from; and the result for machines."""
+def _write(console: Console, work: Work, world: World, tuning: Tuning, outcome: Outcome) -> None:
+    """Theta: the tuned one where the outcome allows it, otherwise the one it started from; the result for machines."""
     args, spec, problem = work.args, work.spec, work.design.problem
-    kept = not tuning.improved or (judged is not None and not _shown(judged))
-    theta, whose = (tuning.start, OLD) if kept else (tuning.theta, TUNED)
+    theta, whose = (tuning.start, OLD) if outcome.kept else (tuning.theta, TUNED)
     names = [p.name for p in problem.theta]
     written = check_theta(dict(zip(names, theta.tolist(), strict=True)), problem)
     provenance = {
@@ -271,8 +287,8 @@ def _write(console: Console, work: Work, world: World, tuning: Tuning, judged: E
     write_theta(args.output, problem, written, provenance)
     console.print(f"written: {args.output} ({whose} theta)", soft_wrap=True)
     if args.json is not None:
-        document = tuning.as_json() | {"output": str(args.output), "written": written, "kept_old": kept}
-        write_json(args.json, document | {"verdict": None if judged is None else verdict(judged)})
+        document = tuning.as_json() | {"output": str(args.output), "written": written, "kept_old": outcome.kept}
+        write_json(args.json, document | {"verdict": outcome.said if tuning.improved else None})
 
 
 def _truth(design: HouseDesign, kind: str) -> dict[str, object]:
@@ -294,28 +310,15 @@ def _judges(args: argparse.Namespace, worlds: Worlds) -> tuple[int, ...]:
     )
 
 
-def _judged(teller: Teller, work: Work, tuning: Tuning, workers: Workers) -> Evaluation | None:
-    """The tuned theta and the one it started from on the held-out weeks; None where nothing is judged."""
-    if not work.judges or not tuning.improved:
-        return None
+def _outcome(teller: Teller, work: Work, tuning: Tuning, workers: Workers) -> Outcome:
+    """By the held-out weeks of the verdict, else by the weeks of the training part that were kept for it."""
+    if not tuning.improved:
+        return Outcome(True, UNCHANGED)
+    design, worlds, seed = work.design, work.worlds, work.args.seed + 1
     with teller.console.status(JUDGE) as status:
         teller.show = status.update
-        return evaluate_house(
-            work.design, work.worlds.held_out, work.judges, _contenders(work, tuning.theta), seed=work.args.seed + 1,
-            workers=workers,
-        )  # fmt: skip
-
-
-def _contenders(work: Work, tuned: Array) -> tuple[Contender, ...]:
-    """Of the verdict."""
-    return (
-        Contender(RULE, None),
-        Contender(UNBIASED, tuple(work.start.values())),
-        Contender(TUNED_POLICY, tuple(tuned.tolist())),
-        *(policy for policy in bounds(work.design.house) if policy.name == CAUSAL),
-    )
-
-
-def _shown(judged: Evaluation) -> bool:
-    saving = judged.saving(TUNED_POLICY, UNBIASED)
-    return saving is not None and saving.low > 0.0
+        if work.judges:
+            return judged_by(design, Weeks(worlds.held_out, work.judges, seed), work.start, tuning, workers)
+        if work.guards:
+            return guarded_by(design, Weeks(worlds.learning, work.guards, seed), work.start, tuning, workers)
+    return Outcome(False, "no week was left to say what the tuned theta is worth; `nisse evaluate` judges it")

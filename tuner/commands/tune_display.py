@@ -101,7 +101,7 @@ def tuning_view(title: str, currency: str = "EUR") -> TableView[TuningProgress]:
     def row(p: TuningProgress) -> list[str]:
         r = p.record
         return [
-            str(r.iteration), shown(r.price), shown(r.comfort), shown(r.total), change(p), f"{r.td_error:.4f}",
+            str(r.iteration), shown(r.price), shown(r.comfort), shown(r.total), change(p), shown(r.td_error),
             f"{p.ms_per_solve:.2f}", str(r.failures), str(r.at_bounds), f"{p.remaining_s:.0f} s",
         ]  # fmt: skip
 

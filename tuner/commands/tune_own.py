@@ -15,14 +15,19 @@ from systems.commands.output import write_json
 from systems.theta import check_theta, read_theta, write_theta
 from tuner.commands.prices import ForeignOptionError
 from tuner.commands.tune_display import OLD, TUNED, LiveTable, TableView, changes_table
+from tuner.commands.tune_pace import KINDS, Teller, lessons_of
 from tuner.commands.worlds import workers_from
 from tuner.evaluate.statistics import Interval, mean_interval
-from tuner.learn.tuning import TuningProgress, TuningSpec, tune
+from tuner.learn.differences import thetas_of
+from tuner.learn.tuning import PAIRED, TuningProgress, TuningSpec, replay_of, tune
 from tuner.loop.explore import learning_entries
 from tuner.loop.own_system import read_system, system_of
-from tuner.loop.own_world import HELD_OUT, OwnLabeller, OwnPlants
+from tuner.loop.own_world import OwnLabeller, OwnPlants, seconds_of_a_step
+from tuner.loop.pace import Counted, Step
 
 ITERATIONS, EPISODES, HELD_IN, HELD_OUT_EPISODES = 6, 6, 16, 32
+TRY_EPISODES, JUDGE_EPISODES = "trying on held-in episodes", "held-out episodes"
+OWN_KINDS = {"_tried": TRY_EPISODES, "_judged": JUDGE_EPISODES}
 FOREIGN = (
     "prices", "price_unit", "exchange_rate", "timezone", "tariff", "train_until", "own_log", "map", "model",
 )  # fmt: skip
@@ -45,21 +50,33 @@ def run(args: argparse.Namespace) -> int:
     learning = learning_entries(problem.theta, spec.learn)
     with console.status("compiling the program, once"):
         library = build_solver(problem, host_arch()).library
-    workers = workers_from(args, args.jobs)
-    plants = OwnPlants(file, library, args.episodes or EPISODES, args.held_in_weeks or HELD_IN, spec.seed, workers)
-    labeller = OwnLabeller(file, library, problem, workers)
-    with LiveTable(console, _view(f"tuning {problem.name} by {spec.method} in {plants.name}")) as live:
-        tuning = tune(
-            plants, labeller, problem.theta, learning, np.array(list(start.values())), spec,
-            checkpoint=args.checkpoint, resume=args.resume, report=live.update, time_limit_s=args.time_limit,
-        )  # fmt: skip
+    teller, begin = Teller(console), np.array(list(start.values()))
+    episodes, held_in = args.episodes or EPISODES, args.held_in_weeks or HELD_IN
+    count = HELD_OUT_EPISODES if args.held_out_weeks is None else args.held_out_weeks
+    steps, saving, before = system.steps, None, 0.0
+    seconds = seconds_of_a_step(file, library, begin, spec.seed)
+    plan = [Step(TRY_EPISODES, held_in, steps)]
+    for iteration in range(spec.iterations):
+        tries = thetas_of(problem.theta, learning[0]) if spec.method == PAIRED else None
+        plan += [
+            *lessons_of(iteration, episodes, steps, 0.0, replay_of(spec), tries),
+            Step(TRY_EPISODES, held_in, steps),
+        ]
+    plan += [Step(JUDGE_EPISODES, count, steps)] * 2
+    with teller.begin([step for step in plan if step.tasks], args.jobs, seconds) as pace:
+        workers = Counted(workers_from(args, args.jobs), pace, KINDS | OWN_KINDS)
+        plants = OwnPlants(file, library, episodes, held_in, spec.seed, workers)
+        with LiveTable(console, _view(f"tuning {problem.name} by {spec.method} in {plants.name}")) as live:
+            teller.show = live.doing
+            tuning = tune(
+                plants, OwnLabeller(file, library, problem, workers), problem.theta, learning, begin, spec,
+                checkpoint=args.checkpoint, resume=args.resume, report=live.update, time_limit_s=args.time_limit,
+            )  # fmt: skip
+        if tuning.improved and count > 1:
+            costs = [plants.held_out(theta, count) for theta in (tuning.start, tuning.theta)]
+            saving, before = mean_interval(costs[0] - costs[1]), float(costs[0].mean())
     if tuning.improved:
         console.print(changes_table(tuning))
-    count = HELD_OUT_EPISODES if args.held_out_weeks is None else args.held_out_weeks
-    saving, before = None, 0.0
-    if tuning.improved and count > 1:
-        costs = [plants.costs(theta, HELD_OUT, count) for theta in (tuning.start, tuning.theta)]
-        saving, before = mean_interval(costs[0] - costs[1]), float(costs[0].mean())
     told = _verdict(tuning.improved, saving, before)
     console.print(told, soft_wrap=True)
     kept = not tuning.improved or (saving is not None and saving.low <= 0.0)
@@ -102,8 +119,8 @@ def _view(title: str) -> TableView[TuningProgress]:
     def row(p: TuningProgress) -> Sequence[str]:
         r = p.record
         return [
-            str(r.iteration), f"{r.total:.4f}", change(p), f"{r.td_error:.3g}", f"{p.ms_per_solve:.2f}",
-            str(r.failures), str(r.at_bounds), f"{p.remaining_s:.0f} s",
+            str(r.iteration), f"{r.total:.4f}", change(p), "-" if r.td_error is None else f"{r.td_error:.3g}",
+            f"{p.ms_per_solve:.2f}", str(r.failures), str(r.at_bounds), f"{p.remaining_s:.0f} s",
         ]  # fmt: skip
 
     def line(p: TuningProgress) -> str:

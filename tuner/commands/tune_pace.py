@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -18,17 +19,18 @@ from tuner.loop.policies import Mpc
 from tuner.loop.view import Moment
 from tuner.loop.week import WARM_UP_H, run_stretch
 
-JUDGE, EXPLORE, LEARN, TRY = (
-    "weeks of every policy", "exploring", "what the decisions say of theta", "trying on held-in weeks"
+JUDGE, EXPLORE, LEARN, PAIRS, TRY = (
+    "weeks of every policy", "exploring", "what the decisions say of theta", "theta moved to either side",
+    "trying on held-in weeks",
 )  # fmt: skip
-KINDS = {"run_week": JUDGE, "_explored": EXPLORE, "_labelled": LEARN, "_tried": TRY}
+KINDS = {"run_week": JUDGE, "_explored": EXPLORE, "_labelled": LEARN, "_compared": PAIRS, "_tried": TRY}
 """What the workers are asked for, by the names of the functions."""
 SOLVES_OF_A_LESSON = 3.0
 """The program of a decision, that of the action that was taken, and their derivatives."""
 TRIAL_S, FEWEST, MOST = 2.0, 2, 40
 """Seconds and decisions of the trial."""
-QUIET_S = 10.0
-"""Between two lines where no terminal shows a bar."""
+QUIET_S, ALIVE_S = 60.0, 10.0
+"""Between two lines where no terminal shows a bar, and between two looks at the clock: a task may take minutes."""
 DAY_H, WEEK_DAYS = 24.0, 7.0
 
 
@@ -59,17 +61,36 @@ def seconds_of_a_decision(design: HouseDesign, library: Path, theta: Array, worl
 
 def plan_of(
     design: HouseDesign, *, looks: int, tried: int, iterations: int, episodes: int, episode_days: float, replay: int,
-    judged: int,
+    judged: int, tries: int | None = None,
 ) -> list[Step]:  # fmt: skip
-    """The steps of a tuning in which every change is kept at its first try. looks, tried, judged: weeks of policies."""
+    """The steps of a tuning in which every change is kept at its first try. looks, tried, judged: weeks of policies.
+
+    tries: thetas that an iteration by pairs lives each episode through with; None where it explores and labels.
+    """
     a_day, warm = DAY_H / design.house.grid.hold_h, WARM_UP_H / design.house.grid.hold_h
     week, episode = WEEK_DAYS * a_day + warm, episode_days * a_day
     plan = [Step(JUDGE, looks, week), Step(TRY, tried, week)]
     for iteration in range(iterations):
-        lessons = episodes * min(iteration + 1, replay)
-        plan += [Step(EXPLORE, episodes, episode + warm), Step(LEARN, lessons, SOLVES_OF_A_LESSON * episode)]
+        plan += lessons_of(iteration, episodes, episode, warm, replay, tries)
         plan.append(Step(TRY, tried, week))
     return [step for step in [*plan, Step(JUDGE, judged, week)] if step.tasks]
+
+
+def lessons_of(
+    iteration: int, episodes: int, decisions: float, warm: float, replay: int, tries: int | None
+) -> list[Step]:
+    """What an iteration learns from: episodes of so many decisions, after so many that are not counted."""
+    if tries is not None:
+        return [Step(PAIRS, episodes * tries, decisions + warm)]
+    lessons = episodes * min(iteration + 1, replay)
+    return [Step(EXPLORE, episodes, decisions + warm), Step(LEARN, lessons, SOLVES_OF_A_LESSON * decisions)]
+
+
+def plan_of_log(design: HouseDesign, *, stretches: int, decisions: int, iterations: int, judged: int) -> list[Step]:
+    """The steps of a tuning on a log of so many decisions, in which every iteration bears out a change."""
+    lesson = Step(LEARN, stretches, SOLVES_OF_A_LESSON * decisions / stretches)
+    week = (WEEK_DAYS * DAY_H + WARM_UP_H) / design.house.grid.hold_h
+    return [step for step in [*[lesson] * iterations, Step(JUDGE, judged, week)] if step.tasks]
 
 
 class Teller:
@@ -86,13 +107,28 @@ class Teller:
             self._next = self.clock() + QUIET_S
             self.console.print(line, soft_wrap=True)
 
-    def begin(self, plan: Sequence[Step], jobs: int, seconds: float) -> Pace:
-        """Says what is ahead."""
-        pace = Pace(plan, jobs, seconds, time.monotonic, self.tell)
+    @contextlib.contextmanager
+    def begin(self, plan: Sequence[Step], jobs: int, seconds: float) -> Iterator[Pace]:
+        """Says what is ahead; as long as it lasts, how far it is, by the clock and whenever a task is done."""
+        pace = Pace(plan, jobs, seconds, self.clock, self.tell)
         decisions = sum(step.tasks * step.decisions for step in plan)
         self.console.print(
             f"some {decisions:,.0f} decisions at {1e3 * seconds:.0f} ms in {jobs} processes: about "
             f"{in_words(pace.remaining_s())}, more where a change is taken back",
             soft_wrap=True,
         )
-        return pace
+        over = threading.Event()
+        alive = threading.Thread(target=beat, args=(pace, over, ALIVE_S), daemon=True)
+        alive.start()
+        try:
+            yield pace
+        finally:
+            over.set()
+            alive.join()
+
+
+def beat(pace: Pace, over: threading.Event, period_s: float) -> None:
+    """Tells how far it is at every period, until it is over."""
+    while not over.wait(period_s):
+        if pace.step.kind:
+            pace.tell(pace.line())

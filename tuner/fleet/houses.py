@@ -29,7 +29,7 @@ from tuner.evaluate.health import health_of
 from tuner.evaluate.savings import savings_of
 from tuner.evaluate.statistics import Interval
 from tuner.learn.tuning import TuningSpec, tune
-from tuner.loop.explore import LEARN, CompiledLabeller, PlantWorld, learning_entries
+from tuner.loop.explore import CompiledLabeller, PlantWorld, learned_by_default, learning_entries
 from tuner.loop.periods import spread
 from tuner.loop.replay import replay_log
 from tuner.loop.sensors import ill_sensors
@@ -144,10 +144,11 @@ def _worked(effort: Effort, member: Packed) -> dict[str, Any]:
             held_in_days=effort.days,
         )  # fmt: skip
         parameters = design.problem.theta
+        learn = learned_by_default(parameters)
         tuning = tune(
-            world, CompiledLabeller(design, library, Processes()), parameters, learning_entries(parameters, LEARN),
+            world, CompiledLabeller(design, library, Processes()), parameters, learning_entries(parameters, learn),
             np.array([start[p.name] for p in parameters]),
-            TuningSpec(learn=LEARN, iterations=effort.iterations, seed=seed),
+            TuningSpec(learn=learn, iterations=effort.iterations, seed=seed),
         )  # fmt: skip
         solves += sum(record.solves for record in tuning.course.history)
         if tuning.improved:

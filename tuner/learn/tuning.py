@@ -1,9 +1,9 @@
-"""Tunes theta: explore, label, improve, try on held-in weeks, keep the best.
+"""Tunes theta: explore or try in pairs, improve, try on held-in weeks, keep the best.
 
 One iteration: the world explores under theta; that and what earlier iterations saw is labelled by the present theta
-(off-policy; spg sees its own alone); the method proposes a change in units of each parameter's scale; a share of it is
-tried on held-in weeks, halved while it makes them worse, and dropped after that. Recorded logs cannot try anything:
-there only directions count that no part of the log decides alone.
+(off-policy; spg sees its own alone), or theta is tried in pairs; the method proposes a change in units of each
+parameter's scale; a share of it is tried on held-in weeks, halved while it makes them worse, and dropped after that.
+Recorded logs cannot try anything: there only directions count that no part of the log decides alone.
 All randomness derives from (seed, iteration, episode), so a resumed run is the one that was not interrupted.
 """
 
@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +23,16 @@ from tuner.checkpoint_file import UNREADABLE, read_checkpoint, write_checkpoint
 from tuner.critics import CRITICS
 from tuner.errors import CheckpointError, TrainingError
 from tuner.learn.critic import StepOptions
-from tuner.learn.improve import METHODS, Credit, Improvement, Method, keep_what_is_sure
+from tuner.learn.differences import REACH
+from tuner.learn.improve import METHODS, Credit
 from tuner.learn.paired import worse
-from tuner.learn.transitions import Labelled, Transitions
+from tuner.learn.proposals import Fate, FromExperience, FromPairs, Labeller, Proposer
 from tuner.learn.world import Tried, World
 
 Array = NDArray[np.float64]
-FORMAT = 3
+FORMAT = 4
+PAIRED = "paired"
+"""The method beside those of `tuner.learn.improve` that needs neither exploration nor a value function."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,11 @@ class TuningSpec:
 
     def validate(self) -> None:
         """Raises TrainingError naming the option and what it takes."""
-        if self.method not in METHODS:
-            raise TrainingError(f"method {self.method!r} is unknown; choose one of {', '.join(METHODS)}")
+        if self.method not in (PAIRED, *METHODS):
+            raise TrainingError(f"method {self.method!r} is unknown; choose one of {PAIRED}, {', '.join(METHODS)}")
         if self.critic not in CRITICS:
             raise TrainingError(f"critic {self.critic!r} is unknown; choose one of {', '.join(CRITICS)}")
-        if self.critic != "lstdq" and not METHODS[self.method].has_critic:
+        if self.critic != "lstdq" and not (self.method in METHODS and METHODS[self.method].has_critic):
             raise TrainingError(f"method {self.method} has no critic to choose; leave --critic out, or choose dpg")
         for name in ("iterations", "replay"):
             if getattr(self, name) < 1:
@@ -81,11 +84,13 @@ class Iteration:
     price: float | None
     """EUR per held-in week after the step; None where nothing can be tried."""
     comfort: float | None
-    td_error: float
+    td_error: float | None
+    """None of a method without a value function."""
     accepted: bool
     share: float
-    """Of the proposed change"""
+    """Of the proposed change; 0 where none was asked for."""
     transitions: int
+    """Of a tuning by tries in pairs, stretches that were simulated."""
     solves: int
     failures: int
     at_bounds: int
@@ -161,24 +166,6 @@ class Tuning:
         }
 
 
-class Labeller(Protocol):
-    """What a theta says of experience: value, policy, and their derivatives, of whatever program."""
-
-    @property
-    def gamma(self) -> float:
-        """Discount of a decision."""
-        ...
-
-    @property
-    def exploration(self) -> float:
-        """Standard deviation of the exploring noise, in the unit of the labels' actions."""
-        ...
-
-    def label(
-        self, experience: Sequence[Any], theta: Array, entries: NDArray[np.int64], scale: Array, *, with_advantage: bool
-    ) -> Labelled: ...
-
-
 def tune(
     world: World,
     labeller: Labeller,
@@ -199,29 +186,23 @@ def tune(
     and what the world and the labeller raise.
     """
     spec.validate()
-    method = METHODS[spec.method]
-    if method.on_policy and world.recorded:
+    if world.recorded and spec.method in METHODS and METHODS[spec.method].on_policy:
         raise TrainingError(
             f"method {spec.method} learns from its own decisions alone and cannot use a log; choose dpg or q"
         )
     bounds = np.array([p.lower for p in parameters]), np.array([p.upper for p in parameters])
     if np.any(start < bounds[0]) or np.any(start > bounds[1]):
         raise TrainingError("the start lies outside its bounds; clip it first")
-    course = Course(start[None], (), ())
-    if resume:
-        if checkpoint is None:
-            raise TrainingError("there is nothing to resume from: name the checkpoint")
-        course = load_course(checkpoint, spec, start)
-    else:
+    if resume and checkpoint is None:
+        raise TrainingError("there is nothing to resume from: name the checkpoint")
+    course = load_course(checkpoint, spec, start) if resume and checkpoint is not None else None
+    if course is None:
         course = Course(start[None], (world.try_out(start),), ())
-    memory = 1 if method.on_policy or world.recorded else spec.replay
-    kept = [world.explore(course.thetas[i], i) for i in range(max(0, course.iteration - memory + 1), course.iteration)]
+    proposer = _proposer(world, labeller, parameters, learning, bounds, spec)
+    learner = _Learner(proposer, spec, *learning, bounds)
     began, first = time.monotonic(), course.iteration
     while course.iteration < spec.iterations:
-        kept = [*kept, world.explore(course.thetas[-1], course.iteration)][-memory:]
-        experience = [stretch for iteration in kept for stretch in iteration]
-        learner = _Learner(labeller, method, spec, *learning, bounds)
-        course, solving_s = learner.iterate(world, course, experience)
+        course, solving_s = learner.iterate(world, course)
         if checkpoint is not None:
             save_course(checkpoint, course, spec)
         elapsed, record = time.monotonic() - began, course.history[-1]
@@ -236,39 +217,53 @@ def tune(
     return Tuning(tuple(parameters), course, spec)
 
 
+def _proposer(
+    world: World,
+    labeller: Labeller,
+    parameters: Sequence[Parameter],
+    learning: tuple[NDArray[np.int64], Array],
+    bounds: tuple[Array, Array],
+    spec: TuningSpec,
+) -> Proposer:
+    if spec.method == PAIRED:
+        return FromPairs(parameters, *learning, bounds, spec.seed)
+    method = METHODS[spec.method]
+    credit = Credit(labeller.gamma, spec.trace, labeller.exploration, spec.step, spec.critic, spec.seed)
+    memory = 1 if world.recorded else replay_of(spec)
+    return FromExperience(labeller, method, *learning, credit, spec.certainty, memory)
+
+
+def replay_of(spec: TuningSpec) -> int:
+    """Iterations whose experience teaches."""
+    return 1 if spec.method in METHODS and METHODS[spec.method].on_policy else spec.replay
+
+
 @dataclass(frozen=True, eq=False)
 class _Learner:
-    """One iteration's constants."""
+    """One tuning's constants."""
 
-    labeller: Labeller
-    method: Method
+    proposer: Proposer
     spec: TuningSpec
     entries: NDArray[np.int64]
     scale: Array
     bounds: tuple[Array, Array]
 
-    def iterate(self, world: World, course: Course, experience: Sequence[Any]) -> tuple[Course, float]:
+    def iterate(self, world: World, course: Course) -> tuple[Course, float]:
         """(the course with one more iteration, seconds spent in solves and their derivatives)."""
         spec, theta = self.spec, course.thetas[-1]
-        clock = time.perf_counter()
-        found = self.labeller.label(
-            experience, theta, self.entries, self.scale, with_advantage=self.method.needs_advantage
-        )
-        solving_s = time.perf_counter() - clock
-        if len(found.transitions) < 2 * len(self.entries) + 40:
-            raise TrainingError(
-                f"{len(found.transitions)} usable transitions are too few for {len(self.entries)} parameters; "
-                "learn fewer groups, or bring more days"
-            )
-        proposal = self._propose(found.transitions, theta, course.thetas[0])
-        before, after, accepted, share = course.tried[-1], course.tried[-1], False, spec.rate
-        following = self._moved(theta, share * proposal.change)
-        if before is None:
-            accepted = bool(np.any(following != theta))
+        fates = [Fate(asked=r.share > 0.0, taken=r.accepted) for r in course.history]
+        proposal = self.proposer.propose(world, course.thetas, fates)
+        rate, limit = (1.0, REACH) if spec.method == PAIRED else (spec.rate, spec.limit)
+        before, after, accepted, share = course.tried[-1], course.tried[-1], False, rate
+        following = self._moved(theta, share * proposal.change, limit)
+        if np.array_equal(following, theta):
+            share = 0.0
+        elif before is None:
+            accepted = True
         else:
             for backtrack in range(spec.backtracks + 1):
-                share = spec.rate / 2**backtrack
-                following = self._moved(theta, share * proposal.change)
+                share = rate / 2**backtrack
+                following = self._moved(theta, share * proposal.change, limit)
                 tried = world.try_out(following)
                 if tried is not None and not worse(tried.total, before.total, spec.tolerance):
                     after, accepted = tried, True
@@ -283,28 +278,17 @@ class _Learner:
             td_error=proposal.td_error,
             accepted=accepted,
             share=share,
-            transitions=len(found.transitions),
-            solves=found.solves,
-            failures=found.failures,
+            transitions=proposal.transitions,
+            solves=proposal.solves,
+            failures=proposal.failures,
             at_bounds=int(at_bounds.sum()),
         )
         thetas = np.vstack([course.thetas, following])
-        return Course(thetas, (*course.tried, after), (*course.history, record)), solving_s
+        return Course(thetas, (*course.tried, after), (*course.history, record)), proposal.solving_s
 
-    def _propose(self, t: Transitions, theta: Array, start: Array) -> Improvement:
-        """What the method asks for, less what the experience does not bear out."""
-        spec, distance = self.spec, (theta - start)[self.entries] / self.scale
-        credit = Credit(self.labeller.gamma, spec.trace, self.labeller.exploration, spec.step, spec.critic, spec.seed)
-
-        def improve(part: Transitions) -> Improvement:
-            return self.method.improve(part, distance, credit)
-
-        asked = improve(t)
-        return replace(asked, change=keep_what_is_sure(t, improve, asked.change, certainty=spec.certainty))
-
-    def _moved(self, theta: Array, change: Array) -> Array:
+    def _moved(self, theta: Array, change: Array, limit: float) -> Array:
         """theta after a change (p,) in units of scale, shortened to the limit as a whole, within the bounds."""
-        limited = change * min(1.0, self.spec.limit / max(float(np.abs(change).max()), 1e-12))
+        limited = change * min(1.0, limit / max(float(np.abs(change).max()), 1e-12))
         moved = theta.copy()
         moved[self.entries] += self.scale * limited
         return np.clip(moved, *self.bounds)

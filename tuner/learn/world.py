@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,4 +43,13 @@ class World(Protocol):
 
     def try_out(self, theta: Array) -> Tried | None:
         """Costs on the held-in weeks without exploration; None where there is nothing to try it on."""
+        ...
+
+
+@runtime_checkable
+class PairedWorld(World, Protocol):
+    """A world that can be lived through again, whatever theta: a simulation."""
+
+    def compare(self, thetas: Sequence[Array], iteration: int) -> Array:
+        """(thetas, stretches) total costs without exploration; all thetas meet the same disturbances."""
         ...

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from systems.logs.log import Array
 from systems.problem import Parameter
+from tuner.learn.differences import kinds
 
 TURN = 2.0
 """Of a parameter's scale: how far a hand turns a weight."""
@@ -38,15 +39,6 @@ class Choice:
     cost: float
     start_cost: float
     tried: int
-
-
-def kinds(parameters: Sequence[Parameter], entries: NDArray[np.int64]) -> list[list[int]]:
-    """Entries of theta that mean the same of different assets, in the order of theta."""
-    found: dict[tuple[str, str, str], list[int]] = {}
-    for i in entries.tolist():
-        p = parameters[i]
-        found.setdefault((p.group, p.unit, p.description), []).append(i)
-    return list(found.values())
 
 
 def by_hand(

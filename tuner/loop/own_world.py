@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,14 +56,21 @@ class OwnPlants:
         tasks = [((EXPLORE, self.seed, iteration, k),) for k in range(self.episodes)]
         return list(self.workers.run(_explored, (self.file, self.library, theta), tasks))
 
-    def try_out(self, theta: Array) -> Tried:
-        costs = self.costs(theta, TRY, self.held_in)
-        return Tried(costs, np.zeros(self.held_in))
+    def compare(self, thetas: Sequence[Array], iteration: int) -> Array:
+        seeds = [(EXPLORE, self.seed, iteration, k) for k in range(self.episodes)]
+        tasks = [(theta, of) for theta in thetas for of in seeds]
+        return np.array(list(self._run(_compared, tasks))).reshape(len(thetas), self.episodes)
 
-    def costs(self, theta: Array, first_word: int, count: int) -> Array:
+    def try_out(self, theta: Array) -> Tried:
+        costs = list(self._run(_tried, [(theta, (TRY, self.seed, k)) for k in range(self.held_in)]))
+        return Tried(np.array(costs), np.zeros(self.held_in))
+
+    def held_out(self, theta: Array, count: int) -> Array:
         """(count,) sums of an episode's costs, without exploration; the same episodes for every theta."""
-        tasks = [((first_word, self.seed, k),) for k in range(count)]
-        return np.array(list(self.workers.run(_cost, (self.file, self.library, theta), tasks)))
+        return np.array(list(self._run(_judged, [(theta, (HELD_OUT, self.seed, k)) for k in range(count)])))
+
+    def _run(self, function: Callable[..., float], tasks: Sequence[tuple[Any, ...]]) -> Iterator[float]:
+        return self.workers.run(function, (self.file, self.library), tasks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +145,7 @@ def _explored(file: SystemFile, library: Path, theta: Array, seeds: tuple[int, .
     return OwnStretch(states, forecasts, Deeds(np.array(asked), np.array(actions), np.array(costs)))
 
 
-def _cost(file: SystemFile, library: Path, theta: Array, seeds: tuple[int, ...]) -> float:
+def _tried(file: SystemFile, library: Path, theta: Array, seeds: tuple[int, ...]) -> float:
     system = system_of(file)
     controller = _controller(system, library, theta)
     world = begun(file, system, np.random.default_rng(list(seeds)))
@@ -147,6 +156,23 @@ def _cost(file: SystemFile, library: Path, theta: Array, seeds: tuple[int, ...])
         last = _decided(controller, *observed(file, system, world), last)
         total += paid(file, world, last.copy())
     return total
+
+
+def seconds_of_a_step(file: SystemFile, library: Path, theta: Array, seed: int) -> float:
+    """Measured here and now, by an episode."""
+    began = time.monotonic()
+    _tried(file, library, theta, (TRY, seed, 0))
+    return (time.monotonic() - began) / system_of(file).steps
+
+
+def _compared(*of: Any) -> float:
+    """As `_tried`, under a name that says what for."""
+    return _tried(*of)
+
+
+def _judged(*of: Any) -> float:
+    """As `_tried`, under a name that says what for."""
+    return _tried(*of)
 
 
 def _labelled(

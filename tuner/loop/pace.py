@@ -36,7 +36,7 @@ class Pace:
         """
         self.ahead, self.jobs, self.seconds, self.clock, self.tell = list(plan), jobs, seconds, clock, tell
         self.step, self.done, self.waited = Step("", 0, 0.0), 0, max((step.decisions for step in plan), default=0.0)
-        self.began = clock() - seconds * self.waited
+        self.began, self.looked = clock() - seconds * self.waited, clock()
 
     def start(self, kind: str, tasks: int) -> None:
         """Steps of the plan that were left out on the way are dropped."""
@@ -46,19 +46,22 @@ class Pace:
             planned = self.ahead.pop(0) if self.ahead else Step(kind, tasks, 0.0)
         else:
             planned = self.step
-        self.step, self.done = Step(kind, tasks, planned.decisions), 0
+        self.step, self.done, self.looked = Step(kind, tasks, planned.decisions), 0, self.clock()
         self.tell(self.line())
 
     def finish_task(self) -> None:
-        self.done += 1
+        self.done, self.looked = self.done + 1, self.clock()
         self.waited += self.step.decisions / min(self.jobs, max(self.step.tasks, 1))
         if self.waited:
             self.seconds = (self.clock() - self.began) / self.waited
         self.tell(self.line())
 
     def remaining_s(self) -> float:
+        """Less as the clock goes on, down to what comes after the tasks that are being done."""
         left = Step(self.step.kind, self.step.tasks - self.done, self.step.decisions)
-        return self.seconds * sum(step.waiting(self.jobs) for step in (left, *self.ahead))
+        now, ahead = left.waiting(self.jobs), sum(step.waiting(self.jobs) for step in self.ahead)
+        round_s = self.seconds * min(now, left.decisions)
+        return self.seconds * (now + ahead) - min(self.clock() - self.looked, round_s)
 
     def line(self) -> str:
         return f"{self.step.kind}: {self.done} of {self.step.tasks}, about {in_words(self.remaining_s())} left"

@@ -1,0 +1,119 @@
+"""A step of theta by tries in pairs: the same weather, load and prices with theta moved to either side, in closed loop.
+
+Of direction d_i and stretch k, with J_k(theta) what the policy costs in stretch k and h the width of the tries,
+
+    g_ik = [J_k(theta + h d_i) - J_k(theta - h d_i)] / 2h,
+    c_ik = [J_k(theta + h d_i) - 2 J_k(theta) + J_k(theta - h d_i)] / h^2
+
+Both sides meet the same random numbers, so what differs between stretches is not in g: its spread over k is only that
+of the slope itself, a small part of the spread of J. The step is Newton's along each direction, within a trust region,
+
+    z_i = -g_i / c_i,    |z_i| <= REACH h,    where the 95 % interval of the mean g_i over the stretches excludes 0,
+
+and 0 elsewhere. Where the mean c_i shows no minimum it goes as far as it may; where a bound forbids one side, g_i is
+one-sided and the step goes no further than what was tried. Nothing is asked of a model, a value function or a
+derivative of the policy, and kinks of the cost are no trouble: h is as wide as a step.
+
+A direction turns all parameters that mean the same of different assets, the comfort of every room, say: the first time
+together, later by random signs, a simultaneous perturbation within the kind.
+
+Sources: Kiefer and Wolfowitz, "Stochastic estimation of the maximum of a regression function" (1952); Spall,
+"Multivariate stochastic approximation using a simultaneous perturbation gradient approximation" (1992); Kleinman, Spall
+and Naiman, "Simulation-based optimization with stochastic approximation using common random numbers" (1999); L'Ecuyer
+and Perron, "On the convergence rates of IPA and FDC derivative estimators" (1994).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from systems.problem import Parameter
+from tuner.evaluate.statistics import mean_interval
+
+Array = NDArray[np.float64]
+REACH = 2.0
+"""Of the width of the tries: how far a step goes along a direction."""
+
+
+@dataclass(frozen=True, eq=False)
+class Slopes:
+    """What pairs told along each of d directions; NaN where a bound left a side out."""
+
+    slope: Array
+    """(d, stretches) g, EUR per stretch and scale"""
+    curvature: Array
+    """(d, stretches) c, NaN where one side was left out"""
+    way: Array
+    """(d,) 0 where both sides were tried, else the sign of the one that was; NaN where none could be"""
+
+    def joined(self, other: Slopes) -> Slopes:
+        """With those of more stretches about the same theta, of the same directions and width."""
+        return Slopes(np.hstack([self.slope, other.slope]), np.hstack([self.curvature, other.curvature]), self.way)
+
+
+def kinds(parameters: Sequence[Parameter], entries: NDArray[np.int64]) -> list[list[int]]:
+    """Entries of theta that mean the same of different assets, in the order of theta."""
+    found: dict[tuple[str, str, str], list[int]] = {}
+    for i in entries.tolist():
+        p = parameters[i]
+        found.setdefault((p.group, p.unit, p.description), []).append(i)
+    return list(found.values())
+
+
+def directions(parameters: Sequence[Parameter], entries: NDArray[np.int64], moves: int, seed: int) -> Array:
+    """(d, p) rows of -1, 0 and 1, one for each kind of the learning entries (p,); `moves`: of theta so far."""
+    place = {entry: column for column, entry in enumerate(entries.tolist())}
+    rng, rows = np.random.default_rng([seed, moves]), []
+    for kind in kinds(parameters, entries):
+        row = np.zeros(len(entries))
+        signs = rng.choice([-1.0, 1.0], size=len(kind))
+        row[[place[entry] for entry in kind]] = 1.0 if moves == 0 or len(kind) == 1 else signs
+        rows.append(row)
+    return np.array(rows)
+
+
+def thetas_of(parameters: Sequence[Parameter], entries: NDArray[np.int64]) -> int:
+    """How many of them an iteration lives each stretch through with."""
+    return 1 + 2 * len(kinds(parameters, entries))
+
+
+def tries(theta: Array, moves: Array, bounds: tuple[Array, Array]) -> Array:
+    """(1 + 2 d, ntheta): theta, and theta moved forth and back by each of the moves (d, ntheta), within the bounds."""
+    both = np.stack([theta + moves, theta - moves], axis=1).reshape(-1, len(theta))
+    return np.vstack([theta, np.clip(both, *bounds)])
+
+
+def slopes_of(thetas: Array, costs: Array, width: float) -> Slopes:
+    """Of the costs (1 + 2 d, stretches) of `tries`."""
+    here, forth, back = costs[0], costs[1::2], costs[2::2]
+    moved = np.any(thetas[1:] != thetas[0], axis=1)
+    ahead, behind = moved[::2], moved[1::2]
+    both, way = ahead & behind, np.where(ahead, 1.0, -1.0)
+    one_sided = np.where(ahead[:, None], forth - here, here - back) / width
+    slope = np.where(both[:, None], (forth - back) / (2.0 * width), one_sided)
+    curvature = np.where(both[:, None], (forth - 2.0 * here + back) / width**2, np.nan)
+    way = np.where(both, 0.0, np.where(ahead | behind, way, np.nan))
+    return Slopes(slope, curvature, way)
+
+
+def steps_of(slopes: Slopes, width: float) -> Array:
+    """(d,) how far to go along each direction, 0 where the pairs do not tell which way is better."""
+    return np.array([_step(*row, width) for row in zip(slopes.slope, slopes.curvature, slopes.way, strict=True)])
+
+
+def _step(slope: Array, curvature: Array, way: float, width: float) -> float:
+    if np.isnan(way) or not np.any(slope):
+        return 0.0
+    found = mean_interval(slope)
+    if found.low <= 0.0 <= found.high:
+        return 0.0
+    downhill = -float(np.sign(found.mean))
+    if way != 0.0:
+        return downhill * width if downhill == way else 0.0
+    bend = float(curvature.mean())
+    far = REACH * width
+    return downhill * (min(abs(found.mean) / bend, far) if bend > 0.0 else far)

@@ -1,0 +1,155 @@
+"""What an iteration asks of theta: from experience with exploration by a critic's method, or from tries in pairs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from systems.problem import Parameter
+from tuner.errors import TrainingError
+from tuner.learn.differences import Slopes, directions, slopes_of, steps_of, tries
+from tuner.learn.improve import Credit, Improvement, Method, keep_what_is_sure
+from tuner.learn.transitions import Labelled, Transitions
+from tuner.learn.world import PairedWorld, World
+
+Array = NDArray[np.float64]
+WIDTH = 1.0
+"""Of the first tries in pairs, in scales of the parameters."""
+NARROWER = 0.5
+"""The width after a step that held-in weeks took back, over the width before."""
+LEAST_STRETCHES = 2
+"""For an interval."""
+
+
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """A change of the learning entries (p,), in units of their scales, and what it took."""
+
+    change: Array
+    td_error: float | None
+    """Root mean square, EUR per decision; None where there is no value function."""
+    transitions: int
+    """Usable ones; of tries in pairs, stretches that were simulated."""
+    solves: int = 0
+    failures: int = 0
+    solving_s: float = 0.0
+    """Spent in solves and their derivatives."""
+
+
+@dataclass(frozen=True)
+class Fate:
+    """Of an earlier iteration's change."""
+
+    asked: bool
+    taken: bool
+
+
+class Proposer(Protocol):
+    """One of a tuning; keeps what it saw in earlier iterations, and sees it again where a run is resumed."""
+
+    def propose(self, world: World, thetas: Array, fates: Sequence[Fate]) -> Proposal:
+        """thetas: (k + 1, ntheta) from the start on; fates: of the k changes between them."""
+        ...
+
+
+class Labeller(Protocol):
+    """What a theta says of experience: value, policy, and their derivatives, of whatever program."""
+
+    @property
+    def gamma(self) -> float:
+        """Discount of a decision."""
+        ...
+
+    @property
+    def exploration(self) -> float:
+        """Standard deviation of the exploring noise, in the unit of the labels' actions."""
+        ...
+
+    def label(
+        self, experience: Sequence[Any], theta: Array, entries: NDArray[np.int64], scale: Array, *, with_advantage: bool
+    ) -> Labelled: ...
+
+
+@dataclass(frozen=True, eq=False)
+class FromExperience:
+    """Explore, label by the present theta, and ask what the method asks for less what is not borne out."""
+
+    labeller: Labeller
+    method: Method
+    entries: NDArray[np.int64]
+    scale: Array
+    credit: Credit
+    certainty: float
+    memory: int
+    """Iterations whose experience teaches."""
+    seen: dict[int, Sequence[Any]] = field(default_factory=dict)
+
+    def propose(self, world: World, thetas: Array, fates: Sequence[Fate]) -> Proposal:
+        """Raises TrainingError where experience is too little for the parameters."""
+        now, theta = len(fates), thetas[-1]
+        for i in range(max(0, now - self.memory + 1), now + 1):
+            if i not in self.seen:
+                self.seen[i] = world.explore(thetas[i], i)
+        for i in [i for i in self.seen if i <= now - self.memory]:
+            del self.seen[i]
+        experience = [stretch for i in sorted(self.seen) for stretch in self.seen[i]]
+        clock = time.perf_counter()
+        found = self.labeller.label(
+            experience, theta, self.entries, self.scale, with_advantage=self.method.needs_advantage
+        )
+        solving_s = time.perf_counter() - clock
+        if len(found.transitions) < 2 * len(self.entries) + 40:
+            raise TrainingError(
+                f"{len(found.transitions)} usable transitions are too few for {len(self.entries)} parameters; "
+                "learn fewer groups, or bring more days"
+            )
+        asked = self._borne_out(found.transitions, (theta - thetas[0])[self.entries] / self.scale)
+        return Proposal(asked.change, asked.td_error, len(found.transitions), found.solves, found.failures, solving_s)
+
+    def _borne_out(self, t: Transitions, distance: Array) -> Improvement:
+        def improve(part: Transitions) -> Improvement:
+            return self.method.improve(part, distance, self.credit)
+
+        asked = improve(t)
+        return replace(asked, change=keep_what_is_sure(t, improve, asked.change, certainty=self.certainty))
+
+
+@dataclass(frozen=True, eq=False)
+class FromPairs:
+    """Theta moved to either side. While it stays, stretches add up; a step that was taken back halves the width."""
+
+    parameters: Sequence[Parameter]
+    entries: NDArray[np.int64]
+    scale: Array
+    bounds: tuple[Array, Array]
+    seed: int
+    seen: dict[int, Slopes] = field(default_factory=dict)
+
+    def propose(self, world: World, thetas: Array, fates: Sequence[Fate]) -> Proposal:
+        """Raises TrainingError where nothing can be tried twice, or too little."""
+        if not isinstance(world, PairedWorld):
+            raise TrainingError(
+                f"method paired lives the same weeks through again, which {world.name} cannot; choose dpg or q"
+            )
+        now, theta = len(fates), thetas[-1]
+        since = max((i for i, fate in enumerate(fates, start=1) if fate.asked), default=0)
+        width = WIDTH * NARROWER ** sum(fate.asked and not fate.taken for fate in fates)
+        rows = directions(self.parameters, self.entries, sum(fate.taken for fate in fates), self.seed)
+        moves = np.zeros((len(rows), len(theta)))
+        moves[:, self.entries] = width * self.scale * rows
+        asked = tries(theta, moves, self.bounds)
+        for i in range(since, now + 1):
+            if i not in self.seen:
+                self.seen[i] = slopes_of(asked, world.compare(list(asked), i), width)
+        found = self.seen[since]
+        for i in range(since + 1, now + 1):
+            found = found.joined(self.seen[i])
+        stretches = found.slope.shape[1]
+        if stretches < LEAST_STRETCHES:
+            raise TrainingError(f"{stretches} stretch tells nothing of its spread; explore {LEAST_STRETCHES} or more")
+        return Proposal(steps_of(found, width) @ rows, None, len(asked) * stretches)
