@@ -86,6 +86,11 @@ class LiveTable(Generic[P]):
         return Group(table, self.bar) if self.rows else Group(self.bar)
 
 
+def milliseconds(progress: TuningProgress) -> str:
+    """A solve with its derivatives; of tries in pairs, where none is labelled, nothing."""
+    return f"{progress.ms_per_solve:.2f}" if progress.record.solves else "-"
+
+
 def tuning_view(title: str, currency: str = "EUR") -> TableView[TuningProgress]:
     """How an iteration is shown; costs are per held-in week."""
 
@@ -102,7 +107,7 @@ def tuning_view(title: str, currency: str = "EUR") -> TableView[TuningProgress]:
         r = p.record
         return [
             str(r.iteration), shown(r.price), shown(r.comfort), shown(r.total), change(p), shown(r.td_error),
-            f"{p.ms_per_solve:.2f}", str(r.failures), str(r.at_bounds), f"{p.remaining_s:.0f} s",
+            milliseconds(p), str(r.failures), str(r.at_bounds), f"{p.remaining_s:.0f} s",
         ]  # fmt: skip
 
     def line(p: TuningProgress) -> str:

@@ -14,7 +14,7 @@ from codegen.targets import host_arch
 from systems.commands.output import write_json
 from systems.theta import check_theta, read_theta, write_theta
 from tuner.commands.prices import ForeignOptionError
-from tuner.commands.tune_display import OLD, TUNED, LiveTable, TableView, changes_table
+from tuner.commands.tune_display import OLD, TUNED, LiveTable, TableView, changes_table, milliseconds
 from tuner.commands.tune_pace import KINDS, Teller, lessons_of
 from tuner.commands.worlds import workers_from
 from tuner.evaluate.statistics import Interval, mean_interval
@@ -120,7 +120,7 @@ def _view(title: str) -> TableView[TuningProgress]:
         r = p.record
         return [
             str(r.iteration), f"{r.total:.4f}", change(p), "-" if r.td_error is None else f"{r.td_error:.3g}",
-            f"{p.ms_per_solve:.2f}", str(r.failures), str(r.at_bounds), f"{p.remaining_s:.0f} s",
+            milliseconds(p), str(r.failures), str(r.at_bounds), f"{p.remaining_s:.0f} s",
         ]  # fmt: skip
 
     def line(p: TuningProgress) -> str:
