@@ -21,8 +21,6 @@ from deploy.errors import WheelsError
 from runtime.version import DISTRIBUTION
 
 CLONE = Path(__file__).parents[1]
-UNPACKED_BYTES_PER_BYTE = 6.0
-"""Upper bound of what a byte of a wheel is when it is installed and compiled."""
 
 
 @dataclass(frozen=True)

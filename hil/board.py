@@ -18,7 +18,6 @@ from typing import Literal
 from hil.errors import BenchError
 
 FIRMWARE = Path(__file__).parent / "firmware"
-START_WAIT_S = 120.0
 CLOCK_HZ = 16_000_000
 
 Kind = Literal["posix", "emulator"]

@@ -32,8 +32,6 @@ class LocalClock:
 
     hour: NDArray[np.float64]
     """(n,) of the day."""
-    solar_hour: NDArray[np.float64]
-    """(n,) without daylight saving: what the sun follows."""
     weekday: NDArray[np.int64]
     """(n,) Monday = 0."""
     day_of_year: NDArray[np.int64]
@@ -46,19 +44,14 @@ def local_clock(start: datetime, dt_s: float, n: int, zone: tzinfo | None = None
     """The clock over n steps of dt_s from `start` (with UTC offset) in `zone`, by default that offset all along."""
     seconds = start.timestamp() + dt_s * np.arange(n)
     offset = np.full(n, _seconds(start.utcoffset()))
-    saving = np.zeros(n)
     if zone is not None:
-        local = [datetime.fromtimestamp(s, zone) for s in seconds.tolist()]
-        offset = np.array([_seconds(time.utcoffset()) for time in local])
-        saving = np.array([_seconds(time.dst()) for time in local])
+        offset = np.array([_seconds(datetime.fromtimestamp(s, zone).utcoffset()) for s in seconds.tolist()])
     wall = seconds + offset
     day = np.floor(wall / DAY_S).astype(np.int64)
     date = np.datetime64(0, "D") + day
     day_of_year = (date - date.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.int64) + 1
     # 1 January 1970 was a Thursday.
-    return LocalClock(
-        (wall % DAY_S) / 3600.0, ((wall - saving) % DAY_S) / 3600.0, (day + 3) % 7, day_of_year, day
-    )  # fmt: skip
+    return LocalClock((wall % DAY_S) / 3600.0, (day + 3) % 7, day_of_year, day)
 
 
 def _seconds(delta: timedelta | None) -> float:

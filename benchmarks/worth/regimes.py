@@ -67,7 +67,6 @@ NOBODY, RULE, LP, MPC = "no battery", "rule, real time", "linear program", "MPC"
 ONE, GRID, SEARCH, LEARNED = "MPC, best one parameter", "MPC, grid of two", "MPC, black box", "MPC, learned"
 CAUSAL, PERFECT, KNOWN = "best causal policy", "MPC, perfect forecast", "known future, true plant"
 SIMPLE = (RULE, LP, MPC, ONE, GRID)
-CHOSEN = (ONE, GRID, SEARCH, LEARNED)
 POLICIES = (NOBODY, *SIMPLE, SEARCH, LEARNED, CAUSAL, PERFECT, KNOWN)
 Theta = tuple[float, ...]
 

@@ -10,11 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
-Array = NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class HouseCost:
@@ -31,21 +26,3 @@ class HouseCost:
     """EUR/(K h) per room outside the band."""
     violation_quadratic: float = 0.5
     """EUR/(K^2 h) per room outside the band."""
-
-    def outside_band_k(self, temperature_c: ArrayLike) -> Array:
-        """(..., rooms) distance to the comfort band, K, >= 0."""
-        t = np.asarray(temperature_c, dtype=float)
-        return np.maximum(np.maximum(self.lower_c - t, t - self.upper_c), 0.0)
-
-    def price_rate(self, power_kw: ArrayLike, price_eur_kwh: ArrayLike) -> Array:
-        """(...) cost of electricity per hour, from powers (..., rooms) and prices (...)."""
-        return np.asarray(self.alpha * np.asarray(price_eur_kwh) * np.asarray(power_kw, dtype=float).sum(-1))
-
-    def comfort_rate(self, temperature_c: ArrayLike) -> Array:
-        """(...) cost of discomfort per hour, from temperatures (..., rooms)."""
-        t = np.asarray(temperature_c, dtype=float)
-        v = self.outside_band_k(t)
-        per_room = (
-            self.beta * (self.setpoint_c - t) ** 2 + self.violation_linear * v + self.violation_quadratic / 2 * v**2
-        )
-        return np.asarray(per_room.sum(-1))

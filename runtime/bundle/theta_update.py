@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     from runtime.bundle.keys import SigningKey
 
-SUFFIX = ".theta"
 KIND: Final = "nisse theta update"
 FORMAT_VERSION: Final = 1
 MAX_BYTES = 4 << 20

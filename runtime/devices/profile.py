@@ -5,7 +5,6 @@ A profile is one TOML file. Numbers that differ from house to house are paramete
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping
 from datetime import date
@@ -232,8 +231,3 @@ def _check(profile: Profile, path: Path, text: str) -> None:
         place = (r.device_id, r.kind, r.model, r.address, r.mask)
         if taken.setdefault(place, name) != name:
             raise fail(("read", name, "register"), f"read.{taken[place]} is the same register; leave one of them out")
-
-
-def slug(name: str) -> str:
-    """A name of a file for it."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo
 MAX_DIGITS = 64
 # Beyond this a number of seconds is one of milliseconds: year 5138 or, in milliseconds, 1973.
 MOST_SECONDS = 1e11
-MOST_MILLISECONDS = 1e14
 WEEK_S = 7 * 86400.0
 # What programs write where they have no value.
 NO_VALUE = frozenset({"", "unavailable", "unknown", "none", "null", "n/a", "na", "undef", "uninitialized", "-", "--"})

@@ -20,8 +20,6 @@ HOUR_S, DAY_S, YEAR_S = 3600.0, 86400.0, 365.2425 * 86400.0
 EPOCH_YEAR_START_S = datetime(2017, 1, 1, tzinfo=UTC).timestamp()
 MARKET_OFFSET_S = 3600.0
 """The day-ahead market's day is that of Central European Time; daylight saving is ignored here."""
-GATE_CLOSURE_H = 13.0
-"""From this local hour on tomorrow's prices are known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,22 +65,6 @@ class Conditions:
             self.irradiance_w_m2[part],
             self.price_eur_kwh[part],
         )
-
-    def true_forecast(self, k: int, horizon: int) -> Array:
-        """(horizon + 1, 2): outdoor °C and price EUR/kWh of samples k .. k + horizon; the end is held."""
-        index = np.minimum(np.arange(k, k + horizon + 1), len(self) - 1)
-        return np.column_stack([self.outdoor_c[index], self.price_eur_kwh[index]])
-
-    def known_prices(self, k: int, horizon: int) -> Array:
-        """(horizon + 1,) prices as seen at sample k: the published ones, and beyond them the day before."""
-        now = self.start_s + k * self.dt_s + MARKET_OFFSET_S
-        days = 1.0 + (now % DAY_S >= GATE_CLOSURE_H * HOUR_S)
-        known = int(np.ceil(((np.floor(now / DAY_S) + days) * DAY_S - now) / self.dt_s))
-        per_day = round(DAY_S / self.dt_s)
-        ahead = np.arange(horizon + 1)
-        back = np.where(ahead < known, 0, per_day * (1 + (ahead - known) // per_day))
-        # At the edges of the season the nearest sample stands in for the missing one.
-        return self.price_eur_kwh[np.clip(k + ahead - back, 0, len(self) - 1)]
 
 
 @dataclass(frozen=True)

@@ -202,7 +202,8 @@ def test_a_rollout_is_the_arx_under_the_solver_step_by_step():
     cost = mpc.spec.cost
     after, hours = rollout.temperature.reshape(-1, 6, 4), 1 / 12
     comfort = hours * cost.beta * ((after - 21.0) ** 2).sum((1, 2))
-    outside = hours * cost.violation_quadratic / 2 * (cost.outside_band_k(after) ** 2).sum((1, 2))
+    beyond = np.maximum(np.maximum(cost.lower_c - after, after - cost.upper_c), 0.0)
+    outside = hours * cost.violation_quadratic / 2 * (beyond**2).sum((1, 2))
     price = hours * cost.alpha * (episode.price[: len(powers)] * powers.sum(1)).reshape(-1, 6).sum(1)
     assert rollout.costs[:, :3] == pytest.approx(np.column_stack([price, comfort, outside]), rel=1e-9, abs=1e-12)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-EXPLORE, INNOVATE, TRY = range(10, 13)
+EXPLORE, TRY = 10, 12
 """First words of the seeds."""
 
 
