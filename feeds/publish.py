@@ -16,7 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from feeds.disk import Files
 from feeds.feed import FeedForecast
-from runtime.links.mqtt import secure
+from runtime.links.mqtt import BARRIER_TOPIC, secure
 from runtime.site.config import MqttSection
 from runtime.site.feeds import STATUS, file_of, topic_of
 from runtime.site.signals import FEEDS
@@ -93,9 +93,16 @@ class BrokerOutlet:
         password: str | None,
         on_state: Callable[[bytes], None] | None = None,
         name: str = "",
+        *,
+        lockstep: bool = False,
     ) -> None:
-        """on_state: told what the daemon publishes of itself, from the network's thread. name: of the connection."""
-        self._site, self._section, self._on_state = site, section, on_state
+        """on_state: told what the daemon publishes of itself, from the network's thread. name: of the connection.
+
+        lockstep: a bench's barriers are listened to, and a broker that is back is found within a second.
+        """
+        self._site, self._section, self._on_state, self._lockstep = site, section, on_state, lockstep
+        self._barrier, self._barrier_came = 0, threading.Condition()
+        self._pending: list[paho.MQTTMessageInfo] = []
         self._said: dict[str, bytes] = {}
         self._trouble_told = ""
         self._ready = threading.Event()
@@ -109,7 +116,7 @@ class BrokerOutlet:
             client.username_pw_set(section.username, password)
         if section.tls:
             secure(client, section)
-        client.reconnect_delay_set(min_delay=1, max_delay=60)
+        client.reconnect_delay_set(min_delay=1, max_delay=1 if lockstep else 60)
         client.max_queued_messages_set(64)
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail
@@ -133,7 +140,30 @@ class BrokerOutlet:
     def _say(self, topic: str, payload: bytes) -> None:
         self._said[topic] = payload
         if self._ready.is_set():
-            self._client.publish(topic, payload, qos=QOS, retain=True)
+            info = self._client.publish(topic, payload, qos=QOS, retain=True)
+            if self._lockstep:
+                self._pending.append(info)
+
+    def wait_barrier(self, sequence: int, timeout_s: float) -> bool:
+        """Until what was published before the bench's barrier of this number has been heard; False if it is not."""
+        with self._barrier_came:
+            return self._barrier_came.wait_for(lambda: self._barrier >= sequence, timeout_s)
+
+    def settle(self, timeout_s: float) -> bool:
+        """Wait until the broker has what was said since the last call; False where it is away or late."""
+        deadline = time.monotonic() + timeout_s
+        pending, self._pending = self._pending, []
+        try:
+            while pending:
+                if pending[-1].is_published():
+                    pending.pop()
+                elif not self._ready.is_set() or time.monotonic() > deadline:
+                    return False
+                else:
+                    pending[-1].wait_for_publish(0.2)
+        except (RuntimeError, ValueError):  # the connection is gone; it is said again after the reconnect
+            return False
+        return True
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until the broker has what was said last; False if it has not in time."""
@@ -166,6 +196,8 @@ class BrokerOutlet:
         self._trouble_told = ""
         if self._on_state is not None:
             client.subscribe(f"nisse/{self._site}/state", 0)
+        if self._lockstep:
+            client.subscribe(BARRIER_TOPIC, QOS)
         for topic, payload in list(self._said.items()):
             client.publish(topic, payload, qos=QOS, retain=True)
         self._ready.set()
@@ -185,7 +217,11 @@ class BrokerOutlet:
         self._trouble_told = trouble
 
     def _on_message(self, client: paho.Client, data: object, message: paho.MQTTMessage) -> None:
-        if self._on_state is not None and not message.retain and len(message.payload) <= MOST_STATE_BYTES:
+        if message.topic == BARRIER_TOPIC:
+            with self._barrier_came:
+                self._barrier = int(message.payload)
+                self._barrier_came.notify_all()
+        elif self._on_state is not None and not message.retain and len(message.payload) <= MOST_STATE_BYTES:
             self._on_state(bytes(message.payload))
 
 

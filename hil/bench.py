@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from hil import kpi
+from hil.bench_feeds import BenchFeeds
 from hil.errors import BenchUsageError, ScenarioError
 from hil.junit import write_junit
 from hil.link_faults import BenchLinks
-from hil.lockstep import LockstepDaemon
+from hil.lockstep import LockstepDaemon, LockstepFeeds
 from hil.loop import Loop
 from hil.plant import Plant, make_plant
 from hil.predicates import Predicate
@@ -36,7 +37,7 @@ from hil.record import (
 )
 from hil.rig import set_up
 from hil.scenario import Expect, Scenario
-from hil.schedule import with_random_faults
+from hil.schedule import signals_of, with_random_faults
 from hil.site import check_bundle
 from hil.verdict import Verdict, judge, parse_expectations
 from runtime.bundle.archive import Bundle, open_bundle
@@ -171,14 +172,20 @@ def _run(
     progress: Progress | None,
 ) -> tuple[RunRecord, tuple[BenchTiming, ...]]:
     """Set everything up, run all cycles, take everything down."""
-    for leftover in ("nisse.db", "nisse.db-wal", "nisse.db-shm", "daemon.log", "broker.log"):
+    for leftover in ("nisse.db", "nisse.db-wal", "nisse.db-shm", "daemon.log", "broker.log", "feeds.log"):
         (output_dir / leftover).unlink(missing_ok=True)  # a run starts from nothing, or it could not be repeated
-    shutil.rmtree(output_dir / "nisse.bundles", ignore_errors=True)
+    for leftover in ("nisse.bundles", "feeds"):
+        shutil.rmtree(output_dir / leftover, ignore_errors=True)
     with ExitStack() as stack:
         rig = set_up(stack, scenario, plant, bundle_path, bundle, output_dir)
         daemon = LockstepDaemon(rig.site, output_dir / "daemon.log")
         stack.callback(daemon.close)
-        links = BenchLinks(rig.line, rig.server, rig.broker, rig.mqtt, daemon)
+        links = BenchLinks(rig.line, rig.server, rig.broker, rig.mqtt, daemon, named=rig.device.named)
+        if rig.outside is not None and scenario.feeds is not None:
+            links.forecasts = BenchFeeds(LockstepFeeds(rig.site, output_dir / "feeds.log"), rig.outside)
+            stack.callback(links.forecasts.process.close)
+            links.forecasts.start(rig.mqtt, rig.broker)
+            links.forecasts.learn(plant, rig.mqtt, scenario.feeds.learned, rig.measured)
         links.start_daemon()
         loop = Loop(scenario, plant, rig.device, links, rig.elapsed, rig.here)
         count = max(1, round(scenario.head.duration / plant.step_s))
@@ -187,6 +194,8 @@ def _run(
             if progress is not None:
                 progress(number + 1, count, loop.cycles[-1].level)
         daemon.stop()
+        if links.forecasts is not None:
+            links.forecasts.process.stop()
     return RunRecord(_header(scenario, plant, bundle), tuple(loop.cycles)), tuple(loop.timing)
 
 
@@ -204,7 +213,7 @@ def bundle_of(scenario: Scenario, given: Path | None) -> Path:
 
 
 def _check_signals(scenario: Scenario, plant: Plant) -> None:
-    known = {*plant.measured(), *plant.forecasts()}
+    known = set(signals_of(scenario, plant))
     for fault in scenario.faults:
         if fault.signal is not None and fault.signal not in known:
             raise ScenarioError(

@@ -62,9 +62,9 @@ def run_campaign(
         ScenarioError, BundleError: as `run_scenario`.
     """
     plant = make_plant(scenario)
-    signals = signals_of(plant)
+    signals = signals_of(scenario, plant)
     schedules = [
-        draw(np.random.default_rng([scenario.head.seed, number]), signals, scenario.head.duration)
+        draw(np.random.default_rng([scenario.head.seed, number]), signals, scenario.head.duration, scenario.links)
         for number in range(runs)
     ]
     trials = [trial for trial in done if trial.number < runs]

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from hil.faults import Display, Garbage, Shown
 from hil.modbus_plant import Registers
+from hil.named_devices import NamedPlantDevice
+from hil.plant import Plant
 from hil.registers import DeviceRegister
 
 
@@ -61,3 +63,46 @@ class SimulatedDevice:
         if step_s == 0.0:
             return value if left_s > 0.0 else 0.0
         return value * min(1.0, max(0.0, left_s / step_s))
+
+
+class PlantDevices:
+    """The gateway with what the bench wires itself, and the devices that are reached by their profiles."""
+
+    def __init__(self, gateway: SimulatedDevice, named: Sequence[NamedPlantDevice] = ()) -> None:
+        self.gateway, self.named = gateway, tuple(named)
+
+    @property
+    def elsewhere(self) -> frozenset[str]:
+        """What these devices show."""
+        return frozenset(name for device in self.named for name in device.spec.readings.values())
+
+    def show(self, displays: Mapping[str, Display]) -> None:
+        self.gateway.show(displays)
+        for device in self.named:
+            device.show(displays)
+
+    def collect_writes(self) -> None:
+        self.gateway.collect_writes()
+        for device in self.named:
+            device.collect_writes()
+
+    def held(self) -> dict[str, float]:
+        return self._merged(self.gateway.held(), 0.0)
+
+    def mean(self, step_s: float) -> dict[str, float]:
+        return self._merged(self.gateway.mean(step_s), step_s)
+
+    def _merged(self, found: dict[str, float], span_s: float) -> dict[str, float]:
+        for device in self.named:
+            found |= device.held(span_s)
+        return found
+
+
+def plant_devices(
+    plant: Plant, named: Sequence[NamedPlantDevice], timeout_s: float, clock: Callable[[], float]
+) -> PlantDevices:
+    """What is reached by a profile is not at the gateway."""
+    away = {name for device in named for name in (*device.spec.readings.values(), *device.spec.settings.values())}
+    sensors = [sensor for sensor in plant.sensors if sensor.name not in away]
+    set_points = [point for point in plant.set_points if point.name not in away]
+    return PlantDevices(SimulatedDevice(sensors, set_points, timeout_s, clock), named)

@@ -10,10 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from hil.bench_feeds import BenchFeeds
 from hil.broker import Broker
 from hil.lockstep import LockstepDaemon
 from hil.modbus_plant import Answer, ModbusDevice, Trap
 from hil.mqtt_side import MqttSide
+from hil.named_devices import NamedPlantDevice
 from hil.scenario import Fault
 from hil.serial_line import SerialLine
 
@@ -38,6 +40,9 @@ class BenchLinks:
     daemon: LockstepDaemon
     clock_offset_s: float = 0.0
     disk_full: bool = False
+    forecasts: BenchFeeds | None = None
+    """The feeds and their services, where the scenario has them."""
+    named: tuple[NamedPlantDevice, ...] = ()
 
     def start_daemon(self) -> None:
         """(Re)start the daemon and wait until it can be reached; a full disk stays full."""
@@ -47,6 +52,10 @@ class BenchLinks:
             self.daemon.limit_files(0)
         if self.broker.running:
             self.mqtt.wait_daemon_online()
+
+    def every_device(self, which: str) -> list[NamedPlantDevice]:
+        """Those that are meant by a fault."""
+        return [device for device in self.named if which in {"", device.spec.name}]
 
 
 @dataclass
@@ -70,7 +79,7 @@ class LinkFaults:
                 if fault.within is not None:  # it ends before a later cycle, when it has begun
                     self.links.device.traps.append(Trap(fault.within, partial(WITHIN[fault.kind], self.links, fault)))
                     continue
-                ACTIONS[fault.kind][0](self.links, fault)
+                _acts(fault)[0](self.links, fault)
                 if elapsed_s >= fault.end:
                     self._end(number, fault)
 
@@ -86,6 +95,11 @@ class LinkFaults:
         """Repair, unless another fault still keeps it broken."""
         self._ended.add(number)
         others = [self.faults[n] for n in self._begun - self._ended if self.faults[n].link == fault.link]
+        if fault.link in BY_LINK:  # the others begin anew, on a link that is whole
+            BY_LINK[fault.link][1](self.links, fault)
+            for other in sorted(others, key=lambda one: one.at):
+                BY_LINK[fault.link][0](self.links, other)
+            return
         if fault.kind == "clock_jump" or all(other.kind != fault.kind for other in others):
             ACTIONS[fault.kind][1](self.links, fault)
         for other in others:
@@ -129,6 +143,8 @@ def _restart_broker(links: BenchLinks, _fault: Fault) -> None:
     links.mqtt.wait_connected()
     if links.daemon.running:
         links.mqtt.wait_daemon_online()
+    if links.forecasts is not None and links.forecasts.process.running:
+        links.mqtt.wait_feeds_online()
 
 
 def _kill_daemon(links: BenchLinks, _fault: Fault) -> None:
@@ -158,6 +174,36 @@ def _jump_back(links: BenchLinks, fault: Fault) -> None:
         links.clock_offset_s -= fault.by
 
 
+def _spoil(links: BenchLinks, fault: Fault) -> None:
+    assert links.forecasts is not None
+    links.forecasts.outside.faults[fault.which] = fault.kind
+
+
+def _mend(links: BenchLinks, fault: Fault) -> None:
+    assert links.forecasts is not None
+    links.forecasts.outside.faults.pop(fault.which, None)
+
+
+def _kill_feeds(links: BenchLinks, _fault: Fault) -> None:
+    assert links.forecasts is not None
+    links.forecasts.process.kill()
+
+
+def _restart_feeds(links: BenchLinks, _fault: Fault) -> None:
+    assert links.forecasts is not None
+    links.forecasts.start(links.mqtt, links.broker)
+
+
+def _device_misbehaves(links: BenchLinks, fault: Fault) -> None:
+    for device in links.every_device(fault.which):
+        device.misbehave(fault.kind, fault.delay)  # type: ignore[arg-type]
+
+
+def _device_behaves(links: BenchLinks, fault: Fault) -> None:
+    for device in links.every_device(fault.which):
+        device.misbehave("normal", 0.0)
+
+
 Act = Callable[[BenchLinks, Fault], None]
 WITHIN: dict[str, Act] = {"cable_pull": _pull_within, "kill_9": _shoot_daemon, "broker_kill": _kill_broker}
 ACTIONS: dict[str, tuple[Act, Act]] = {
@@ -168,3 +214,13 @@ ACTIONS: dict[str, tuple[Act, Act]] = {
     "disk_full": (_fill_disk, _empty_disk),
     "clock_jump": (_jump, _jump_back),
 }
+BY_LINK: dict[str | None, tuple[Act, Act]] = {
+    "services": (_spoil, _mend),
+    "feeds": (_kill_feeds, _restart_feeds),
+    "device": (_device_misbehaves, _device_behaves),
+}
+"""Of links whose faults are told apart by more than their kind."""
+
+
+def _acts(fault: Fault) -> tuple[Act, Act]:
+    return BY_LINK.get(fault.link) or ACTIONS[fault.kind]

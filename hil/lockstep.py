@@ -1,6 +1,7 @@
-"""The bench's end of lockstep: the real daemon as a child process, told when to run a cycle and at what time.
+"""The bench's end of lockstep: the real daemon and the real feeds as child processes, told what to do and at what time.
 
-The protocol (JSON lines over a unix socket on which the bench listens) is described in runtime/lockstep.py.
+The protocol (JSON lines over a unix socket on which the bench listens) is described in runtime/lockstep.py and
+feeds/lockstep.py.
 """
 
 from __future__ import annotations
@@ -32,15 +33,18 @@ LAST_WORDS_S = 1.0
 
 
 class DaemonError(BenchError):
-    """The daemon did not start, died, or stopped answering when nobody had broken it."""
+    """A process under test did not start, died, or stopped answering when nobody had broken it."""
 
 
 class DaemonShotError(DaemonError):
     """The daemon was killed in the middle of what it was asked to do, by the bench itself."""
 
 
-class LockstepDaemon:
-    """`nisse run SITE --lockstep SOCKET` as a process of its own; may be killed and started again."""
+class LockstepProcess:
+    """A command of nisse with `--lockstep SOCKET` as a process of its own; may be killed and started again."""
+
+    verb: tuple[str, ...] = ()
+    called = "the process"
 
     def __init__(self, site_file: Path, log_file: Path, arguments: Sequence[str] = ()) -> None:
         self._site_file, self._log_file, self._arguments = site_file, log_file, tuple(arguments)
@@ -65,7 +69,7 @@ class LockstepDaemon:
 
     def start(self) -> None:
         """Start the process and wait until it is ready. Raises DaemonError with the end of its log."""
-        command = [sys.executable, "-m", "nisse.cli", "run", str(self._site_file), "--lockstep"]
+        command = [sys.executable, "-m", "nisse.cli", *self.verb, str(self._site_file), "--lockstep"]
         self._process = subprocess.Popen(
             [*command, str(self._socket_directory / "lockstep"), *self._arguments],
             stdin=subprocess.DEVNULL,
@@ -77,7 +81,7 @@ class LockstepDaemon:
         self._shot = False
         # A pipe, not the file itself: a full disk is to hit the daemon's store, not the bench's copy of its log.
         self._copier = threading.Thread(
-            target=_copy_lines, args=(self._process.stdout, self._log_file), name="daemon-log", daemon=True
+            target=_copy_lines, args=(self._process.stdout, self._log_file), name="log", daemon=True
         )
         self._copier.start()
         self._listener.settimeout(0.1)
@@ -93,26 +97,6 @@ class LockstepDaemon:
         self._connection.settimeout(HANG_S)
         self._stream = self._connection.makefile("rwb")
         self._receive("ready")
-
-    def cycle(self, time_s: float, elapsed_s: float, barrier: int | None) -> dict[str, Any]:
-        """Run one cycle at wall time `time_s`, `elapsed_s` after the last one, and return what the daemon reports.
-
-        `barrier` is the sequence number that must have arrived at the daemon before.
-        """
-        order = {"do": "cycle", "time": time_s, "elapsed": elapsed_s}
-        self._send({**order, "barrier": None if barrier is None else {"topic": BARRIER_TOPIC, "sequence": barrier}})
-        return self._receive("cycle")
-
-    def between(self, time_s: float, elapsed_s: float) -> None:
-        """Let the daemon do what is due between cycles, `elapsed_s` after the last order."""
-        self._send({"do": "between", "time": time_s, "elapsed": elapsed_s})
-        self._receive("between")
-
-    def track(self, time_s: float, elapsed_s: float) -> dict[str, Any]:
-        """Let the daemon look once at the meter, and return what it says of it."""
-        self._send({"do": "track", "time": time_s, "elapsed": elapsed_s})
-        found: dict[str, Any] = self._receive("track")["tracking"]
-        return found
 
     def shoot(self) -> None:
         """kill -9 from another thread while a cycle runs: whoever waits for the cycle gets DaemonShotError."""
@@ -139,21 +123,13 @@ class LockstepDaemon:
             raise self._failed(f"ended with exit code {code} when it was asked to stop")
 
     def kill(self) -> None:
-        """kill -9: the daemon and whatever it has started."""
+        """kill -9: the process and whatever it has started."""
         if self._process is None:
             return
         with contextlib.suppress(ProcessLookupError):  # it died by itself: no less dead
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._forget()
-
-    def limit_files(self, size_bytes: int | None) -> None:
-        """No file of the daemon may grow beyond this (a full disk, as a process sees it); None lifts the limit."""
-        if self._process is None:
-            return
-        _, hard = resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE)
-        soft = hard if size_bytes is None else size_bytes
-        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (soft, hard))
 
     def close(self) -> None:
         """Kill what still runs and remove the socket."""
@@ -162,7 +138,7 @@ class LockstepDaemon:
         shutil.rmtree(self._socket_directory, ignore_errors=True)
 
     def _send(self, message: Mapping[str, Any]) -> None:
-        assert self._stream is not None, "the daemon is not running"
+        assert self._stream is not None, f"{self.called} is not running"
         try:
             self._stream.write(json.dumps(message).encode() + b"\n")
             self._stream.flush()
@@ -170,7 +146,7 @@ class LockstepDaemon:
             raise self._failed(f"closed its connection ({error})") from error
 
     def _receive(self, event: str) -> dict[str, Any]:
-        assert self._stream is not None, "the daemon is not running"
+        assert self._stream is not None, f"{self.called} is not running"
         try:
             line = self._stream.readline()
         except TimeoutError as error:
@@ -178,7 +154,7 @@ class LockstepDaemon:
         except ConnectionResetError:
             line = b""
         if not line and self._shot:
-            raise DaemonShotError("the daemon was killed in its cycle")
+            raise DaemonShotError(f"{self.called} was killed in its cycle")
         if not line:
             raise self._failed("died")
         message: dict[str, Any] = json.loads(line)
@@ -191,7 +167,7 @@ class LockstepDaemon:
             self._copier.join(LAST_WORDS_S)  # a dying daemon's traceback is worth the wait
         tail = self._log_file.read_text(errors="replace").splitlines() if self._log_file.exists() else []
         last = " | ".join(tail[-LOG_TAIL_LINES:]) or "its log is empty"
-        return DaemonError(f"the daemon {what}: {last} (whole log: {self._log_file})")
+        return DaemonError(f"{self.called} {what}: {last} (whole log: {self._log_file})")
 
     def _forget(self) -> None:
         for thing in (self._stream, self._connection):
@@ -199,6 +175,53 @@ class LockstepDaemon:
                 with contextlib.suppress(OSError):  # the other end is dead: nothing is left to flush to it
                     thing.close()
         self._stream = self._connection = self._process = None
+
+
+class LockstepDaemon(LockstepProcess):
+    """`nisse run SITE`: the controller."""
+
+    verb = ("run",)
+    called = "the daemon"
+
+    def cycle(self, time_s: float, elapsed_s: float, barrier: int | None) -> dict[str, Any]:
+        """Run one cycle at wall time `time_s`, `elapsed_s` after the last one, and return what the daemon reports.
+
+        `barrier` is the sequence number that must have arrived at the daemon before.
+        """
+        order = {"do": "cycle", "time": time_s, "elapsed": elapsed_s}
+        self._send({**order, "barrier": None if barrier is None else {"topic": BARRIER_TOPIC, "sequence": barrier}})
+        return self._receive("cycle")
+
+    def between(self, time_s: float, elapsed_s: float) -> None:
+        """Let the daemon do what is due between cycles, `elapsed_s` after the last order."""
+        self._send({"do": "between", "time": time_s, "elapsed": elapsed_s})
+        self._receive("between")
+
+    def track(self, time_s: float, elapsed_s: float) -> dict[str, Any]:
+        """Let the daemon look once at the meter, and return what it says of it."""
+        self._send({"do": "track", "time": time_s, "elapsed": elapsed_s})
+        found: dict[str, Any] = self._receive("track")["tracking"]
+        return found
+
+    def limit_files(self, size_bytes: int | None) -> None:
+        """No file of the daemon may grow beyond this (a full disk, as a process sees it); None lifts the limit."""
+        if self._process is None:
+            return
+        _, hard = resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE)
+        soft = hard if size_bytes is None else size_bytes
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (soft, hard))
+
+
+class LockstepFeeds(LockstepProcess):
+    """`nisse feed run SITE`: the forecasts."""
+
+    verb = ("feed", "run")
+    called = "the feeds"
+
+    def step(self, time_s: float, barrier: int | None) -> float:
+        """Let them do what is due at wall time `time_s`; when they want to come back."""
+        self._send({"do": "feed", "time": time_s, "barrier": barrier})
+        return float(self._receive("feed")["due"])
 
 
 def _folder_for_a_socket() -> Path:

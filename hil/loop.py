@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hil.device import SimulatedDevice
+from hil.device import PlantDevices
 from hil.errors import BenchError
 from hil.faults import SignalFaults, active, seen
 from hil.kpi import LEVELS
@@ -32,7 +32,7 @@ class Loop:
         self,
         scenario: Scenario,
         plant: Plant,
-        device: SimulatedDevice,
+        device: PlantDevices,
         links: BenchLinks,
         elapsed: Elapsed,
         here: Mapping[str, str],
@@ -51,6 +51,7 @@ class Loop:
         now_s, time_s = self._elapsed.seconds, self._plant.time_s()
         self._link_faults.advance(now_s)
         displays = self._show(now_s)
+        self._forecasts(time_s)
         report, cycle_s = self._cycle(now_s, time_s)
         self._link_faults.after_cycle()
         self._collect()
@@ -145,13 +146,21 @@ class Loop:
     def _show(self, now_s: float) -> dict[str, Any]:
         """Plant -> faults -> registers and messages."""
         values: dict[str, Any] = dict(self._plant.measured())
-        forecasts = self._plant.forecasts()
+        values.update({name: value for name, value in self._plant.shown().items() if name in self._device.elsewhere})
+        forecasts = {} if self._links.forecasts is not None else self._plant.forecasts()
         values.update({name: forecast.values for name, forecast in forecasts.items()})
         displays = {name: self._signal_faults.show(name, value, now_s) for name, value in values.items()}
         self._device.show(displays)
         if self._links.broker.running:
             self._links.mqtt.publish(forecasts, displays)
         return displays
+
+    def _forecasts(self, time_s: float) -> None:
+        """What the feeds have to do since the last cycle; the broker has it all before the daemon's barrier."""
+        links = self._links
+        if links.forecasts is not None:
+            barrier = links.mqtt.barrier() if links.broker.running else None
+            links.forecasts.advance(time_s, links.clock_offset_s, barrier)
 
     def _cycle(self, now_s: float, time_s: float) -> tuple[dict[str, Any], float | None]:
         """The daemon's report and how long it took; level "off" without a daemon."""

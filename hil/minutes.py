@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hil.device import SimulatedDevice
+from hil.device import PlantDevices
 from hil.faults import SignalFaults
 from hil.plant import Plant
 
@@ -41,7 +41,7 @@ class Minutes:
 
 def run_minutes(
     plant: Plant,
-    device: SimulatedDevice,
+    device: PlantDevices,
     faults: SignalFaults,
     track: Callable[[float], Mapping[str, Any] | None],
     now_s: float,

@@ -18,6 +18,7 @@ from hil.faults import Display, Garbage, Shown
 from hil.patience import HANG_S
 from hil.plant import PublishedForecast
 from runtime.links.mqtt import BARRIER_TOPIC
+from runtime.site.feeds import topic_of
 
 
 class MqttSide:
@@ -32,7 +33,9 @@ class MqttSide:
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="plant-side")
         self._client.reconnect_delay_set(min_delay=1, max_delay=1)
         self._client.max_queued_messages_set(0)
-        self._client.on_connect = lambda client, *_: client.subscribe(f"nisse/{site}/#", qos=1)
+        self._client.on_connect = lambda client, *_: client.subscribe(
+            [(f"nisse/{site}/#", 1), (topic_of(site, "availability"), 1)]
+        )
         self._client.on_subscribe = self._on_subscribe
         self._client.on_disconnect = self._on_disconnect
         self._client.on_message = self._on_message
@@ -53,6 +56,20 @@ class MqttSide:
             lambda: self._messages.get(topic) == b"online",
             f"the daemon did not announce itself on {topic}: see its log",
         )
+
+    def wait_feeds_online(self) -> None:
+        """Wait until the feeds have connected, and so listen. Raises BenchError otherwise."""
+        topic = topic_of(self._site, "availability")
+        self._wait(lambda: self._messages.get(topic) == b"online", f"the feeds did not announce themselves on {topic}")
+
+    def forget_feeds(self) -> None:
+        """Before a (re)start of the feeds."""
+        with self._changed:
+            self._messages.pop(topic_of(self._site, "availability"), None)
+
+    def say_state(self, document: Mapping[str, Any]) -> None:
+        """In the daemon's place, of the time before the scenario, in which it does not run."""
+        self._client.publish(f"nisse/{self._site}/state", json.dumps(document), qos=1)
 
     def forget_availability(self) -> None:
         """Before a (re)start of the daemon: an old "online" says nothing about the new process."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator, Mapping
 
 from hil.modbus_plant import Registers
 from runtime.devices.profile import Profile
+from runtime.links.registers import decode, encode
 from runtime.site.register import Register
 
 FIRST_MODEL = 40000
@@ -75,6 +77,32 @@ class ProfileDevice:
         number = raw if chosen.type.startswith("float") else round(raw)
         self.store(chosen, [int(number)] if chosen.kind in {"coil", "discrete"} else packed(number, chosen))
         return chosen.scale * number * 10.0**power + chosen.offset
+
+    def told(self, setting: str) -> float | None:
+        """The set-point that the device holds now, in the setting's unit; None where it follows its own control."""
+        fact = self.profile.write[setting]
+        if fact.register_ is not None:
+            return self._value(fact.register_)
+        lowest, highest = fact.range
+        for mode in fact.modes.values():
+            mine = [(write, write.register_) for write in mode.writes if write.register_ is not None]
+            fixed = [(w.value, r) for w, r in mine if w.value != "set_point"]
+            if all(self.words(r) == encode(float(v), r, self._exponent(r)) for v, r in fixed):
+                carried = next((r for w, r in mine if w.value == "set_point"), None)
+                if carried is not None:
+                    return self._value(carried)
+                least = lowest if mode.at_least is None else mode.at_least
+                most = highest if mode.at_most is None else mode.at_most
+                return 0.0 if least <= 0.0 <= most else float(math.floor(most))
+            lowest = max(lowest, -math.inf if mode.at_most is None else mode.at_most)
+            highest = min(highest, math.inf if mode.at_least is None else mode.at_least)
+        return None
+
+    def _value(self, register: Register) -> float:
+        return decode(self.words(register), register, self._exponent(register))
+
+    def _exponent(self, register: Register) -> int:
+        return 0 if register.scale_register is None else self._power(register)
 
     def hide(self, name: str) -> None:
         """Let a reading be not implemented, as SunSpec says it."""

@@ -1,23 +1,28 @@
-"""The rig of a bench: broker, serial line, device and site file around the plant of a house. All real but the plant."""
+"""The rig of a bench: broker, lines, devices, services and site file around a house. All real but the plant."""
 
 from __future__ import annotations
 
 import json
 import string
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hil.broker import Broker
-from hil.device import SimulatedDevice
+from hil.device import PlantDevices, plant_devices
 from hil.errors import ScenarioError
+from hil.feeds_tables import TOKEN_FILE, FeedsTables, feeds_tables
 from hil.modbus_plant import ModbusDevice
 from hil.mqtt_side import MqttSide
+from hil.named_devices import NamedPlantDevice
+from hil.outside import Outside
 from hil.plant import Plant
 from hil.scenario import Scenario
 from hil.serial_line import SerialLine
+from hil.services import TOKEN
+from hil.serving import serving
 from hil.site import site_template
 from runtime.bundle.archive import Bundle
 
@@ -34,10 +39,10 @@ class Elapsed:
 
 @dataclass(frozen=True)
 class Rig:
-    """What a daemon that is told `site` finds: a broker, and a device at the end of a line."""
+    """What a daemon that is told `site` finds: a broker, devices at the end of a line and on the network, services."""
 
     plant: Plant
-    device: SimulatedDevice
+    device: PlantDevices
     line: SerialLine
     server: ModbusDevice
     broker: Broker
@@ -46,6 +51,10 @@ class Rig:
     here: Mapping[str, str]
     """What the site file says of this run alone: port, paths, key; by its name in the template."""
     elapsed: Elapsed = field(default_factory=Elapsed)
+    outside: Outside | None = None
+    """What services know, where forecasts come from them."""
+    measured: tuple[str, ...] = ()
+    """Inputs from which the feeds learn."""
 
 
 def set_up(stack: ExitStack, scenario: Scenario, plant: Plant, bundle_path: Path, bundle: Bundle, folder: Path) -> Rig:
@@ -53,8 +62,11 @@ def set_up(stack: ExitStack, scenario: Scenario, plant: Plant, bundle_path: Path
     head, elapsed = scenario.head, Elapsed()
     line = SerialLine(folder / "serial-plant")
     stack.callback(line.close)
-    device = SimulatedDevice(plant.sensors, plant.set_points, head.set_point_timeout, elapsed.get)
-    server = ModbusDevice(line, device.registers, elapsed.get, seed=head.seed)
+    named = [NamedPlantDevice(spec, scenario, plant, elapsed.get) for spec in scenario.devices]
+    for one in named:
+        stack.callback(one.close)
+    device = plant_devices(plant, named, head.set_point_timeout, elapsed.get)
+    server = ModbusDevice(line, device.gateway.registers, elapsed.get, seed=head.seed)
     stack.callback(server.close)
     broker = Broker(folder, head.broker)
     stack.callback(broker.stop)
@@ -65,25 +77,50 @@ def set_up(stack: ExitStack, scenario: Scenario, plant: Plant, bundle_path: Path
         "bundle": str(bundle_path.absolute()),
         "trusted_key": bundle.signer,
         "store": str((folder / "nisse.db").absolute()),
+        **{one.port_name: str(one.server.port) for one in named},
     }
+    outside, tables = None, None
+    if scenario.feeds is not None:
+        outside = Outside(plant)
+        here["services"] = stack.enter_context(serving(outside.world))
+        told = {*plant.measured(), *(what for spec in scenario.devices for what in spec.readings.values())}
+        tables = feeds_tables(plant, outside.place, told)
+        (folder / TOKEN_FILE).write_text(TOKEN + "\n", encoding="utf-8")
     site = folder / "site.toml"
-    mqtt = MqttSide(broker.port, _write_site(scenario, plant, bundle, site, here))
+    source = _template(scenario, plant, bundle, named, tables)
+    mqtt = MqttSide(broker.port, _write_site(scenario, source, site, here))
     stack.callback(mqtt.close)
-    return Rig(plant, device, line, server, broker, mqtt, site, here, elapsed)
+    measured = () if tables is None else tables.measured
+    return Rig(plant, device, line, server, broker, mqtt, site, here, elapsed, outside, measured)
 
 
-def _write_site(scenario: Scenario, plant: Plant, bundle: Bundle, target: Path, values: Mapping[str, str]) -> str:
-    """Fill in the scenario's site template, or the bench's own; returns the site's name."""
-    own = scenario.head.site
-    template = target if own is None else scenario.path(own)
+def _template(
+    scenario: Scenario,
+    plant: Plant,
+    bundle: Bundle,
+    named: Sequence[NamedPlantDevice],
+    tables: FeedsTables | None,
+) -> str:
+    """The scenario's own, or the bench's. Raises ScenarioError."""
+    if scenario.head.site is None:
+        return site_template(plant, bundle.manifest, named, tables)
+    file = scenario.path(scenario.head.site)
     try:
-        # Between the quotes of a TOML text, whose escapes are those of JSON: a folder's name may hold a quote itself.
-        quoted = {name: json.dumps(value, ensure_ascii=False)[1:-1] for name, value in values.items()}
-        source = site_template(plant, bundle.manifest) if own is None else template.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ScenarioError(f"{file}: {error.strerror}: name the site template in [scenario] site") from error
+    except UnicodeDecodeError as error:
+        raise ScenarioError(f"{file}: not a site template ({error}): write it in UTF-8") from error
+
+
+def _write_site(scenario: Scenario, source: str, target: Path, values: Mapping[str, str]) -> str:
+    """Fill in a site template; returns the site's name. Raises ScenarioError."""
+    template = target if scenario.head.site is None else scenario.path(scenario.head.site)
+    # Between the quotes of a TOML text, whose escapes are those of JSON: a folder's name may hold a quote itself.
+    quoted = {name: json.dumps(value, ensure_ascii=False)[1:-1] for name, value in values.items()}
+    try:
         text = string.Template(source).substitute(quoted)
         name = str(tomllib.loads(text)["site"]["name"])
-    except OSError as error:
-        raise ScenarioError(f"{template}: {error.strerror}: name the site template in [scenario] site") from error
     except (KeyError, ValueError) as error:
         raise ScenarioError(
             f"{template}: not a site template ({error}): it may use {', '.join('$' + v for v in values)}"

@@ -4,6 +4,8 @@
     [plant]      where the house begins: home_soc, living_temperature, ...; forecast_error
     [tariff]     a price file or the built-in generator
     [world]      a file of measured weather, load or draws
+    [feeds]      forecasts come from nisse's own feeds, which ask services on a loopback port
+    [[device]]   a device reached over Modbus TCP by its profile, in place of the bench's own registers
     [[fault]]    signal or link, kind, at, for, and what the kind needs
     [random]     how many faults a day are drawn from the seed
     [[expect]]   a predicate (hil/predicates.py) and the window in which it must hold
@@ -20,6 +22,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from hil.errors import ScenarioError
+from hil.serving import FAULTS
 from runtime.formats.duration import parse_duration
 from runtime.formats.toml_lines import did_you_mean
 from runtime.formats.toml_source import TomlSource
@@ -34,6 +37,13 @@ LINK_KINDS: dict[str, tuple[str, ...]] = {
     "disk": ("disk_full",),
     "clock": ("clock_jump",),
 }
+DEVICE_KINDS = ("silent", "exception", "other_transaction", "twice", "garbage", "cut", "hang_up", "slow")
+MORE_LINKS: dict[str, tuple[str, ...]] = {
+    "services": FAULTS,
+    "feeds": ("kill_9",),
+    "device": DEVICE_KINDS,
+}
+"""Of scenarios with [feeds] and with [[device]]."""
 WITHIN_KINDS = ("kill_9", "broker_kill", "cable_pull")
 
 
@@ -93,6 +103,26 @@ class WorldSection(ScenarioSection):
     file: str | None = None
 
 
+class FeedsBench(ScenarioSection):
+    """Prices, weather, sun, load and panels by nisse's own feeds; nothing is published by the bench."""
+
+    learned: Duration = 0.0
+    """How long they have watched the house before the scenario begins."""
+
+
+class NamedDevice(ScenarioSection):
+    """A device of the plant by its profile, on a loopback port of Modbus TCP."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    profile: str
+    """The name of a shipped one, or a file whose path ends with .toml."""
+    values: dict[str, float] = Field(default_factory=dict)
+    readings: dict[str, str] = Field(default_factory=dict)
+    """Reading of the profile -> what it shows: a sensor or a power of the plant, such as home_kw."""
+    settings: dict[str, str] = Field(default_factory=dict)
+    """Setting of the profile -> the plant's set-point that it is."""
+
+
 class Fault(ScenarioSection):
     """One thing that breaks. `at` counts from the start of the scenario; without `for` an event, else it lasts.
 
@@ -101,11 +131,14 @@ class Fault(ScenarioSection):
     serial kinds   off (silent device), garbage, bad_crc, exception, slow (delay, in real seconds), cable_pull
                    cable_pull, broker_kill and kill_9 also inside a cycle (within); own_mode: it takes set-points and
                    keeps its own
-    others         mqtt: broker_kill; daemon: kill_9; disk: disk_full; clock: clock_jump (by)
+    others         mqtt: broker_kill; daemon and feeds: kill_9; disk: disk_full; clock: clock_jump (by)
+                   services (which: one of them, or all), device (which: one by its name, or all)
     """
 
     signal: str | None = None
     link: str | None = None
+    which: str = ""
+    """Of several on one link: a service, such as entsoe or open_meteo, or a device by its name; without it, all."""
     kind: str
     at: Duration
     duration: Duration = Field(default=0.0, alias="for")
@@ -121,7 +154,7 @@ class Fault(ScenarioSection):
 
     @property
     def label(self) -> str:
-        return f"{self.signal or self.link} {self.kind}"
+        return " ".join(filter(None, (self.signal or self.link, self.which, self.kind)))
 
     @property
     def end(self) -> float:
@@ -131,9 +164,12 @@ class Fault(ScenarioSection):
     def _kind_fits(self) -> Fault:
         if (self.signal is None) == (self.link is None):
             raise ValueError("a fault has either a signal or a link")
-        if self.link is not None and self.link not in LINK_KINDS:
-            raise ValueError(f"no link is called {self.link!r}: there are {', '.join(LINK_KINDS)}")
-        kinds = SIGNAL_KINDS if self.link is None else LINK_KINDS[self.link]
+        links = {**LINK_KINDS, **MORE_LINKS}
+        if self.link is not None and self.link not in links:
+            raise ValueError(f"no link is called {self.link!r}: there are {', '.join(links)}")
+        kinds = SIGNAL_KINDS if self.link is None else links[self.link]
+        if self.which and self.link not in {"services", "device"}:
+            raise ValueError("which is for the links services and device")
         if self.kind not in kinds:
             what = "a signal" if self.link is None else f"the link {self.link}"
             raise ValueError(f"{what} cannot fail as {self.kind!r}: it can {', '.join(kinds)}")
@@ -142,7 +178,7 @@ class Fault(ScenarioSection):
         needs = {"wrong": self.factor != 1.0 or self.offset != 0.0, "clock_jump": self.by != 0.0}
         if not needs.get(self.kind, True):
             raise ValueError(f"{self.kind} needs {'factor or offset' if self.kind == 'wrong' else 'by (seconds)'}")
-        if self.kind in ("slow", "delayed") and self.every == 0.0 and self.delay == 0.0:
+        if self.kind in ("slow", "delayed") and self.link != "services" and self.every == 0.0 and self.delay == 0.0:
             raise ValueError(f"{self.kind} needs {'every' if self.kind == 'slow' and self.link is None else 'delay'}")
         if self.duration == 0.0 and self.kind != "clock_jump" and self.kind != "kill_9":
             raise ValueError(f"{self.kind} needs 'for', how long it lasts")
@@ -161,7 +197,8 @@ class RandomFaults(ScenarioSection):
     @field_validator("without")
     @classmethod
     def _are_kinds(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
-        known = {*SIGNAL_KINDS, *(kind for kinds in LINK_KINDS.values() for kind in kinds)}
+        links = {**LINK_KINDS, **MORE_LINKS}
+        known = {*SIGNAL_KINDS, *(kind for kinds in links.values() for kind in kinds)}
         for kind in kinds:
             if kind not in known:
                 raise ValueError(f"no fault is of kind {kind!r}{did_you_mean(kind, sorted(known))}")
@@ -185,6 +222,8 @@ class Scenario(ScenarioSection):
     plant: dict[str, float] = Field(default_factory=dict)
     tariff: TariffSection = TariffSection()
     world: WorldSection = WorldSection()
+    feeds: FeedsBench | None = None
+    devices: tuple[NamedDevice, ...] = Field(default=(), alias="device")
     faults: tuple[Fault, ...] = Field(default=(), alias="fault")
     random: RandomFaults | None = None
     expectations: tuple[Expect, ...] = Field(default=(), alias="expect")
@@ -194,6 +233,13 @@ class Scenario(ScenarioSection):
 
     def path(self, relative: str) -> Path:
         return (self.directory / relative).expanduser()
+
+    @property
+    def links(self) -> dict[str, tuple[str, ...]]:
+        """What can be broken in it besides signals: link -> kinds."""
+        more = {"services", "feeds"} if self.feeds is not None else set[str]()
+        more |= {"device"} if self.devices else set()
+        return {**LINK_KINDS, **{name: kinds for name, kinds in MORE_LINKS.items() if name in more}}
 
     @property
     def house_path(self) -> Path:
@@ -252,6 +298,9 @@ def _check_times(scenario: Scenario, source: TomlSource) -> None:
     if not scenario.expectations:
         raise source.error((), "nothing is expected: add at least one [[expect]] with that = 'soc >= 0.03'")
     for i, fault in enumerate(scenario.faults):
+        if fault.link is not None and fault.link not in scenario.links:
+            needs = "[[device]]" if fault.link == "device" else "[feeds]"
+            raise source.error(("fault", i, "link"), f"{fault.label} needs {needs} in this scenario; add it")
         if fault.at >= end:
             raise source.error(("fault", i, "at"), f"{fault.label} begins after the end: at must be below {end:g} s")
     for i, expect in enumerate(scenario.expectations):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -20,25 +20,36 @@ LATE_S = 2.5
 """Real seconds: beyond the two attempts of a second each that the scenarios' site files give a serial device."""
 
 
-def signals_of(plant: Plant) -> list[str]:
-    """What can be broken by name: sensors and forecasts."""
-    return sorted({*plant.measured(), *plant.forecasts()})
+def signals_of(scenario: Scenario, plant: Plant) -> list[str]:
+    """What can be broken by name: sensors, and forecasts where the bench publishes them."""
+    return sorted({*plant.measured(), *(plant.forecasts() if scenario.feeds is None else ())})
 
 
-def draw(rng: np.random.Generator, signals: Sequence[str], duration_s: float) -> tuple[Fault, ...]:
+def draw(
+    rng: np.random.Generator,
+    signals: Sequence[str],
+    duration_s: float,
+    links: Mapping[str, Sequence[str]] = LINK_KINDS,
+    without: Collection[str] = (),
+) -> tuple[Fault, ...]:
     """One to MAX_FAULTS faults of any signal or link, each over before the quiet end. Times are whole minutes."""
-    return tuple(draw_one(rng, signals, duration_s) for _ in range(int(rng.integers(1, MAX_FAULTS + 1))))
+    count = int(rng.integers(1, MAX_FAULTS + 1))
+    return tuple(draw_one(rng, signals, duration_s, without, links) for _ in range(count))
 
 
 def draw_one(
-    rng: np.random.Generator, signals: Sequence[str], duration_s: float, without: Collection[str] = ()
+    rng: np.random.Generator,
+    signals: Sequence[str],
+    duration_s: float,
+    without: Collection[str] = (),
+    links: Mapping[str, Sequence[str]] = LINK_KINDS,
 ) -> Fault:
-    """One fault, of any kind but those in `without`."""
+    """One fault, of any kind but those in `without`. links: link -> kinds."""
     places = [("signal", name, kind) for name in signals for kind in SIGNAL_KINDS if kind not in without]
     # Links are fewer than signals: weighted so that half of all faults are theirs.
     undrawn = {*without, *NEVER_DRAWN}
-    links = [("link", name, kind) for name, kinds in LINK_KINDS.items() for kind in kinds if kind not in undrawn]
-    pool = links if rng.random() < 0.5 else places
+    broken = [("link", name, kind) for name, kinds in links.items() for kind in kinds if kind not in undrawn]
+    pool = broken if rng.random() < 0.5 else places
     place, name, kind = pool[int(rng.integers(len(pool)))]
     begin = float(rng.integers(0, round((duration_s - QUIET_END_S - SHORTEST_S) / 60.0))) * 60.0
     longest = min(LONGEST_S, duration_s - QUIET_END_S - begin)
@@ -61,6 +72,7 @@ def with_random_faults(scenario: Scenario, plant: Plant) -> Scenario:
         return scenario
     rng, duration_s = np.random.default_rng([scenario.head.seed, asked.stream]), scenario.head.duration
     count = round(asked.faults_per_day * duration_s / DAY_S)
-    drawn = [draw_one(rng, signals_of(plant), duration_s, asked.without) for _ in range(count)]
+    signals = signals_of(scenario, plant)
+    drawn = [draw_one(rng, signals, duration_s, asked.without, scenario.links) for _ in range(count)]
     faults = (*scenario.faults, *sorted(drawn, key=lambda fault: fault.at))
     return scenario.model_copy(update={"faults": faults, "random": None})

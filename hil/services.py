@@ -35,9 +35,17 @@ def sun_w_m2(time_s: float) -> float:
     return round(max(0.0, 500.0 * math.sin(2 * math.pi * (time_s / HOUR_S - 6.0) / 24.0)), 1)
 
 
+def usual_beam(sun: float, time_s: float) -> tuple[float, float]:
+    """W/m2 of direct normal and of diffuse irradiance, of the global one."""
+    return 0.8 * sun, 0.4 * sun
+
+
 @dataclass
 class World:
-    """`now`: the Unix time of the services. `fault`: (service) -> what goes wrong now, "" for nothing."""
+    """`now`: the Unix time of the services. `fault`: (service) -> what goes wrong now, "" for nothing.
+
+    `price` (EUR/MWh), `outdoor` (degC) and `sun` (W/m2) are what the services know of a Unix time; `beam` splits it.
+    """
 
     now: Callable[[], float] = time.time
     fault: Callable[[str], str] = lambda service: ""
@@ -48,6 +56,12 @@ class World:
     asked: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     """(service, path with query, headers)."""
     step_min: int = 15
+    price: Callable[[float], float] = price_eur_mwh
+    outdoor: Callable[[float], float] = outdoor_c
+    sun: Callable[[float], float] = sun_w_m2
+    beam: Callable[[float, float], tuple[float, float]] = usual_beam
+    cloud: Callable[[float], float] = lambda time_s: 50.0
+    """% of the sky."""
 
     def known_until(self) -> datetime:
         """Midnight of the last day of which the market has prices."""
@@ -81,7 +95,7 @@ def entsoe(world: World, query: dict[str, str], shift_s: float = 0.0) -> tuple[i
     for number, day in enumerate(days.values(), 1):
         points, last = [], None
         for k, t in enumerate(day, 1):
-            value = price_eur_mwh(t)
+            value = world.price(t)
             if value != last:  # curve type A03 leaves out what repeats
                 points.append(f"<Point><position>{k}</position><price.amount>{value}</price.amount></Point>")
             last = value
@@ -113,10 +127,10 @@ def open_meteo(world: World, query: dict[str, str], shift_s: float = 0.0) -> tup
     start_s = math.floor(world.now() / DAY_S) * DAY_S - shift_s
     times = [int(start_s + k * HOUR_S) for k in range(24 * int(query["forecast_days"]))]
     made = {
-        "temperature_2m": ("°C", outdoor_c),
-        "shortwave_radiation": ("W/m²", lambda t: sun_w_m2(t - HOUR_S / 2)),
-        "direct_normal_irradiance": ("W/m²", lambda t: 0.8 * sun_w_m2(t - HOUR_S / 2)),
-        "diffuse_radiation": ("W/m²", lambda t: 0.4 * sun_w_m2(t - HOUR_S / 2)),
+        "temperature_2m": ("°C", world.outdoor),
+        "shortwave_radiation": ("W/m²", lambda t: world.sun(t - HOUR_S / 2)),
+        "direct_normal_irradiance": ("W/m²", lambda t: world.beam(world.sun(t - HOUR_S / 2), t - HOUR_S / 2)[0]),
+        "diffuse_radiation": ("W/m²", lambda t: world.beam(world.sun(t - HOUR_S / 2), t - HOUR_S / 2)[1]),
     }
     names = query["hourly"].split(",")
     if any(name not in made for name in names):
@@ -144,7 +158,7 @@ def nordpool(world: World, query: dict[str, str], shift_s: float = 0.0) -> tuple
             {
                 "deliveryStart": _iso(t),
                 "deliveryEnd": _iso(t + 60 * world.step_min),
-                "entryPerArea": {area: price_eur_mwh(t) * rate},
+                "entryPerArea": {area: world.price(t) * rate},
             }
             for t in times
         ],
@@ -158,7 +172,7 @@ def energy_charts(world: World, query: dict[str, str], shift_s: float = 0.0) -> 
     last = (datetime.fromisoformat(query["end"]) + timedelta(days=1)).replace(tzinfo=BRUSSELS).timestamp() - shift_s
     times = [int(t) for t in world.slots(first, last)]
     document = {
-        "license_info": "CC BY 4.0", "unix_seconds": times, "price": [price_eur_mwh(t) for t in times],
+        "license_info": "CC BY 4.0", "unix_seconds": times, "price": [world.price(t) for t in times],
         "unit": "EUR / MWh", "deprecated": False,
     }  # fmt: skip
     return 200, "application/json", json.dumps(document)
@@ -170,7 +184,7 @@ def awattar(world: World, query: dict[str, str], shift_s: float = 0.0) -> tuple[
         {
             "start_timestamp": int(t * 1000),
             "end_timestamp": int((t + 60 * world.step_min) * 1000),
-            "marketprice": price_eur_mwh(t),
+            "marketprice": world.price(t),
             "unit": "Eur/MWh",
         }
         for t in world.slots(first, last)
@@ -195,7 +209,7 @@ def tibber(
             [
                 {
                     "startsAt": datetime.fromtimestamp(t, oslo).isoformat(timespec="milliseconds"),
-                    "total": round(price_eur_mwh(t) / 1000 * 11.5 * 1.25, 6),
+                    "total": round(world.price(t) / 1000 * 11.5 * 1.25, 6),
                     "currency": "NOK",
                 }
                 for t in world.slots(first.timestamp(), last.timestamp())
@@ -212,8 +226,8 @@ def octopus(world: World, query: dict[str, str], shift_s: float = 0.0, path: str
     first, last = (datetime.fromisoformat(query[key]).timestamp() - shift_s for key in ("period_from", "period_to"))
     rates = [
         {
-            "value_exc_vat": price_eur_mwh(t) / 10,
-            "value_inc_vat": price_eur_mwh(t) / 10 * 1.05,
+            "value_exc_vat": world.price(t) / 10,
+            "value_inc_vat": world.price(t) / 10 * 1.05,
             "valid_from": _iso(t),
             "valid_to": _iso(t + 60 * world.step_min),
             "payment_method": None,
@@ -232,7 +246,9 @@ def met_norway(world: World, query: dict[str, str], shift_s: float = 0.0, header
     series = [
         {
             "time": _iso(t),
-            "data": {"instant": {"details": {"air_temperature": outdoor_c(t), "cloud_area_fraction": 50.0}}},
+            "data": {
+                "instant": {"details": {"air_temperature": world.outdoor(t), "cloud_area_fraction": world.cloud(t)}}
+            },
         }
         for t in times
     ]
@@ -251,7 +267,7 @@ def home_assistant(
         {
             "start": datetime.fromtimestamp(t, BRUSSELS).isoformat(),
             "end": datetime.fromtimestamp(t + 60 * world.step_min, BRUSSELS).isoformat(),
-            "value": price_eur_mwh(t) / 1000,
+            "value": world.price(t) / 1000,
         }
         for t in world.slots(local.timestamp(), local.timestamp() + 2 * DAY_S)
     ]
@@ -265,7 +281,7 @@ def evcc(world: World, query: dict[str, str], shift_s: float = 0.0, path: str = 
     solar = path.endswith("solar")
     times = [start_s + 900.0 * k for k in range(4 * 24)]
     rates = [
-        {"start": _iso(t), "end": _iso(t + 900), "value": 5 * sun_w_m2(t) if solar else price_eur_mwh(t) / 1000}
+        {"start": _iso(t), "end": _iso(t + 900), "value": 5 * world.sun(t) if solar else world.price(t) / 1000}
         for t in times
     ]
     return 200, "application/json", json.dumps({"rates": rates})

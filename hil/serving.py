@@ -11,6 +11,7 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+from zlib import crc32
 
 from hil.services import DAY_S, EXPIRING, SERVICES, World
 
@@ -89,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
             case "repeat":
                 self._send(status, kind, body + body)
             case _:
-                tag = f'"{hash(body) & 0xFFFFFFFF:08x}"'
+                tag = f'"{crc32(body):08x}"'
                 own = {"ETag": tag}
                 if path in EXPIRING:
                     own |= {"Expires": formatdate(self.world.now() + EXPIRING[path], usegmt=True)}

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from hil.errors import ScenarioError
+from hil.feeds_tables import FeedsTables
+from hil.named_devices import NamedPlantDevice
 from hil.plant import Plant
 from hil.registers import DeviceRegister
 from runtime.bundle.manifest import ForecastSpec, Manifest
@@ -21,19 +24,24 @@ LINE_TIMEOUT_S = 1
 """Real seconds: a loaded computer must not look like a silent line."""
 
 
-def site_template(plant: Plant, manifest: Manifest) -> str:
+def site_template(
+    plant: Plant, manifest: Manifest, named: Sequence[NamedPlantDevice] = (), feeds: FeedsTables | None = None
+) -> str:
     """The file, with $bundle, $trusted_key, $mqtt_port, $serial_port and $store to be filled in.
 
+    named: devices that are reached by their profiles. feeds: where forecasts come from, if not from the bench.
     Raises ScenarioError for the bundle of another house.
     """
     check_bundle(plant.house, manifest)
     return "\n".join(
         [
             _head(plant),
-            *_inputs(plant, manifest),
-            *_forecasts(plant, manifest),
-            *_outputs(plant, manifest),
+            *(_device(device) for device in named),
+            *_inputs(plant, manifest, named, feeds),
+            *_forecasts(plant, manifest, feeds),
+            *_outputs(plant, manifest, named),
             _rule(manifest),
+            *([feeds.text] if feeds is not None else []),
         ]
     )
 
@@ -93,17 +101,39 @@ def _tracking(plant: Plant) -> str:
     return "" if plant.inside_s else "[tracking]\nenabled = false\n"
 
 
-def _inputs(plant: Plant, manifest: Manifest) -> list[str]:
+def _device(named: NamedPlantDevice) -> str:
+    values = ", ".join(f"{name} = {value:g}" for name, value in named.spec.values.items())
+    return f"""[device.{named.spec.name}]
+profile = {json.dumps(str(named.profile_file) if named.spec.profile.endswith(".toml") else named.spec.profile)}
+host = "127.0.0.1"
+port = ${named.port_name}
+timeout_s = {LINE_TIMEOUT_S}
+{f"values = {{ {values} }}" if values else ""}
+"""
+
+
+def _inputs(
+    plant: Plant, manifest: Manifest, named: Sequence[NamedPlantDevice], feeds: FeedsTables | None
+) -> list[str]:
     sensors = {sensor.name: sensor for sensor in plant.sensors}
+    profiled = {what: (device, reading) for device in named for reading, what in device.spec.readings.items()}
+
+    def text(name: str, max_age_s: float) -> str:
+        if name in profiled:
+            device, reading = profiled[name]
+            return f'[inputs.{name}]\nsource = "{device.spec.name}"\nreading = "{reading}"\nmax_age_s = {max_age_s:g}\n'
+        return _measured(name, sensors[name], max_age_s)
+
     texts = []
     for spec in manifest.measured:
         if spec.name not in sensors:
             raise _unknown(plant, "state", spec.name)
-        texts.append(_measured(spec.name, sensors[spec.name], max(LARGEST_AGE_S, 2 * plant.step_s)))
-    wanted = manifest.tracking is not None or _self_consumption(manifest)
-    if wanted and METER in sensors and METER not in {spec.name for spec in manifest.measured}:
-        texts.append(_measured(METER, sensors[METER], 2 * plant.step_s))
-    return texts
+        texts.append(text(spec.name, max(LARGEST_AGE_S, 2 * plant.step_s)))
+    wanted = [METER] if manifest.tracking is not None or _self_consumption(manifest) else []
+    wanted += [] if feeds is None else feeds.measured
+    own = {spec.name for spec in manifest.measured}
+    known = sensors.keys() | profiled.keys()
+    return texts + [text(name, 2 * plant.step_s) for name in dict.fromkeys(wanted) if name in known - own]
 
 
 def _measured(name: str, sensor: DeviceRegister, max_age_s: float) -> str:
@@ -119,10 +149,15 @@ def _register(kind: str, register: DeviceRegister) -> str:
     return f'{{ kind = "{kind}", address = {register.address}, type = "{register.type}", scale = {register.scale:g} }}'
 
 
-def _forecasts(plant: Plant, manifest: Manifest) -> list[str]:
+def _forecasts(plant: Plant, manifest: Manifest, feeds: FeedsTables | None) -> list[str]:
     foreign = [spec.name for spec in _from_outside(manifest) if spec.name not in plant.published]
     if foreign:
         raise _unknown(plant, "forecast", foreign[0])
+    if feeds is not None:
+        missing = [spec.name for spec in _from_outside(manifest) if spec.name not in feeds.quantities]
+        if missing:
+            raise ScenarioError(f"no feed brings {missing[0]}, which the bundle needs; leave [feeds] out")
+        return [f'[inputs.{spec.name}]\nsource = "feeds"\n' for spec in _from_outside(manifest)]
     return [
         f"""[inputs.{spec.name}]
 source = "mqtt"
@@ -134,7 +169,8 @@ max_age_s = {FORECAST_MAX_AGE_S}
     ]
 
 
-def _outputs(plant: Plant, manifest: Manifest) -> list[str]:
+def _outputs(plant: Plant, manifest: Manifest, named: Sequence[NamedPlantDevice]) -> list[str]:
+    profiled = {what: (device, setting) for device in named for setting, what in device.spec.settings.items()}
     own = {name for point in plant.set_point_signals for name in point.factors}
     actions = {action.name for action in manifest.actions}
     if not actions <= own:
@@ -145,6 +181,13 @@ def _outputs(plant: Plant, manifest: Manifest) -> list[str]:
         if not combine:
             continue
         terms = ", ".join(f"{name} = {factor:.1f}" for name, factor in combine.items())
+        if point.signal.name in profiled:
+            device, setting = profiled[point.signal.name]
+            texts.append(
+                f'[outputs.{point.signal.name}]\nsink = "{device.spec.name}"\nsetting = "{setting}"\n'
+                f"combine = {{ {terms} }}\n"
+            )
+            continue
         texts.append(f"""[outputs.{point.signal.name}]
 sink = "gateway"
 register = {_register("holding", register)}

@@ -17,32 +17,19 @@ that was asked for says what cannot be done: {"event": "error", "error": "..."}.
 
 from __future__ import annotations
 
-import json
 import socket
-from pathlib import Path
 from typing import Any, TextIO
 
+from runtime.channel import parse, send
 from runtime.clock import LockstepClock
 from runtime.daemon import Daemon
 from runtime.errors import LinkError
-from runtime.formats.text import document_text
 from runtime.interrupts import Signals
 from runtime.links.mqtt import BARRIER_TOPIC
 from runtime.publish.cycle_documents import event_document
 
 # Real seconds, while the clock of the cycle stands still: on a loaded machine a broker is slow and not away.
 BROKER_WAIT_S = BARRIER_WAIT_S = ACKNOWLEDGE_WAIT_S = 300.0
-
-
-def connect(path: Path) -> socket.socket:
-    """The bench's socket. Raises LinkError when nobody listens."""
-    channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        channel.connect(str(path))
-    except OSError as error:
-        channel.close()
-        raise LinkError(f"{path}: no bench listens ({error.strerror}); `nisse hil` starts the daemon itself") from error
-    return channel
 
 
 def run_lockstep(daemon: Daemon, clock: LockstepClock, channel: socket.socket, signals: Signals) -> None:
@@ -56,24 +43,24 @@ def run_lockstep(daemon: Daemon, clock: LockstepClock, channel: socket.socket, s
             if mqtt is not None:
                 mqtt.wait_tried(BROKER_WAIT_S)  # a bench may well start us without a broker
             try:
-                _send(out, {"event": "ready"})
+                send(out, {"event": "ready"})
                 asked = _obey(daemon, clock, lines, out)
             finally:
                 safe = daemon.stop()
         if not asked and not signals.stop_requested:
             how = "safe" if safe else "as they are"
             raise LinkError(f"the bench went away without a stop; the devices were left {how}")
-        _send(out, {"event": "stopped"})
+        send(out, {"event": "stopped"})
 
 
 def _obey(daemon: Daemon, clock: LockstepClock, lines: TextIO, out: TextIO) -> bool:
     """Cycles until the bench says stop; False when it is gone."""
     try:
         for line in lines:
-            order = _parse(line)
+            order = parse(line, ORDERS)
             if order["do"] == "stop":
                 return True
-            _send(out, ORDERS[order["do"]](daemon, clock, order))
+            send(out, ORDERS[order["do"]](daemon, clock, order))
     except ConnectionError:
         return False
     return False
@@ -117,22 +104,3 @@ def _cycle(daemon: Daemon, clock: LockstepClock, order: dict[str, Any]) -> dict[
 
 
 ORDERS = {"cycle": _cycle, "between": _between, "track": _track}
-
-
-def _parse(line: str) -> dict[str, Any]:
-    try:
-        order = json.loads(line)
-    except ValueError:
-        order = None
-    if not isinstance(order, dict) or order.get("do") not in {*ORDERS, "stop"}:
-        raise LinkError(
-            f'the bench sent {line[:80]!r}; it must send {{"do": "cycle" | "between" | "track" | "stop", ...}}'
-        )
-    if order["do"] != "stop" and not isinstance(order.get("time"), int | float):
-        raise LinkError(f"the bench sent an order without a time: {line[:80]!r}")
-    return order
-
-
-def _send(out: TextIO, document: dict[str, Any]) -> None:
-    out.write(document_text(document) + "\n")
-    out.flush()

@@ -182,6 +182,11 @@ class HousePlant(gymnasium.Env[Array, Array]):
         return replace(self._step, hours=hours, time_s=self._step.time_s + j * hours * HOUR_S, world=self._worlds[j])
 
     @property
+    def episode_seed(self) -> int:
+        """Of what is foreseen in this episode."""
+        return self._seed
+
+    @property
     def time_s(self) -> float:
         """Unix time of the present state."""
         return self.world.time_s(self.step_index)

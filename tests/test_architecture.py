@@ -47,8 +47,8 @@ TUNER_MAY_USE = (
 )  # fmt: skip
 # The feeds know how files and messages are written and the site file is read, and nothing of how control is done.
 FEEDS_MAY_USE = (
-    "runtime.clock", "runtime.errors", "runtime.formats", "runtime.inputs.plausibility", "runtime.interrupts",
-    "runtime.links.mqtt", "runtime.site.config", "runtime.site.credentials", "runtime.site.feeds",
+    "runtime.channel", "runtime.clock", "runtime.errors", "runtime.formats", "runtime.inputs.plausibility",
+    "runtime.interrupts", "runtime.links.mqtt", "runtime.site.config", "runtime.site.credentials", "runtime.site.feeds",
     "runtime.site.section", "runtime.site.signals", "runtime.store.transitions", "runtime.systemd", "runtime.version",
 )  # fmt: skip
 # What a Raspberry Pi has: the standard library and the base install.

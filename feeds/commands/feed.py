@@ -20,6 +20,7 @@ from feeds.history import DAY_S, History
 from feeds.homeassistant import discovery, discovery_topic
 from feeds.house_feeds import factors_of, feeds_of
 from feeds.lessons import Lessons
+from feeds.lockstep import counted, run_lockstep
 from feeds.meters import Meters
 from feeds.publish import Beside, BrokerOutlet, FileOutlet, Outlet, forecast_document
 from feeds.record import Recorder
@@ -29,7 +30,8 @@ from feeds.report import report
 from feeds.runner import Runner
 from feeds.setup import FeedSite, house_of
 from feeds.usual import DAYS
-from runtime.clock import SystemClock
+from runtime.channel import connect
+from runtime.clock import LockstepClock, SystemClock
 from runtime.formats.text import log_to_stderr, plain
 from runtime.interrupts import Signals
 from runtime.site.config import SiteFile, load_site
@@ -59,6 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--record", type=Path, metavar="DIR", help="once: write what services answer, without secrets")
     parser.add_argument("--days", type=int, default=28, metavar="N", help="report: how far back (28)")
     parser.add_argument("--json", metavar="PATH", help="once, report: write what is found as JSON, - for the output")
+    parser.add_argument(
+        "--lockstep", type=Path, metavar="SOCKET", help="run: let a bench at this socket drive the clock"
+    )
     parser.add_argument("--quiet", action="store_true", help="say errors only")
 
 
@@ -73,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     if args.verb == "once":
         return _once(args, site, house, credentials)
     with Signals().installed() as signals:
-        return _run(site, house, credentials, signals)
+        return _run(site, house, credentials, signals, args.lockstep)
 
 
 class Nowhere:
@@ -173,11 +178,12 @@ def _publish_once(site: SiteFile, house: FeedSite, credentials: Path | None, doc
     outlet.close()
 
 
-def _run(site: SiteFile, house: FeedSite, credentials: Path | None, signals: Signals) -> int:
+def _run(site: SiteFile, house: FeedSite, credentials: Path | None, signals: Signals, bench: Path | None = None) -> int:
     surroundings = Surroundings.of(os.environ)
     notifier = Notifier(surroundings.notify_address)
-    clock, folder = SystemClock(), _folder(site, house)
-    http = HttpxClient()
+    clock = SystemClock() if bench is None else LockstepClock()
+    folder = _folder(site, house)
+    http = HttpxClient() if bench is None else HttpxClient(monotonic=counted())
     history = History(folder.path / "history.db")
     feeds = feeds_of(site, house, credentials, Lessons(house, history).shade)
     meters = Meters(factors_of(house))
@@ -185,13 +191,20 @@ def _run(site: SiteFile, house: FeedSite, credentials: Path | None, signals: Sig
     if learned:
         log.info("learned from the daemon's log: %d values", learned)
     name = f"nisse-feeds-{site.site.name}"
-    outlet = _outlet(site, house, credentials, name, lambda payload: meters.hear(payload, clock.wall()))
+    outlet = _outlet(
+        site, house, credentials, name, lambda payload: meters.hear(payload, clock.wall()), bench is not None
+    )
     places = [folder, *([Folder(runtime)] if (runtime := surroundings.runtime_directory) is not None else [])]
     runner = Runner(house, feeds, http, folder, history, Beside(outlet, places, site.site.name), meters)
-    runner.open(clock.wall())
+    if not isinstance(clock, LockstepClock):
+        runner.open(clock.wall())
     notifier.ready()
     log.info("feeds of %s: %s", site.site.name, ", ".join(_said(feed) for feed in feeds))
     try:
+        if isinstance(clock, LockstepClock) and bench is not None:
+            broker = outlet if isinstance(outlet, BrokerOutlet) else None
+            run_lockstep(runner, broker, clock, connect(bench), signals)
+            return 0
         while not signals.stop_requested:
             due_s = runner.step(clock.wall())
             notifier.watchdog()
@@ -227,11 +240,12 @@ def _outlet(
     credentials: Path | None,
     name: str,
     on_state: Callable[[bytes], None] | None = None,
+    lockstep: bool = False,
 ) -> BrokerOutlet | Outlet:
     section = mqtt_section(site)
     if section is None:
         return FileOutlet(_folder(site, house))
-    outlet = BrokerOutlet(site.site.name, section, mqtt_password(site, credentials), on_state, name)
+    outlet = BrokerOutlet(site.site.name, section, mqtt_password(site, credentials), on_state, name, lockstep=lockstep)
     if name and site.homeassistant.discovery:
         topic = discovery_topic(site.homeassistant.prefix, site.site.name)
         outlet.say(topic, discovery(site.site.name, house.feeds.units()))

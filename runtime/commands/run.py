@@ -85,7 +85,8 @@ def _control(
     safe = written = True
     try:
         if isinstance(clock, LockstepClock):
-            from runtime.lockstep import connect, run_lockstep
+            from runtime.channel import connect
+            from runtime.lockstep import run_lockstep
 
             channel = connect(args.lockstep)
             if not signals.stop_requested:

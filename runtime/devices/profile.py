@@ -101,6 +101,8 @@ class Reading(_Fact):
 
     sum: tuple[Register, ...] = ()
     pointer: str = ""
+    timestamp_pointer: str = ""
+    """Where a message says from when it is."""
     max_age_s: Positive = 120.0
     optional: StrictBool = False
     """Not every one of these devices has it."""

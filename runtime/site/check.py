@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from runtime.actuate.set_points import ranges, resting
@@ -57,6 +58,7 @@ def check_against(site: SiteFile, manifest: Manifest) -> None:
             f"a controller of {manifest.system!r}, which moves {', '.join(actions)} and nothing that this site has, "
             f"{', '.join(wanted)}; name the bundle of this house, or write its site file with nisse init --bundle",
         )
+    _check_learning(site, site.inputs.keys() | actions.keys())
     for name, section in site.inputs.items():
         if name not in inputs:
             raise site.error(("inputs", name), f"the bundle has no such signal{did_you_mean(name, inputs)}")
@@ -225,6 +227,17 @@ def _check_rules(site: SiteFile, manifest: Manifest) -> None:
     if twice is not None:
         where = ("rule", min(twice[0], len(site.rule) - 1))
         raise site.error(where, f"{twice[1]} is moved by a rule before this one; name each action in one rule")
+
+
+def _check_learning(site: SiteFile, known: Collection[str]) -> None:
+    """What the feeds learn from is told by this site."""
+    for name, table in () if site.feeds is None else site.feeds.measured.items():
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise site.error(
+                ("feeds", table.partition(".")[0]),
+                f"measured names {name!r}, and no input or action is called so{hint}; add [inputs.{name}] in kW",
+            )
 
 
 def _check_unit(site: SiteFile, path: tuple[str, ...], source: str, target: str) -> None:

@@ -277,6 +277,15 @@ class FeedsSection(Section):
             raise ValueError("one quantity twice; give each table of pv and load a name of its own")
         return self
 
+    @property
+    def measured(self) -> dict[str, str]:
+        """Signals of the daemon from which the feeds learn, and the table that names each."""
+        tables: dict[str, PvSection | LearnedSection] = {
+            **{f"pv.{name}": one for name, one in self.pv.items()},
+            **{f"load.{name}": one for name, one in self.load.items()},
+        }
+        return {signal: table for table, one in tables.items() for signal in one.measured or {}}
+
     def _count(self) -> int:
         prices = 2 if self.price is not None else 0
         return prices + (2 if self.weather is not None else 0) + len(self.pv) + len(self.load)

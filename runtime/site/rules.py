@@ -44,8 +44,12 @@ def wishes(site: SiteFile, manifest: Manifest) -> dict[str, float]:
     return found
 
 
+MOST_KW = 1000.0
+"""Of a power that nothing but the feeds go by: what the device's own range leaves."""
+
+
 def meters(site: SiteFile, manifest: Manifest) -> tuple[SignalSpec, ...]:
-    """Inputs that only rules and limits on power go by: measured powers, with the most that they may show.
+    """Inputs that only rules, limits on power and feeds go by: measured powers, with the most that they may show.
 
     What an observer of the bundle measures anyway is none of them.
     """
@@ -57,8 +61,11 @@ def meters(site: SiteFile, manifest: Manifest) -> tuple[SignalSpec, ...]:
     for limit in () if manifest.safety is None else manifest.safety.power:
         if limit.meter is not None and limit.meter in site.inputs:
             _add(found, limit.meter, list(_terms(limit, manifest)), manifest)
-    measured = {spec.name for spec in manifest.measured}
-    return tuple(spec for name, spec in found.items() if name not in measured)
+    for name in () if site.feeds is None else site.feeds.measured:
+        if name in site.inputs:
+            found.setdefault(name, SignalSpec(name=name, unit="kW", lower=-MOST_KW, upper=MOST_KW))
+    observed = {spec.name for spec in (*manifest.measured, *manifest.forecasts)}
+    return tuple(spec for name, spec in found.items() if name not in observed)
 
 
 def _terms(limit: PowerLimit, manifest: Manifest) -> Iterable[tuple[str, float]]:

@@ -19,6 +19,16 @@ from runtime.bundle.archive import LIBRARY, write_bundle
 from runtime.bundle.keys import SigningKey
 from runtime.bundle.manifest import SignalSpec
 
+INPUTS = """[inputs.buy]
+source = "feeds"
+
+[inputs.pv_power]
+source = "mqtt"
+topic = "pv"
+unit = "W"
+max_age_s = 60
+
+"""
 FEEDS = """
 [feeds]
 [feeds.price]
@@ -26,6 +36,8 @@ source = "entsoe"
 zone = "NO3"
 token_file = "entsoe.token"
 url = "{url}/api"
+[feeds.load]
+measured = {{ pv_power = 1.0, inflow = -1.0 }}
 """
 
 
@@ -39,11 +51,18 @@ def site(tank: Tank, tmp_path: Path, library: Path, key: SigningKey) -> Path:
     )
     before, _, after = tank.site.read_text().partition("[inputs.demand]")
     after = after[after.index("[outputs.inflow]") :]
-    text = before + '[inputs.buy]\nsource = "feeds"\n\n' + after
+    text = before + INPUTS + after
     old = next(line for line in text.splitlines() if line.startswith("bundle = "))
     tank.site.write_text(text.replace(old, f'bundle = "{bundle}"'))
     (tmp_path / "entsoe.token").write_text(TOKEN)
     return tank.site
+
+
+def test_what_nothing_measures_cannot_be_learned_from(site: Path) -> None:
+    site.write_text(site.read_text() + FEEDS.format(url="http://127.0.0.1:9").replace("pv_power =", "pv_powr ="))
+    checked = subprocess.run(command("check", site), capture_output=True, text=True)
+    assert checked.returncode == 78 and "measured names 'pv_powr'" in checked.stderr + checked.stdout
+    assert "did you mean 'pv_power'?" in checked.stderr + checked.stdout
 
 
 def test_the_daemon_decides_by_what_the_feeds_bring_and_goes_on_without_them(
@@ -59,6 +78,10 @@ def test_the_daemon_decides_by_what_the_feeds_bring_and_goes_on_without_them(
         price = price_eur_mwh(time.time() // 900 * 900) / 1000
         assert state["inputs"]["buy"]["validity"] == "ok" and state["inputs"]["buy"]["unit"] == "EUR/kWh"
         assert state["inputs"]["buy"]["value"] == pytest.approx(price, abs=0.02)
+        # What only the feeds go by is told like all inputs, and nobody waits for it.
+        assert state["inputs"]["pv_power"] | {"problem": ""} == {
+            "value": None, "unit": "kW", "age_s": None, "validity": "missing", "problem": "",
+        }  # fmt: skip
         doctor = subprocess.run(command("doctor", site), capture_output=True, text=True)
         assert "forecast buy" in doctor.stdout and "entsoe NO3, heard" in doctor.stdout, doctor.stdout
         faults["entsoe"] = "500"

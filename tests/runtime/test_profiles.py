@@ -259,7 +259,7 @@ def test_devices_over_mqtt(name: str, tmp_path: Path, broker: Broker) -> None:
     client = paho.Client(paho.CallbackAPIVersion.VERSION2)
     client.on_message = lambda c, d, message: heard.append((message.topic, message.payload.decode()))
     client.connect("127.0.0.1", broker.port)
-    client.subscribe("house/#", qos=1)
+    client.subscribe([("house/#", 1), ("OTGW/#", 1)])
     client.loop_start()
     links = open_links(site, SystemClock(), lockstep=False)
     assert links.mqtt is not None
@@ -269,11 +269,17 @@ def test_devices_over_mqtt(name: str, tmp_path: Path, broker: Broker) -> None:
     wanted = {}
     for reading, fact in profile.read.items():
         wanted[reading] = round(fact.range[0] + 0.4 * (fact.range[1] - fact.range[0]))
-        assert fact.topic is not None and fact.topic.startswith("house/thing/")
-        inside: Any = wanted[reading]
-        for key in reversed(fact.pointer.split("/")[1:]):
-            inside = {key: inside}
-        documents[fact.topic] = inside
+        assert fact.topic is not None and "house/thing" in fact.topic
+        if not fact.pointer:
+            documents[fact.topic] = wanted[reading]
+            continue
+        inside = documents.setdefault(fact.topic, {})
+        *outer, last = fact.pointer.split("/")[1:]
+        for key in outer:
+            inside = inside.setdefault(key, {})
+        inside[last] = wanted[reading]
+        if fact.timestamp_pointer:
+            documents[fact.topic][fact.timestamp_pointer.strip("/")] = time.time()
     for topic, document in documents.items():
         client.publish(topic, json.dumps(document), qos=1).wait_for_publish(30.0)
     deadline = time.monotonic() + 60.0
@@ -290,12 +296,24 @@ def test_devices_over_mqtt(name: str, tmp_path: Path, broker: Broker) -> None:
         "shelly-relay": ("house/thing/command/switch:0", "on"),
         "shelly-sg-ready": ("house/thing/command/switch:0", "on"),
         "heishamon": ("house/thing/commands/SetZ1HeatRequestTemperature", "5"),
+        "otgw-firmware": ("OTGW/set/house/thing/ctrlsetpt", "80"),
+        "homeassistant-climate": ("house/thing/set", "60"),
+        "homeassistant-number": ("house/thing/set", "5000"),
     }
-    if name in expected:
+
+    def came(message: tuple[str, str]) -> bool:
         deadline = time.monotonic() + 60.0
-        while expected[name] not in heard and time.monotonic() < deadline:
+        while message not in heard and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert expected[name] in heard
+        return message in heard
+
+    assert name not in expected or came(expected[name])
+    if name == "otgw-firmware":  # heating is off below 8 degC, and the thermostat has its boiler back at the end
+        output = site.outputs["flow_set_point"]
+        assert sink.write("flow_set_point", output, 3.0, released=False) == IN_FORCE
+        assert came(("OTGW/set/house/thing/chenable", "0"))
+        assert sink.write("flow_set_point", output, output.safe, released=True) == IN_FORCE
+        assert came(("OTGW/set/house/thing/ctrlsetpt", "0"))
     client.loop_stop()
     links.close()
 
