@@ -26,6 +26,8 @@ class TimeGrid:
 
     def __post_init__(self) -> None:
         for whole, part, what in (
+            # Prices and weather come by the hour, and days begin on one.
+            (HOUR_S, self.step_s, "step must divide an hour"),
             (self.hold_s, self.step_s, "hold must be a multiple of step"),
             (self.horizon_s, self.hold_s, "horizon must be a multiple of hold"),
             (HOUR_S * 24, self.hold_s, "hold must divide a day"),

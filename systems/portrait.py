@@ -67,7 +67,10 @@ def draw_house(house: House) -> str:
         lines += _listed(title, names)
     kept = {name: what_is_kept(portrait) for name, portrait in portraits.items()}
     lines += _listed("kept", [f"{name}: {what}" for name, what in kept.items() if what], "; ")
-    return "\n".join([*lines, *_listed("log columns", [column.name for column in log_columns(house) if column.needed])])
+    lines += _listed("log columns", [column.name for column in log_columns(house) if column.needed])
+    for note in (note for portrait in portraits.values() for note in portrait.notes):
+        lines += _listed("note", [note])
+    return "\n".join(lines)
 
 
 def what_is_kept(portrait: Portrait) -> str:

@@ -182,8 +182,10 @@ double kkt_residual(const nisse_controller *c) {
     const double part[4] = {r->inf_norm_res_stat, r->inf_norm_res_eq, r->inf_norm_res_ineq, r->inf_norm_res_comp};
 #endif
     double worst = 0.0;
-    for (int i = 0; i < 4; i++)
-        if (!(part[i] <= worst)) worst = part[i]; /* keeps NaN */
+    for (int i = 0; i < 4; i++) {
+        if (isnan(part[i])) return NAN;
+        worst = fmax(worst, part[i]);
+    }
     return worst;
 }
 

@@ -17,7 +17,9 @@
 #define START_MU 1.0        /* lam t at the start, in cost units */
 #define STEP_FRACTION 0.999 /* of the way to the nearest bound */
 #define ROUNDING 1e-12
-#define SMALLEST 1e-16               /* multiplier or distance */
+/* Multiplier or distance. A tank that is drawn empty all day long has multipliers of 1e4, and more: their distances at
+ * the barrier are below 1e-16. */
+#define SMALLEST 1e-20
 #define LOWEST (0.1 * NISSE_BARRIER) /* lam t: from farther below two rows that say nearly the same never come back */
 /* A row gives way by this much per unit of its multiplier's step (proximal method of multipliers): it bounds the row's
  * barrier weight, above which nothing of the actions' small curvature would be left in the factor. Residuals are taken

@@ -17,14 +17,15 @@
 typedef struct {
     enum hpipm_mode mode;
     double mu0;
-    double smallest; /* multiplier or distance */
+    double smallest; /* multiplier or distance: with multipliers of 1e4 distances at the barrier are below 1e-16 */
 } attempt;
+#define SMALLEST_FIXED 1e-16 /* where bounds meet */
 static const attempt attempts[] = {
 #if !NISSE_SMALL_QP
-    {SPEED, 1.0, 1e-16}, /* from 0.01 some programs cycle at comfort weights */
+    {SPEED, 1.0, 1e-20}, /* from 0.01 some programs cycle at comfort weights */
 #endif
-    {SPEED, 1e1, 1e-16},
-    {ROBUST, 1e2, 1e-16},
+    {SPEED, 1e1, 1e-20},
+    {ROBUST, 1e2, 1e-20},
     {BALANCE, 1e3, 1e-12},
 };
 
@@ -36,13 +37,14 @@ static struct d_ocp_qp_ipm_arg *hpipm_arguments(const nisse_controller *c) {
 
 static void set_attempt(const nisse_controller *c, const attempt *how, int iterations) {
     struct d_ocp_qp_ipm_arg *arg = hpipm_arguments(c);
+    double mu0 = how->mu0, smallest = c->fixed ? MAX(how->smallest, SMALLEST_FIXED) : how->smallest;
     /* Between bounds that meet no barrier can be kept, and no product be held to a share of it. */
-    double barrier = c->fixed ? how->smallest : NISSE_BARRIER;
+    double barrier = c->fixed ? smallest : NISSE_BARRIER;
     /* Just where a constraint becomes active multiplier and distance are equal, and a product that misses its barrier by
      * as much as there is of it leaves a weight that is wrong by a 1e-4. From a tenth on they converge quadratically;
      * asked for a hundredth, rounding keeps HPIPM going for all of its iterations. */
     double off = c->fixed ? NISSE_QP_TOLERANCE : 0.1 * NISSE_BARRIER;
-    double tolerance = NISSE_QP_TOLERANCE, mu0 = how->mu0, smallest = how->smallest;
+    double tolerance = NISSE_QP_TOLERANCE;
     d_ocp_qp_ipm_arg_set_default(how->mode, arg);
     d_ocp_qp_ipm_arg_set_mu0(&mu0, arg);
     d_ocp_qp_ipm_arg_set_lam_min(&smallest, arg);

@@ -51,6 +51,8 @@ class Portrait:
     forecast: tuple[str, ...] = ()
     kept: str = ""
     """What the safety filter keeps of it, or why nothing; where nothing is said, the bounds of its actions."""
+    notes: tuple[str, ...] = ()
+    """What is allowed and hardly meant, a sentence each."""
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ def document(house: House) -> dict[str, object]:
                 "moved": list(portrait.moved),
                 "forecast": list(portrait.forecast),
                 "kept": what_is_kept(portrait),
+                "notes": list(portrait.notes),
                 "logged": [column.name for column in columns[name] if column.needed],
             }
             for table, name, portrait in asset_portraits(house)

@@ -96,7 +96,8 @@ def power_suspects(values: Array, signal: str, source: str, max_power_kw: float,
     """Of a power that is never negative. Raises LogError for a column in watts."""
     watts = watt_rows(values, max_power_kw)
     refuse_whole_signal(watts, values, source, signal, "watts", "divide the column by 1000")
-    constant = stuck_rows(np.where(watts, np.nan, values), stuck) & (np.abs(values) > 1e-9)
+    powers = np.where(watts, np.nan, values)
+    constant = stuck_rows(powers, stuck) & (np.abs(values) > 1e-9) & ~at_its_limit(powers)
     return [
         ("watt", watts, f"above {max_power_kw:g} kW, so in watts"),
         ("range", values < -0.05, "a negative power"),
@@ -162,6 +163,15 @@ def spike_rows(values: Array, jump_k: float) -> Mask:
                 leap = together & (np.abs(middle - before) > jump_k) & (np.abs(middle - after) > jump_k)
                 bad[offset : len(values) - width - 1 + offset] |= leap
     return bad
+
+
+def at_its_limit(values: Array) -> Mask:
+    """Where a power is the highest of all, if it comes back there: a heater that is on for days stands at what it can,
+    and a meter that is stuck stands anywhere, once."""
+    top = float(np.nanmax(values, initial=0.0))
+    with np.errstate(invalid="ignore"):
+        there = values >= top * (1.0 - 1e-6)
+    return there if len(runs(there)) > 1 else np.zeros(len(values), dtype=bool)
 
 
 def stuck_rows(values: Array, shortest: int) -> Mask:

@@ -120,12 +120,40 @@ MISTAKES = {
     "a step of a second": ("[meter]", '[grid]\nstep = "1 s"\n\n[meter]', 5, "lengthen step"),
     "a memory between two steps": ("[meter]", '[building]\nmemory = "7 min"\n\n[meter]', 6, "a whole number of them"),
     "a memory of days": ("[meter]", '[building]\nmemory = "10 d"\n\n[meter]', 6, "from 1 to 60"),
-    "steps that do not fit": ("[meter]", '[grid]\nstep = "7 min"\n\n[meter]', 5, "hold must be a multiple of step"),
+    "steps that do not fit": (
+        "[meter]",
+        '[grid]\nstep = "10 min"\nhold = "15 min"\n\n[meter]',
+        5,
+        "hold must be a multiple of step",
+    ),
+    "a step that hours do not hold": (
+        "[meter]",
+        '[grid]\nstep = "8 min"\nhold = "24 min"\n\n[meter]',
+        5,
+        "divide an hour",
+    ),
+    "more steps than the usual memory holds": (
+        "[meter]",
+        '[grid]\nstep = "30 s"\n\n[meter]',
+        6,
+        "write [building] memory",
+    ),
     "a duration that is none": ("[meter]", '[grid]\nhold = "half an hour"\n\n[meter]', 6, "write '15 min'"),
     "a COP out of order": ("power_kw = 2", "power_kw = 2\ncop = [[7, 3.4], [-7, 2.5]]", 27, "must ascend"),
     "no TOML": ("max_power_kw = 2", "max_power_kw = ", 26, "not TOML"),
     "a number that is not finite": ("capacity_kwh = 10", "capacity_kwh = inf", 13, "capacity_kwh"),
 }
+
+
+def test_zones_that_lose_more_than_their_heaters_give_are_noted() -> None:
+    """At -7 degC, set-point 21: 2 x 0.08 x 28 = 4.48 kW, and 2 kW at the air-air COP of 2.5 give 5."""
+    assert "note" not in draw_house(parse_house(GOOD))
+    weaker = parse_house(GOOD.replace("max_power_kw = 2", "max_power_kw = 1.7"))
+    drawing = draw_house(weaker)
+    assert drawing.count("note") == 1 and "living, bed will be colder" in drawing
+    assert document(weaker)["assets"]["living"]["notes"]  # type: ignore[index]
+    second = '[[heat_pump]]\nname = "rod"\nfeeds = ["bed"]\nkind = "electric"\nmax_power_kw = 0.3\n'
+    assert "note" not in draw_house(parse_house(GOOD.replace("max_power_kw = 2", "max_power_kw = 1.7") + second))
 
 
 @pytest.mark.parametrize("name", MISTAKES)

@@ -9,8 +9,9 @@ from runtime.formats.weekly import WEEKDAYS
 from systems.asset_plant import AssetPlant
 from systems.assets import AssetKind, Mistake, Portrait
 from systems.assets.heat_pump import heating_feeders
+from systems.assets.zone.cold_day import short_of_heat
 from systems.assets.zone.limits import limit_mistakes
-from systems.assets.zone.nameplate import Building, Zone
+from systems.assets.zone.nameplate import Building, Zone, memory_s
 from systems.block import Block
 from systems.house_file import House
 from systems.logs.lesson import Lesson
@@ -39,13 +40,15 @@ def _mistakes(house: House) -> Iterable[Mistake]:
     building = house.only("building")
     if building is not None and not house.of("zone"):
         yield Mistake(("building",), "[building] describes zones, and there is none; add a [[zone]]")
-    if building is not None:
-        steps = building.memory / house.grid.step_s
+    if house.of("zone"):
+        steps = memory_s(house) / house.grid.step_s
         if abs(steps - round(steps)) > 1e-9 or not 1 <= round(steps) <= MOST_LAGS:
+            usual = "the usual memory of the zones' model, " if building is None else "a memory of "
+            remedy = "write [building] memory and make it" if building is None else "make it"
             yield Mistake(
-                ("building", "memory"),
-                f"a memory of {building.memory / 60:g} min is {steps:g} model steps of {house.grid.step_s / 60:g} min; "
-                f"make it a whole number of them, from 1 to {MOST_LAGS}",
+                ("grid", "step") if building is None else ("building", "memory"),
+                f"{usual}{memory_s(house) / 60:g} min, is {steps:g} model steps of {house.grid.step_s:g} s; "
+                f"{remedy} a whole number of them, from 1 to {MOST_LAGS}",
             )
 
 
@@ -54,11 +57,13 @@ def _portrait(house: House, zone: Zone) -> Portrait:
     wanted, low, high = zone.set_point, zone.lower, zone.upper
     span = f"{wanted.default:g}" if wanted.lowest == wanted.highest else f"{wanted.lowest:g} to {wanted.highest:g}"
     sun = house.only("building") is not None and house.only("building").sun
+    short = short_of_heat(house, zone)
     return Portrait(
         f"{span} degC, within {low.lowest:g} to {high.highest:g}, heated by {', '.join(pumps)}",
         measured=(f"{zone.name}_temperature",),
         forecast=("outdoor", "sun") if sun else ("outdoor",),
         kept=f"{zone.never_below_c:g} to {zone.never_above_c:g} degC",
+        notes=() if short is None else (short,),
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from systems.arx import ArxModel
 from systems.assets.heat_pump import COP_BY_KIND, HeatPump, heating_feeders
-from systems.grid import HOUR_S
+from systems.assets.zone.nameplate import memory_s
 from systems.house_file import House, HouseFileError
 
 NOMINAL_OUTDOOR_C = 7.0
@@ -24,9 +24,7 @@ def inputs_of(house: House) -> tuple[str, ...]:
 
 def lags_of(house: House) -> int:
     """Steps of memory of the zones' model."""
-    building = house.only("building")
-    memory_s = HOUR_S if building is None else building.memory
-    return max(1, round(memory_s / house.grid.step_s))
+    return max(1, round(memory_s(house) / house.grid.step_s))
 
 
 def nameplate_model(house: House) -> ArxModel:

@@ -8,13 +8,15 @@ from pydantic import Field
 
 from runtime.formats.weekly import Weekly, WeeklyValue
 from systems.assets import Nameplate
-from systems.house_file import Duration
+from systems.house_file import Duration, House
+
+USUAL_MEMORY_S = 3600.0
 
 
 class Building(Nameplate):
     """[building]: what the zones share."""
 
-    memory: Duration = 3600.0
+    memory: Duration = USUAL_MEMORY_S
     """How far back the model of the zones looks; a multiple of the model's step."""
     sun: bool = False
     """Whether the irradiance is an input of the model."""
@@ -38,3 +40,9 @@ class Zone(Nameplate):
     heat_loss_kw_per_k: Annotated[float, Field(gt=0)] = 0.08
     sun_m2: Annotated[float, Field(ge=0)] = 1.5
     """Effective aperture of the windows."""
+
+
+def memory_s(house: House) -> float:
+    """How far back the model of the zones looks, whether the house says so or not."""
+    building = house.only("building")
+    return USUAL_MEMORY_S if building is None else float(building.memory)
