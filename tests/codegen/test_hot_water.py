@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from codegen.reference import ReferenceSolver
+from codegen.solver import compiled_controller
+from codegen.verify import sample_cases
+from runtime.abi.library import SolveStatus
 from systems.design import HouseDesign
 
 HOUSE = """
@@ -48,3 +51,18 @@ def test_the_tank_is_hot_in_its_hour_of_the_week_and_in_no_other(day: int) -> No
     if day == 6:
         assert water_c[13:15].min() > 60.0 - 1e-3
     assert water_c[:11].max() < 60.0
+
+
+def test_a_small_tank_is_solved_however_much_is_drawn() -> None:
+    """80 litres that are drawn empty several times an hour cool by thousands of kelvins in the plan: multipliers are
+    above 1e4, and at the barrier of 1e-12 their distances below 1e-16."""
+    small = HOUSE.replace('name = "water"', 'name = "small"', 1).replace("litres = 180", "litres = 80")
+    problem = HouseDesign(small.replace('horizon = "24 h"', 'horizon = "48 h"')).problem
+    controller = compiled_controller(problem)
+    solved = []
+    for case in sample_cases(problem, 12, 0):
+        controller.set_theta(case.theta)
+        solution = controller.solve(case.x0, case.forecast)
+        solved.append((solution.status, solution.iterations))
+    assert {status for status, _ in solved} == {SolveStatus.OK}
+    assert max(iterations for _, iterations in solved) <= 60
