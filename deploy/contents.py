@@ -19,7 +19,7 @@ from runtime.errors import KeyFileError
 from runtime.publish.status_file import DEFAULT_DIRECTORY
 from runtime.site.check import bundle_folder, check_against
 from runtime.site.config import SiteFile, load_site
-from runtime.site.service_unit import FeedsUnit, Unit, WebUnit
+from runtime.site.service_unit import FeedsUnit, ServiceUnit, WebUnit
 
 SECRET, PLAIN = 0o600, 0o644
 CREDENTIAL = "nisse_"
@@ -198,7 +198,7 @@ def _refuse_signing_key(site: SiteFile, file: Path, content: bytes) -> None:
 
 def _units(site: SiteFile, layout: Layout) -> list[Item]:
     serial = any(not section.port.startswith("socket://") for section in site.serial.values())
-    units: list[Unit | FeedsUnit | WebUnit] = [Unit(layout.executable, layout.site, serial=serial)]
+    units: list[ServiceUnit | FeedsUnit | WebUnit] = [ServiceUnit(layout.executable, layout.site, serial=serial)]
     if site.feeds is not None:
         units.append(FeedsUnit(layout.executable, layout.site))
     if site.web is not None:

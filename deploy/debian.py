@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 
 from deploy.errors import DeployError
 from deploy.wheels import Target, cache_directory, own_wheel, wheels_for
-from runtime.site.service_unit import CONFIGURATION, CREDENTIALS, CREDENTIALS_MODE, FeedsUnit, Unit, WebUnit
+from runtime.site.service_unit import CONFIGURATION, CREDENTIALS, CREDENTIALS_MODE, FeedsUnit, ServiceUnit, WebUnit
 
 PYTHONS = ("3.11", "3.13")
 LIBC = (2, 36)
@@ -139,7 +139,7 @@ def _system(tree: Path) -> None:
     (tree / "usr/bin/nisse").symlink_to(f"../{HOME.relative_to('/usr')}/bin/nisse")
     units = tree / "usr/lib/systemd/system"
     units.mkdir(parents=True)
-    for unit in (Unit(COMMAND, SITE), FeedsUnit(COMMAND, SITE), WebUnit(COMMAND, SITE)):
+    for unit in (ServiceUnit(COMMAND, SITE), FeedsUnit(COMMAND, SITE), WebUnit(COMMAND, SITE)):
         _, _, text = unit.text().partition("\n")
         _write(
             units / unit.place.name, f"# Changes belong into a drop-in: systemctl edit {unit.place.stem}\n{text}", 0o644

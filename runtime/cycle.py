@@ -16,7 +16,7 @@ from dataclasses import replace
 from runtime.actuate.actuator import Actuator, Written
 from runtime.actuate.set_points import resting, set_points
 from runtime.actuate.shaping import Shaper
-from runtime.bundle.trial import Outcome, Phase, Trial, after_probation, after_shadow
+from runtime.bundle.trial import Phase, Trial, TrialOutcome, after_probation, after_shadow
 from runtime.clock import Clock, clock_doubt
 from runtime.cycle_record import Candidate, Cycle, Timing, TrialStep
 from runtime.decide.compressors import Pulsed, Pulses
@@ -27,7 +27,7 @@ from runtime.decide.gate import LastAction, limit, remember
 from runtime.decide.ladder import Ladder, Level, step
 from runtime.decide.plan import Plan, PlanStep, shifted
 from runtime.decide.policy import Decision, Observation, Policy
-from runtime.decide.pulses import Moment
+from runtime.decide.pulses import CycleMoment
 from runtime.decide.rules import RuleUnavailableError
 from runtime.decide.safety import Surroundings, safety_filter, unchecked
 from runtime.decide.solver_process import Solved
@@ -35,7 +35,7 @@ from runtime.inputs.process_image import ProcessImage, forecast_now
 from runtime.inputs.signals import Arrival
 from runtime.publish.operator_commands import Wishes, still_valid
 from runtime.site.rules import all_inputs, rulebook
-from runtime.track.between import Known, MeanAction, actual, look, reading_now, reading_of, tracked_places
+from runtime.track.between import HeldCycle, MeanAction, actual, look, reading_now, reading_of, tracked_places
 from runtime.track.tracker import Decided, Tracked, Tracker
 
 Vector = tuple[float, ...]
@@ -66,7 +66,7 @@ class ControlLoop:
         self._in_force: InForce | None = None
         self._foreseen: tuple[Vector, ...] = ()
         """The forecast that the plan was made with."""
-        self._known: Known | None = None
+        self._known: HeldCycle | None = None
         self._mean = MeanAction()
         self._mean.begin(self._last_action, clock.monotonic())
         self.tracker = Tracker()
@@ -134,7 +134,7 @@ class ControlLoop:
         solve_s, news = decision.solve_s, None
         if self.trial is not None and self.trial.phase is Phase.PROBATION:
             seen, decision, news = self._on_probation(seen, decision, observed)
-            solve_s += decision.solve_s if news.outcome is Outcome.ROLLED_BACK else 0.0
+            solve_s += decision.solve_s if news.outcome is TrialOutcome.ROLLED_BACK else 0.0
         manifest = self.policy.bundle.manifest
         image, estimate, solved, problem = seen.image, seen.estimate, decision.solved, decision.problem
 
@@ -157,7 +157,7 @@ class ControlLoop:
             filtered = safety_filter(limited.action, chosen.state, forecast_now(image, manifest), manifest, around)
             specs = {spec.name: spec for spec in all_inputs(self.policy.site, manifest)}
             now = (forecast_now(image, manifest), image.values(), self.wishes.caps)
-            self._known = Known(self.policy, chosen.state, *now, specs)
+            self._known = HeldCycle(self.policy, chosen.state, *now, specs)
             moment = self._moment(image)
             pulsed = self._pulses.deliver(filtered.action, limited.action, moment, self.wishes.caps, around)
         write_begun = time.perf_counter()
@@ -270,16 +270,16 @@ class ControlLoop:
         # The predecessor observes every cycle, so that its estimate is good on the day it is needed.
         seen_before = observed(trial.other)
         if decision.held:
-            return seen, decision, _news(trial, Outcome.GOES_ON, "")
+            return seen, decision, _news(trial, TrialOutcome.GOES_ON, "")
         before = trial.other.decide(seen_before) if decision.at_fault else None
         self.trial, outcome = after_probation(trial, decision, before)
         news = _news(self.trial, outcome, decision.problem)
-        if outcome is Outcome.ROLLED_BACK and before is not None:
+        if outcome is TrialOutcome.ROLLED_BACK and before is not None:
             self.trial = None
             self._enforce(trial.other)
             self._dismiss(trial.newcomer)
             seen, decision = seen_before, before
-        elif outcome is Outcome.ACCEPTED:
+        elif outcome is TrialOutcome.ACCEPTED:
             self.end_trial()
         return seen, decision, news
 
@@ -289,13 +289,13 @@ class ControlLoop:
         assert trial is not None
         seen = observed(trial.newcomer)  # every cycle, as the one in force: both decide together
         if in_force.held:
-            return _news(trial, Outcome.GOES_ON, ""), 0.0
+            return _news(trial, TrialOutcome.GOES_ON, ""), 0.0
         decision = trial.newcomer.decide(seen)
         self.trial, outcome = after_shadow(trial, in_force, decision)
         news = _news(self.trial, outcome, decision.problem)
-        if outcome is Outcome.REFUSED:
+        if outcome is TrialOutcome.REFUSED:
             self.end_trial()
-        elif outcome is Outcome.SWAPPED:
+        elif outcome is TrialOutcome.SWAPPED:
             self.trial = Trial(trial.newcomer, self.policy, trial.needed, Phase.PROBATION)
             self._enforce(trial.newcomer)
         return news, decision.solve_s
@@ -366,7 +366,7 @@ class ControlLoop:
             return estimate.problem or str(error)
         return Candidate(ruled.action, state, ruled.problems)
 
-    def _moment(self, image: ProcessImage) -> Moment:
+    def _moment(self, image: ProcessImage) -> CycleMoment:
         """Where this cycle stands in the stage that it acts in, on the grid of Unix time.
 
         What is left ends at a point of the grid, whichever side of its own one a cycle comes from: an end that differs
@@ -374,7 +374,7 @@ class ControlLoop:
         """
         hold_s, rhythm = self.policy.bundle.manifest.dt_s, self.policy.rhythm
         left_s = hold_s + rhythm.slack_s - (image.time_s + rhythm.slack_s) % hold_s
-        return Moment(image.monotonic_s, rhythm.cycle_s, left_s, hold_s)
+        return CycleMoment(image.monotonic_s, rhythm.cycle_s, left_s, hold_s)
 
     def _actuate(self, pulsed: Pulsed | None, image: ProcessImage) -> dict[str, Written]:
         outputs, actions, now_s = self.policy.site.outputs, self.policy.bundle.manifest.actions, image.monotonic_s
@@ -386,6 +386,6 @@ class ControlLoop:
         return self._actuator.apply(self._shaper.shaped(outputs, planned, image.values(), now_s))
 
 
-def _news(trial: Trial, outcome: Outcome, problem: str) -> TrialStep:
-    bad = outcome in {Outcome.REFUSED, Outcome.ROLLED_BACK}
+def _news(trial: Trial, outcome: TrialOutcome, problem: str) -> TrialStep:
+    bad = outcome in {TrialOutcome.REFUSED, TrialOutcome.ROLLED_BACK}
     return TrialStep(trial.newcomer, trial.phase, trial.passed, trial.needed, outcome, problem if bad else "")

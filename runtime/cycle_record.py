@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from runtime.actuate.actuator import Written
-from runtime.bundle.trial import Outcome, Phase
+from runtime.bundle.trial import Phase, TrialOutcome
 from runtime.decide.compressors import Pulsed
 from runtime.decide.decision import InForce
 from runtime.decide.estimate import Estimate
@@ -92,5 +92,5 @@ class TrialStep:
     phase: Phase
     passed: int
     needed: int
-    outcome: Outcome
+    outcome: TrialOutcome
     reason: str = ""

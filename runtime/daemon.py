@@ -18,13 +18,13 @@ from runtime.actuate.write_budget import WriteBudget
 from runtime.background import interruptible
 from runtime.bundle.archive import Bundle
 from runtime.bundle.replacement import BundleReplacement
-from runtime.bundle.trial import Outcome
+from runtime.bundle.trial import TrialOutcome
 from runtime.clock import Clock
 from runtime.cycle import ControlLoop
 from runtime.cycle_record import Cycle, Timing
 from runtime.decide.gate import LastAction
 from runtime.decide.ladder import Level
-from runtime.decide.overrides import RefusedError
+from runtime.decide.overrides import CommandRefusedError
 from runtime.decide.plan import Plan
 from runtime.decide.policy import Policy
 from runtime.errors import NisseError
@@ -47,7 +47,7 @@ from runtime.publish.operator_commands import (
     relaxes,
     wished,
 )
-from runtime.publish.operator_view import OperatorView, Places
+from runtime.publish.operator_view import OperatorView, ViewPlaces
 from runtime.reloading import Reloading
 from runtime.site.check import warnings
 from runtime.site.config import SiteFile
@@ -72,7 +72,7 @@ class Daemon:
         *,
         lockstep: bool = False,
         dry: bool = False,
-        places: Places | None = None,
+        places: ViewPlaces | None = None,
         credentials: Path | None = None,
         allow_older: bool = False,
     ) -> None:
@@ -97,7 +97,7 @@ class Daemon:
         # Before the log is open, so that devices can be left safe from the first moment on.
         unkept = WriteBudget(self._writes, site.zone, clock)
         self.actuator = Actuator(site.outputs, self.links.sinks(dry=dry), clock, unkept, {})
-        self.view = OperatorView(site, clock, self.links.mqtt, Places() if dry or places is None else places)
+        self.view = OperatorView(site, clock, self.links.mqtt, ViewPlaces() if dry or places is None else places)
         self._rate, self._hour = RateLimit(), RateLimit(COMMANDS_PER_HOUR / 3600.0, COMMANDS_PER_HOUR)
         # The log of the machine is bounded too: commands one by one while they are few, then their number.
         self._each_told, self._sum_told = RateLimit(COMMANDS_PER_HOUR / 3600.0, COMMANDS_PER_HOUR), RateLimit(0.01, 1)
@@ -167,7 +167,7 @@ class Daemon:
         if cycle.trial is not None:
             self.replacement.told(cycle.trial)
             # The new one is live now, not at the next quarter of an hour.
-            self.cycle_wanted = cycle.trial.outcome is Outcome.SWAPPED
+            self.cycle_wanted = cycle.trial.outcome is TrialOutcome.SWAPPED
         elif loop.trial is None:
             self.replacement.stands(cycle)
         self.view.site = loop.policy.site
@@ -361,7 +361,7 @@ class Daemon:
                 try:
                     now_s, zone = self.clock.wall(), self.site.zone
                     wishes = wished(loop.wishes, order, self.bundle.manifest, now_s, zone)
-                except RefusedError as error:
+                except CommandRefusedError as error:
                     return str(error)
                 if wishes == loop.wishes:
                     return self._kept(wishes)

@@ -41,7 +41,7 @@ class Notifier:
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class UnitContext:
     """What the service manager hands to a service through its environment; nothing outside systemd."""
 
     notify_address: str | None = None
@@ -51,9 +51,9 @@ class Surroundings:
     """Folder in memory, readable by everybody, gone when the service ends."""
 
     @staticmethod
-    def of(environment: Mapping[str, str]) -> Surroundings:
+    def of(environment: Mapping[str, str]) -> UnitContext:
         folder, credentials = environment.get("RUNTIME_DIRECTORY"), environment.get("CREDENTIALS_DIRECTORY")
-        return Surroundings(
+        return UnitContext(
             notify_address=environment.get("NOTIFY_SOCKET"),
             credentials=Path(credentials) if credentials else None,
             # several directories are separated by colons

@@ -36,7 +36,7 @@ from runtime.formats.text import log_to_stderr, plain
 from runtime.interrupts import Signals
 from runtime.site.config import SiteFile, load_site
 from runtime.site.credentials import mqtt_password, mqtt_section
-from runtime.systemd import Notifier, Surroundings
+from runtime.systemd import Notifier, UnitContext
 
 EXIT_NOTHING = 1
 BROKER_WAIT_S = 10.0
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     log_to_stderr(logging.ERROR if args.quiet else logging.INFO)
     site = load_site(args.site)
     house = house_of(site)
-    credentials = Surroundings.of(os.environ).credentials
+    credentials = UnitContext.of(os.environ).credentials
     if args.verb == "report":
         return _report(args, site, house)
     if args.verb == "once":
@@ -179,7 +179,7 @@ def _publish_once(site: SiteFile, house: FeedSite, credentials: Path | None, doc
 
 
 def _run(site: SiteFile, house: FeedSite, credentials: Path | None, signals: Signals, bench: Path | None = None) -> int:
-    surroundings = Surroundings.of(os.environ)
+    surroundings = UnitContext.of(os.environ)
     notifier = Notifier(surroundings.notify_address)
     clock = SystemClock() if bench is None else LockstepClock()
     folder = _folder(site, house)

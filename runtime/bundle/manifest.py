@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from runtime.bundle.limited_outputs import LimitedOutput, limited_outputs
-from runtime.bundle.records import Finite, Name, NonNegative, Positive, Record, Row
+from runtime.bundle.records import Finite, Name, NonNegative, Positive, Row, StrictRecord
 from runtime.bundle.safety_set import SafetySet, check_safety
 from runtime.bundle.tracking import Tracking, check_tracking
 from runtime.decide.pulses import Compressor
@@ -56,7 +56,7 @@ def lowered_serial(document: dict[str, Any]) -> dict[str, Any]:
     return {**document, "provenance": {**document["provenance"], "serial": serial}} if serial else document
 
 
-class SignalSpec(Record):
+class SignalSpec(StrictRecord):
     """A named quantity: hard bounds for an action, the valid range for a state or forecast."""
 
     name: Name
@@ -102,7 +102,7 @@ class ParameterSpec(SignalSpec):
     """One entry of theta and the range it may take."""
 
 
-class ActionLimit(Record):
+class ActionLimit(StrictRecord):
     """What the hardware allows beyond the bounds of the action signal."""
 
     name: Name
@@ -112,13 +112,13 @@ class ActionLimit(Record):
     """Shortest time between two changes."""
 
 
-class DirectEstimator(Record):
+class DirectEstimator(StrictRecord):
     """Every state is measured: the state estimate is the input of the same name."""
 
     type: Literal["direct"] = "direct"
 
 
-class InputGain(Record):
+class InputGain(StrictRecord):
     """An input of an observer is a signal times a gain: heat from electric power by the COP at the present temperature.
 
     Piecewise linear over `points` ((x, gain), ...) in the present value x of the forecast `by`, constant beyond the
@@ -138,7 +138,7 @@ class InputGain(Record):
         return self
 
 
-class ArxObserver(Record):
+class ArxObserver(StrictRecord):
     """The states are those of an ARX model in observer form; `runtime.decide.estimator_arx` takes them from `outputs`.
 
     Shapes: output_coefficients (L, ny, ny), input_coefficients (L, ny, nu); L ny is the number of states. They belong
@@ -173,7 +173,7 @@ class ArxObserver(Record):
         return document
 
 
-class PeakObserver(Record):
+class PeakObserver(StrictRecord):
     """The state is the import that raises nothing: a capacity charge counts from it (`runtime.inputs.peaks`), in kW."""
 
     type: Literal["peak"]
@@ -189,21 +189,21 @@ class PeakObserver(Record):
     """Where tiers end, ascending: up to the end of its tier a peak costs no more."""
 
 
-class StateGroup(Record):
+class StateGroup(StrictRecord):
     """Some of the states, in the manifest's order, and how they are estimated."""
 
     states: Annotated[tuple[Name, ...], Field(min_length=1)]
     estimator: Annotated[DirectEstimator | ArxObserver | PeakObserver, Field(discriminator="type")]
 
 
-class GroupedEstimator(Record):
+class GroupedEstimator(StrictRecord):
     """A house of several assets: each group of states has its own estimator; together they are all states in order."""
 
     type: Literal["groups"] = "groups"
     groups: Annotated[tuple[StateGroup, ...], Field(min_length=1)]
 
 
-class Manifest(Record):
+class Manifest(StrictRecord):
     """`manifest.json`. `files` maps every other file of the bundle, but the signature, to its SHA-256 (hex)."""
 
     format_version: Literal[1, 2, 3] = 1

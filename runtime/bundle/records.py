@@ -13,7 +13,7 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Row = tuple[Finite, ...]
 
 
-class Record(BaseModel):
+class StrictRecord(BaseModel):
     """Strict about its fields and immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

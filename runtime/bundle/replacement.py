@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from runtime.bundle.archive import Bundle
 from runtime.bundle.copies import BundleCopies, check_site_news
 from runtime.bundle.theta_update import with_update
-from runtime.bundle.trial import Outcome
+from runtime.bundle.trial import TrialOutcome
 from runtime.decide.policy import Policy
 from runtime.decide.solver_process import SolverProcess
 from runtime.errors import BundleError, ConfigError, SolverProcessError, ThetaMisfitError
@@ -30,7 +30,7 @@ log = logging.getLogger("nisse.bundle")
 
 
 @dataclass(frozen=True)
-class Found:
+class Replacement:
     """A site file and its bundle, in order; `remark`: what is wrong with a theta update that was left out."""
 
     site: SiteFile
@@ -95,7 +95,7 @@ class BundleReplacement:
             return good, None
         return good, configured
 
-    def look(self, now: Policy) -> Found:
+    def look(self, now: Policy) -> Replacement:
         """What lies in the bundle's place now: files only, so that it may be done while the loop goes on.
 
         Raises BundleError, ConfigError.
@@ -109,12 +109,12 @@ class BundleReplacement:
             raise ConfigError(f"{site.path}: [{changed[0]}] changed; that takes a restart")
         bundle = self._copies.configured(site)
         try:
-            return Found(site, self._copies.updated(bundle, site))
+            return Replacement(site, self._copies.updated(bundle, site))
         except ThetaMisfitError as error:
             # An update that outlived its bundle is no reason to refuse the next bundle.
-            return Found(site, bundle, f"theta update not used: {error}")
+            return Replacement(site, bundle, f"theta update not used: {error}")
 
-    def take(self, loop: ControlLoop, found: Found) -> None:
+    def take(self, loop: ControlLoop, found: Replacement) -> None:
         """Put what was found on trial. Raises BundleError, SolverProcessError."""
         assert self._copies is not None  # or nothing is found
         now, site, bundle = loop.policy, found.site, found.bundle
@@ -165,18 +165,18 @@ class BundleReplacement:
         """What a cycle did to the trial."""
         bundle = step.newcomer.bundle
         match step.outcome:
-            case Outcome.SWAPPED:
+            case TrialOutcome.SWAPPED:
                 log.info("%s decided %d times in shadow and is in force", _name(bundle), step.passed)
-            case Outcome.REFUSED:
+            case TrialOutcome.REFUSED:
                 self._refused(bundle, f"in shadow: {step.reason}")
                 self._notice(SUBJECT, f"{_name(bundle)} refused in shadow: {step.reason}")
-            case Outcome.ROLLED_BACK:
+            case TrialOutcome.ROLLED_BACK:
                 self._refused(bundle, f"on probation: {step.reason}")
                 self._notice(SUBJECT, f"{_name(bundle)} rolled back: {step.reason}")
-            case Outcome.ACCEPTED:
+            case TrialOutcome.ACCEPTED:
                 log.info("%s stood its trial", _name(bundle))
                 self._accepted(bundle)
-            case Outcome.GOES_ON:
+            case TrialOutcome.GOES_ON:
                 pass
 
     def stands(self, cycle: Cycle) -> None:

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from runtime.bundle.records import Finite, Name, Record, Row
+from runtime.bundle.records import Finite, Name, Row, StrictRecord
 
 
-class StateLimit(Record):
+class StateLimit(StrictRecord):
     """A limit on y = row . s that the safety filter keeps: lower <= y <= upper.
 
     `disturbance` is the set W of that output: y+ = row . F(s, a, d) + w with w in [disturbance[0], disturbance[1]].
@@ -25,7 +25,7 @@ class StateLimit(Record):
     disturbance: tuple[Finite, Finite] = (0.0, 0.0)
 
 
-class ActionGain(Record):
+class ActionGain(StrictRecord):
     """A column of the action matrix times a factor: what a kW is worth depends on the weather, by the COP.
 
     Piecewise linear over `points` ((x, factor), ...) in the present value x of the forecast `by`, constant beyond the
@@ -54,7 +54,7 @@ class ActionGain(Record):
         return value
 
 
-class PowerTerm(Record):
+class PowerTerm(StrictRecord):
     """factor * signal, or factor * signal * by where `by` is named: the present value of a forecast."""
 
     signal: Name
@@ -62,7 +62,7 @@ class PowerTerm(Record):
     by: Name | None = None
 
 
-class PowerLimit(Record):
+class PowerLimit(StrictRecord):
     """lower <= sum of `actions` + sum of `forecasts` + offset <= upper, in kW. To keep it actions are made smaller, and
     nothing is switched on but what only gives power up (`gives_up`).
 
@@ -97,7 +97,7 @@ def _without(document: dict[str, Any], **nothing: Any) -> dict[str, Any]:
     return {key: value for key, value in document.items() if key not in nothing or value not in (nothing[key], [])}
 
 
-class SafetySet(Record):
+class SafetySet(StrictRecord):
     """The one-step model of the filter, s+ = A s + B a + E d + c over one dt, and the limits it must keep.
 
     Shapes: state_matrix A (nx, nx), action_matrix B (nx, na), forecast_matrix E (nx, nd), offset c (nx).

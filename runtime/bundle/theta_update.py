@@ -21,7 +21,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, mode
 
 from runtime.bundle.archive import Bundle
 from runtime.bundle.manifest import ArxObserver, Serial, lowered_serial, raised_serial
-from runtime.bundle.records import Finite, Name, Record
+from runtime.bundle.records import Finite, Name, StrictRecord
 from runtime.bundle.serials import stamp
 from runtime.bundle.signature import checked_signature, seal
 from runtime.bundle.theta_values import check_theta
@@ -43,7 +43,7 @@ FORMAT_VERSION: Final = 1
 MAX_BYTES = 4 << 20
 
 
-class ThetaUpdate(Record):
+class ThetaUpdate(StrictRecord):
     """What a theta update says."""
 
     kind: Literal["nisse theta update"] = KIND

@@ -7,18 +7,18 @@ from typing import Annotated
 
 from pydantic import Field
 
-from runtime.bundle.records import Finite, Name, NonNegative, Positive, Record
+from runtime.bundle.records import Finite, Name, NonNegative, Positive, StrictRecord
 from runtime.bundle.safety_set import PowerTerm
 
 
-class TrackingBattery(Record):
+class TrackingBattery(StrictRecord):
     """One battery: the actions that are its power in and out, AC side."""
 
     charge: Name
     discharge: Name
 
 
-class Tracking(Record):
+class Tracking(StrictRecord):
     """A decision becomes a power at the meter, by what the house draws: actions, forecasts and offset as in a limit on
     power. A site that does not read the meter holds set-points.
     """

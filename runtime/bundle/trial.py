@@ -20,7 +20,7 @@ class Phase(StrEnum):
     PROBATION = "probation"
 
 
-class Outcome(StrEnum):
+class TrialOutcome(StrEnum):
     """What a cycle of a trial led to."""
 
     GOES_ON = "goes on"
@@ -41,23 +41,23 @@ class Trial:
     passed: int = 0
 
 
-def after_shadow(trial: Trial, in_force: Decision, newcomer: Decision) -> tuple[Trial, Outcome]:
+def after_shadow(trial: Trial, in_force: Decision, newcomer: Decision) -> tuple[Trial, TrialOutcome]:
     """One cycle in shadow."""
     if newcomer.at_fault:
         # What defeats both is the problem's doing, not the newcomer's.
-        return trial, Outcome.GOES_ON if in_force.at_fault else Outcome.REFUSED
+        return trial, TrialOutcome.GOES_ON if in_force.at_fault else TrialOutcome.REFUSED
     if newcomer.solved is None:
-        return trial, Outcome.GOES_ON
+        return trial, TrialOutcome.GOES_ON
     trial = replace(trial, passed=trial.passed + 1)
-    return trial, Outcome.SWAPPED if trial.passed >= trial.needed else Outcome.GOES_ON
+    return trial, TrialOutcome.SWAPPED if trial.passed >= trial.needed else TrialOutcome.GOES_ON
 
 
-def after_probation(trial: Trial, newcomer: Decision, predecessor: Decision | None) -> tuple[Trial, Outcome]:
+def after_probation(trial: Trial, newcomer: Decision, predecessor: Decision | None) -> tuple[Trial, TrialOutcome]:
     """One cycle on probation; the predecessor is asked only where the newcomer is at fault."""
     if newcomer.at_fault:
         able = predecessor is not None and predecessor.solved is not None and not predecessor.problem
-        return trial, Outcome.ROLLED_BACK if able else Outcome.GOES_ON
+        return trial, TrialOutcome.ROLLED_BACK if able else TrialOutcome.GOES_ON
     if newcomer.solved is None:
-        return trial, Outcome.GOES_ON
+        return trial, TrialOutcome.GOES_ON
     trial = replace(trial, passed=trial.passed + 1)
-    return trial, Outcome.ACCEPTED if trial.passed >= trial.needed else Outcome.GOES_ON
+    return trial, TrialOutcome.ACCEPTED if trial.passed >= trial.needed else TrialOutcome.GOES_ON

@@ -12,7 +12,7 @@ from pathlib import Path
 from runtime.publish.status_view import Style
 from runtime.site.config import load_site
 from runtime.site.doctor import Finding, examine
-from runtime.systemd import Surroundings
+from runtime.systemd import UnitContext
 
 EXIT_OK, EXIT_CHECK_FAILED = 0, 1
 
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     style = Style(colour=sys.stdout.isatty())
     findings = [Finding("ok", "site", f"{args.site} is in order")]
     print(_line(findings[0], style))
-    for finding in examine(site, Surroundings.of(os.environ).credentials):
+    for finding in examine(site, UnitContext.of(os.environ).credentials):
         findings.append(finding)
         print(_line(finding, style), flush=True)
     if args.json is not None:

@@ -17,14 +17,14 @@ from runtime.daemon import Daemon
 from runtime.errors import EXIT_UNSAFE, StoppedError
 from runtime.formats.text import log_to_stderr
 from runtime.interrupts import Signals
-from runtime.publish.operator_view import Places
+from runtime.publish.operator_view import ViewPlaces
 from runtime.publish.status_file import Status
 from runtime.publish.status_view import Style, view
 from runtime.site.check import lock_file
 from runtime.site.config import SiteFile, load_site
 from runtime.site.descriptors import require
 from runtime.store.state_lock import state_lock
-from runtime.systemd import Notifier, Surroundings
+from runtime.systemd import Notifier, UnitContext
 from runtime.wall_clock import run_on_the_wall_clock
 
 log = logging.getLogger("nisse.run")
@@ -56,7 +56,7 @@ def _run(args: argparse.Namespace, signals: Signals) -> int:
     log_to_stderr(logging.ERROR if args.quiet else logging.INFO)
     site = load_site(args.site)
     require(site)
-    surroundings = Surroundings.of(os.environ)
+    surroundings = UnitContext.of(os.environ)
     # A dry run may stand beside the daemon.
     with contextlib.nullcontext() if args.dry_run else state_lock(lock_file(site)):
         clock = SystemClock() if args.lockstep is None else LockstepClock()
@@ -107,12 +107,12 @@ def _control(
     return 0 if safe and written else EXIT_UNSAFE
 
 
-def _places(args: argparse.Namespace, site: SiteFile, surroundings: Surroundings) -> Places:
+def _places(args: argparse.Namespace, site: SiteFile, surroundings: UnitContext) -> ViewPlaces:
     """What the command line says before what the site file says before what the service manager offers."""
     named = args.status_file or (None if site.status.file is None else site.relative(site.status.file))
     offered = surroundings.runtime_directory
     file = named or (None if offered is None else offered / f"{site.site.name}.json")
-    return Places(file, args.http_port if args.http_port is not None else site.status.http_port)
+    return ViewPlaces(file, args.http_port if args.http_port is not None else site.status.http_port)
 
 
 def _print(status: Status) -> None:

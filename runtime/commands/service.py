@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runtime.site.config import SiteFile, load_site
-from runtime.site.service_unit import CREDENTIALS, FeedsUnit, ServiceError, Unit, WebUnit, install
+from runtime.site.service_unit import CREDENTIALS, FeedsUnit, ServiceError, ServiceUnit, WebUnit, install
 
 SITE = Path("/etc/nisse/site.toml")
 STATE = Path("/var/lib/nisse")
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     executable = (args.exec or Path(sys.argv[0])).absolute()
     if not executable.is_file():
         raise ServiceError(f"{executable}: no such command; name it with --exec")
-    unit = Unit(executable, args.site.absolute(), serial=not args.no_serial)
+    unit = ServiceUnit(executable, args.site.absolute(), serial=not args.no_serial)
     written: list[Path] = []
     if args.verb == "show":
         shown: dict[str, FeedsUnit | WebUnit] = {
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _others(unit: Unit, root: Path) -> list[FeedsUnit | WebUnit]:
+def _others(unit: ServiceUnit, root: Path) -> list[FeedsUnit | WebUnit]:
     """Those of the tables [feeds] and [web], where the site file is there already; its mistakes are said later."""
     file = root / unit.site.relative_to("/")
     if not file.exists():
@@ -71,7 +71,7 @@ def _others(unit: Unit, root: Path) -> list[FeedsUnit | WebUnit]:
     return [*feeds, *([WebUnit(unit.executable, unit.site)] if site.web is not None else [])]
 
 
-def notes(unit: Unit, root: Path) -> list[str]:
+def notes(unit: ServiceUnit, root: Path) -> list[str]:
     """What would keep the installed service from running."""
     found = []
     if _hidden(unit.executable):

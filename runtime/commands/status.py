@@ -15,7 +15,7 @@ from runtime.publish.status_file import DEFAULT_DIRECTORY, Status, StatusError, 
 from runtime.publish.status_view import Style, view
 from runtime.site.config import load_site
 from runtime.site.credentials import mqtt_password, mqtt_section
-from runtime.systemd import Surroundings
+from runtime.systemd import UnitContext
 
 DEFAULT_SITE = Path("/etc/nisse/site.toml")
 BROKER_WAIT_S = 3.0
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
     section = mqtt_section(site)
     assert section is not None
-    listener = BrokerListener(site.site.name, section, mqtt_password(site, Surroundings.of(os.environ).credentials))
+    listener = BrokerListener(site.site.name, section, mqtt_password(site, UnitContext.of(os.environ).credentials))
     listener.open(BROKER_WAIT_S)
     try:
         return _show(args, listener.status, listener.wait)

@@ -22,7 +22,7 @@ from runtime.formats.plain_files import read_plain, replace_durably
 from runtime.site.check import open_site_bundle
 from runtime.site.config import SiteFile, load_site
 from runtime.site.credentials import mqtt_password, mqtt_section
-from runtime.systemd import Surroundings
+from runtime.systemd import UnitContext
 
 ANSWER_TIMEOUT_S = 10.0
 MAX_THETA_BYTES = 4 << 20
@@ -117,7 +117,7 @@ def ask_to_reload(site: SiteFile) -> None:
     heard, answer = threading.Event(), dict[str, Any]()
     client = paho.Client(CallbackAPIVersion.VERSION2)
     if section.username is not None:
-        client.username_pw_set(section.username, mqtt_password(site, Surroundings.of(os.environ).credentials))
+        client.username_pw_set(section.username, mqtt_password(site, UnitContext.of(os.environ).credentials))
     if section.tls:
         secure(client, section)
 

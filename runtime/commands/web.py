@@ -18,7 +18,7 @@ from runtime.publish.status_file import Status, read_status, status_path
 from runtime.site.config import SiteFile, load_site
 from runtime.site.credentials import mqtt_password, mqtt_section
 from runtime.site.web import WebSection
-from runtime.systemd import Surroundings
+from runtime.systemd import UnitContext
 from runtime.web.app import App
 from runtime.web.commands import BrokerCommands, NoBroker
 from runtime.web.password import read_password, write_password
@@ -106,7 +106,7 @@ def _serve(site: SiteFile, status: Path | None, create_server: Callable[..., Any
     file = status or status_path(site)
     broker = mqtt_section(site)
     commands: BrokerCommands | NoBroker = NoBroker()
-    credentials = Surroundings.of(os.environ).credentials
+    credentials = UnitContext.of(os.environ).credentials
     if broker is not None:
         password = mqtt_password(site, credentials)
         commands = BrokerCommands(site.site.name, broker, password)

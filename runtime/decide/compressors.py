@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from runtime.bundle.manifest import Manifest
 from runtime.decide.gate import LastAction
-from runtime.decide.pulses import Moment, found, step
+from runtime.decide.pulses import CycleMoment, found, step
 from runtime.decide.safety import Surroundings, headroom, shed
 
 Vector = tuple[float, ...]
@@ -46,7 +46,7 @@ class Pulses:
         self,
         action: Vector,
         asked: Sequence[float],
-        moment: Moment,
+        moment: CycleMoment,
         caps: Mapping[str, float],
         around: Surroundings,
     ) -> Pulsed:

@@ -32,7 +32,7 @@ WHEN = "hours from now, 90 min, 17:30, or 2026-01-15T17:30"
 _CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 
 
-class RefusedError(ValueError):
+class CommandRefusedError(ValueError):
     """A command that must not be obeyed; the text says why and what would be accepted."""
 
 
@@ -128,7 +128,7 @@ def settable(manifest: Manifest) -> tuple[str, ...]:
 
 
 def moment(text: str, now_s: float, zone: tzinfo, longest_s: float = LONGEST_S) -> float:
-    """The Unix time meant. Raises RefusedError.
+    """The Unix time meant. Raises CommandRefusedError.
 
     Hours from now, a duration with its unit, the next time that the site's clock says so, or ISO 8601, by that clock
     where it has no offset.
@@ -149,17 +149,17 @@ def moment(text: str, now_s: float, zone: tzinfo, longest_s: float = LONGEST_S) 
     except (ValueError, OverflowError):
         found = math.nan
     if math.isnan(found):
-        raise RefusedError(f"cannot read the time {text!r}: say {WHEN}")
+        raise CommandRefusedError(f"cannot read the time {text!r}: say {WHEN}")
     if not now_s < found <= now_s + longest_s:
         days = longest_s / 86400.0
-        raise RefusedError(f"{text!r} is not within the next {days:g} days: say {WHEN}")
+        raise CommandRefusedError(f"{text!r} is not within the next {days:g} days: say {WHEN}")
     return found
 
 
 def changed(
     before: Overrides, name: str, value: str, until: str, manifest: Manifest, now_s: float, zone: tzinfo
 ) -> Overrides:
-    """The overrides after `set/<name>`, one of `settable`. Raises RefusedError."""
+    """The overrides after `set/<name>`, one of `settable`. Raises CommandRefusedError."""
     now = before.at(now_s)
     match name:
         case "away":
@@ -203,7 +203,7 @@ def _away(now: Overrides, value: str, until: str, now_s: float, zone: tzinfo) ->
         return replace(now, away=None, holds={} if now.away is not None else now.holds)
     when = until if value == "on" else value
     if not when and value != "on":
-        raise RefusedError(f"{AWAY} is on, off, or when somebody is back: {WHEN}")
+        raise CommandRefusedError(f"{AWAY} is on, off, or when somebody is back: {WHEN}")
     return replace(now, holds={}, hot_water_until_s=None, away=Away(moment(when, now_s, zone) if when else None))
 
 
@@ -212,7 +212,7 @@ def _hot_water(now: Overrides, value: str, until: str, now_s: float, zone: tzinf
         return replace(now, hot_water_until_s=None)
     when = until if value == "on" else value
     if not when and value != "on":
-        raise RefusedError(f"{HOT_WATER} is on (for {HOT_WATER_S / 3600:g} h), off, or until when: {WHEN}")
+        raise CommandRefusedError(f"{HOT_WATER} is on (for {HOT_WATER_S / 3600:g} h), off, or until when: {WHEN}")
     until_s = moment(when, now_s, zone, LONGEST_HOT_WATER_S) if when else now_s + HOT_WATER_S
     return replace(now, hot_water_until_s=until_s)
 
@@ -223,7 +223,7 @@ def _number(name: str, value: str, lower: float, upper: float, unit: str, more: 
     except ValueError:
         number = math.nan
     if not lower <= number <= upper:
-        raise RefusedError(f"{name} is a number from {lower:g} to {upper:g} {unit}{more}")
+        raise CommandRefusedError(f"{name} is a number from {lower:g} to {upper:g} {unit}{more}")
     return number
 
 
@@ -234,7 +234,7 @@ def _check_band(comfort: Comfort, spec: ForecastSpec, number: float, now: Mappin
     at = now[limit.name]
     if (above and number > at) or (below and number < at):
         side = "above" if above else "below"
-        raise RefusedError(
+        raise CommandRefusedError(
             f"{spec.name} of {number:g} {spec.unit} would be {side} {limit.name}, {at:g} now; set that first"
         )
 

@@ -17,12 +17,12 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from runtime.bundle.records import Name, NonNegative, Positive, Record
+from runtime.bundle.records import Name, NonNegative, Positive, StrictRecord
 
 NOTHING = 1e-9
 
 
-class Compressor(Record):
+class Compressor(StrictRecord):
     """What several actions share: together they are 0, or from `least_kw` to `most_kw`."""
 
     name: Name
@@ -42,7 +42,7 @@ class Compressor(Record):
 
 
 @dataclass(frozen=True)
-class Running:
+class CompressorRun:
     """Whether it is on, since when, what each purpose is owed, and what has been in force since `at_s`."""
 
     on: bool
@@ -54,7 +54,7 @@ class Running:
 
 
 @dataclass(frozen=True)
-class Moment:
+class CycleMoment:
     """A cycle: when it is, how long until the next, and how long this decision still holds."""
 
     now_s: float
@@ -63,23 +63,23 @@ class Moment:
     hold_s: float
 
 
-def found(unit: Compressor, power: Sequence[float] | None, since_s: float, now_s: float) -> Running:
+def found(unit: Compressor, power: Sequence[float] | None, since_s: float, now_s: float) -> CompressorRun:
     """As it is met: with the powers that were written last; where they are not known it counts as off, and rests."""
     none = (0.0,) * len(unit.actions)
     if power is None:
-        return Running(False, now_s, now_s, none, none, none)
+        return CompressorRun(False, now_s, now_s, none, none, none)
     before = tuple(power)
-    return Running(sum(before) > NOTHING, min(since_s, now_s), now_s, none, before, before)
+    return CompressorRun(sum(before) > NOTHING, min(since_s, now_s), now_s, none, before, before)
 
 
 def step(
     unit: Compressor,
-    state: Running,
+    state: CompressorRun,
     wanted: Sequence[float],
-    moment: Moment,
+    moment: CycleMoment,
     room_kw: float = math.inf,
     held_back: Sequence[bool] = (),
-) -> Running:
+) -> CompressorRun:
     """The next state; `delivered` is what to write.
 
     wanted: mean power of each purpose. room_kw: more than that it may not draw now; what must run on runs on at its
@@ -99,7 +99,7 @@ def step(
         pulse = unit.least_kw * max(unit.min_run_s, moment.cycle_s)
         on = for_s >= unit.min_rest_s - NOTHING and possible and total > NOTHING and total >= pulse / 2
     power = min(max(total / left_s, unit.least_kw), max(most_kw, unit.least_kw)) if on else 0.0
-    return Running(
+    return CompressorRun(
         on,
         state.since_s if on is state.on else moment.now_s,
         moment.now_s,
@@ -109,7 +109,7 @@ def step(
     )
 
 
-def _owed(state: Running, now_s: float, longest: float, held_back: Sequence[bool]) -> tuple[float, ...]:
+def _owed(state: CompressorRun, now_s: float, longest: float, held_back: Sequence[bool]) -> tuple[float, ...]:
     """What is wanted and not delivered until now; never more than a pulse and a rest can leave."""
     passed_s = max(0.0, now_s - state.at_s)
     owed = []

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from runtime.bundle.records import Record
+from runtime.bundle.records import StrictRecord
 
 Number = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 Size = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
@@ -27,7 +27,7 @@ Wishes = Annotated[tuple[Wish, ...], BeforeValidator(_several), Field(min_length
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_several), Field(min_length=1, max_length=100)]
 
 
-class HoldRule(Record):
+class HoldRule(StrictRecord):
     """Fixed actions."""
 
     kind: Literal["hold"] = "hold"
@@ -46,7 +46,7 @@ def _terms(value: Any) -> Any:
     return {value: 1.0} if isinstance(value, str) else value
 
 
-class SelfConsumptionRule(Record):
+class SelfConsumptionRule(StrictRecord):
     """Charge with the surplus, cover the load from the battery: charge = (-net_load)+, discharge = (net_load)+."""
 
     kind: Literal["self_consumption"]
@@ -68,7 +68,7 @@ class SelfConsumptionRule(Record):
         return tuple(self.net_load)
 
 
-class _Heat(Record):
+class _Heat(StrictRecord):
     """What follows thermometers: the mean of those that are heard, each less its set-point."""
 
     action: Text
@@ -131,7 +131,7 @@ class HeatingCurveRule(_Heat):
         return (*super().inputs, self.outdoor)
 
 
-class TankRule(Record):
+class TankRule(StrictRecord):
     """Full power below the lower bound and a reserve, none a band further up; the bound may follow the week."""
 
     kind: Literal["tank"]
@@ -154,7 +154,7 @@ class TankRule(Record):
         return (self.measurement, *(wish for wish in (self.lower, self.upper) if isinstance(wish, str)))
 
 
-class ThermostatsRule(Record):
+class ThermostatsRule(StrictRecord):
     """One thermostat per room, in one table: `zones` names the measurement that switches each action."""
 
     kind: Literal["thermostats"]

@@ -32,7 +32,7 @@ HOUR_S = 3600.0
 
 
 @dataclass(frozen=True)
-class _Good:
+class _Believed:
     value: float
     measured_s: float
 
@@ -45,7 +45,7 @@ class Doubts:
         self._manifest, self._wishes = manifest, wishes
         self._specs = {spec.name: spec for spec in manifest.measured}
         self._thermometers = [s for s in manifest.measured if kind_of(s.unit) == "temperature"]
-        self._good: dict[str, _Good] = {}
+        self._good: dict[str, _Believed] = {}
         self.standing: dict[str, str] = {}
         """Who is doubted now, and why, in words that stay the same while the doubt does."""
 
@@ -62,7 +62,7 @@ class Doubts:
             age_s = samples[name].age_s or 0.0
             why = self._why(self._specs[name], value, readings, now_s - age_s)
             if not why:
-                self._good[name] = _Good(value, now_s - age_s)
+                self._good[name] = _Believed(value, now_s - age_s)
                 continue
             self.standing[name] = why
             problem = f"{value:g} {self._specs[name].unit}: {why}"
@@ -87,7 +87,7 @@ class Doubts:
         alike = [s for s in self._thermometers if (s.unit, s.lower, s.upper) == (spec.unit, spec.lower, spec.upper)]
         return alike if len(alike) > 1 or spec.name in self._wishes else []
 
-    def _dead(self, spec: SignalSpec, value: float, good: _Good | None) -> str:
+    def _dead(self, spec: SignalSpec, value: float, good: _Believed | None) -> str:
         celsius = conversion(spec.unit, "degC")(value)
         kelvin = _kelvin(spec)
         near = good is not None and abs(good.value - value) * kelvin <= DEAD_DISTANCE_K
@@ -120,14 +120,14 @@ class Doubts:
         better = [own for name, own in read if apart(own, value) and rank(name, own) > rank(spec.name, value)]
         return self._said("the other rooms say otherwise", spec, value, median(better)) if better else ""
 
-    def _leap(self, spec: SignalSpec, value: float, good: _Good | None, measured_s: float) -> str:
+    def _leap(self, spec: SignalSpec, value: float, good: _Believed | None, measured_s: float) -> str:
         if good is None:
             return ""
         allowed_k = LEAP_K + LEAP_K_PER_H * (measured_s - good.measured_s) / HOUR_S
         leapt = abs(value - good.value) * _kelvin(spec) > allowed_k
         return self._said("too far from the reading before", spec, value, good.value) if leapt else ""
 
-    def _beyond_reach(self, spec: SignalSpec, value: float, good: _Good | None, measured_s: float) -> str:
+    def _beyond_reach(self, spec: SignalSpec, value: float, good: _Believed | None, measured_s: float) -> str:
         """A state that the model says cannot have come this far, whatever was done meanwhile."""
         m = self._manifest
         if good is None or m.safety is None or not isinstance(m.estimator, DirectEstimator):

@@ -27,7 +27,7 @@ ANYTHING = (-sys.float_info.max, sys.float_info.max)
 
 
 @dataclass(frozen=True)
-class Column:
+class Foreseen:
     """A forecast on the horizon. `known` and `recalled` are the shares of it that the profile and a day before say."""
 
     values: tuple[float, ...]
@@ -124,13 +124,13 @@ def on_horizon(
     rows: int,
     memory: Memory,
     believed: tuple[float, float] = ANYTHING,
-) -> Column | None:
+) -> Foreseen | None:
     """The mean over [now + k dt, now + (k + 1) dt) for k < rows; None when a profile does not cover `now_s`.
 
     A number holds throughout. believed: between what values may be remembered.
     """
     if isinstance(value, float):
-        return Column((value,) * rows)
+        return Foreseen((value,) * rows)
     lead_s = 0.0 if is_price(unit) else LEAD_S
     if not value.start_s - lead_s <= now_s < value.end_s:
         return None
@@ -149,10 +149,10 @@ def on_horizon(
         if share < 1.0 - 1e-9 and ends_s is None:
             ends_s = begin_s + share * dt_s
         values.append(mean)
-    return Column(tuple(values), known / rows, recalled / rows, ends_s)
+    return Foreseen(tuple(values), known / rows, recalled / rows, ends_s)
 
 
-def doubt(column: Column, value: Value, unit: str, *, flat: bool) -> str:
+def doubt(column: Foreseen, value: Value, unit: str, *, flat: bool) -> str:
     """Why this is no forecast to buy and sell by; empty for anything but a price. flat: a number is meant."""
     if not is_price(unit) or flat:
         return ""
@@ -163,7 +163,7 @@ def doubt(column: Column, value: Value, unit: str, *, flat: bool) -> str:
     return ""
 
 
-def remark(column: Column, value: Value, *, flat: bool) -> str:
+def remark(column: Foreseen, value: Value, *, flat: bool) -> str:
     """What should be known of a forecast that is used all the same; the same words for the same forecast."""
     if isinstance(value, float):
         return "" if flat else "a number, held over the whole horizon, where a forecast is due"

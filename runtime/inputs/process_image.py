@@ -10,7 +10,7 @@ from runtime.bundle.manifest import ForecastSpec, Manifest, SignalSpec
 from runtime.decide.overrides import Overrides, overridden
 from runtime.formats.profile import Profile
 from runtime.formats.units import conversion
-from runtime.inputs.forecast import BRIEFLY, Column, Memory, doubt, on_horizon, remark
+from runtime.inputs.forecast import BRIEFLY, Foreseen, Memory, doubt, on_horizon, remark
 from runtime.inputs.plausibility import believed, judge_all
 from runtime.inputs.signals import Arrival, Sample, Validity, sample
 from runtime.site.config import SiteFile
@@ -72,7 +72,7 @@ def take_image(
         if isinstance(samples[spec.name].value, Profile):
             samples[spec.name] = _unusable(samples[spec.name], Validity.MALFORMED, "a forecast instead of a number")
 
-    def ahead(spec: ForecastSpec, found: Sample) -> tuple[Sample, Column | None]:
+    def ahead(spec: ForecastSpec, found: Sample) -> tuple[Sample, Foreseen | None]:
         if not found.ok or found.value is None:
             return found, None
         step_s, rows = manifest.dt_s / spec.steps, (manifest.horizon + 1) * spec.steps
@@ -109,7 +109,7 @@ def take_image(
     return ProcessImage(time_s, monotonic_s, settled, columns, makeshift)
 
 
-def _judged(found: Sample, column: Column | None, spec: SignalSpec, *, flat: bool) -> tuple[Sample, Column | None]:
+def _judged(found: Sample, column: Foreseen | None, spec: SignalSpec, *, flat: bool) -> tuple[Sample, Foreseen | None]:
     """The sample and its column, or why there is none. Only what lies on the horizon counts."""
     if column is None or found.value is None:
         return _unusable(found, Validity.STALE, "does not cover the present"), None

@@ -17,7 +17,7 @@ from runtime.actuate.delivery import IN_FORCE, Delivery, unsent
 from runtime.clock import Clock
 from runtime.inputs.signals import Arrival
 from runtime.links import frames
-from runtime.links.frames import Board, Frame, FrameError, FrameReader
+from runtime.links.frames import BoardIdentity, Frame, FrameError, FrameReader
 from runtime.links.last_good import LastGood
 from runtime.links.worker import DeviceError, DeviceRefusedError, Worker
 from runtime.site.register import Channel, SerialSection
@@ -136,7 +136,7 @@ class _Port:
         self._port: serial.Serial | None = None
         self._reader = FrameReader()
         self._sequence = 0
-        self._board: Board | None = None
+        self._board: BoardIdentity | None = None
 
     def open(self) -> None:
         if self._port is not None:
@@ -166,7 +166,7 @@ class _Port:
                 self._port.close()
             self._port = None
 
-    def read(self) -> frames.Reading:
+    def read(self) -> frames.BoardReading:
         """Raises DeviceError."""
         reading = self._read()
         if reading.started:
@@ -181,7 +181,7 @@ class _Port:
         except FrameError as error:
             raise DeviceError(f"cannot be understood: {error}") from error
 
-    def _read(self) -> frames.Reading:
+    def _read(self) -> frames.BoardReading:
         assert self._board is not None  # open says hello first
         answer = self._exchange(frames.READ)
         try:

@@ -49,7 +49,7 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Board:
+class BoardIdentity:
     """Answer to HELLO."""
 
     inputs: int
@@ -58,7 +58,7 @@ class Board:
 
 
 @dataclass(frozen=True)
-class Reading:
+class BoardReading:
     """Answer to READ: raw numbers of all inputs, and of all outputs as they are in force."""
 
     started: bool
@@ -143,21 +143,21 @@ def write_payload(channel: int, raw: int, hold_s: int) -> bytes:
         raise FrameError(f"channel {channel}, value {raw}, hold {hold_s} s do not fit a frame") from error
 
 
-def board_of(payload: bytes) -> Board:
+def board_of(payload: bytes) -> BoardIdentity:
     """Raises FrameError."""
     if len(payload) < 2 or payload[1] > 8 or (payload[0] + payload[1]) * 4 + 2 > MAX_PAYLOAD_BYTES:
         raise FrameError("an answer to HELLO that promises more channels than fit a frame")
-    return Board(payload[0], payload[1], payload[2:].decode("ascii", errors="replace"))
+    return BoardIdentity(payload[0], payload[1], payload[2:].decode("ascii", errors="replace"))
 
 
-def reading_of(payload: bytes, board: Board) -> Reading:
+def reading_of(payload: bytes, board: BoardIdentity) -> BoardReading:
     """Raises FrameError."""
     count = board.inputs + board.outputs
     if len(payload) != 2 + 4 * count:
         raise FrameError(f"{len(payload)} bytes for {count} channels")
     status, mask, *numbers = struct.unpack(f"<BB{count}i", payload)
     held = tuple(bool(mask & 1 << k) for k in range(board.outputs))
-    return Reading(bool(status & 1), held, tuple(numbers[: board.inputs]), tuple(numbers[board.inputs :]))
+    return BoardReading(bool(status & 1), held, tuple(numbers[: board.inputs]), tuple(numbers[board.inputs :]))
 
 
 def written_of(payload: bytes) -> tuple[int, int]:

@@ -15,8 +15,8 @@ from runtime.clock import Clock
 from runtime.formats.literals import NoValueError
 from runtime.inputs.signals import Arrival
 from runtime.links.last_good import LastGood
-from runtime.links.modbus_blocks import Span, joined, owner, scale_span, spans_of, value_span
-from runtime.links.modbus_line import Line
+from runtime.links.modbus_blocks import RegisterSpan, joined, owner, scale_span, spans_of, value_span
+from runtime.links.modbus_line import ModbusLine
 from runtime.links.registers import decode, encode, exponent, is_blank
 from runtime.links.sunspec import models_of, placed
 from runtime.links.worker import BACKOFF_FIRST_S, BACKOFF_LAST_S, LATE, DeviceError, DeviceRefusedError, Worker
@@ -85,11 +85,11 @@ class ModbusLink:
         """
         self.name = name
         self._clock = clock
-        self._line = Line(section)
+        self._line = ModbusLine(section)
         self._worker = Worker(name, self._line, clock, deadline_s=deadline_s)
         self._arrivals = LastGood()
         self._devices = {device: _Health() for device in {section.device_id, *devices}}
-        self._apart: set[Span] = set()
+        self._apart: set[RegisterSpan] = set()
         """Blocks that a device refused: some do not let registers be read together."""
         self._settings: dict[tuple[int, int], Sequence[int]] = {}
         self._models: dict[int, Mapping[int, int]] = {}
@@ -207,9 +207,9 @@ class ModbusLink:
                 why = f"register {found[0].address} has all bits set: not implemented" if blank else ""
                 self._arrivals.put(name, Arrival(value, self._clock.monotonic(), none_outside=why))
 
-    def _memory(self, spans: Collection[Span]) -> dict[Span, list[int] | DeviceRefusedError]:
+    def _memory(self, spans: Collection[RegisterSpan]) -> dict[RegisterSpan, list[int] | DeviceRefusedError]:
         """What is in the spans, block by block, or why the device will not say."""
-        found: dict[Span, list[int] | DeviceRefusedError] = {}
+        found: dict[RegisterSpan, list[int] | DeviceRefusedError] = {}
         for block in joined(spans, self._line.gap):
             inside = sorted(span for span in spans if block.covers(span))
             if block not in self._apart:
@@ -230,7 +230,7 @@ class ModbusLink:
                     found[span] = refusal
         return found
 
-    def _value(self, memory: Mapping[Span, list[int] | DeviceRefusedError], register: Register) -> float:
+    def _value(self, memory: Mapping[RegisterSpan, list[int] | DeviceRefusedError], register: Register) -> float:
         """Raises ValueError, NoValueError, DeviceRefusedError."""
         own = self._line.device_id
         scale = scale_span(register, own)
@@ -267,7 +267,7 @@ class ModbusLink:
         device = owner(register, self._line.device_id)
         if device not in self._models:
             self._models[device] = models_of(
-                lambda address, count: self._line.read(Span(device, "holding", address, count))
+                lambda address, count: self._line.read(RegisterSpan(device, "holding", address, count))
             )
         return placed(register, self._models[device])
 
@@ -301,15 +301,15 @@ def _said(words: list[int] | DeviceRefusedError) -> list[int]:
     return words
 
 
-def _requests(written: Sequence[tuple[Telling, list[int]]], own: int) -> list[tuple[Span, list[int], int]]:
+def _requests(written: Sequence[tuple[Telling, list[int]]], own: int) -> list[tuple[RegisterSpan, list[int], int]]:
     """Where, what, and by which function; neighbours for which it is 16 in one."""
-    requests: list[tuple[Span, list[int], int]] = []
+    requests: list[tuple[RegisterSpan, list[int], int]] = []
     for one, words in written:
         span, function = value_span(one.register, own), function_of(one.register)
         if requests and function == 16:
             before, there, how = requests[-1]
             if how == 16 and (before.device, before.kind, before.end) == (span.device, span.kind, span.address):
-                whole = Span(before.device, before.kind, before.address, before.count + span.count)
+                whole = RegisterSpan(before.device, before.kind, before.address, before.count + span.count)
                 requests[-1] = whole, [*there, *words], 16
                 continue
         requests.append((span, words, function))

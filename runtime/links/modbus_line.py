@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.links.modbus_blocks import Span
+from runtime.links.modbus_blocks import RegisterSpan
 from runtime.links.registers import BITS
 from runtime.links.worker import DeviceError, DeviceRefusedError
 from runtime.site.register import ModbusSection, SerialSection
@@ -26,7 +26,7 @@ GATEWAY_SILENT = frozenset({10, 11})
 ATTEMPTS = 2
 
 
-class Line:
+class ModbusLine:
     """Opened before a job and closed after a failure, by the worker."""
 
     def __init__(self, section: SerialSection | ModbusSection) -> None:
@@ -55,7 +55,7 @@ class Line:
             with contextlib.suppress(OSError, termios.error):
                 client.close()  # type: ignore[no-untyped-call]
 
-    def read(self, span: Span) -> list[int]:
+    def read(self, span: RegisterSpan) -> list[int]:
         """Its words, or bits. Raises DeviceError."""
         code = READ[span.kind]
         answer = self._ask(code, span.device, span.address, span.count, ())
@@ -71,7 +71,7 @@ class Line:
             raise DeviceError(f"device {span.device} answers an earlier request; it may need a longer timeout_s")
         return found
 
-    def write(self, span: Span, words: Sequence[int], function: int) -> None:
+    def write(self, span: RegisterSpan, words: Sequence[int], function: int) -> None:
         """Raises DeviceError, and DeviceRefusedError where it answers that it will not."""
         answer = self._ask(function, span.device, span.address, len(words), words)
         if answer.address != span.address:

@@ -125,7 +125,7 @@ class DrySink:
 
 
 @dataclass(frozen=True)
-class Device:
+class WiredLine:
     """A line as the daemon uses it: `ask` begins to read its inputs, `sink` takes its set-points."""
 
     ask: Callable[[str | None], Callable[[], dict[str, Arrival]]]
@@ -139,7 +139,7 @@ class Links:
     """All links of a site, the lines by name."""
 
     mqtt: MqttLink | None
-    devices: Mapping[str, Device]
+    devices: Mapping[str, WiredLine]
     files: FileLink | None = None
 
     def read(self) -> dict[str, Arrival]:
@@ -228,7 +228,7 @@ def _files(site: SiteFile, clock: Clock) -> FileLink | None:
     return FileLink(inputs, clock) if inputs else None
 
 
-def _line(site: SiteFile, name: str, clock: Clock, deadline_s: float | None) -> Device:
+def _line(site: SiteFile, name: str, clock: Clock, deadline_s: float | None) -> WiredLine:
     """The line `name` with the inputs that come over it."""
     section = site.lines[name]
     inputs = {signal: entry for signal, entry in site.inputs.items() if entry.source == name}
@@ -238,14 +238,14 @@ def _line(site: SiteFile, name: str, clock: Clock, deadline_s: float | None) -> 
         assert isinstance(section, SerialSection)
         board = FramedLink(name, section, clock, deadline_s=deadline_s)
         channels = {signal: entry.channel for signal, entry in inputs.items() if entry.channel is not None}
-        return Device(lambda one: board.begin(_chosen(channels, one)), FramedSink(board), board.close)
+        return WiredLine(lambda one: board.begin(_chosen(channels, one)), FramedSink(board), board.close)
     from runtime.links.modbus import ModbusLink
 
     registers = {signal: entry.registers for signal, entry in inputs.items()}
     told = (output.registers for output in site.outputs.values() if output.sink == name)
     devices = {owner(r, section.device_id) for r in chain(*registers.values(), *told)}
     link = ModbusLink(name, section, clock, deadline_s=deadline_s, devices=devices)
-    return Device(lambda one: link.begin(_chosen(registers, one)), ModbusSink(link), link.close)
+    return WiredLine(lambda one: link.begin(_chosen(registers, one)), ModbusSink(link), link.close)
 
 
 def _chosen(entries: Mapping[str, Entry], one: str | None) -> Mapping[str, Entry]:

@@ -39,7 +39,7 @@ log = logging.getLogger("nisse.http")
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpAnswer:
     """What is sent back; `extra` are further header lines."""
 
     status: HTTPStatus
@@ -165,13 +165,13 @@ class StatusServer:
             return _packed(refused.answer, "GET")
         return _packed(self._page(path), method)
 
-    def _page(self, path: str) -> Answer:
+    def _page(self, path: str) -> HttpAnswer:
         if path == "/metrics":
-            return Answer(HTTPStatus.OK, CONTENT_TYPE, metrics(self._snapshot(), self._now(), self._version))
+            return HttpAnswer(HTTPStatus.OK, CONTENT_TYPE, metrics(self._snapshot(), self._now(), self._version))
         if path == "/healthz":
             healthy, document = health(self._snapshot(), self._now())
             status = HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE
-            return Answer(status, "application/json", json.dumps(document) + "\n")
+            return HttpAnswer(status, "application/json", json.dumps(document) + "\n")
         return _refusal(HTTPStatus.NOT_FOUND, "here are /metrics and /healthz")
 
     def _part(self, visitor: _Visitor) -> None:
@@ -193,7 +193,7 @@ class StatusServer:
 
 
 class _RefusedError(Exception):
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: HttpAnswer) -> None:
         self.answer = answer
 
 
@@ -217,11 +217,11 @@ def parse_request(head: bytes) -> tuple[str, str]:
     return method, path
 
 
-def _refusal(status: HTTPStatus, text: str, *extra: str) -> Answer:
-    return Answer(status, "text/plain; charset=utf-8", text + "\n", extra)
+def _refusal(status: HTTPStatus, text: str, *extra: str) -> HttpAnswer:
+    return HttpAnswer(status, "text/plain; charset=utf-8", text + "\n", extra)
 
 
-def _packed(answer: Answer, method: str) -> bytes:
+def _packed(answer: HttpAnswer, method: str) -> bytes:
     body = answer.text.encode()
     lines = [
         f"HTTP/1.1 {answer.status.value} {answer.status.phrase}",

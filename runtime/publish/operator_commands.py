@@ -12,7 +12,7 @@ from typing import Any
 
 from runtime.bundle.manifest import Manifest
 from runtime.decide.ladder import Level
-from runtime.decide.overrides import Overrides, RefusedError, as_data, changed, fitting, from_data, settable
+from runtime.decide.overrides import CommandRefusedError, Overrides, as_data, changed, fitting, from_data, settable
 
 MODES = {"auto": Level.MPC, "rule": Level.RULE, "safe": Level.SAFE}
 VERBS = ("cycle", "reload")
@@ -81,24 +81,24 @@ def parse_order(topic: str, payload: bytes) -> Order:
 
 
 def wished(wishes: Wishes, order: Order, manifest: Manifest, now_s: float = 0.0, zone: tzinfo = UTC) -> Wishes:
-    """The wishes after a `set/...` at a Unix time, by the clock of a time zone. Raises RefusedError."""
+    """The wishes after a `set/...` at a Unix time, by the clock of a time zone. Raises CommandRefusedError."""
     if order.name in settable(manifest):
         overrides = changed(wishes.overrides, order.name, order.value, order.until, manifest, now_s, zone)
         return replace(wishes, overrides=overrides)
     if order.name == "mode":
         if order.value not in MODES:
-            raise RefusedError(f"mode is one of {', '.join(MODES)}")
+            raise CommandRefusedError(f"mode is one of {', '.join(MODES)}")
         return replace(wishes, mode=order.value)
     spec = next((a for a in manifest.actions if CAP_PREFIX + a.name == order.name), None)
     if spec is None:
         known = ("mode", *settable(manifest), *(CAP_PREFIX + a.name for a in manifest.actions))
-        raise RefusedError(f"nothing of that name can be set; known here: {', '.join(known)}")
+        raise CommandRefusedError(f"nothing of that name can be set; known here: {', '.join(known)}")
     try:
         value = float(order.value)
     except ValueError:
         value = math.nan
     if not spec.lower <= value <= spec.upper:
-        raise RefusedError(f"{order.name} is a number from {spec.lower:g} to {spec.upper:g} {spec.unit}")
+        raise CommandRefusedError(f"{order.name} is a number from {spec.lower:g} to {spec.upper:g} {spec.unit}")
     caps = {name: cap for name, cap in wishes.caps.items() if name != spec.name}
     return replace(wishes, caps=caps if value == spec.upper else {**caps, spec.name: value})
 

@@ -40,7 +40,7 @@ log = logging.getLogger("nisse.publish")
 
 
 @dataclass(frozen=True)
-class Places:
+class ViewPlaces:
     """Where to be seen besides MQTT; neither is needed. A dry run is seen nowhere."""
 
     status_file: Path | None = None
@@ -54,7 +54,7 @@ class OperatorView:
     site: SiteFile
     clock: Clock
     mqtt: MqttLink | None
-    places: Places
+    places: ViewPlaces
     commands: Counter[str] = field(default_factory=Counter)
     """ok, error -> how many."""
     snapshot: Snapshot | None = None

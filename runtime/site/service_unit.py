@@ -60,7 +60,7 @@ class ServiceError(NisseError):
 
 
 @dataclass(frozen=True)
-class Unit:
+class ServiceUnit:
     """`executable` is the absolute path of the command `nisse`, `site` of the site file."""
 
     place: ClassVar[Path] = UNIT
@@ -244,7 +244,7 @@ def _check_paths(*paths: Path) -> None:
             raise ServiceError(f"{path}: a path in a unit has no spaces or percent signs; use another one")
 
 
-def install(units: Sequence[Unit | FeedsUnit | WebUnit], root: Path) -> list[Path]:
+def install(units: Sequence[ServiceUnit | FeedsUnit | WebUnit], root: Path) -> list[Path]:
     """Write the units and make the folders under `root`; what was written or made. Raises ServiceError."""
     made = []
     try:

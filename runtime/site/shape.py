@@ -13,7 +13,7 @@ PLANNED = "kW"
 """The unit of what the actions add up to before it is shaped."""
 
 
-class Level(Section):
+class ShapeLevel(Section):
     level: Finite
     """What the device is told, in the output's unit."""
     kw: Finite
@@ -24,7 +24,7 @@ class LevelsShape(Section):
     """The level whose power is nearest to the planned one: SG-Ready, a relay, modes of an inverter."""
 
     kind: Literal["levels"]
-    levels: tuple[Level, ...] = Field(min_length=2)
+    levels: tuple[ShapeLevel, ...] = Field(min_length=2)
     """From the least power to the most."""
     margin: Annotated[float, Field(ge=0, lt=1, strict=True)] = 0.2
     """A level is left when the plan is nearer to another by this share of the distance between the two."""

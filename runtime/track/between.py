@@ -20,13 +20,13 @@ from runtime.formats.units import conversion
 from runtime.inputs.process_image import ProcessImage
 from runtime.inputs.signals import Arrival, sample
 from runtime.site.signals import OutputSection
-from runtime.track.tracker import Reading, Tracker
+from runtime.track.tracker import MeterReading, Tracker
 
 Vector = tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class Known:
+class HeldCycle:
     """Of the last cycle, what holds until the next one."""
 
     policy: Policy
@@ -67,27 +67,27 @@ class MeanAction:
         return tuple((total + v * rest_s) / whole_s for total, v in zip(self._sum, self._action, strict=True))
 
 
-def reading_of(image: ProcessImage, meter: str) -> Reading:
+def reading_of(image: ProcessImage, meter: str) -> MeterReading:
     """The meter in a cycle's image."""
     found = image.samples.get(meter)
     if found is None or not found.ok or not isinstance(found.value, float):
-        return Reading(None, problem="" if found is None else found.problem or found.validity.value)
-    return Reading(found.value, image.monotonic_s - (found.age_s or 0.0))
+        return MeterReading(None, problem="" if found is None else found.problem or found.validity.value)
+    return MeterReading(found.value, image.monotonic_s - (found.age_s or 0.0))
 
 
-def reading_now(known: Known, meter: str, arrival: Arrival | None, now_s: float) -> Reading:
+def reading_now(known: HeldCycle, meter: str, arrival: Arrival | None, now_s: float) -> MeterReading:
     """The meter as it arrived, converted and judged as in a cycle."""
     spec, section = known.inputs[meter], known.policy.site.inputs[meter]
     found = sample(spec, arrival, conversion(section.unit, spec.unit), section.max_age_s, now_s)
     if not found.ok or not isinstance(found.value, float):
-        return Reading(None, problem=found.problem or found.validity.value)
-    return Reading(found.value, now_s - (found.age_s or 0.0), found.problem)
+        return MeterReading(None, problem=found.problem or found.validity.value)
+    return MeterReading(found.value, now_s - (found.age_s or 0.0), found.problem)
 
 
 def look(
-    known: Known,
+    known: HeldCycle,
     tracker: Tracker,
-    reading: Reading,
+    reading: MeterReading,
     last: LastAction,
     actuator: Actuator,
     time_s: float,

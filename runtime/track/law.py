@@ -43,14 +43,14 @@ class Caps:
 
 
 @dataclass(frozen=True)
-class Tuning:
+class TrackingGains:
     """How fast: the share of the error that one step takes away, and the error that is none (kW)."""
 
     gain: float = 0.6
     deadband_kw: float = 0.03
 
 
-def followed(meter_kw: float, batteries_kw: Sequence[float], aim: Aim, caps: Caps, tuning: Tuning) -> Powers:
+def followed(meter_kw: float, batteries_kw: Sequence[float], aim: Aim, caps: Caps, tuning: TrackingGains) -> Powers:
     """The power of each battery from now on. batteries_kw: what they have done while the meter read `meter_kw`."""
     now = sum(batteries_kw)
     others = meter_kw - now

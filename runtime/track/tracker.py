@@ -14,9 +14,9 @@ from runtime.site.config import SiteFile
 from runtime.site.rules import rules_in_force
 from runtime.track.aim import aim_of, held, self_consumption
 from runtime.track.interval import IntervalImport
-from runtime.track.law import Aim, Caps, Powers, Range, Tuning, followed, left_of_interval_kw, nudged
+from runtime.track.law import Aim, Caps, Powers, Range, TrackingGains, followed, left_of_interval_kw, nudged
 from runtime.track.planned import planned_imports_kw
-from runtime.track.watch import Watch
+from runtime.track.watch import AnswerWatch
 
 Vector = tuple[float, ...]
 MISSED = 3
@@ -29,7 +29,7 @@ STILL_S, PROBE_KW = 60.0, 0.3
 
 
 @dataclass(frozen=True)
-class Reading:
+class MeterReading:
     """Of the meter, kW from the grid, and when it came (monotonic); None and why where there is none to use."""
 
     kw: float | None
@@ -71,10 +71,10 @@ class Tracker:
         self._places: tuple[tuple[int, int], ...] = ()
         self._aim: Aim | None = None
         self._caps = Caps()
-        self._tuning, self._settle_s, self._max_age_s, self._retry_s = Tuning(), 0.0, math.inf, 600.0
+        self._tuning, self._settle_s, self._max_age_s, self._retry_s = TrackingGains(), 0.0, math.inf, 600.0
         self._peak_kw: float | None = None
         self._interval: IntervalImport | None = None
-        self._watch = Watch()
+        self._watch = AnswerWatch()
         self._moved_s = self._acted_s = -math.inf
         self._meter_kw: float | None = None
         self._missed = self._unheld = 0
@@ -110,7 +110,7 @@ class Tracker:
     def renew(self, decided: Decided, site: SiteFile, manifest: Manifest) -> None:
         """Another decision, or the same in another cycle."""
         section, tracking = site.tracking, manifest.tracking
-        self._tuning = Tuning(section.gain, section.deadband_kw)
+        self._tuning = TrackingGains(section.gain, section.deadband_kw)
         self._settle_s, self._max_age_s, self._retry_s = section.settle_s, section.max_age_s, section.retry_s
         self._aim, self._idle = None, _unwanted(site, tracking)
         self._tracking = tracking
@@ -139,7 +139,7 @@ class Tracker:
         """Nothing is to be tracked: the devices have their safe values."""
         self._aim, self._idle = None, why
 
-    def follow(self, reading: Reading, last: Vector, time_s: float, now_s: float) -> Vector | None:
+    def follow(self, reading: MeterReading, last: Vector, time_s: float, now_s: float) -> Vector | None:
         """The action from now on, under what was `last` written; None where it stays.
 
         Only the powers of batteries differ from `last`. A reading from before the last move has settled is not used.
@@ -180,7 +180,7 @@ class Tracker:
         if self._unheld >= MISSED and not self._fault:
             self._off(self._unheld_text, now_s)
 
-    def _without(self, reading: Reading, told: Sequence[float], last: Vector, now_s: float) -> Vector | None:
+    def _without(self, reading: MeterReading, told: Sequence[float], last: Vector, now_s: float) -> Vector | None:
         self._missed += 1
         if self._missed < MISSED:
             return None

@@ -26,7 +26,7 @@ FEW = 3
 
 
 @dataclass(frozen=True)
-class Answer:
+class MeterAnswer:
     """By how much the batteries were moved together, and by how much the meter changed after it, kW."""
 
     moved_kw: float
@@ -37,12 +37,12 @@ class Answer:
         return self.changed_kw / self.moved_kw
 
 
-class Watch:
+class AnswerWatch:
     """Told of every reading that a move could have changed."""
 
     def __init__(self) -> None:
         self._before: tuple[float, float] | None = None
-        self._answers: deque[Answer] = deque(maxlen=FEW)
+        self._answers: deque[MeterAnswer] = deque(maxlen=FEW)
         self._same, self._moved_kw = 0, 0.0
 
     def heard(self, meter_kw: float, told_kw: float) -> str:
@@ -50,7 +50,7 @@ class Watch:
         before, self._before = self._before, (meter_kw, told_kw)
         if before is None:
             return ""
-        answer = Answer(told_kw - before[1], meter_kw - before[0])
+        answer = MeterAnswer(told_kw - before[1], meter_kw - before[0])
         if answer.changed_kw != 0.0:
             self._same, self._moved_kw = 0, 0.0
         elif answer.moved_kw != 0.0 and self._moved_kw == 0.0:
@@ -74,7 +74,7 @@ class Watch:
         self._answers.clear()
 
 
-def verdict(answers: tuple[Answer, ...]) -> str:
+def verdict(answers: tuple[MeterAnswer, ...]) -> str:
     """What the last answers say, the newest last; an empty string where all may be well."""
     if not answers:
         return ""

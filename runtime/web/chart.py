@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from html import escape
 from itertools import pairwise
 
-from runtime.web.picture import Line, Panel
+from runtime.web.picture import Plot, Trace
 
 WIDTH, HEIGHT = 360, 120
 LEFT, RIGHT, TOP, BOTTOM = 36, 62, 8, 20
@@ -16,7 +16,7 @@ INSIDE = WIDTH - LEFT - RIGHT
 TALL = HEIGHT - TOP - BOTTOM
 
 
-def chart(panel: Panel, start: datetime, hours: float) -> str:
+def chart(panel: Plot, start: datetime, hours: float) -> str:
     """The `<svg>` of a panel over `hours` from `start` on."""
     low, high = _range(panel)
     x = _Scale(0.0, hours, LEFT, LEFT + INSIDE)
@@ -48,7 +48,7 @@ def chart(panel: Panel, start: datetime, hours: float) -> str:
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
 
 
-def description(panel: Panel, start: datetime) -> str:
+def description(panel: Plot, start: datetime) -> str:
     """What somebody who does not see it wants to know: the range of each line, and when it is reached."""
     told = []
     for line in panel.lines:
@@ -64,7 +64,7 @@ def description(panel: Panel, start: datetime) -> str:
     return "; ".join(told)
 
 
-def _range(panel: Panel) -> tuple[float, float]:
+def _range(panel: Plot) -> tuple[float, float]:
     lines = [*panel.lines, *(panel.band or ())]
     low, high = min(min(line.values) for line in lines), max(max(line.values) for line in lines)
     if panel.unit == "%":
@@ -83,11 +83,11 @@ class _Scale:
         return self._begin + (value - self._low) * self._factor
 
 
-def _count(line: Line, hours: float) -> int:
+def _count(line: Trace, hours: float) -> int:
     return max(1, min(len(line.values), round(hours * 3600.0 / line.step_s) + (0 if line.held else 1)))
 
 
-def _points(line: Line, hours: float) -> list[tuple[float, float]]:
+def _points(line: Trace, hours: float) -> list[tuple[float, float]]:
     """(hour, value); a held value is a step."""
     values = line.values[: _count(line, hours)]
     step_h = line.step_s / 3600.0

@@ -44,7 +44,7 @@ def house_page(status: Status, now_s: float, savings: str = "") -> str:
 
 
 @dataclass(frozen=True)
-class Setting:
+class WishForm:
     """Something that can be said of comfort, by the name of its command; `kind` is number, away or hot_water."""
 
     name: str
@@ -55,9 +55,9 @@ class Setting:
     """Shown where it is asked for."""
 
 
-def settings_of(state: Mapping[str, Any]) -> list[Setting]:
+def settings_of(state: Mapping[str, Any]) -> list[WishForm]:
     """What can be said here; the daemon knows the bounds, and says them where something is beyond."""
-    found = list[Setting]()
+    found = list[WishForm]()
     comfort = _mapping(_mapping(state.get("control")).get("comfort"))
     for asset, entry in comfort.items():
         wanted = _mapping(entry)
@@ -65,15 +65,15 @@ def settings_of(state: Mapping[str, Any]) -> list[Setting]:
         for part in ("set_point", "lower", "upper"):
             if isinstance(wanted.get(part), int | float):
                 label = f"{spoken(str(asset))}, {part.replace('_', '-')}, °C"
-                found.append(Setting(f"{asset}_{part}", label, "number", f"{wanted[part]:g}", part != usual))
+                found.append(WishForm(f"{asset}_{part}", label, "number", f"{wanted[part]:g}", part != usual))
     if comfort:
-        found.append(Setting("away", "Away until, say 17:30 or 2026-12-24T18:00; empty: until you are back", "away"))
+        found.append(WishForm("away", "Away until, say 17:30 or 2026-12-24T18:00; empty: until you are back", "away"))
     if any("set_point" not in _mapping(entry) for entry in comfort.values()):
-        found.append(Setting("hot_water_now", "Hot water now", "hot_water"))
+        found.append(WishForm("hot_water_now", "Hot water now", "hot_water"))
     return found
 
 
-def wishes_page(status: Status, settings: Sequence[Setting], token: str, answer: str = "", bad: bool = False) -> str:
+def wishes_page(status: Status, settings: Sequence[WishForm], token: str, answer: str = "", bad: bool = False) -> str:
     """Forms, one each; `answer` is what became of the last one."""
     control = _mapping(status.state.get("control"))
     said = f'<p role="alert" class="{"bad" if bad else "good"}">{escape(answer)}</p>' if answer else ""
@@ -223,7 +223,7 @@ def _form(name: str, token: str, inside: str, button: str = "Set") -> str:
     )
 
 
-def _setting(setting: Setting, token: str) -> str:
+def _setting(setting: WishForm, token: str) -> str:
     name, label = escape(setting.name), escape(setting.label)
     if setting.kind == "hot_water":
         return _form(

@@ -19,7 +19,7 @@ MOST_VALUES = 4096
 
 
 @dataclass(frozen=True)
-class Line:
+class Trace:
     """`values` hold for `step_s` each from the begin of the plan on, where they are `held`; else they are points."""
 
     name: str
@@ -29,11 +29,11 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Panel:
+class Plot:
     title: str
     unit: str
-    lines: tuple[Line, ...]
-    band: tuple[Line, Line] | None = None
+    lines: tuple[Trace, ...]
+    band: tuple[Trace, Trace] | None = None
     """Lower and upper."""
     explained: str = ""
 
@@ -41,7 +41,7 @@ class Panel:
 @dataclass(frozen=True)
 class Picture:
     start: datetime
-    panels: tuple[Panel, ...]
+    panels: tuple[Plot, ...]
     hours: float
     """Of the plan; forecasts know a step more."""
 
@@ -76,7 +76,7 @@ def picture_of(plan: Mapping[str, Any] | None) -> Picture | None:
     return Picture(start, found, min(stages * step_s / 3600.0, 24.0 * 14)) if found else None
 
 
-def _lines(entries: Mapping[str, Any], step_s: float) -> dict[str, Line]:
+def _lines(entries: Mapping[str, Any], step_s: float) -> dict[str, Trace]:
     """By name; states, which have one value more than there are steps, are points."""
     steps = max((len(entry["values"]) for entry in entries.values()), default=0)
     found = {}
@@ -85,40 +85,40 @@ def _lines(entries: Mapping[str, Any], step_s: float) -> dict[str, Line]:
         own_s = float(entry.get("step_s", step_s))
         if values and all(map(math.isfinite, values)) and 0.0 < own_s <= 86400.0:
             points = len(values) == steps and len({len(e["values"]) for e in entries.values()}) > 1
-            found[str(name)] = Line(spoken(str(name)), values, own_s, held=not points)
+            found[str(name)] = Trace(spoken(str(name)), values, own_s, held=not points)
     return found
 
 
-def _prices(forecasts: Mapping[str, Line], units: Mapping[str, str]) -> Panel | None:
+def _prices(forecasts: Mapping[str, Trace], units: Mapping[str, str]) -> Plot | None:
     found = [line for name, line in forecasts.items() if name in ("buy", "sell")]
     unit = next((units[name] for name in ("buy", "sell") if name in forecasts), "")
-    return Panel("Price", unit, tuple(found)) if found else None
+    return Plot("Price", unit, tuple(found)) if found else None
 
 
-def _batteries(signals: Mapping[str, Line]) -> list[Panel]:
+def _batteries(signals: Mapping[str, Trace]) -> list[Plot]:
     found = []
     for name, line in signals.items():
         if name.endswith(SOC):
             values = tuple(100.0 * value for value in line.values)
             named = spoken(name.removesuffix(SOC))
-            found.append(Panel(f"Charge of {named.lower()}", "%", (Line("Planned", values, line.step_s, held=False),)))
+            found.append(Plot(f"Charge of {named.lower()}", "%", (Trace("Planned", values, line.step_s, held=False),)))
     return found
 
 
-def _powers(signals: Mapping[str, Line], forecasts: Mapping[str, Line], units: Mapping[str, str]) -> Panel | None:
+def _powers(signals: Mapping[str, Trace], forecasts: Mapping[str, Trace], units: Mapping[str, str]) -> Plot | None:
     """What is used, what panels bring, and what is heated with; a battery's power is the slope of its charge."""
     lines = [forecasts[name] for name in ("load", "pv") if name in forecasts]
     heating = [n for n in signals if n.endswith("_power") and units.get(n) == "kW"]
     if heating:
         steps = max(len(signals[n].values) for n in heating)
         total = [sum(signals[n].values[k] for n in heating if k < len(signals[n].values)) for k in range(steps)]
-        lines.append(Line("Heating", tuple(total), signals[heating[0]].step_s))
+        lines.append(Trace("Heating", tuple(total), signals[heating[0]].step_s))
     elif not lines:
         return None
-    return Panel("Power", "kW", tuple(lines))
+    return Plot("Power", "kW", tuple(lines))
 
 
-def _temperatures(signals: Mapping[str, Line], forecasts: Mapping[str, Line], units: Mapping[str, str]) -> list[Panel]:
+def _temperatures(signals: Mapping[str, Trace], forecasts: Mapping[str, Trace], units: Mapping[str, str]) -> list[Plot]:
     found = []
     for name, line in signals.items():
         asset = name.removesuffix(TEMPERATURE)
@@ -126,6 +126,6 @@ def _temperatures(signals: Mapping[str, Line], forecasts: Mapping[str, Line], un
             continue
         lower, upper = forecasts.get(asset + LOWER), forecasts.get(asset + UPPER)
         band = (lower, upper) if lower is not None and upper is not None else None
-        point = Line("Planned", line.values, line.step_s, held=False)
-        found.append(Panel(spoken(asset), "°C", (point,), band))
+        point = Trace("Planned", line.values, line.step_s, held=False)
+        found.append(Plot(spoken(asset), "°C", (point,), band))
     return found

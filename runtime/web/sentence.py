@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from runtime.web.picture import CHARGE, DISCHARGE, Line, Picture, spoken
+from runtime.web.picture import CHARGE, DISCHARGE, Picture, Trace, spoken
 
 LEAST_KW = 0.05
 """Less than this is nothing."""
@@ -75,14 +75,14 @@ class _Clock:
         entry = _mapping(self._signals.get(name))
         return [float(v) for v in entry.get("values", []) if isinstance(v, int | float)]
 
-    def price(self, buy: Line | None, stage: int) -> float | None:
+    def price(self, buy: Trace | None, stage: int) -> float | None:
         if buy is None:
             return None
         k = int(stage * self.step_s // buy.step_s)
         return buy.values[k] if k < len(buy.values) else None
 
 
-def _battery(name: str, action: Mapping[str, float], at: _Clock, buy: Line | None) -> str:
+def _battery(name: str, action: Mapping[str, float], at: _Clock, buy: Trace | None) -> str:
     """The other side of the trade: where the plan next discharges what is charged now, or charges anew."""
     power = action.get(name + CHARGE, 0.0) - action.get(name + DISCHARGE, 0.0)
     if abs(power) < LEAST_KW:
@@ -106,7 +106,7 @@ def _battery(name: str, action: Mapping[str, float], at: _Clock, buy: Line | Non
     return f"{text}; {later} at {at.time(stage)}{_for(price)}."
 
 
-def _heating(name: str, power: float, at: _Clock, signal: str, buy: Line | None) -> str:
+def _heating(name: str, power: float, at: _Clock, signal: str, buy: Trace | None) -> str:
     if power < LEAST_KW:
         return ""
     text = f"{spoken(name)} heats with {power:.1f} kW"

@@ -167,7 +167,7 @@ def test_lockstep_is_the_same_every_time_and_exact_to_the_millisecond(emulator: 
     assert (first, cycles) == again
     answer = bytes(int(line.split()[1], 16) for line in first[5] if line.startswith("sent"))
     (frame,) = FrameReader().feed(answer)
-    reading = frames.reading_of(frame.payload, frames.Board(4, 3, ""))
+    reading = frames.reading_of(frame.payload, frames.BoardIdentity(4, 3, ""))
     assert frame.sequence == 5 and reading.inputs[0] == 511 and not any(reading.held)
     # 30 s less the half second that passed before the count, plus what the line took for the request.
     assert 29.5 < cycles / 16e6 < 29.52

@@ -22,7 +22,7 @@ from runtime.bundle.manifest import ActionLimit
 from runtime.clock import LockstepClock
 from runtime.decide.gate import LastAction, limit
 from runtime.decide.ladder import Level
-from runtime.decide.overrides import RefusedError
+from runtime.decide.overrides import CommandRefusedError
 from runtime.publish.operator_commands import (
     COMMANDS_BURST,
     COMMANDS_PER_HOUR,
@@ -61,7 +61,7 @@ def test_only_a_number_in_range_moves_a_cap(value: object) -> None:
         order = parse_order("set/max_inflow", payload.encode())
         try:
             wishes = wished(Wishes(), order, MANIFEST)
-        except RefusedError as error:
+        except CommandRefusedError as error:
             assert "from -1 to 1 kW" in str(error)
         else:
             number = float(order.value)
@@ -79,7 +79,7 @@ def test_only_a_number_in_range_moves_a_cap(value: object) -> None:
     ],
 )
 def test_what_is_refused_names_what_would_be_accepted(topic: str, payload: bytes, error: str) -> None:
-    with pytest.raises(RefusedError, match=error):
+    with pytest.raises(CommandRefusedError, match=error):
         wished(Wishes(), parse_order(topic, payload), MANIFEST)
 
 

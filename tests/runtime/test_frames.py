@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runtime.links import cobs, frames
-from runtime.links.frames import Board, Frame, FrameError, FrameReader, Reading
+from runtime.links.frames import BoardIdentity, BoardReading, Frame, FrameError, FrameReader
 
 PAYLOADS = st.binary(max_size=frames.MAX_PAYLOAD_BYTES)
 FRAMES = st.builds(Frame, kind=st.integers(0, 255), sequence=st.integers(0, 255), payload=PAYLOADS)
@@ -83,7 +83,7 @@ def test_one_wrong_byte_is_noticed_and_the_next_frame_heard(frame: Frame, where:
 @settings(max_examples=200)
 @given(st.binary(max_size=300))
 def test_answers_of_any_bytes(payload: bytes) -> None:
-    for parse in (frames.board_of, lambda p: frames.reading_of(p, frames.Board(4, 3, "")), frames.written_of):
+    for parse in (frames.board_of, lambda p: frames.reading_of(p, frames.BoardIdentity(4, 3, "")), frames.written_of):
         try:
             assert parse(payload) is not None
         except FrameError as error:
@@ -93,7 +93,7 @@ def test_answers_of_any_bytes(payload: bytes) -> None:
 def test_what_a_reading_means() -> None:
     payload = bytes.fromhex("01 02 ffffffff 10270000 00000080")
     board = frames.board_of(bytes([1, 2]) + b"a board")
-    assert frames.reading_of(payload, board) == Reading(True, (False, True), (-1,), (10_000, frames.NO_VALUE))
+    assert frames.reading_of(payload, board) == BoardReading(True, (False, True), (-1,), (10_000, frames.NO_VALUE))
     with pytest.raises(FrameError, match="do not fit"):
         frames.write_payload(0, 2**31, 60)
     with pytest.raises(FrameError, match="at most 59"):
@@ -126,7 +126,7 @@ def test_the_exchange_in_the_documentation() -> None:
     """Whoever implements a board from the page must meet these bytes."""
     page = (Path(__file__).parents[2] / "docs" / "reference" / "serial.md").read_text()
     wires = [bytes.fromhex(found) for found in re.findall(r"^\S.* [<>] ((?:[0-9a-f]{2} ?)+)$", page, re.MULTILINE)]
-    board = Board(4, 3, "nisse io mega328")
+    board = BoardIdentity(4, 3, "nisse io mega328")
     hello, welcome, write, written, refused = (frame for wire in wires for frame in FrameReader().feed(wire))
     assert hello == Frame(frames.HELLO, 1) and frames.board_of(welcome.payload) == board
     assert write == Frame(frames.WRITE, 3, frames.write_payload(0, 500, 60))

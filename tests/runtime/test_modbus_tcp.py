@@ -16,7 +16,7 @@ from hil.serial_line import SerialLine
 from runtime.actuate.delivery import IN_FORCE
 from runtime.clock import LockstepClock, SystemClock
 from runtime.links.modbus import ModbusLink, Telling
-from runtime.links.modbus_blocks import Span, joined, spans_of
+from runtime.links.modbus_blocks import RegisterSpan, joined, spans_of
 from runtime.links.registers import decode, encode
 from runtime.site.register import ModbusSection, Register, RegisterType, SerialSection
 
@@ -113,9 +113,9 @@ def test_neighbours_come_in_one_answer_and_a_device_that_will_not_is_asked_one_b
     assert server.requests == 2 + 1 + 60 + 1
     link.read(each(registers))
     assert server.requests == 64 + 61  # it is not tried again
-    assert joined(spans_of([holding(0), holding(4)], 1), 3) == [Span(1, "holding", 0, 5)]
+    assert joined(spans_of([holding(0), holding(4)], 1), 3) == [RegisterSpan(1, "holding", 0, 5)]
     assert len(joined(spans_of([holding(0), holding(5)], 1), 3)) == 2
-    assert [s.count for s in joined([Span(1, "holding", k, 1) for k in range(130)], 0)] == [125, 5]
+    assert [s.count for s in joined([RegisterSpan(1, "holding", k, 1) for k in range(130)], 0)] == [125, 5]
     link.close()
 
 

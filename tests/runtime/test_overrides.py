@@ -14,9 +14,9 @@ from tiny_site import NIGHT, SUNDAY, comfort_manifest, tiny_manifest
 from runtime.decide.overrides import (
     AWAY_RANGE_C,
     HOT_SHARE,
+    CommandRefusedError,
     Hold,
     Overrides,
-    RefusedError,
     comfort_document,
     comforts,
     moment,
@@ -88,11 +88,11 @@ def test_a_bound_is_set_by_itself_and_never_beyond_the_set_point() -> None:
     wider = said(said(Wishes(), "living_lower", "15"), "living_upper", "27")
     found = columns(wider)
     assert (found["living_lower"][0], found["living_set_point"][0], found["living_upper"][0]) == (15.0, 21.0, 27.0)
-    with pytest.raises(RefusedError, match="would be above living_set_point, 21 now; set that first"):
+    with pytest.raises(CommandRefusedError, match="would be above living_set_point, 21 now; set that first"):
         said(Wishes(), "living_lower", "21.5")
-    with pytest.raises(RefusedError, match="would be below living_set_point, 21 now"):
+    with pytest.raises(CommandRefusedError, match="would be below living_set_point, 21 now"):
         said(Wishes(), "living_upper", "20")
-    with pytest.raises(RefusedError, match="would be above water_upper, 65 now"):
+    with pytest.raises(CommandRefusedError, match="would be above water_upper, 65 now"):
         said(Wishes(), "water_lower", "70")
     # By the time that the night makes the set-point lower than it, it gives way.
     narrow = columns(said(Wishes(), "living_lower", '{"value": 20.5, "until": 24}'))
@@ -153,7 +153,7 @@ def test_hot_water_now_raises_the_tank_for_a_time() -> None:
     ],
 )  # fmt: skip
 def test_what_is_refused_says_what_would_be_accepted(name: str, payload: str, words: str) -> None:
-    with pytest.raises(RefusedError, match=words) as caught:
+    with pytest.raises(CommandRefusedError, match=words) as caught:
         said(Wishes(), name, payload)
     assert "\n" not in str(caught.value)
 
@@ -162,7 +162,7 @@ def test_a_bundle_without_comfort_or_tank_has_nothing_to_set() -> None:
     assert settable(tiny_manifest()) == ()
     assert comfort_document(Overrides(), tiny_manifest(), {}, NOON, UTC) == {}
     assert set(settable(HOUSE)) == {f.name for f in HOUSE.forecasts} | {"away", "away_temperature", "hot_water_now"}
-    with pytest.raises(RefusedError, match="known here: mode, max_inflow"):
+    with pytest.raises(CommandRefusedError, match="known here: mode, max_inflow"):
         wished(Wishes(), parse_order("set/away", b"on"), tiny_manifest(), NOON, OSLO)
 
 
@@ -178,7 +178,7 @@ def test_what_the_safety_filter_keeps_bounds_what_may_be_said() -> None:
         ("water_lower", "20", "from 30 to 90 degC"),
         ("bed_set_point", "36", "from 5 to 35 degC"),
     ):
-        with pytest.raises(RefusedError, match=words):
+        with pytest.raises(CommandRefusedError, match=words):
             wished(Wishes(), parse_order(f"set/{name}", value.encode()), house, NOON, OSLO)
     away = wished(
         Wishes(overrides=Overrides(away_c=5.0)), parse_order("set/away", b"on"), house, NOON, OSLO
@@ -201,7 +201,7 @@ def test_whatever_is_said_bands_contain_their_set_points_and_bounds_hold(
     for name, value, until in orders:
         try:
             after = said(wishes, name, f'{{"value": "{value}", "until": "{until}"}}', time_s)
-        except RefusedError:
+        except CommandRefusedError:
             continue
         assert relaxes(after, wishes) or after == wishes
         wishes, time_s = after, time_s + 600.0
@@ -276,5 +276,5 @@ def test_a_zone_that_is_off_falls_to_what_the_filter_keeps_and_comes_back_with_h
         assert comfort_document(back.overrides, HOUSE, columns(back), NOON, OSLO)["comfort"]["bed"]["by"] == by
     until = columns(said(Wishes(), "living_set_point", '{"value": "off", "until": "15:00"}'))["living_set_point"]
     assert hours(until, 0, 3) == {least["living_set_point"]} and hours(until, 3, 10) == {21.0}
-    with pytest.raises(RefusedError):
+    with pytest.raises(CommandRefusedError):
         said(Wishes(), "bed_lower", "off")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from runtime.decide.pulses import Compressor, Moment, Running, found, step
+from runtime.decide.pulses import Compressor, CompressorRun, CycleMoment, found, step
 
 HOLD_S = 1800.0
 
@@ -20,7 +20,7 @@ class Record:
     """(time, power, wanted) of every cycle, and what was owed in the end."""
 
     rows: list[tuple[float, float, float]]
-    state: Running
+    state: CompressorRun
 
 
 def run(unit: Compressor, wanted: list[tuple[float, ...]], cycle_s: float, room: list[float] | None = None) -> Record:
@@ -30,7 +30,7 @@ def run(unit: Compressor, wanted: list[tuple[float, ...]], cycle_s: float, room:
     for k, powers in enumerate(wanted):
         for i in range(cycles):
             now_s = k * HOLD_S + i * cycle_s
-            moment = Moment(now_s, cycle_s, HOLD_S - i * cycle_s, HOLD_S)
+            moment = CycleMoment(now_s, cycle_s, HOLD_S - i * cycle_s, HOLD_S)
             state = step(unit, state, powers, moment, math.inf if room is None else room[k])
             rows.append((now_s, sum(state.delivered), sum(powers)))
     return Record(rows, state)
@@ -110,7 +110,7 @@ def test_purposes_share_a_pulse_by_what_each_is_due() -> None:
     unit = Compressor(name="hp", actions=("zones", "water"), least_kw=1.0, most_kw=3.0, min_run_s=600)
     state, sums = found(unit, (0.0, 0.0), -1e6, 0.0), [0.0, 0.0]
     for k in range(6 * 12):
-        state = step(unit, state, (0.3, 0.1), Moment(300.0 * k, 300.0, HOLD_S - 300.0 * (k % 6), HOLD_S))
+        state = step(unit, state, (0.3, 0.1), CycleMoment(300.0 * k, 300.0, HOLD_S - 300.0 * (k % 6), HOLD_S))
         assert sum(state.delivered) == 0.0 or sum(state.delivered) >= 1.0
         sums = [s + p * 300.0 for s, p in zip(sums, state.delivered, strict=True)]
     assert sums == pytest.approx([0.3 * 21600, 0.1 * 21600], abs=150)
@@ -118,21 +118,21 @@ def test_purposes_share_a_pulse_by_what_each_is_due() -> None:
 
 def test_what_a_limit_takes_is_not_owed_later() -> None:
     unit = Compressor(name="hp", actions=("water",), least_kw=0.8, most_kw=2.0, min_run_s=600)
-    state = Running(False, -1e6, 0.0, (400.0,), (0.0,), (0.0,))
-    moment = Moment(0.0, 300.0, HOLD_S, HOLD_S)
+    state = CompressorRun(False, -1e6, 0.0, (400.0,), (0.0,), (0.0,))
+    moment = CycleMoment(0.0, 300.0, HOLD_S, HOLD_S)
     assert step(unit, state, (0.0,), moment).on
     assert not step(unit, state, (0.0,), moment, held_back=(True,)).on
 
 
 def test_after_a_restart_it_goes_on_as_it_was_or_rests_first() -> None:
     unit = Compressor(name="hp", actions=("zones",), least_kw=0.8, most_kw=2.0, min_run_s=600, min_rest_s=300)
-    moment = Moment(1000.0, 60.0, HOLD_S, HOLD_S)
+    moment = CycleMoment(1000.0, 60.0, HOLD_S, HOLD_S)
     started = found(unit, (0.8,), 900.0, 1000.0)
     assert step(unit, started, (0.0,), moment).delivered == (0.8,)  # 100 s are no run
     assert step(unit, found(unit, (0.8,), 300.0, 1000.0), (0.0,), moment).delivered == (0.0,)
     unknown = found(unit, None, -math.inf, 1000.0)
     assert not step(unit, unknown, (1.5,), moment).on
-    assert step(unit, unknown, (1.5,), Moment(1300.0, 60.0, HOLD_S, HOLD_S)).on
+    assert step(unit, unknown, (1.5,), CycleMoment(1300.0, 60.0, HOLD_S, HOLD_S)).on
 
 
 def test_a_compressor_that_cannot_be_is_refused() -> None:

@@ -13,9 +13,9 @@ from patience import PATIENCE_S
 from shipped_house import shipped_house
 from tiny_site import command
 
-from runtime.site.service_unit import CREDENTIALS, FEEDS_UNIT, UNIT, WEB_UNIT, Unit
+from runtime.site.service_unit import CREDENTIALS, FEEDS_UNIT, UNIT, WEB_UNIT, ServiceUnit
 from runtime.site.template import Answers, signals_of, site_text
-from runtime.systemd import Surroundings
+from runtime.systemd import UnitContext
 
 HEAT_PUMPS = signals_of(shipped_house("four-heat-pumps")[0])
 MOST_EXPOSURE = 2.0
@@ -119,7 +119,7 @@ def test_what_cannot_be_installed_says_why(tmp_path: Path) -> None:
 
 
 def test_the_unit_holds_what_the_daemon_relies_on() -> None:
-    text = Unit(Path("/opt/nisse/bin/nisse"), Path("/etc/nisse/site.toml")).text()
+    text = ServiceUnit(Path("/opt/nisse/bin/nisse"), Path("/etc/nisse/site.toml")).text()
     for line in (
         "Type=notify",
         "WatchdogSec=30",
@@ -136,5 +136,5 @@ def test_the_unit_holds_what_the_daemon_relies_on() -> None:
 
 def test_what_the_service_manager_hands_over() -> None:
     environment = {"NOTIFY_SOCKET": "@n", "RUNTIME_DIRECTORY": "/run/nisse:/run/b", "CREDENTIALS_DIRECTORY": "/run/c"}
-    assert Surroundings.of(environment) == Surroundings("@n", Path("/run/c"), Path("/run/nisse"))
-    assert Surroundings.of({}) == Surroundings()
+    assert UnitContext.of(environment) == UnitContext("@n", Path("/run/c"), Path("/run/nisse"))
+    assert UnitContext.of({}) == UnitContext()

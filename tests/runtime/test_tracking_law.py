@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from runtime.track.aim import aim_of, held, self_consumption
 from runtime.track.interval import IntervalImport
-from runtime.track.law import Aim, Caps, Tuning, followed, left_of_interval_kw, shared
-from runtime.track.watch import FROZEN, WRONG_SIGN, Watch
+from runtime.track.law import Aim, Caps, TrackingGains, followed, left_of_interval_kw, shared
+from runtime.track.watch import FROZEN, WRONG_SIGN, AnswerWatch
 
 POWER = st.floats(-20.0, 20.0).map(lambda v: round(v, 3))
 ABLE = st.lists(st.tuples(st.floats(-6.0, -0.1), st.floats(0.1, 6.0)), min_size=1, max_size=3)
-AT_ONCE = Tuning(gain=1.0, deadband_kw=0.0)
+AT_ONCE = TrackingGains(gain=1.0, deadband_kw=0.0)
 
 
 @st.composite
@@ -34,14 +34,14 @@ def test_it_settles_where_a_person_would_put_it(aim: Aim, load_kw: float) -> Non
     """Against the sum written out: a meter between 0 and the chosen import, as near as the decision allows."""
     powers = tuple(min(max(0.0, lo), up) for lo, up in aim.able_kw)
     for _ in range(60):
-        powers = followed(load_kw + sum(powers), powers, aim, Caps(), Tuning(0.6, 0.0))
+        powers = followed(load_kw + sum(powers), powers, aim, Caps(), TrackingGains(0.6, 0.0))
         assert inside(powers, aim.able_kw)
     least, most = (sum(r[k] for r in aim.within_kw) for k in (0, 1))
     surplus, beyond = max(-load_kw, 0.0), max(load_kw - aim.grid_kw, 0.0)
     assert sum(powers) == pytest.approx(min(max(surplus - beyond, least), most), abs=1e-6)
     assert inside(powers, aim.within_kw)
     # There it stays: nothing is moved from one battery to another.
-    assert followed(load_kw + sum(powers), powers, aim, Caps(), Tuning()) == powers
+    assert followed(load_kw + sum(powers), powers, aim, Caps(), TrackingGains()) == powers
 
 
 @given(ABLE, POWER, st.floats(0.01, 1.0), POWER)
@@ -60,7 +60,7 @@ def test_import_and_export_are_kept_as_far_as_the_machines_can(
     aim: Aim, load_kw: float, most_in: float, most_out: float
 ) -> None:
     start = tuple(0.0 for _ in aim.able_kw)
-    powers = followed(load_kw, start, aim, Caps(most_in, most_out), Tuning())
+    powers = followed(load_kw, start, aim, Caps(most_in, most_out), TrackingGains())
     grid = load_kw + sum(powers)
     least, most = (sum(r[k] for r in aim.able_kw) for k in (0, 1))
     assert grid <= max(most_in, load_kw + least) + 1e-6
@@ -117,7 +117,7 @@ def test_what_is_left_of_an_interval_is_spent_and_not_more() -> None:
     interval.observe(0.0, loads[0])
     for k, load in enumerate(loads):
         left = left_of_interval_kw(allowed_kwh, interval.so_far_kwh(60.0 * k, 2.0), interval.left_s(60.0 * k))
-        (power,) = followed(load + power, (power,), aim, Caps(import_kw=left), Tuning())
+        (power,) = followed(load + power, (power,), aim, Caps(import_kw=left), TrackingGains())
         total += (load + power) / 60.0
         interval.observe(60.0 * (k + 1), load + power)
     assert total == pytest.approx(allowed_kwh, abs=1e-6)
@@ -137,13 +137,13 @@ def test_an_interval_that_began_before_the_daemon_is_believed_to_be_as_allowed()
 
 def run(sign: float, loads: list[float], frozen: bool = False) -> tuple[str, int, float]:
     """A loop on a meter: (what is wrong, after how many readings, the largest power)."""
-    watch, aim, power, most = Watch(), self_consumption([(-8.0, 8.0)]), 0.0, 0.0
+    watch, aim, power, most = AnswerWatch(), self_consumption([(-8.0, 8.0)]), 0.0, 0.0
     for k, load in enumerate(loads):
         meter = sign * (loads[0] if frozen else load + power)
         wrong = watch.heard(meter, power)
         if wrong:
             return wrong, k + 1, most
-        (power,) = followed(meter, (power,), aim, Caps(), Tuning())
+        (power,) = followed(meter, (power,), aim, Caps(), TrackingGains())
         most = max(most, abs(power))
     return "", len(loads), most
 

@@ -23,7 +23,7 @@ from runtime import errors
 from runtime.bundle.archive import LIBRARY, Bundle, open_bundle, pack, write_bundle
 from runtime.bundle.keys import SigningKey, new_key
 from runtime.bundle.theta_update import with_update, write_update
-from runtime.bundle.trial import Outcome, Phase, Trial, after_probation, after_shadow
+from runtime.bundle.trial import Phase, Trial, TrialOutcome, after_probation, after_shadow
 from runtime.decide.policy import Decision
 from runtime.decide.solver_process import Solved
 
@@ -289,19 +289,19 @@ def test_nothing_comes_into_force_or_stays_without_having_earned_it(
         if trial.phase is Phase.SHADOW:
             trial, outcome = after_shadow(trial, in_force, other)
             good += not other.problem
-            if outcome is Outcome.REFUSED:
+            if outcome is TrialOutcome.REFUSED:
                 assert other.at_fault and not in_force.at_fault
                 return
-            assert (outcome is Outcome.SWAPPED) == (not other.problem and good == needed)
-            if outcome is Outcome.SWAPPED:
+            assert (outcome is TrialOutcome.SWAPPED) == (not other.problem and good == needed)
+            if outcome is TrialOutcome.SWAPPED:
                 trial, good = Trial(None, None, needed, Phase.PROBATION), 0  # type: ignore[arg-type]
         else:
             trial, outcome = after_probation(trial, in_force, other if in_force.at_fault else None)
             good += not in_force.problem
-            if outcome is Outcome.ROLLED_BACK:
+            if outcome is TrialOutcome.ROLLED_BACK:
                 assert in_force.at_fault and not other.problem
                 return
             assert not (in_force.at_fault and not other.problem)
-            assert (outcome is Outcome.ACCEPTED) == (not in_force.problem and good == needed)
-            if outcome is Outcome.ACCEPTED:
+            assert (outcome is TrialOutcome.ACCEPTED) == (not in_force.problem and good == needed)
+            if outcome is TrialOutcome.ACCEPTED:
                 return

@@ -13,14 +13,14 @@ import numpy as np
 from runtime.bundle.tracking import Tracking
 from runtime.track.aim import aim_of, held, self_consumption
 from runtime.track.interval import IntervalImport
-from runtime.track.law import Aim, Caps, Range, Tuning, followed, left_of_interval_kw
+from runtime.track.law import Aim, Caps, Range, TrackingGains, followed, left_of_interval_kw
 from runtime.track.planned import first_of_each, named, planned_grid_kw, planned_imports_kw
 from systems.design import HouseDesign
 from systems.grid import HOUR_S
 from systems.logs.log import Array
 from systems.plant import HousePlant
 
-AT_ONCE = Tuning(gain=1.0, deadband_kw=0.0)
+AT_ONCE = TrackingGains(gain=1.0, deadband_kw=0.0)
 
 
 class Follower:
