@@ -45,13 +45,32 @@ def local_clock(start: datetime, dt_s: float, n: int, zone: tzinfo | None = None
     seconds = start.timestamp() + dt_s * np.arange(n)
     offset = np.full(n, _seconds(start.utcoffset()))
     if zone is not None:
-        offset = np.array([_seconds(datetime.fromtimestamp(s, zone).utcoffset()) for s in seconds.tolist()])
+        offset = _offsets(seconds, zone)
     wall = seconds + offset
     day = np.floor(wall / DAY_S).astype(np.int64)
     date = np.datetime64(0, "D") + day
     day_of_year = (date - date.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.int64) + 1
     # 1 January 1970 was a Thursday.
     return LocalClock((wall % DAY_S) / 3600.0, (day + 3) % 7, day_of_year, day)
+
+
+def _offsets(seconds: NDArray[np.float64], zone: tzinfo) -> NDArray[np.float64]:
+    """(n,) offset from UTC in s at Unix times (n,).
+
+    Asked at the midnights of UTC alone, and of a day between two that differ at each step: a tuning makes such a clock
+    in every worker, and no zone changes twice within a day.
+    """
+
+    def at(time: float) -> float:
+        return _seconds(datetime.fromtimestamp(time, zone).utcoffset())
+
+    days, place = np.unique(np.floor(seconds / DAY_S), return_inverse=True)
+    told = {day: at(day * DAY_S) for day in sorted({*days.tolist(), *(days + 1.0).tolist()})}
+    found = np.array([told[day] for day in days.tolist()])[place]
+    turns = np.array([told[day] != told[day + 1.0] for day in days.tolist()], dtype=bool)[place]
+    for k in np.flatnonzero(turns).tolist():
+        found[k] = at(float(seconds[k]))
+    return found
 
 
 def _seconds(delta: timedelta | None) -> float:
