@@ -42,7 +42,7 @@ class LocalClock:
 
 def local_clock(start: datetime, dt_s: float, n: int, zone: tzinfo | None = None) -> LocalClock:
     """The clock over n steps of dt_s from `start` (with UTC offset) in `zone`, by default that offset all along."""
-    seconds = start.timestamp() + dt_s * np.arange(n)
+    seconds = start.timestamp() + dt_s * np.arange(n, dtype=np.float64)
     offset = np.full(n, _seconds(start.utcoffset()))
     if zone is not None:
         offset = _offsets(seconds, zone)

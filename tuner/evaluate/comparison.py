@@ -9,7 +9,7 @@ computed what dynamic programming on the true plant makes of the week, without s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -53,6 +53,10 @@ class Contender:
     name: str
     theta: tuple[float, ...] | None
     forecast_error: float = 1.0
+
+    def same_as(self, other: Contender) -> bool:
+        """Whether one run of a week serves both: a tuned theta that is the data fit is not run twice."""
+        return self == other or (self.theta is not None and replace(self, name=other.name) == other)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +138,9 @@ def evaluate_house(
     cache_dir: Path | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """minutes: steps vary inside, and batteries follow the meter by the law that the daemon runs, the rules' as well.
+    """Policies that are the same under two names run once.
+
+    minutes: steps vary inside, and batteries follow the meter by the law that the daemon runs, the rules' as well.
 
     Raises CodegenError where the program cannot be compiled, NothingFollowsError for minutes where nothing does.
     """
@@ -147,14 +153,16 @@ def evaluate_house(
         policies = [policy for policy in policies if policy.name not in (CAUSAL, CEILING)]
     library = build_solver(design.problem, host_arch(), cache_dir).library
     shared = (design.text, tuple(sorted(design.fits.items())), library, world, days, minutes)
-    tasks = [(policy, week, (seed, k), k == 0) for k, week in enumerate(weeks) for policy in policies]
+    alike = {policy.name: next(p for p in policies if p.same_as(policy)) for policy in policies}
+    asked = [policy for policy in policies if alike[policy.name] is policy]
+    tasks = [(policy, week, (seed, k), k == 0) for k, week in enumerate(weeks) for policy in asked]
     found: list[Result] = []
     for result in (workers or Processes()).run(run_week, shared, tasks):
         found.append(result)
         if report is not None:
             report(len(found), len(tasks))
     results = {
-        policy.name: tuple(r for (other, *_), r in zip(tasks, found, strict=True) if other is policy)
+        policy.name: tuple(r for (p, *_), r in zip(tasks, found, strict=True) if p is alike[policy.name])
         for policy in policies
     }
     return Evaluation(
