@@ -16,6 +16,9 @@ from scipy.linalg import solve_discrete_are, solve_discrete_lyapunov
 
 Array = NDArray[np.float64]
 LSTD_ITERATIONS = 12
+STEP, DIFFERENCE = 0.1, 0.3
+"""Of the policy gradient: first step, and difference of the gains at rollouts of 100 steps."""
+LARGEST_MOVE = 0.1
 
 
 @dataclass(frozen=True)
@@ -122,25 +125,28 @@ def symmetric(weights: Array, size: int) -> Array:
     return (upper + upper.T) / 2.0
 
 
-def finite_difference_gradient_descent(system: LinearQuadratic, gain: Array, count: int, *, seed: int) -> Array:
+def finite_difference_gradient_descent(
+    system: LinearQuadratic, gain: Array, count: int, *, seed: int, step: float = STEP, difference: float = DIFFERENCE
+) -> Array:
     """K <- K - step * central differences of the average cost, each measured on a rollout of its own.
 
     The budget of `count` transitions is split so that steps and rollout length grow alike, and the difference shrinks
-    as the noise allows. A step is limited to 0.1 in norm, which keeps a bad gradient from destabilising the plant.
+    as the noise allows. A move is limited to LARGEST_MOVE in norm, so that a bad gradient does not destabilise the
+    plant.
     """
     generator = np.random.default_rng(seed)
     entries = gain.size
     n_steps = max(1, round(0.5 * np.sqrt(count / (2 * entries))))
     length = count // (2 * entries * n_steps)
-    difference = 0.3 * (length / 100.0) ** (-1.0 / 6.0)
-    directions = np.eye(entries).reshape(entries, *gain.shape) * difference
+    apart = difference * (length / 100.0) ** (-1.0 / 6.0)
+    directions = np.eye(entries).reshape(entries, *gain.shape) * apart
     best = gain.copy()
     for k in range(n_steps):
         tried = best + np.concatenate([directions, -directions])
         measured = _rollout_costs(system, tried, length, generator) / system.noise_std**2
-        gradient = ((measured[:entries] - measured[entries:]) / (2.0 * difference)).reshape(gain.shape)
-        step = 0.1 / (1.0 + k / 10.0) * gradient
-        best = best - step * min(1.0, 0.1 / max(float(np.linalg.norm(step)), 1e-12))
+        gradient = ((measured[:entries] - measured[entries:]) / (2.0 * apart)).reshape(gain.shape)
+        move = step / (1.0 + k / 10.0) * gradient
+        best = best - move * min(1.0, LARGEST_MOVE / max(float(np.linalg.norm(move)), 1e-12))
     return best
 
 

@@ -36,8 +36,9 @@ def require_stable(a: Array) -> float:
     """The largest modulus of an eigenvalue. Raises BadSystem where it is not below 1."""
     largest = float(np.max(np.abs(np.linalg.eigvals(a))))
     if largest >= 1.0:
+        said = f"{largest:.6g}" if largest >= 1.00001 or largest == 1.0 else f"1 + {largest - 1.0:.2g}"
         raise BadSystem(
-            f"A has an eigenvalue of modulus {largest:.6g}, and a stable system has all below 1: close a loop around it"
+            f"A has an eigenvalue of modulus {said}, and a stable system has all below 1: close a loop around it"
         )
     return largest
 
@@ -93,6 +94,13 @@ def _worst(disturbance: Polytope | Bulge | None, directions: Array) -> Array:
     return np.zeros(len(directions)) if disturbance is None else support(disturbance, directions)
 
 
+def _nothing_safe(steps: int, room: float) -> str:
+    return (
+        f"no state stays safe: what {steps} steps of disturbance ask of it exclude each other by {-room:.3g}; take a "
+        "smaller disturbance or a wider safe set"
+    )
+
+
 def largest_invariant(a: Array, safe: Polytope, disturbance: Polytope | None = None) -> InvariantSet:
     """All s_0 whose trajectory under s+ = A s + w stays in the safe set for ever, whatever w in W comes.
 
@@ -109,8 +117,8 @@ def largest_invariant(a: Array, safe: Polytope, disturbance: Polytope | None = N
         if not cut.any():
             return InvariantSet(found, step)
         narrower = intersection(found, Polytope(normals[cut], offsets[cut]))
-        if inner_ball(narrower)[1] < 0.0:
-            raise EmptySet(f"no state stays safe: the disturbance can leave the safe set within {step + 1} steps")
+        if (room := inner_ball(narrower)[1]) < 0.0:
+            raise EmptySet(_nothing_safe(step + 1, room))
         found = irredundant(narrower)
     raise NotSettled(f"the largest invariant set still shrinks after {MOST_STEPS} steps; narrow the safe set")
 
@@ -128,8 +136,8 @@ def invariant_rows(a: Array, safe: Polytope, disturbance: Polytope | Bulge | Non
             offsets.append(offsets[-1] - _worst(disturbance, rows[-1]))
             rows.append(rows[-1] @ a)
         found = Polytope(np.vstack(rows[:steps]), np.concatenate(offsets[:steps]))
-        if inner_ball(found)[1] < 0.0:
-            raise EmptySet(f"no state stays safe: the disturbance can leave the safe set within {steps} steps")
+        if (room := inner_ball(found)[1]) < 0.0:
+            raise EmptySet(_nothing_safe(steps, room))
         if all(farthest(found, row) <= end + ZERO for row, end in zip(rows[steps], offsets[steps], strict=True)):
             return found
         steps *= 2

@@ -15,7 +15,7 @@ from research.experiments.battery_figures import figure_4, figure_5
 from research.experiments.battery_study import BatteryStudy, run_study
 from research.experiments.output import PAPER, Statement, add_output_arguments, result_page, rounded, write_outputs
 from research.experiments.progress import steps
-from research.experiments.scalar_options import ScalarOptions, add_scalar_arguments, scalar_options
+from research.experiments.scalar_options import GRID_ALONE, ScalarOptions, add_scalar_arguments, scalar_options
 from research.optimality_model import OptimalModel, delta_range
 from research.tabular.errors import NoModel
 
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
             + ("exact integral." if options.noise_nodes is None else f"{options.noise_nodes} quadrature nodes."),
         ),
     )
-    path = write_outputs(args.experiment, page, result, args.output, args.json)
+    path = write_outputs(args.experiment, page, result, GRID_ALONE, args.output, args.json)
     report(study, critical, path)
     return 0
 

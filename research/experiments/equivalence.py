@@ -28,6 +28,7 @@ from research.experiments.output import (
 )
 from research.experiments.progress import steps
 from research.experiments.scalar_options import parse_leaving
+from research.experiments.settings import Settings
 from research.memory import free_memory, require_memory
 from research.optimality import Equivalence, compare, disadvantage
 from research.scalar_battery import CASES, DISCOUNT
@@ -100,9 +101,20 @@ def run(args: argparse.Namespace) -> int:
     if args.problem is not None:
         result["modified_cost"] = cases[0].outcome.modified_cost
         result["storage"] = cases[0].outcome.storage
-    path = write_outputs("equivalence", make_page(cases, randoms, maps), result, args.output, args.json)
+    path = write_outputs(
+        "equivalence", make_page(cases, randoms, maps), result, settings_of(args, len(randoms)), args.output, args.json
+    )
     report(cases, randoms, path)
     return 0
+
+
+def settings_of(args: argparse.Namespace, randoms: int) -> Settings:
+    """Seeds are those of the random problems; each is a problem of its own, so the range is that over the problems."""
+    exact = "Nothing is tuned: residuals of conditions on given arrays, exact to rounding."
+    if not randoms:
+        return Settings(exact)
+    drawn = f"{args.mdps} random problems are drawn from the one seed, and ranges are over them."
+    return Settings(f"{exact} {drawn}", shown=(args.seed,), least=1)
 
 
 def battery(number: int, penalty: float | None) -> tuple[Mdp, Mdp]:

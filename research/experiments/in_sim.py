@@ -25,6 +25,7 @@ from research.experiments.in_sim_levels import best_in_class as best_of_levels
 from research.experiments.in_sim_page import SOURCE, Found, Iterate, Noise, make_page, report
 from research.experiments.output import add_output_arguments, write_outputs
 from research.experiments.progress import steps
+from research.experiments.settings import Settings
 from research.heat_pump_levels import LevelSimulator
 from research.in_sim import (
     BYTES_PER_STEP,
@@ -63,6 +64,8 @@ SCENARIOS = (100, 400, 1600)
 REFERENCE = (1000, 8000)
 """Scenarios on which the reference policy is trained, and its derivatives are taken."""
 REFERENCE_SEED = 1000
+CHOSEN_ON = range(100, 105)
+"""Seeds on which the settings were chosen."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -112,9 +115,20 @@ def run(args: argparse.Namespace) -> int:
         noises.append(noise_of_levels(levels, seeds))
     gaps = [max(i.training_gap for i in history) for history in rooms]
     result = as_json(args, seeds, store, room, noises, gaps)
-    path = write_outputs("in-sim", make_page(store, room, noises, gaps), result, args.output, args.json)
+    path = write_outputs(
+        "in-sim", make_page(store, room, noises, gaps), result, settings_of(seeds), args.output, args.json
+    )
     report(store, room, noises, path)
     return 0
+
+
+def settings_of(seeds: Sequence[int]) -> Settings:
+    return Settings(
+        "Largest step and exploration of the store by the mean real return after 12 iterations "
+        "(`--seed 100 --trust X --exploration Y`), batches and steps of the three levels by hand.",
+        shown=seeds,
+        chosen_on=CHOSEN_ON,
+    )
 
 
 PLANT_NAMES = ("the store", "three levels")

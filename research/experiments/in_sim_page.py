@@ -142,8 +142,7 @@ def make_page(store: Found, room: Found, noises: Sequence[Noise], gaps: Sequence
             ("Error of dν*/dθ, %", ["plant", "rollouts", "likelihood ratios, %", "fixed noise, %"], rows),
         ),
         notes=(
-            "Ranges are over the seeds; settings were chosen on seeds 100 to 104. The error is "
-            "relative, with θ in units of its range and ν in the metric of J_νν.",
+            "Ranges are over the seeds. The error is relative, θ in units of its range, ν in the metric of J_νν.",
         ),
         source=SOURCE,
     )  # fmt: skip

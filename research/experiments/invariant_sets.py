@@ -20,6 +20,7 @@ from pages.palette import Role
 from research.experiments.daemon_limits import HOUSES, DaemonLimit, daemon_limits, daemon_table, fitted_limits
 from research.experiments.output import Statement, add_output_arguments, result_page, write_outputs
 from research.experiments.progress import steps
+from research.experiments.settings import Settings
 from research.linear_file import LinearProblem, read_linear
 from systems.commands.numbers import seed_number, whole
 from systems.invariant import (
@@ -51,6 +52,7 @@ LECTURE = LinearProblem(
 RANDOM_STEPS, FILTERED, FILTERED_STEPS, GAMMA = 100, 20, 80, 0.9
 MOST_SEQUENCES = 20_000
 STATES_TRIED = 200
+CHOSEN = f"Nothing is tuned. Seeds draw trajectories, and states at which the filter is tried with γ = {GAMMA:g}."
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +118,8 @@ def run(args: argparse.Namespace) -> int:
             daemon = [*(limit for house in HOUSES for limit in daemon_limits(house)), *fitted_limits()]
     result = as_json(problem, sets, extreme, trials, daemon, args.seed)
     page = make_page(problem, sets, extreme, trials, daemon)
-    path = write_outputs("invariant-sets", page, result, args.output, args.json)
+    settings = Settings(CHOSEN, shown=range(args.seed, args.seed + args.seeds))
+    path = write_outputs("invariant-sets", page, result, settings, args.output, args.json)
     report(problem, sets, extreme, trials, path)
     return 0
 

@@ -25,7 +25,7 @@ from research.experiments.output import (
     write_outputs,
 )
 from research.experiments.progress import steps
-from research.experiments.scalar_options import ScalarOptions, add_scalar_arguments, scalar_options
+from research.experiments.scalar_options import GRID_ALONE, ScalarOptions, add_scalar_arguments, scalar_options
 from research.optimality_model import BRANCHES, JUMP, Branch, Jump, OptimalModel, delta_range
 from research.tabular.refinement import Refined, refine
 from research.tabular.scalar import ScalarProblem, Solution
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
             scan = scan_levels(levels, args.branch)
     result = as_json(options, model, planned, low, high, scan)
     page = make_page(options, model, planned, low, high, scan)
-    path = write_outputs("optimal-model", page, result, args.output, args.json)
+    path = write_outputs("optimal-model", page, result, GRID_ALONE, args.output, args.json)
     report(model, planned, low, high, scan, path)
     return 0
 

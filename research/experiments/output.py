@@ -6,7 +6,7 @@ import argparse
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from pages.chart import Chart
 from pages.drawing import png
 from pages.page import Block, Column, Heading, Page, Table, quiet, write_page
+from research.experiments.settings import Settings
 from systems.commands.output import output_folder, output_path
 
 PAPER = "All AI Models are Wrong, but Some are Optimal (Anand, Sawant, Reinhardt, Gros)"
@@ -65,16 +66,20 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def write_outputs(
-    name: str, page: Page, result: Mapping[str, Any], output: Path | None, json_path: Path | None
+    name: str, page: Page, result: Mapping[str, Any], settings: Settings, output: Path | None, json_path: Path | None
 ) -> Path:
-    """Write figures, page and JSON, each whole or not at all; returns the path of the page."""
+    """Write figures, page and JSON, each whole or not at all; returns the path of the page.
+
+    The page ends and the JSON begins with how the settings were chosen, and over which seeds.
+    """
     folder = output or Path("out") / name
+    page = replace(page, blocks=[*page.blocks, quiet(settings.told())])
     folder.mkdir(parents=True, exist_ok=True)
     for chart in page.blocks:
         if isinstance(chart, Chart):
             write_atomically(folder / f"{chart.name}.png", png(chart))
     write_page(folder / "index.html", page)
-    text = json.dumps(plain(result), indent=1, allow_nan=False).encode()
+    text = json.dumps(plain({"settings": settings.as_json(), **result}), indent=1, allow_nan=False).encode()
     write_atomically(folder / "result.json", text)
     if json_path is not None:
         json_path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ from scipy.optimize import brentq
 from research.experiments.output import add_output_arguments, write_outputs
 from research.experiments.performative_page import SOURCE, Case, make_page, report
 from research.experiments.progress import steps
+from research.experiments.settings import Settings
 from research.performative import HOURS, Learner, Market, learn, make_fleet, make_market, retraining_factor
 from systems.commands.numbers import number, seed_number, whole
 
@@ -26,7 +27,8 @@ Array = NDArray[np.float64]
 SLOPES = (0.02, 0.04, 0.08)
 """EUR/kWh by which the price of the mean hour rises for each kW that the houses draw on average."""
 STEP, EXPLORED, EXPLORATION_STD = 0.15, 12, 0.005
-"""Chosen on seeds 100 to 104: the cheapest exploration after which more of it gained nothing."""
+CHOSEN_ON = range(100, 105)
+"""Seeds on which the three above were chosen."""
 LEARNERS = {
     "retraining": Learner(),
     "damped": Learner(step=STEP),
@@ -68,10 +70,19 @@ def run(args: argparse.Namespace) -> int:
         cases = [study(args, slope, seeds, step) for slope in slopes]
     result = as_json(args, growths, cases, seeds)
     limit = brentq(lambda strength: retraining_factor(strength, args.memory, Learner().days) - 1.0, 0.0, 100.0)
-    page = make_page(growths, float(limit), cases, args.memory, STEP, EXPLORED)
-    path = write_outputs("performative", page, result, args.output, args.json)
+    page = make_page(growths, float(limit), cases, args.memory, EXPLORED)
+    path = write_outputs("performative", page, result, settings_of(seeds), args.output, args.json)
     report(cases, path)
     return 0
+
+
+def settings_of(seeds: Sequence[int]) -> Settings:
+    return Settings(
+        f"Step {STEP:g}, {EXPLORED} exploring rounds and their spread: the cheapest exploration after which more of it "
+        "gained nothing.",
+        shown=seeds,
+        chosen_on=CHOSEN_ON,
+    )
 
 
 def market_of(args: argparse.Namespace, slope: float, seed: int) -> tuple[Market, np.random.Generator]:
@@ -140,7 +151,6 @@ def as_json(
         "hours": HOURS,
         "memory": args.memory,
         "seeds": list(seeds),
-        "settings_chosen_on_seeds": list(range(100, 105)),
         "learners": {name: vars(learner) for name, learner in LEARNERS.items()},
         "retraining_factor": [vars(g) for g in growths],
         "cases": [

@@ -59,9 +59,7 @@ def span(values: Sequence[float] | Array, scale: float = 1.0, digits: int = 3) -
     return f"{low:.{digits}f} to {high:.{digits}f}"
 
 
-def make_page(
-    growths: Sequence[GrowthLike], limit: float, cases: Sequence[Case], memory: float, step: float, explored: int
-) -> Page:
+def make_page(growths: Sequence[GrowthLike], limit: float, cases: Sequence[Case], memory: float, explored: int) -> Page:
     """limit: the strength from which retraining is unstable."""
     off = max(abs(g.measured / g.expected - 1.0) for g in growths)
     strongest = cases[-1]
@@ -118,10 +116,7 @@ def make_page(
                 rows,
             ),
         ),
-        notes=(
-            f"Ranges are over the seeds, each another fleet; step {step:g} and exploration were chosen on seeds 100 to "
-            "104. A round is seven days.",
-        ),
+        notes=("Ranges are over the seeds, each another fleet. A round is seven days.",),
         source=SOURCE,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass, replace
 
+from research.experiments.settings import Settings
 from research.scalar_battery import CASES, DISCOUNT, ScalarCase
 from research.tabular.errors import BadOption
 from research.tabular.noise import Noise, QuadratureNoise, TruncatedGaussian
@@ -16,6 +17,10 @@ MAX_GRID = 8000
 """Above, the dense linear system no longer fits the memory of a small machine."""
 GRID_MULTIPLE = 80
 """The grid is halved twice, and 1/2, 1/4 and 1/20, where V has kinks, are to be nodes on the coarsest level too."""
+GRID_ALONE = Settings(
+    "The grid is the only setting: halved twice, and digits are those that three levels agree on; expectations are "
+    "exact integrals unless quadrature is asked for."
+)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from research.experiments.lqr import EXPLORATION_STD, ROUTES, SYSTEM
 from research.experiments.output import add_output_arguments, write_outputs
 from research.experiments.progress import steps
+from research.experiments.settings import Settings
 from research.experiments.sls_page import DESIGNS, SOURCE, Design, Learned, make_page, report
 from research.linear_file import LinearProblem, read_linear
 from research.lqr import (
@@ -46,9 +47,10 @@ PROBLEM = LinearProblem(
     action=box([0.8]),
     disturbance=box([0.03, 0.03]),
 )
-HORIZONS = (2, 3, 4, 6, 8, 10, 12, 16, 20, 25)
+HORIZONS = (2, 3, 4, 6, 8, 10, 12, 14, 16, 20, 25)
 BUDGETS = (30, 100, 300, 1000, 3000, 10_000)
 ROBUST_HORIZON = 14
+"""Steps of the robust response from data: what ending after so many costs is in the table over T."""
 MOST_SEQUENCES = 20_000
 TOUCH = 1e-6
 """Bounds are met up to the accuracy of the solver."""
@@ -94,9 +96,19 @@ def run(args: argparse.Namespace) -> int:
         learned = learn(problem, system, budgets, seeds)
     result = as_json(args.horizon, against_horizon, designs, learned, budgets, seeds)
     page = make_page(problem, args.horizon, against_horizon, designs, learned, budgets)
-    path = write_outputs("sls", page, result, args.output, args.json)
+    path = write_outputs("sls", page, result, settings_of(seeds), args.output, args.json)
     report(against_horizon, designs, learned, budgets, args.trajectories * len(seeds), path)
     return 0
+
+
+def settings_of(seeds: Sequence[int]) -> Settings:
+    return Settings(
+        "No setting was tried on seeds. The problem is given: bounds, W and the exploration of `lqr`. The robust "
+        f"response has {ROBUST_HORIZON} steps, which with the model known costs what the table over T says; errors of "
+        "the model are bounded with 95 % each. Seeds draw the data and the sampled disturbances; what holds for all of "
+        "W is a convex program's.",
+        shown=seeds,
+    )
 
 
 def optimum(system: LinearQuadratic) -> float:

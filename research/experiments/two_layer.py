@@ -16,13 +16,17 @@ from joblib import Parallel, delayed
 from research.experiments.lqr import SYSTEM
 from research.experiments.output import add_output_arguments, write_outputs
 from research.experiments.progress import steps
+from research.experiments.settings import Settings
+from research.experiments.two_layer_house import run_houses
 from research.experiments.two_layer_page import SOURCE, make_page, report
 from research.two_layer import EXPLORATION_STD, GAMMA, SHARE, Case, Found, Results, examine
-from systems.commands.numbers import MOST_PROCESSES, seed_number, whole
+from systems.commands.numbers import MOST_PROCESSES, number, seed_number, whole
 from tuner.critics.two_layer import TwoLayer
 
 NOISES = (0.0, 0.01, 0.03, 0.1, 0.2)
 TRANSITIONS = (100, 300, 1000, 3000, 10_000)
+CHOSEN_ON = range(5)
+"""Seeds on which the settings were chosen."""
 RATES = (1.0, 4.0, 8.0, 32.0, 128.0)
 VARIANTS = {
     "semi": TwoLayer(gradient="semi"),
@@ -32,9 +36,27 @@ VARIANTS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "Example: nisse experiment two-layer --updates 10000 --json two-layer.json"
+    parser.epilog = (
+        "Example: nisse experiment two-layer --updates 10000 --json two-layer.json\n"
+        "Example: nisse experiment two-layer --house cabin --json two-layer-cabin.json"
+    )
     parser.add_argument(
-        "--transitions", type=whole(100, 1_000_000), default=TRANSITIONS[-1], metavar="N", help="of data"
+        "--house",
+        action="append",
+        metavar="HOUSE",
+        help="in its plants instead of a linear system; a file or a shipped house, once or more",
+    )
+    parser.add_argument("--days", type=number(3.0, 60.0), default=10.0, metavar="N", help="of a house's data")
+    parser.add_argument("--tries", type=whole(3, 1000), default=30, metavar="N", help="pairs of rollouts in a house")
+    parser.add_argument(
+        "--own-grid", action="store_true", help="that of the house file; else 15 min and decisions of 1 h with zones"
+    )
+    parser.add_argument(
+        "--transitions",
+        type=whole(100, 1_000_000),
+        default=TRANSITIONS[-1],
+        metavar="N",
+        help="of its data",
     )
     parser.add_argument("--updates", type=whole(10, 1_000_000), default=TwoLayer().updates, metavar="N")
     parser.add_argument("--seeds", type=whole(1, 1000), default=5, metavar="N")
@@ -70,6 +92,8 @@ def cases(transitions: int, updates: int) -> dict[str, dict[Any, Case]]:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.house:
+        return run_houses(args)
     seeds = range(args.seed, args.seed + args.seeds)
     questions = cases(args.transitions, args.updates)
     unique: dict[Case, list[Found]] = {case: [] for of in questions.values() for case in of.values()}
@@ -81,7 +105,8 @@ def run(args: argparse.Namespace) -> int:
             step("critics")
     results: Results = {q: {key: unique[case] for key, case in of.items()} for q, of in questions.items()}
     page = make_page(results, args.transitions, args.updates, SYSTEM.noise_std)
-    path = write_outputs("two-layer", page, as_json(results, args, seeds), args.output, args.json)
+    settings = Settings("Start of the weights, rate and window by hand.", shown=seeds, chosen_on=CHOSEN_ON)
+    path = write_outputs("two-layer", page, as_json(results, args, seeds), settings, args.output, args.json)
     report(results, args.transitions, args.updates)
     print(f"page: {path}")
     return 0

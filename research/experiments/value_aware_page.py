@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,7 +63,7 @@ def told(values: Array) -> str:
     return f"{np.median(values):+.2f} ({values.min():+.2f} to {values.max():+.2f})"
 
 
-def make_page(compared: Mapping[str, Compared], days: float, judged_days: float) -> Page:
+def make_page(compared: Mapping[str, Compared], days: float, judged_days: float, grids: Sequence[str]) -> Page:
     first = next(iter(compared.values()))
     seeds = len(first.outcomes)
     best = {
@@ -134,6 +134,7 @@ def make_page(compared: Mapping[str, Compared], days: float, judged_days: float)
         notes=(
             f"{days:g} days of exploring data a seed, {judged_days:g} held-out days of another year, the same for all; "
             f"{seeds} seeds, each with its own weather, prices and use. The start is the nameplate.",
+            *grids,
             *(
                 f"{name}: of {of.outcomes[0].transitions} decisions a seed at most "
                 f"{max(o.without_q for o in of.outcomes)} have no Q to the solver's tolerance; the implicit gradient "

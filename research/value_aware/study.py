@@ -96,10 +96,11 @@ def study(plan: Plan) -> Outcome:
     def judge(policy: Policy) -> tuple[float, int]:
         return judged(design, worlds.held_out, policy, week, plan.judged_days, plan.seed)
 
-    totals, failures = dict[str, float](), 0
-    for name, theta in thetas.items():
-        totals[name], failed = judge(Mpc(design, plan.library, theta))
-        failures += failed
+    # Ways that change nothing have one theta: it is judged once.
+    same = {theta.tobytes(): theta for theta in thetas.values()}
+    once = {key: judge(Mpc(design, plan.library, theta)) for key, theta in same.items()}
+    failures = sum(failed for _, failed in once.values())
+    totals = {name: once[theta.tobytes()][0] for name, theta in thetas.items()}
     for count in plan.scenarios:
         rng = np.random.default_rng((plan.seed, count))
         totals[scenario_name(count)], failed = judge(ScenarioMpc(design, plan.library, thetas[BAYES], seen, count, rng))

@@ -74,5 +74,6 @@ def test_command(tmp_path: Path) -> None:
     arguments = ["experiment", "lqr", "--transitions", "1000", "--seeds", "2", "--output", str(tmp_path / "out")]
     assert main([*arguments, "--json", str(path)]) == 0
     result = json.loads(path.read_text())
+    assert result["settings"]["shown_seeds"] == [0, 1] and result["settings"]["on_both"] == []
     assert result["transitions"] == [300, 1000] and np.shape(result["gain_error"]["policy_gradient"]) == (2, 2)
     assert (tmp_path / "out" / "lqr.png").stat().st_size > 10_000

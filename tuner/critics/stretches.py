@@ -41,11 +41,14 @@ def propose_by_two_layer(
     return Step(change, gradient, float(np.sqrt(np.mean(learned.td_error(samples) ** 2))))
 
 
+def followed(t: Transitions) -> NDArray[np.int64]:
+    """Rows whose next state is that of the next row; where a part of a stretch was left out it is not."""
+    return np.flatnonzero((t.segment[1:] == t.segment[:-1]) & (t.next_value[:-1] == t.value[1:]))
+
+
 def samples_of(t: Transitions, gamma: float) -> Samples:
     """Those transitions after which another one is known."""
     delta = t.cost + gamma * t.next_value - t.value
     state, deviation = np.column_stack([t.value, t.policy]), t.action - t.mean_action
-    # Where a part of a stretch was left out the next row is not the next state.
-    known = (t.segment[1:] == t.segment[:-1]) & (t.next_value[:-1] == t.value[1:])
-    here = np.flatnonzero(known)
+    here = followed(t)
     return Samples(state[here], deviation[here], delta[here], state[here + 1])
