@@ -33,8 +33,8 @@ from systems.world import Exogenous
 from systems.world.inside import Inside
 from tuner.evaluate.statistics import clustered_interval
 from tuner.loop.follow import Follower
-from tuner.loop.policies import Mpc, Ruled
-from tuner.loop.week import Policy, run_stretch
+from tuner.loop.policies import Mpc, RulePolicy
+from tuner.loop.week import LoopPolicy, run_stretch
 from tuner.loop.worlds import Worlds, generated_worlds
 
 DAY_S = 86_400.0
@@ -83,7 +83,7 @@ def run(task: Task) -> float:
     world, weeks = world_of(task.charge, task.hold, task.tariff, task.seed)
     theta = np.array([p.default for p in design.problem.theta])
     plant = HousePlant(design.house, world, inside=Inside(task.seed))
-    policy: Policy = Ruled(design, theta)
+    policy: LoopPolicy = RulePolicy(design, theta)
     if task.policy in (HELD, TRACKED):
         policy = Mpc(design, build_solver(design.problem, host_arch()).library, theta)
     if task.policy == NOBODY:

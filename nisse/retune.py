@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nisse.retune_house import Reached
     from systems.design import HouseDesign
     from tuner.retune.study import Study
-    from tuner.retune.watch import Watch
+    from tuner.retune.watch import SentTheta
 
 LOG, PAGE, VERDICT, SAVINGS, WATCH = "nisse.db", "verdict.html", "verdict.json", "savings.json", "watch.json"
 WEEKS = 8
@@ -38,7 +38,7 @@ class RetuneUsageError(ValueError):
     exit_code = 2
 
 
-class ForeignLogError(ValueError):
+class OtherBundleError(ValueError):
     """The log is of another bundle than the one named."""
 
     exit_code = 65
@@ -193,14 +193,14 @@ def _check_log(log: Path, bundle: Bundle) -> None:
 
     digest = bundle_of(log)
     if digest != bundle.digest:
-        raise ForeignLogError(
+        raise OtherBundleError(
             f"{log}: bundle {digest[:16]} wrote its last cycles, and {bundle.manifest.name} is {bundle.digest[:16]}; "
             "name the log of the house where this bundle runs, or the bundle that runs there"
         )
 
 
 def _watching(
-    args: argparse.Namespace, console: Console, log: Path, design: HouseDesign, field: Field, watch: Watch,
+    args: argparse.Namespace, console: Console, log: Path, design: HouseDesign, field: Field, watch: SentTheta,
     folder: Path, now_s: float,
 ) -> bool:  # fmt: skip
     """Whether that is all for now: the watch goes on, or ended with the theta before."""
@@ -219,7 +219,7 @@ def _watching(
 
 
 def _take_back(
-    args: argparse.Namespace, console: Console, field: Field, watch: Watch, folder: Path, now_s: float, because: str
+    args: argparse.Namespace, console: Console, field: Field, watch: SentTheta, folder: Path, now_s: float, because: str
 ) -> None:
     """Nobody is asked: that the theta before comes back is what was agreed when this one was sent."""
     why = {"took_back": watch.serial, "because": because}
@@ -240,13 +240,13 @@ def _retuned(
     from tuner.loop.explore import learned_by_default
     from tuner.loop.periods import spread
     from tuner.report.retune import write_page
-    from tuner.retune.study import Wishes, study
+    from tuner.retune.study import StudyWishes, study
 
     importlib.import_module("casadi")
     worlds = worlds_from(args, design.house)
     judges = worlds.held_out, spread(worlds.held_out_weeks, min(args.weeks, len(worlds.held_out_weeks)), "held-out")
     learn = learned_by_default(design.problem.theta) if args.learn is None else tuple(args.learn)
-    wishes = Wishes(learn, args.iterations, args.seed, _since(folder))
+    wishes = StudyWishes(learn, args.iterations, args.seed, _since(folder))
     currency = design.house.currency
     title = f"{design.house.name}: what the log teaches"
     with LiveTable(console, tuning_view(title, currency)) as live:
@@ -270,7 +270,7 @@ def _retuned(
 
 def _decided(args: argparse.Namespace, console: Console, field: Field, found: Study, folder: Path, now_s: float) -> str:
     """What is done with the theta, and that it was done."""
-    from tuner.retune.watch import Watch, write_watch
+    from tuner.retune.watch import SentTheta, write_watch
 
     if not found.better:
         return found.refused
@@ -282,7 +282,7 @@ def _decided(args: argparse.Namespace, console: Console, field: Field, found: St
     said = {"off_policy": found.document()["off_policy_saving_per_week"], "promise": vars(found.promise)}
     serial = _pack(args, console, field, theta, folder, now_s, said)
     assert found.promise is not None
-    watch = Watch(
+    watch = SentTheta(
         field.bundle.manifest.system, field.bundle.digest, serial, theta, dict(field.theta), found.promise, now_s
     )
     write_watch(folder / WATCH, watch)

@@ -18,7 +18,7 @@ from scipy.linalg import solve_discrete_lyapunov
 
 from research.experiments.lqr import SYSTEM
 from research.lqr import LinearQuadratic, explore, quadratic_features, riccati_gain, symmetric
-from tuner.critics.two_layer import Learned, Samples, TwoLayer
+from tuner.critics.two_layer import FittedCritic, Samples, TwoLayer
 from tuner.errors import CriticError
 
 Array = NDArray[np.float64]
@@ -123,7 +123,7 @@ def examine(case: Case) -> Found:
     judged = regulated(SYSTEM.noise_std).samples(JUDGED, EXPLORATION_STD, case.learner.seed + 1_000).state
     exact, updates, course = loop.slope(judged), list[int](), list[Agreement]()
 
-    def keep(update: int, learned: Learned) -> None:
+    def keep(update: int, learned: FittedCritic) -> None:
         updates.append(update)
         course.append(Agreement.of(learned.slope(judged), exact))
 

@@ -35,15 +35,15 @@ from systems.plant import HousePlant
 from systems.tariff import Tariff
 from systems.world import Exogenous
 from tuner.critics.stretches import followed, samples_of
-from tuner.critics.two_layer import Inputs, Learned, Samples, TwoLayer
+from tuner.critics.two_layer import FittedCritic, Inputs, Samples, TwoLayer
 from tuner.errors import CriticError
 from tuner.evaluate.comparison import design_of
 from tuner.loop.explore import LEARN, CompiledLabeller, PlantWorld, learning_entries
 from tuner.loop.label import Noise
 from tuner.loop.policies import Mpc, loaded
-from tuner.loop.view import Estimator, Moment, View
+from tuner.loop.view import Moment, ThetaEstimator, View
 from tuner.loop.week import WARM_UP_H, stage_cost
-from tuner.loop.workers import Processes
+from tuner.loop.workers import LocalWorkers
 from tuner.loop.worlds import generated_worlds
 
 Array = NDArray[np.float64]
@@ -122,7 +122,7 @@ def examine_house(plan: HousePlan) -> HouseFound:
     design = design_of(plan.house, ())
     worlds = generated_worlds(design.house, seed=plan.seed, prices="nordic", tariff=Tariff())
     theta, parameters = np.array(design.problem.theta_default()), design.problem.theta
-    workers = Processes()
+    workers = LocalWorkers()
     world = PlantWorld(
         design, plan.library, worlds.learning, worlds.learning_weeks, (), 1, plan.days, plan.seed, workers
     )
@@ -152,7 +152,7 @@ def against(learner: TwoLayer, samples: Samples, gamma: float, tries: Tries) -> 
     """The critic, and what it foretells of the tries."""
     updates, course = list[int](), list[Agreement]()
 
-    def keep(update: int, learned: Learned) -> None:
+    def keep(update: int, learned: FittedCritic) -> None:
         updates.append(update)
         course.append(Agreement.of(tries.foretold(learned.slope(tries.state)), tries.measured))
 
@@ -196,8 +196,8 @@ class Rollouts:
         return Mpc(self.design, self.library, self.theta)
 
     @cached_property
-    def estimator(self) -> Estimator:
-        return Estimator(self.design, self.theta)
+    def estimator(self) -> ThetaEstimator:
+        return ThetaEstimator(self.design, self.theta)
 
     def says(self, moment: Moment) -> Solution:
         """The program's own value and decision, from a cold start."""

@@ -24,7 +24,7 @@ class ComposeError(ValueError):
 
 
 @dataclass(frozen=True)
-class Layout:
+class BlockLayout:
     """Where each block's part lies in the vectors of the problem."""
 
     blocks: tuple[Block, ...]
@@ -112,7 +112,7 @@ def house_power(house: House, blocks: Sequence[Block]) -> ca.Function:
     return ca.Function("power", [a, d, p], [ca.densify(ca.MX(drawn))], ["a", "d", "p"], ["kw"])
 
 
-def layout_of(house: House, blocks: Sequence[Block]) -> Layout:
+def layout_of(house: House, blocks: Sequence[Block]) -> BlockLayout:
     forecasts: dict[str, Forecast] = {}
     for block in blocks:
         for forecast in block.forecasts:
@@ -121,7 +121,7 @@ def layout_of(house: House, blocks: Sequence[Block]) -> Layout:
                 raise ComposeError(f"{block.asset} and another asset want different forecasts {forecast.name!r}")
     ends = np.cumsum([0, *(forecast.steps for forecast in forecasts.values())]).tolist()
     columns = {name: slice(a, b) for name, (a, b) in zip(forecasts, pairwise(ends), strict=True)}
-    layout = Layout(
+    layout = BlockLayout(
         tuple(blocks),
         _places([len(block.states) for block in blocks]),
         _places([len(block.actions) for block in blocks]),
@@ -146,7 +146,7 @@ def _prepared_size(block: Block) -> int:
     return int(block.prepare(ca.MX.sym("theta", len(block.theta))).numel())
 
 
-def _scopes(layout: Layout, x: Symbols, u: Symbols | None, d: Symbols, z: Symbols, p: Symbols) -> list[Scope]:
+def _scopes(layout: BlockLayout, x: Symbols, u: Symbols | None, d: Symbols, z: Symbols, p: Symbols) -> list[Scope]:
     """Each block's own part of the symbols; u is None at the terminal stage."""
     forecasts = dict(zip(layout.columns, _cut(d, layout.columns.values()), strict=True))
     parts = (_cut(x, layout.x), _cut(z, layout.z), _cut(p, layout.p))
@@ -204,7 +204,7 @@ def _soft(terms: Sequence[Terms]) -> tuple[Symbols, SoftPenalty]:
 
 
 def _concave(
-    layout: Layout, function: Maker, arguments: list[Symbols], scopes: Sequence[Scope], inflows: Sequence[Inflow]
+    layout: BlockLayout, function: Maker, arguments: list[Symbols], scopes: Sequence[Scope], inflows: Sequence[Inflow]
 ) -> dict[str, ca.Function]:
     """The problem's `relaxed`, `tangent` and `settled`; nothing where no stage cost is concave anywhere."""
     if not any(block.concave for block in layout.blocks):
@@ -227,7 +227,7 @@ def _theta(blocks: Sequence[Block]) -> tuple[Parameter, ...]:
     return tuple(chain.from_iterable(block.theta for block in blocks))
 
 
-def _features(layout: Layout, stages: int) -> tuple[ca.Function, list[int]]:
+def _features(layout: BlockLayout, stages: int) -> tuple[ca.Function, list[int]]:
     """z of all blocks from the whole forecast and x_0, and how many of it each block makes."""
     nd, nx = sum(f.steps for f in layout.forecasts), layout.x[-1].stop
     rows, x = ca.SX.sym("forecast", stages + 1, nd), ca.SX.sym("x", nx)
@@ -241,7 +241,7 @@ def _features(layout: Layout, stages: int) -> tuple[ca.Function, list[int]]:
     return function, [part.numel() for part in parts]
 
 
-def _prepare(layout: Layout) -> ca.Function:
+def _prepare(layout: BlockLayout) -> ca.Function:
     theta = ca.MX.sym("theta", layout.theta[-1].stop)
     made = [
         part if block.prepare is None else block.prepare(part)

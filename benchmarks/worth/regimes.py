@@ -18,15 +18,15 @@ from systems.design import HouseDesign
 from systems.logs.log import Array
 from systems.plant import HousePlant
 from systems.tariff import Tariff
-from systems.world import Column, Exogenous
+from systems.world import Exogenous, WorldColumn
 from systems.world.foresight import Certain, Published, Usual
 from systems.world.generate import generated_world
 from systems.world.inside import Inside, Kind
 from tuner.bound.house import BestPolicy, Horizon, why_not
 from tuner.bound.reserve import reserve_by_hour
 from tuner.loop.follow import Follower, Holder
-from tuner.loop.policies import Mpc, Ruled
-from tuner.loop.week import Policy, run_stretch
+from tuner.loop.policies import Mpc, RulePolicy
+from tuner.loop.week import LoopPolicy, run_stretch
 
 KNOTS = 4
 HOUSE = """[house]
@@ -145,8 +145,8 @@ def world_of(source: Source, tariff: str, home: int) -> Exogenous:
         buy = Tariff().buy_price(spot, hours % HOURS + 0.0, hours // HOURS % 7)
         sell = Tariff().sell_price(spot)
     columns = {
-        "load": Column(load, usual(load)), "pv": Column(pv, usual(pv)), "buy": Column(buy, known),
-        "sell": Column(sell, known), "outdoor": Column(np.zeros(n)), "sun": Column(np.zeros(n)),
+        "load": WorldColumn(load, usual(load)), "pv": WorldColumn(pv, usual(pv)), "buy": WorldColumn(buy, known),
+        "sell": WorldColumn(sell, known), "outdoor": WorldColumn(np.zeros(n)), "sun": WorldColumn(np.zeros(n)),
     }  # fmt: skip
     return Exogenous(start, 3600.0, zone, columns, source.names()[home])
 
@@ -173,7 +173,7 @@ def cost(source: Source, task: Task) -> float:
     design, world = design_of(CHARGES[task.charge]), world_of(source, task.tariff, task.home)
     first, stages = place(world, task.stretch)
     theta = design.problem.theta_default() if task.theta is None else np.array(task.theta)
-    policy: Policy
+    policy: LoopPolicy
     follower: Follower | None = Follower(design, theta.tolist())
     if task.policy in (CAUSAL, KNOWN):
         known = task.policy == KNOWN
@@ -182,7 +182,7 @@ def cost(source: Source, task: Task) -> float:
     elif task.policy == LP:
         policy = LinearProgram(design)
     elif task.policy in (RULE, NOBODY):
-        policy = Ruled(design, theta) if task.policy == RULE else AtRest(design)
+        policy = RulePolicy(design, theta) if task.policy == RULE else AtRest(design)
         follower = follower if task.policy == RULE else None
     else:
         library = build_solver(design.problem, host_arch()).library

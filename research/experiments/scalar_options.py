@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from research.experiments.settings import Settings
 from research.scalar_battery import CASES, DISCOUNT, ScalarCase
 from research.tabular.errors import BadOption
-from research.tabular.noise import Noise, QuadratureNoise, TruncatedGaussian
+from research.tabular.noise import BoundedNoise, QuadratureNoise, TruncatedGaussian
 from research.tabular.scalar import ScalarProblem, expected_value_model, scalar_world
 from systems.commands.numbers import number, whole
 
@@ -43,7 +43,7 @@ class ScalarOptions:
         return "hard" if self.penalty is None else f"penalty={self.penalty:g}"
 
     def world(self, intervals: int | None = None, *, exact: bool = False) -> ScalarProblem:
-        noise: Noise = self.gaussian
+        noise: BoundedNoise = self.gaussian
         if self.noise_nodes is not None and not exact:
             noise = QuadratureNoise.of(self.gaussian, self.noise_nodes)
         return scalar_world(

@@ -23,7 +23,7 @@ from research.two_layer import Agreement
 from research.two_layer_house import LEAST_SQUARES, NEWS, HouseFound, HousePlan, examine_house
 from systems.design import HouseDesign
 from systems.house_file import read_house
-from tuner.loop.workers import Processes
+from tuner.loop.workers import LocalWorkers
 
 AHEAD_H = 12.0
 LABELS = {"semi": "semi-gradient", "both": "both sides", NEWS: "semi-gradient, news off"}
@@ -62,7 +62,7 @@ def study(
     library = build_solver(design.problem, host_arch()).library
     tasks = [(HousePlan(design.text, library, seed, args.days, args.tries, AHEAD_H, args.updates),) for seed in seeds]
     found = []
-    for outcome in Processes(args.jobs).run(examine_house, (), tasks):
+    for outcome in LocalWorkers(args.jobs).run(examine_house, (), tasks):
         found.append(outcome)
         step(f"{name}, {len(found)} of {len(seeds)} seeds")
     return found

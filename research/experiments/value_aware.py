@@ -23,7 +23,7 @@ from research.value_aware.study import Plan, study
 from systems.commands.numbers import MOST_PROCESSES, number, seed_number, whole
 from systems.design import HouseDesign
 from systems.house_file import read_house
-from tuner.loop.workers import Processes
+from tuner.loop.workers import LocalWorkers
 
 QUICK = {"days": 3.0, "judged_days": 1.0, "scenarios": (5,)}
 """Under two minutes of processor time."""
@@ -107,7 +107,7 @@ def compare(design: HouseDesign, chosen: dict[str, Any], seeds: Sequence[int], j
         for seed in seeds
     ]
     outcomes = []
-    for outcome in Processes(jobs).run(study, (), tasks):
+    for outcome in LocalWorkers(jobs).run(study, (), tasks):
         outcomes.append(outcome)
         step(f"{design.house.name}, {len(outcomes)} of {len(seeds)} seeds")
     return Compared(design.house.currency, tuple(outcomes))

@@ -17,7 +17,7 @@ from research.tabular.errors import BadOption
 Array = NDArray[np.float64]
 
 
-class Noise(Protocol):
+class BoundedNoise(Protocol):
     """A symmetric disturbance w with bounded support [-limit, limit]."""
 
     @property

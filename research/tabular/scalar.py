@@ -21,7 +21,7 @@ from scipy.sparse.linalg import spsolve
 
 from research.scalar_battery import DISCOUNT, MAX_MOVE, ScalarCase
 from research.tabular.errors import BadOption, BadProblem, NoFeasibleAction, NotConverged
-from research.tabular.noise import Noise, TruncatedGaussian
+from research.tabular.noise import BoundedNoise, TruncatedGaussian
 from research.tabular.transitions import EDGE, Additive, Transition, expected_value
 
 Array = NDArray[np.float64]
@@ -218,7 +218,7 @@ def scalar_world(
     penalty: float | None = None,
     intervals: int = DEFAULT_INTERVALS,
     discount: float = DISCOUNT,
-    noise: Noise | None = None,
+    noise: BoundedNoise | None = None,
 ) -> ScalarProblem:
     """The real decision problem. `penalty=None` forbids leaving [0, 1]; a number charges what does not fit."""
     noise = noise or TruncatedGaussian(case.noise_std, case.noise_limit)

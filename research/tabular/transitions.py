@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from research.tabular.noise import Noise
+from research.tabular.noise import BoundedNoise
 
 Array = NDArray[np.float64]
 EDGE = 1e-9
@@ -45,7 +45,7 @@ class Transition(Protocol):
 class Additive:
     """s+ = m + w."""
 
-    noise: Noise
+    noise: BoundedNoise
     penalty: float | None = None
     """Cost per unit outside [0, 1]; None forbids every m from which some w in the support leaves."""
 

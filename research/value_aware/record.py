@@ -17,7 +17,7 @@ from systems.plant import HousePlant
 from systems.world import Exogenous
 from tuner.loop.explore import DAY_S, Explorer, Stretch
 from tuner.loop.label import Deeds
-from tuner.loop.view import Estimator, Moment, View
+from tuner.loop.view import Moment, ThetaEstimator, View
 from tuner.loop.week import run_stretch
 
 
@@ -102,7 +102,7 @@ def record(
     stages = round(days * DAY_S / grid.hold_s)
     first, noise = int(rng.choice(np.asarray(starts))), int(rng.integers(2**31))
     run_stretch(design, plant, watcher, first=first, stages=stages, seed=noise, on_stage=keep)
-    estimator, asked = Estimator(design, theta), np.array(watcher.asked[-stages:])
+    estimator, asked = ThetaEstimator(design, theta), np.array(watcher.asked[-stages:])
     seen = np.array(plant.seen[-stages * grid.steps :]).reshape(stages, grid.steps).mean(axis=1)
     came = np.array(watcher.came[-stages:])
     return Record(

@@ -23,8 +23,8 @@ from tuner.learn.transitions import Labelled
 from tuner.learn.tuning import TuningSpec, tune
 from tuner.loop.explore import DAY_S, LEARN, CompiledLabeller, Stretch, learning_entries
 from tuner.loop.policies import Mpc
-from tuner.loop.week import Policy, run_stretch
-from tuner.loop.workers import Processes
+from tuner.loop.week import LoopPolicy, run_stretch
+from tuner.loop.workers import LocalWorkers
 from tuner.loop.worlds import generated_worlds
 
 NAMEPLATE, LIKELIHOOD, BAYES = "nameplate", "likelihood", "Bayesian"
@@ -93,7 +93,7 @@ def study(plan: Plan) -> Outcome:
     thetas = {NAMEPLATE: start, **fitted(design, plan.library, prediction, seen, start, worth)}
     week = int(np.random.default_rng(plan.seed).choice(np.asarray(worlds.held_out_weeks)))
 
-    def judge(policy: Policy) -> tuple[float, int]:
+    def judge(policy: LoopPolicy) -> tuple[float, int]:
         return judged(design, worlds.held_out, policy, week, plan.judged_days, plan.seed)
 
     # Ways that change nothing have one theta: it is judged once.
@@ -114,7 +114,7 @@ def fitted(
     design: HouseDesign, library: Path, prediction: Prediction, seen: Record, start: Array, worth: Worth
 ) -> dict[str, Array]:
     """Thetas by name; each way sees the same record and starts at the same theta."""
-    labeller = Once(CompiledLabeller(design, library, Processes()))
+    labeller = Once(CompiledLabeller(design, library, LocalWorkers()))
     gamma = labeller.gamma
     likelihood = by_likelihood(prediction, seen, start).theta
     weights = policy_weights(design, library, seen, likelihood)
@@ -174,7 +174,7 @@ def learned(labeller: Once, seen: Record, start: Array, names: tuple[str, ...], 
 
 
 def judged(
-    design: HouseDesign, world: Exogenous, policy: Policy, first: int, days: float, seed: int
+    design: HouseDesign, world: Exogenous, policy: LoopPolicy, first: int, days: float, seed: int
 ) -> tuple[float, int]:
     """(cost of the counted days, failed solves): the same weather, people and forecasts whatever policy."""
     stages = round(days * DAY_S / design.house.grid.hold_s)

@@ -65,7 +65,7 @@ class Subscription:
 
 
 @dataclass(frozen=True)
-class Command:
+class BrokerCommand:
     """A message to `nisse/<site>/set/...` or `/request/...`."""
 
     topic: str
@@ -107,7 +107,7 @@ class MqttLink:
         self._subscriptions = dict(subscriptions)
         self._lock = threading.Condition()
         self._mailbox: dict[str, _Message] = {}
-        self._commands: deque[Command] = deque()
+        self._commands: deque[BrokerCommand] = deque()
         self._commands_lost = 0
         self.wake: Callable[[], None] = lambda: None
         """Called from the network's thread when a command has come, at most every WAKE_PAUSE_S."""
@@ -169,7 +169,7 @@ class MqttLink:
             waiting = set(self._mailbox)
         return all(name in self._arrivals or s.topic in waiting for name, s in self._subscriptions.items())
 
-    def take_commands(self) -> tuple[list[Command], int]:
+    def take_commands(self) -> tuple[list[BrokerCommand], int]:
         """The commands since the last call, oldest first, and how many more there was no room for."""
         with self._lock:
             taken, lost = list(self._commands), self._commands_lost
@@ -342,7 +342,9 @@ class MqttLink:
                 if message.retain:
                     pass
                 elif len(self._commands) < MAX_COMMANDS:
-                    self._commands.append(Command(topic.removeprefix(f"{self.prefix}/"), payload[: MAX_BYTES + 1]))
+                    self._commands.append(
+                        BrokerCommand(topic.removeprefix(f"{self.prefix}/"), payload[: MAX_BYTES + 1])
+                    )
                     ordered = True
                 else:
                     self._commands_lost += 1

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from systems.house_file import House
     from systems.logs.lesson import Lesson
     from systems.logs.log import Log, LogColumn
-    from systems.world import Column
+    from systems.world import WorldColumn
     from systems.world.generate import WorldSurroundings
 
 Location = tuple[str | int, ...]
@@ -74,7 +74,7 @@ class AssetKind:
     portrait: Callable[[House, Any], Portrait] | None = None
     mistakes: Callable[[House], Iterable[Mistake]] = lambda house: ()
     plants: Callable[[House, Mapping[str, Any]], tuple[AssetPlant, ...]] = lambda house, fits: ()
-    world: Callable[[House, WorldSurroundings], Mapping[str, Column]] = lambda house, surroundings: {}
+    world: Callable[[House, WorldSurroundings], Mapping[str, WorldColumn]] = lambda house, surroundings: {}
     columns: Callable[[House, Any], tuple[LogColumn, ...]] = lambda house, asset: ()
     learn: Callable[[House, tuple[Any, ...], Log], tuple[Lesson, ...]] | None = None
     together: bool = False

@@ -12,7 +12,7 @@ from systems.logs.log import LogFault
 
 
 @dataclass(frozen=True)
-class Finding:
+class Fitted:
     """One number, with the ends of its 95 % interval where it has one."""
 
     name: str
@@ -35,7 +35,7 @@ class Curve:
 
 
 @dataclass(frozen=True, eq=False)
-class Panel:
+class LessonPlot:
     """One plot: a sentence on top, two axes with units, a few curves."""
 
     title: str
@@ -53,11 +53,11 @@ class Lesson:
     """The most important thing in a sentence."""
     theta: Mapping[str, float] = field(default_factory=dict)
     """Data-fitted values of parameters, within their bounds."""
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[Fitted, ...] = ()
     problems: tuple[str, ...] = ()
     """Each forbids the use of the model, and says what to do."""
     notes: tuple[str, ...] = ()
-    panels: tuple[Panel, ...] = ()
+    panels: tuple[LessonPlot, ...] = ()
     faults: tuple[LogFault, ...] = ()
     """Found in the columns by what the asset can do."""
     table: str = ""

@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Column:
+class WorldColumn:
     """What really comes (n,), one value a step, and what can be known of it ahead."""
 
     values: Array
@@ -37,7 +37,7 @@ class Exogenous:
     dt_s: float
     zone: tzinfo
     """Of the local clock: habits, tariffs and schedules follow it."""
-    columns: Mapping[str, Column]
+    columns: Mapping[str, WorldColumn]
     source: str = ""
 
     def __len__(self) -> int:

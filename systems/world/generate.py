@@ -16,7 +16,7 @@ from systems.prices import PRICE
 from systems.series import TimeSeries, held_at
 from systems.tariff import Tariff
 from systems.weather import OUTDOOR_RANGE_C, SUN_RANGE_W_M2
-from systems.world import Array, Column, Exogenous
+from systems.world import Array, Exogenous, WorldColumn
 from systems.world.foresight import Predicted, Published
 from systems.world.household import PRICE_SHAPES, spot_prices
 from systems.world.weather import ClimateSpec, Conditions, generate_conditions
@@ -77,11 +77,11 @@ def generated_world(
     per_eur = usual_per_eur(house.currency)
     market = per_eur * spot_prices(prices, clock, seed) if spot is None else _covering(spot, conditions)
     around = WorldSurroundings(conditions, clock, climate, seed)
-    columns: dict[str, Column] = {
-        "outdoor": Column(
+    columns: dict[str, WorldColumn] = {
+        "outdoor": WorldColumn(
             np.clip(conditions.outdoor_c, *OUTDOOR_RANGE_C), Predicted(OUTDOOR_ERROR_K, 8.0, False, *OUTDOOR_RANGE_C)
         ),
-        "sun": Column(conditions.irradiance_w_m2, Predicted(SUN_ERROR, 8.0, True, *SUN_RANGE_W_M2)),
+        "sun": WorldColumn(conditions.irradiance_w_m2, Predicted(SUN_ERROR, 8.0, True, *SUN_RANGE_W_M2)),
         **_money(market, clock, tariff or Tariff().scaled(per_eur)),
     }
     for kind in asset_kinds():
@@ -103,9 +103,9 @@ def _covering(spot: TimeSeries, conditions: Conditions) -> Array:
     return held
 
 
-def _money(spot: Array, clock: LocalClock, tariff: Tariff) -> Mapping[str, Column]:
+def _money(spot: Array, clock: LocalClock, tariff: Tariff) -> Mapping[str, WorldColumn]:
     buy, sell = tariff.buy_price(spot, clock.hour, clock.weekday), tariff.sell_price(spot)
-    return {"buy": Column(buy, Published()), "sell": Column(sell, Published())}
+    return {"buy": WorldColumn(buy, Published()), "sell": WorldColumn(sell, Published())}
 
 
 def moment(text: str, zone: tzinfo) -> datetime:

@@ -41,7 +41,7 @@ from tuner.loop.recorded import (
     netted,
     recorded_world,
 )
-from tuner.loop.workers import Processes
+from tuner.loop.workers import LocalWorkers
 
 STD_KW, HOLD_S = 0.5, 900
 DESIGN = HouseDesign(read_house("battery")[0])
@@ -103,7 +103,7 @@ def test_the_log_teaches_and_the_verdict_is_computed(
     library = build_solver(DESIGN.problem, host_arch()).library
     start = DESIGN.problem.theta_default()
     tuning = tune(
-        world_of(run.log), CompiledLabeller(DESIGN, library, Processes()), parameters,
+        world_of(run.log), CompiledLabeller(DESIGN, library, LocalWorkers()), parameters,
         learning_entries(parameters, learn), start, TuningSpec(learn=learn, iterations=2, certainty=0.0),
     )  # fmt: skip
     assert [p.name for p, _, _ in tuning.changes()] == list(learn)

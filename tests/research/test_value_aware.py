@@ -27,7 +27,7 @@ from tuner.learn.tuning import TuningSpec, tune
 from tuner.loop.explore import CompiledLabeller, learning_entries
 from tuner.loop.label import Noise
 from tuner.loop.policies import loaded
-from tuner.loop.workers import Processes
+from tuner.loop.workers import LocalWorkers
 from tuner.loop.worlds import generated_worlds
 
 SMALL = read_house("battery")[0].replace('horizon = "24 h"', 'horizon = "4 h"')
@@ -159,7 +159,7 @@ def test_value_and_implicit_steps_lower_their_own_losses(design, library, made, 
 def test_the_learner_takes_the_same_record_and_asks_it_once(design, library, seen: Record, start) -> None:
     """What it is sure of is between the start and the whole step, which is the learner's own."""
     names = ("home_terminal_slope", "price_scale")
-    plain = CompiledLabeller(design, library, Processes())
+    plain = CompiledLabeller(design, library, LocalWorkers())
     once, parameters = Once(plain), design.problem.theta
     sure, bold = (learned(once, seen, start, names, certainty) for certainty in (1.0, 0.0))
     assert len(once.said) == 1

@@ -20,7 +20,7 @@ from systems.design import HouseDesign
 from systems.house_file import SHIPPED
 from systems.plant import HousePlant
 from systems.profile import WeekProfile
-from systems.world import Column
+from systems.world import WorldColumn
 from systems.world.foresight import Usual
 from systems.world.generate import generated_world
 from tuner.loop.view import View
@@ -96,7 +96,7 @@ def test_the_tuners_loop_foretells_the_next_hour_better_by_it() -> None:
         world = generated_world(design.house, datetime(2022, 4, 3, tzinfo=UTC), 12, seed=1)
         load = np.maximum(2.0 + errors[: len(world)], 0.0)
         dark = np.zeros(len(world))
-        columns = {"load": Column(load, Usual(np.full(len(world), 2.0))), "pv": Column(dark)}
+        columns = {"load": WorldColumn(load, Usual(np.full(len(world), 2.0))), "pv": WorldColumn(dark)}
         world = type(world)(world.start, world.dt_s, world.zone, {**world.columns, **columns})
         plant = HousePlant(design.house, world)
         plant.reset(seed=0, options={"first": 0, "steps": 240})

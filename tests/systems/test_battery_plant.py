@@ -17,7 +17,7 @@ from systems.assets.battery.physics import (
     limited_power,
     reported_soc,
 )
-from systems.assets.load.deviation import Deviation, load_deviation
+from systems.assets.load.deviation import LoadDeviation, load_deviation
 from systems.clock import LocalClock, local_clock
 from systems.tariff import Tariff, TariffError, load_tariff
 from systems.world.household import PRICE_SHAPES, Household, household_load, spot_prices
@@ -70,7 +70,7 @@ def test_the_measured_soc_is_on_the_grid_of_its_resolution() -> None:
 
 
 def test_the_load_lies_above_what_is_usual_by_the_mean_of_the_spikes() -> None:
-    spec = Deviation()
+    spec = LoadDeviation()
     expected = spec.spikes_per_day / 96 * (1 + spec.spike_max_steps) / 2 * (spec.spike_min_kw + spec.spike_max_kw) / 2
     means = [load_deviation(spec, 800, 96, np.random.default_rng(seed)).mean() for seed in range(40)]
     assert np.mean(means) == pytest.approx(expected, abs=4 * np.std(means) / np.sqrt(len(means)))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from systems.assets.heat_pump.plant import Compressor
+from systems.assets.heat_pump.plant import SimulatedCompressor
 from systems.assets.tank import KWH_PER_LITRE_K
 from systems.assets.zone.model import inputs_of, nameplate_model
 from systems.compose import house_blocks
@@ -76,7 +76,7 @@ def test_a_capacity_charge_is_that_of_the_months_highest_hour() -> None:
 )
 def test_a_compressor_keeps_its_own_limits(asked: list[float], run_steps: int, rest_steps: int) -> None:
     hours = 1 / 12
-    machine = Compressor(0.4, run_steps * hours, rest_steps * hours)
+    machine = SimulatedCompressor(0.4, run_steps * hours, rest_steps * hours)
     powers = [machine.step(kw, hours) for kw in asked]
     assert all(kw == 0.0 or kw >= 0.4 for kw in powers)
     spells = [(on, len(list(group))) for on, group in _groups([kw > 0 for kw in powers])]
@@ -92,7 +92,7 @@ def _groups(flags: list[bool]) -> Any:
 
 @pytest.mark.parametrize("asked", [0.05, 0.2, 0.35])
 def test_less_than_the_smallest_power_is_met_on_the_average(asked: float) -> None:
-    machine = Compressor(0.4, 0.5, 0.25)
+    machine = SimulatedCompressor(0.4, 0.5, 0.25)
     powers = [machine.step(asked, 1 / 12) for _ in range(3000)]
     assert np.mean(powers) == pytest.approx(asked, abs=0.01)
 

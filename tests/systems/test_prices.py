@@ -17,7 +17,7 @@ from systems.house_file import SHIPPED, parse_house
 from systems.prices import PRICE, PriceOptions, PriceUnitError, load_prices, price_unit
 from systems.series import TimeSeries, held_at, load_csv, resample
 from systems.tariff import Tariff, TariffError, load_tariff
-from systems.world import Column, Exogenous
+from systems.world import Exogenous, WorldColumn
 from systems.world.foresight import Published
 from systems.world.generate import generated_world
 
@@ -209,7 +209,7 @@ def test_fees_follow_the_clock_on_the_wall_however_the_file_writes_its_times(
     path = written(tmp_path, [(text, 0.1) for text in texts])
     spot = quarters(path, options)
     world = Exogenous(
-        spot.start, 900.0, spot.zone or spot.start.tzinfo or UTC, {"buy": Column(spot[PRICE], Published())}
+        spot.start, 900.0, spot.zone or spot.start.tzinfo or UTC, {"buy": WorldColumn(spot[PRICE], Published())}
     )
     tariff, clock = Tariff(), world.clock
     fees = tariff.buy_price(spot[PRICE], clock.hour, clock.weekday) - 0.1 * 1.25

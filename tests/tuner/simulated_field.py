@@ -18,9 +18,9 @@ from systems.house_file import House
 from systems.logs.log import Array
 from systems.plant import HousePlant
 from systems.world import Exogenous
-from tuner.loop.policies import Ruled
-from tuner.loop.view import Estimator, Moment, View, _arx_of
-from tuner.loop.week import Policy
+from tuner.loop.policies import RulePolicy
+from tuner.loop.view import Moment, ThetaEstimator, View, _arx_of
+from tuner.loop.week import LoopPolicy
 
 
 def columns_of(design: HouseDesign) -> Mapping[str, int]:
@@ -103,7 +103,7 @@ class Lived:
         return self.paid("energy") + self.paid("capacity") - price * kept
 
 
-class AtOnce(Ruled):
+class AtOnce(RulePolicy):
     """The rules as an inverter keeps them: by the load of the moment, not by what the meter showed a step ago."""
 
     def act(self, values: Mapping[str, float]) -> Array:
@@ -113,7 +113,7 @@ class AtOnce(Ruled):
 def live(
     design: HouseDesign,
     world: Exogenous,
-    policy: Policy,
+    policy: LoopPolicy,
     *,
     days: float,
     first: int = 0,
@@ -136,7 +136,7 @@ def live(
     if log is not None:
         store = Store(log, max_transitions=10**9)
         store._db.execute("PRAGMA synchronous = OFF")
-    estimator = Estimator(design, problem.theta_default())
+    estimator = ThetaEstimator(design, problem.theta_default())
     view = View(design, plant)
     plant.reset(seed=seed, options={"first": first, "steps": stages * grid.steps})
     view.begin()
@@ -161,7 +161,7 @@ def live(
 
 
 def _row(
-    design: HouseDesign, view: View, plant: HousePlant, estimator: Estimator, made_s: float, action: Array,
+    design: HouseDesign, view: View, plant: HousePlant, estimator: ThetaEstimator, made_s: float, action: Array,
     nominal: Array, bundle: str,
 ) -> Transition:  # fmt: skip
     problem, moment, time_s = design.problem, view.moment(), plant.time_s

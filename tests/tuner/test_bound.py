@@ -21,7 +21,7 @@ from tuner.bound.house import BestPolicy, Horizon, why_not
 from tuner.bound.plant_table import Cells
 from tuner.bound.program import PeakStates, Stakes, StoreTable, solve
 from tuner.loop.follow import Follower, Holder
-from tuner.loop.policies import Ruled
+from tuner.loop.policies import RulePolicy
 from tuner.loop.week import run_stretch
 
 SOC = np.array([0.0, 0.5, 1.0])
@@ -188,7 +188,7 @@ def test_a_battery_that_acts_in_pieces_of_a_step_does_no_better_than_who_knows_t
             follower=follower,
         ).total
         for policy, follower in (
-            (Ruled(design, theta), Follower(design, theta.tolist())),
+            (RulePolicy(design, theta), Follower(design, theta.tolist())),
             (BestPolicy(horizon), Holder(design, theta.tolist())),
         )
     )  # fmt: skip

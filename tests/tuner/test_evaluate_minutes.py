@@ -13,7 +13,7 @@ from systems.plant import HousePlant
 from systems.world.generate import generated_world
 from systems.world.inside import Inside
 from tuner.evaluate.comparison import PLAIN, RULE, Contender, NothingFollowsError, bounds, evaluate_house
-from tuner.loop.policies import Ruled
+from tuner.loop.policies import RulePolicy
 from tuner.loop.week import run_stretch
 
 HOURLY = (SHIPPED / "battery.toml").read_text().replace('"15 min"', '"1 h"')
@@ -32,7 +32,7 @@ def test_minutes_change_what_is_billed_and_not_what_is_drawn() -> None:
         np.testing.assert_allclose(followed.trace["load_kw"], held.trace["load_kw"], rtol=1e-9)
     # The same rule once a step, in the same minutes: it buys and sells within the hour, and what follows does not.
     plant = HousePlant(design.house, world, inside=Inside(int(np.random.SeedSequence([0, 0]).generate_state(1)[0])))
-    once = run_stretch(design, plant, Ruled(design, np.array(fit)), first=48, stages=48, seed=0)
+    once = run_stretch(design, plant, RulePolicy(design, np.array(fit)), first=48, stages=48, seed=0)
     followed = inside.results[RULE][0]
     assert followed.import_kwh + followed.export_kwh < once.import_kwh + once.export_kwh
     assert followed.total < once.total - 0.01

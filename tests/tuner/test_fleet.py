@@ -18,7 +18,7 @@ from systems.house_file import read_house
 from tuner.commands.fleet import told
 from tuner.fleet.houses import Effort, FleetError, members, packed, summary, worked
 from tuner.loop.sensors import ill_sensors
-from tuner.loop.workers import Cluster, Processes
+from tuner.loop.workers import Cluster, LocalWorkers
 
 EFFORT = Effort(tune=False, weeks=2, days=0.5)
 
@@ -41,7 +41,7 @@ def cluster() -> Iterator[LocalCluster]:
 
 def test_a_killed_worker_costs_time_and_changes_nothing(houses: Path, cluster: LocalCluster) -> None:
     tasks = [(packed(member),) for member in members(houses)]
-    alone = list(Processes().run(worked, (EFFORT,), tasks))
+    alone = list(LocalWorkers().run(worked, (EFFORT,), tasks))
     victim = next(iter(cluster.workers.values())).pid
     found: list[dict[str, Any]] = []
     for one in Cluster(cluster.scheduler_address).run(worked, (EFFORT,), tasks):

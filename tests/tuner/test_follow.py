@@ -13,7 +13,7 @@ from systems.world import Exogenous
 from systems.world.generate import generated_world, moment
 from systems.world.inside import Inside, Kind
 from tuner.loop.follow import Follower
-from tuner.loop.policies import Ruled
+from tuner.loop.policies import RulePolicy
 from tuner.loop.week import run_stretch
 
 
@@ -55,7 +55,7 @@ def test_the_rule_in_real_time_leaves_nothing_to_the_grid_that_the_battery_can_t
 def test_in_real_time_the_rule_pays_less_than_held(design: HouseDesign, world: Exogenous) -> None:
     def bill(inside: Inside | None, follower: Follower | None) -> float:
         plant = HousePlant(design.house, world, inside=inside)
-        rule = Ruled(design, theta(design))
+        rule = RulePolicy(design, theta(design))
         return run_stretch(design, plant, rule, first=96, stages=192, seed=0, follower=follower).bill
 
     held, real_time = bill(Inside(0), None), bill(Inside(0), Follower(design, theta(design)))

@@ -16,7 +16,7 @@ from tuner.learn.world import TRY
 from tuner.loop.explore import learning_entries
 from tuner.loop.own_system import SystemFile, system_of
 from tuner.loop.own_world import OwnLabeller, OwnPlants
-from tuner.loop.workers import Processes
+from tuner.loop.workers import LocalWorkers
 
 BAKER = '''
 import casadi as ca
@@ -84,7 +84,7 @@ def test_what_a_kink_holds_is_learned_as_exhaustive_search_finds_it(seed: int, m
     """
     file = SystemFile(BAKER, "baker.py")
     problem = system_of(file).problem
-    library, workers = build_solver(problem, host_arch()).library, Processes(1)
+    library, workers = build_solver(problem, host_arch()).library, LocalWorkers(1)
     tuning = tune(
         OwnPlants(file, library, 6, HELD_IN, seed, workers), OwnLabeller(file, library, problem, workers),
         problem.theta, learning_entries(problem.theta, ["more"]), np.zeros(1),
@@ -133,7 +133,7 @@ def test_what_the_program_foretells_takes_the_noise_off_and_nothing_else() -> No
     )
     file = SystemFile(text, "baker.py")
     problem = system_of(file).problem
-    library, workers = build_solver(problem, host_arch()).library, Processes(1)
+    library, workers = build_solver(problem, host_arch()).library, LocalWorkers(1)
     plants, labeller = OwnPlants(file, library, 2, 1, 0, workers), OwnLabeller(file, library, problem, workers)
     theta, found = np.array([0.1]), []
     for iteration in range(24):

@@ -27,8 +27,8 @@ from tuner.learn.tuning import TuningSpec, tune
 from tuner.loop.explore import CompiledLabeller, PlantWorld, learning_entries
 from tuner.loop.label import Noise
 from tuner.loop.periods import spread, weeks_of
-from tuner.loop.view import Estimator, View
-from tuner.loop.workers import Processes
+from tuner.loop.view import ThetaEstimator, View
+from tuner.loop.workers import LocalWorkers
 from tuner.loop.worlds import own_worlds
 
 START = datetime(2024, 1, 8, tzinfo=UTC)
@@ -57,7 +57,7 @@ def test_the_program_foresees_what_its_own_model_does() -> None:
     theta = problem.theta_default()
     plant = HousePlant(house, generated_world(house, START, 3, seed=1), fits={"zone": model})
     plant.reset(seed=0, options={"steps": 240, "initial": {"living_temperature": 20.0}})
-    view, estimator = View(design, plant), Estimator(design, theta)
+    view, estimator = View(design, plant), ThetaEstimator(design, theta)
     view.begin()
     prepared = np.array(problem.prepare(theta)).ravel()
     place = [s.name for s in problem.states].index("living_temperature")
@@ -125,12 +125,12 @@ def test_learning_mends_a_theta_that_is_wrong(design: HouseDesign, world: Exogen
     start = np.array([2.5 if p.name == "living_comfort_scale" else p.default for p in parameters])
     learn = ("living_comfort_scale",)
     plants = PlantWorld(
-        design, library, world, tuple(weeks[1:]), tuple(weeks[:1]), 4, 2.0, 0, Processes(), held_in_days=2.0
+        design, library, world, tuple(weeks[1:]), tuple(weeks[:1]), 4, 2.0, 0, LocalWorkers(), held_in_days=2.0
     )
     spec = TuningSpec(learn=learn, iterations=1)
     tuning = tune(
         plants,
-        CompiledLabeller(design, library, Processes()),
+        CompiledLabeller(design, library, LocalWorkers()),
         parameters,
         learning_entries(parameters, learn),
         start,

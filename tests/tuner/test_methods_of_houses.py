@@ -17,7 +17,7 @@ from tuner.learn.tuning import TuningSpec, tune
 from tuner.learn.world import Tried
 from tuner.loop.explore import CompiledLabeller, PlantWorld, Stretch, learning_entries
 from tuner.loop.periods import weeks_of
-from tuner.loop.workers import Processes
+from tuner.loop.workers import LocalWorkers
 
 LEARN = {"battery": "home_price_spread", "flat": "price_scale"}
 WAYS = [("dpg", "lstdq"), ("dpg", "two-layer"), ("q", "lstdq"), ("spg", "lstdq")]
@@ -46,8 +46,8 @@ def seen(house: str) -> tuple[Once, CompiledLabeller]:
     library = build_solver(design.problem, host_arch()).library
     world = generated_world(design.house, datetime(2024, 1, 8, tzinfo=UTC), 16, seed=2)
     weeks = tuple(weeks_of(design.house, world))
-    plants = PlantWorld(design, library, world, weeks[:1], (), 1, DAYS, 0, Processes())
-    return Once(plants), CompiledLabeller(design, library, Processes())
+    plants = PlantWorld(design, library, world, weeks[:1], (), 1, DAYS, 0, LocalWorkers())
+    return Once(plants), CompiledLabeller(design, library, LocalWorkers())
 
 
 @pytest.mark.parametrize(("house", "method", "critic"), [(h, *way) for h in LEARN for way in WAYS])

@@ -14,7 +14,7 @@ from tests.tuner.test_bound import HOURLY
 from tuner.commands.tune_outlook import FIT, NAMEPLATE, had, nameplate_theta, outlook
 from tuner.evaluate.comparison import CAUSAL, RULE, TUNED, Evaluation
 from tuner.loop.week import Result
-from tuner.loop.workers import Processes
+from tuner.loop.workers import LocalWorkers
 
 WRONG = {"home_price_spread": 0.2, "home_charge_efficiency": 0.7}
 
@@ -23,7 +23,7 @@ def test_a_fit_that_loses_to_its_nameplate_is_told_and_not_the_start() -> None:
     design = HouseDesign(HOURLY, {THETA: json.dumps(WRONG)})
     world = generated_world(design.house, datetime(2022, 4, 3, tzinfo=UTC), 12, seed=1, prices="continental")
     start = {p.name: p.default for p in design.problem.theta}
-    found = outlook(design, world, (24,), start, seed=0, workers=Processes(1))
+    found = outlook(design, world, (24,), start, seed=0, workers=LocalWorkers(1))
     assert start["home_charge_efficiency"] == 0.7 and nameplate_theta(design)["home_charge_efficiency"] == 0.95
     assert found.fit_loses and found.causal is not None
     assert found.causal < found.costs[NAMEPLATE] < found.costs[FIT]
@@ -37,7 +37,7 @@ def test_what_cannot_be_known_is_said() -> None:
     design = HouseDesign(HOURLY.replace("peak_kw = 6", "peak_kw = 6\ncurtailable = true"))
     world = generated_world(design.house, datetime(2022, 4, 3, tzinfo=UTC), 12, seed=1)
     start = {p.name: p.default for p in design.problem.theta}
-    found = outlook(design, world, (24,), start, seed=0, workers=Processes(1))
+    found = outlook(design, world, (24,), start, seed=0, workers=LocalWorkers(1))
     (line,) = found.told()
     assert line.startswith("what there is to gain is not known: panels that can be curtailed") and not found.fit_loses
 

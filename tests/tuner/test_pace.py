@@ -30,10 +30,10 @@ from tuner.commands.tune_pace import (
     seconds_of_a_decision,
 )
 from tuner.loop.explore import PlantWorld
-from tuner.loop.pace import Counted, Pace, Step, in_words
-from tuner.loop.workers import Processes
+from tuner.loop.pace import Counted, Pace, Tasks, in_words
+from tuner.loop.workers import LocalWorkers
 
-PLAN = [Step(JUDGE, 3, 10.0), Step(TRY, 1, 10.0), Step(EXPLORE, 2, 5.0), Step(TRY, 1, 10.0)]
+PLAN = [Tasks(JUDGE, 3, 10.0), Tasks(TRY, 1, 10.0), Tasks(EXPLORE, 2, 5.0), Tasks(TRY, 1, 10.0)]
 
 
 class Clock:
@@ -43,7 +43,7 @@ class Clock:
         return self.now
 
 
-def begun(plan: list[Step]) -> tuple[Pace, Clock]:
+def begun(plan: list[Tasks]) -> tuple[Pace, Clock]:
     clock = Clock()
     return Pace(plan, 2, 0.5, clock, lambda line: None), clock
 
@@ -89,18 +89,19 @@ def test_the_estimate_comes_before_the_work_and_lines_follow_it_where_there_is_n
     plan = plan_of(design, looks=0, tried=1, iterations=1, episodes=2, episode_days=4.0, replay=3, judged=6)
     # Weeks and episodes begin a day earlier; a lesson solves three programs of each decision.
     assert plan == [
-        Step(TRY, 1, 192.0), Step(EXPLORE, 2, 120.0), Step(LEARN, 2, 288.0), Step(TRY, 1, 192.0), Step(JUDGE, 6, 192.0)
+        Tasks(TRY, 1, 192.0), Tasks(EXPLORE, 2, 120.0), Tasks(LEARN, 2, 288.0),
+        Tasks(TRY, 1, 192.0), Tasks(JUDGE, 6, 192.0),
     ]  # fmt: skip
     in_pairs = plan_of(
         design, looks=0, tried=1, iterations=1, episodes=2, episode_days=4.0, replay=3, judged=0, tries=7
     )
-    assert in_pairs == [Step(TRY, 1, 192.0), Step(PAIRS, 14, 120.0), Step(TRY, 1, 192.0)]
+    assert in_pairs == [Tasks(TRY, 1, 192.0), Tasks(PAIRS, 14, 120.0), Tasks(TRY, 1, 192.0)]
     on_a_log = plan_of_log(design, stretches=2, decisions=300, iterations=2, judged=3)
-    assert on_a_log == [Step(LEARN, 2, 450.0), Step(LEARN, 2, 450.0), Step(JUDGE, 3, 192.0)]
+    assert on_a_log == [Tasks(LEARN, 2, 450.0), Tasks(LEARN, 2, 450.0), Tasks(JUDGE, 3, 192.0)]
     clock = Clock()
     teller = Teller(Console(file=said, width=200), clock)
     with teller.begin(plan, 1, seconds) as pace:
-        workers = Counted(Processes(1), pace, KINDS)
+        workers = Counted(LocalWorkers(1), pace, KINDS)
         assert said.getvalue().startswith("some 2,352 decisions at ")
         plants = PlantWorld(design, library, world, (24,), (24, 192), 2, 0.5, 0, workers, held_in_days=0.5)
         clock.now = 30.0
@@ -114,7 +115,7 @@ def test_the_estimate_comes_before_the_work_and_lines_follow_it_where_there_is_n
 
 
 def test_a_long_task_is_told_of_by_the_clock_and_what_is_left_grows_less_meanwhile() -> None:
-    pace, clock = begun([Step(JUDGE, 1, 100.0), Step(TRY, 1, 10.0)])
+    pace, clock = begun([Tasks(JUDGE, 1, 100.0), Tasks(TRY, 1, 10.0)])
     said: list[str] = []
     pace.tell, over = said.append, threading.Event()
     pace.start(JUDGE, 1)

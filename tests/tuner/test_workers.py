@@ -19,7 +19,7 @@ from systems.world.generate import generated_world
 from tuner.evaluate.comparison import contenders, evaluate_house
 from tuner.loop.explore import CompiledLabeller, PlantWorld, learning_entries
 from tuner.loop.periods import weeks_of
-from tuner.loop.workers import Cluster, Processes, Workers
+from tuner.loop.workers import Cluster, LocalWorkers, Workers
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,8 @@ def everything(workers: Workers, library: Path) -> list[np.ndarray]:
 
 def test_a_cluster_and_processes_say_what_one_process_says(cluster: str, tmp_path: Path) -> None:
     library = build_solver(HouseDesign(read_house("tank")[0]).problem, host_arch()).library
-    alone = everything(Processes(1), library)
-    for workers in (Processes(2), Cluster(cluster)):
+    alone = everything(LocalWorkers(1), library)
+    for workers in (LocalWorkers(2), Cluster(cluster)):
         for mine, theirs in zip(alone, everything(workers, library), strict=True):
             np.testing.assert_array_equal(mine, theirs)
     # A worker elsewhere has no library of this machine, and builds its own.

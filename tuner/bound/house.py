@@ -180,7 +180,7 @@ class Horizon:
 
 
 class BestPolicy:
-    """Decides by the values of a solved stretch from what is measured; see `tuner.loop.week.Policy`."""
+    """Decides by the values of a solved stretch from what is measured; see `tuner.loop.week.LoopPolicy`."""
 
     held, forecast_error, failures = True, 1.0, 0
     plan: Array | None = None

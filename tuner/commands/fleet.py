@@ -17,7 +17,7 @@ from systems.commands.output import output_folder, output_path, write_json
 from systems.world.household import PRICE_SHAPES
 from tuner.evaluate.comparison import RULE, TUNED, UNBIASED
 from tuner.fleet.houses import Effort, members, packed, summary, worked
-from tuner.loop.workers import Cluster, Processes
+from tuner.loop.workers import Cluster, LocalWorkers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         args.generator, args.seed,
     )  # fmt: skip
     tasks = [(packed(member),) for member in members(args.houses)]
-    workers = Processes(args.jobs) if args.scheduler is None else Cluster(args.scheduler)
+    workers = LocalWorkers(args.jobs) if args.scheduler is None else Cluster(args.scheduler)
     found: dict[str, dict[str, Any]] = {}
     with Progress(console=console, transient=True) as progress:
         bar = progress.add_task("houses", total=len(tasks))

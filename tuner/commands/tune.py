@@ -22,7 +22,7 @@ from tuner.commands import tune_own
 from tuner.commands import worlds as world_options
 from tuner.commands.prices import add_data_arguments
 from tuner.commands.tune_display import OLD, TUNED, LiveTable, changes_table, tuning_view
-from tuner.commands.tune_outcome import GUARDED, UNCHANGED, Outcome, Weeks, contenders, guarded_by, judged_by
+from tuner.commands.tune_outcome import GUARDED, UNCHANGED, TuneOutcome, Weeks, contenders, guarded_by, judged_by
 from tuner.commands.tune_outlook import looks, nameplate_theta, outlook
 from tuner.commands.tune_pace import JUDGE, KINDS, Teller, plan_of, plan_of_log, seconds_of_a_decision
 from tuner.commands.worlds import workers_from, worlds_from
@@ -33,7 +33,7 @@ from tuner.learn.improve import METHODS
 from tuner.learn.tuning import PAIRED, Tuning, TuningSpec, replay_of, tune
 from tuner.learn.world import World
 from tuner.loop.explore import LEARN, CompiledLabeller, PlantWorld, learned_by_default, learning_entries, trace_of
-from tuner.loop.pace import Counted, Step
+from tuner.loop.pace import Counted, Tasks
 from tuner.loop.periods import HELD_IN_WEEKS, spread
 from tuner.loop.recorded import LOG_SUPPORT, RecordedWorld, check_states_stay, recorded_world, told_of_log
 from tuner.loop.workers import Workers
@@ -210,7 +210,7 @@ def _work(args: argparse.Namespace, design: HouseDesign) -> Work:
     return Work(args, design, worlds, spec, learning, held_in, free, guards, judges, start, began)
 
 
-def _plan(work: Work, log: RecordedWorld | None) -> list[Step]:
+def _plan(work: Work, log: RecordedWorld | None) -> list[Tasks]:
     spec, policies = work.spec, len(contenders(work.design, work.start, work.theta))
     judged = len(work.judges) * policies + len(work.guards) * GUARDED
     if log is not None:
@@ -273,7 +273,7 @@ def _learned(teller: Teller, work: Work, world: World, library: Path, workers: W
         )  # fmt: skip
 
 
-def _write(console: Console, work: Work, world: World, tuning: Tuning, outcome: Outcome) -> None:
+def _write(console: Console, work: Work, world: World, tuning: Tuning, outcome: TuneOutcome) -> None:
     """Theta: the tuned one where the outcome allows it, otherwise the one it started from; the result for machines."""
     args, spec, problem = work.args, work.spec, work.design.problem
     theta, whose = (tuning.start, OLD) if outcome.kept else (tuning.theta, TUNED)
@@ -310,10 +310,10 @@ def _judges(args: argparse.Namespace, worlds: Worlds) -> tuple[int, ...]:
     )
 
 
-def _outcome(teller: Teller, work: Work, tuning: Tuning, workers: Workers) -> Outcome:
+def _outcome(teller: Teller, work: Work, tuning: Tuning, workers: Workers) -> TuneOutcome:
     """By the held-out weeks of the verdict, else by the weeks of the training part that were kept for it."""
     if not tuning.improved:
-        return Outcome(True, UNCHANGED)
+        return TuneOutcome(True, UNCHANGED)
     design, worlds, seed = work.design, work.worlds, work.args.seed + 1
     with teller.console.status(JUDGE) as status:
         teller.show = status.update
@@ -321,4 +321,4 @@ def _outcome(teller: Teller, work: Work, tuning: Tuning, workers: Workers) -> Ou
             return judged_by(design, Weeks(worlds.held_out, work.judges, seed), work.start, tuning, workers)
         if work.guards:
             return guarded_by(design, Weeks(worlds.learning, work.guards, seed), work.start, tuning, workers)
-    return Outcome(False, "no week was left to say what the tuned theta is worth; `nisse evaluate` judges it")
+    return TuneOutcome(False, "no week was left to say what the tuned theta is worth; `nisse evaluate` judges it")

@@ -23,7 +23,7 @@ UNCHANGED = "no change was borne out: the theta it started from is kept, and not
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class TuneOutcome:
     """What is said of a tuning, and whether the theta that it started from stays."""
 
     kept: bool
@@ -59,17 +59,17 @@ def contenders(design: HouseDesign, start: Mapping[str, float], tuned: Array) ->
 
 def judged_by(
     design: HouseDesign, weeks: Weeks, start: Mapping[str, float], tuning: Tuning, workers: Workers
-) -> Outcome:
+) -> TuneOutcome:
     """By held-out weeks: the tuned theta is written where its gain is shown."""
     policies = contenders(design, start, tuning.theta)
     found = evaluate_house(design, weeks.world, weeks.firsts, policies, seed=weeks.seed, workers=workers)
     saving = found.saving(TUNED, UNBIASED)
-    return Outcome(saving is None or saving.low <= 0.0, verdict(found), found)
+    return TuneOutcome(saving is None or saving.low <= 0.0, verdict(found), found)
 
 
 def guarded_by(
     design: HouseDesign, weeks: Weeks, start: Mapping[str, float], tuning: Tuning, workers: Workers
-) -> Outcome:
+) -> TuneOutcome:
     """By weeks of the training part that taught nothing: what makes them dearer beyond noise is not written."""
     policies = _both(start, tuning.theta)
     found = evaluate_house(design, weeks.world, weeks.firsts, policies, seed=weeks.seed, workers=workers)
@@ -80,8 +80,8 @@ def guarded_by(
     where = f"on {len(weeks.firsts)} weeks of the training part that it had not seen"
     cost = f"{'saves' if mean >= 0.0 else 'costs'} {abs(mean):.3f} {found.currency} a week {where}{span}"
     if kept:
-        return Outcome(True, f"the tuned theta {cost}: the old one is kept, and nothing was gained")
-    return Outcome(False, f"the tuned theta {cost}; `nisse evaluate` judges it on held-out weeks")
+        return TuneOutcome(True, f"the tuned theta {cost}: the old one is kept, and nothing was gained")
+    return TuneOutcome(False, f"the tuned theta {cost}; `nisse evaluate` judges it on held-out weeks")
 
 
 def _both(start: Mapping[str, float], tuned: Array) -> tuple[Contender, Contender]:

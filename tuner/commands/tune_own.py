@@ -23,7 +23,7 @@ from tuner.learn.tuning import PAIRED, TuningProgress, TuningSpec, replay_of, tu
 from tuner.loop.explore import learning_entries
 from tuner.loop.own_system import read_system, system_of
 from tuner.loop.own_world import OwnLabeller, OwnPlants, seconds_of_a_step
-from tuner.loop.pace import Counted, Step
+from tuner.loop.pace import Counted, Tasks
 
 ITERATIONS, EPISODES, HELD_IN, HELD_OUT_EPISODES = 6, 6, 16, 32
 TRY_EPISODES, JUDGE_EPISODES = "trying on held-in episodes", "held-out episodes"
@@ -55,14 +55,14 @@ def run(args: argparse.Namespace) -> int:
     count = HELD_OUT_EPISODES if args.held_out_weeks is None else args.held_out_weeks
     steps, saving, before = system.steps, None, 0.0
     seconds = seconds_of_a_step(file, library, begin, spec.seed)
-    plan = [Step(TRY_EPISODES, held_in, steps)]
+    plan = [Tasks(TRY_EPISODES, held_in, steps)]
     for iteration in range(spec.iterations):
         tries = thetas_of(problem.theta, learning[0]) if spec.method == PAIRED else None
         plan += [
             *lessons_of(iteration, episodes, steps, 0.0, replay_of(spec), tries),
-            Step(TRY_EPISODES, held_in, steps),
+            Tasks(TRY_EPISODES, held_in, steps),
         ]
-    plan += [Step(JUDGE_EPISODES, count, steps)] * 2
+    plan += [Tasks(JUDGE_EPISODES, count, steps)] * 2
     with teller.begin([step for step in plan if step.tasks], args.jobs, seconds) as pace:
         workers = Counted(workers_from(args, args.jobs), pace, KINDS | OWN_KINDS)
         plants = OwnPlants(file, library, episodes, held_in, spec.seed, workers)

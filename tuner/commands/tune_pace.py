@@ -14,7 +14,7 @@ from systems.design import HouseDesign
 from systems.logs.log import Array
 from systems.plant import HousePlant
 from systems.world import Exogenous
-from tuner.loop.pace import Pace, Step, in_words
+from tuner.loop.pace import Pace, Tasks, in_words
 from tuner.loop.policies import Mpc
 from tuner.loop.view import Moment
 from tuner.loop.week import WARM_UP_H, run_stretch
@@ -62,35 +62,35 @@ def seconds_of_a_decision(design: HouseDesign, library: Path, theta: Array, worl
 def plan_of(
     design: HouseDesign, *, looks: int, tried: int, iterations: int, episodes: int, episode_days: float, replay: int,
     judged: int, tries: int | None = None,
-) -> list[Step]:  # fmt: skip
+) -> list[Tasks]:  # fmt: skip
     """The steps of a tuning in which every change is kept at its first try. looks, tried, judged: weeks of policies.
 
     tries: thetas that an iteration by pairs lives each episode through with; None where it explores and labels.
     """
     a_day, warm = DAY_H / design.house.grid.hold_h, WARM_UP_H / design.house.grid.hold_h
     week, episode = WEEK_DAYS * a_day + warm, episode_days * a_day
-    plan = [Step(JUDGE, looks, week), Step(TRY, tried, week)]
+    plan = [Tasks(JUDGE, looks, week), Tasks(TRY, tried, week)]
     for iteration in range(iterations):
         plan += lessons_of(iteration, episodes, episode, warm, replay, tries)
-        plan.append(Step(TRY, tried, week))
-    return [step for step in [*plan, Step(JUDGE, judged, week)] if step.tasks]
+        plan.append(Tasks(TRY, tried, week))
+    return [step for step in [*plan, Tasks(JUDGE, judged, week)] if step.tasks]
 
 
 def lessons_of(
     iteration: int, episodes: int, decisions: float, warm: float, replay: int, tries: int | None
-) -> list[Step]:
+) -> list[Tasks]:
     """What an iteration learns from: episodes of so many decisions, after so many that are not counted."""
     if tries is not None:
-        return [Step(PAIRS, episodes * tries, decisions + warm)]
+        return [Tasks(PAIRS, episodes * tries, decisions + warm)]
     lessons = episodes * min(iteration + 1, replay)
-    return [Step(EXPLORE, episodes, decisions + warm), Step(LEARN, lessons, SOLVES_OF_A_LESSON * decisions)]
+    return [Tasks(EXPLORE, episodes, decisions + warm), Tasks(LEARN, lessons, SOLVES_OF_A_LESSON * decisions)]
 
 
-def plan_of_log(design: HouseDesign, *, stretches: int, decisions: int, iterations: int, judged: int) -> list[Step]:
+def plan_of_log(design: HouseDesign, *, stretches: int, decisions: int, iterations: int, judged: int) -> list[Tasks]:
     """The steps of a tuning on a log of so many decisions, in which every iteration bears out a change."""
-    lesson = Step(LEARN, stretches, SOLVES_OF_A_LESSON * decisions / stretches)
+    lesson = Tasks(LEARN, stretches, SOLVES_OF_A_LESSON * decisions / stretches)
     week = (WEEK_DAYS * DAY_H + WARM_UP_H) / design.house.grid.hold_h
-    return [step for step in [*[lesson] * iterations, Step(JUDGE, judged, week)] if step.tasks]
+    return [step for step in [*[lesson] * iterations, Tasks(JUDGE, judged, week)] if step.tasks]
 
 
 class Teller:
@@ -108,7 +108,7 @@ class Teller:
             self.console.print(line, soft_wrap=True)
 
     @contextlib.contextmanager
-    def begin(self, plan: Sequence[Step], jobs: int, seconds: float) -> Iterator[Pace]:
+    def begin(self, plan: Sequence[Tasks], jobs: int, seconds: float) -> Iterator[Pace]:
         """Says what is ahead; as long as it lasts, how far it is, by the clock and whenever a task is done."""
         pace = Pace(plan, jobs, seconds, self.clock, self.tell)
         decisions = sum(step.tasks * step.decisions for step in plan)

@@ -12,7 +12,7 @@ from systems.tariff import load_tariff
 from tuner.commands.prices import price_options
 from tuner.identify.assemble import load_log
 from tuner.identify.mapping import read_map
-from tuner.loop.workers import Cluster, Processes, Workers
+from tuner.loop.workers import Cluster, LocalWorkers, Workers
 from tuner.loop.worlds import Worlds, generated_worlds, own_worlds
 
 
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def workers_from(args: argparse.Namespace, jobs: int) -> Workers:
-    return Processes(jobs) if args.cluster is None else Cluster(args.cluster)
+    return LocalWorkers(jobs) if args.cluster is None else Cluster(args.cluster)
 
 
 def worlds_from(args: argparse.Namespace, house: House) -> Worlds:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tuner.critics.two_layer import Samples, TwoLayer
 from tuner.errors import CriticError
-from tuner.learn.critic import Step, StepOptions, gauss_newton, sums_of
+from tuner.learn.critic import PolicyStep, StepOptions, gauss_newton, sums_of
 from tuner.learn.transitions import Transitions
 
 Array = NDArray[np.float64]
@@ -28,7 +28,7 @@ FEWEST = 50
 
 def propose_by_two_layer(
     t: Transitions, distance: Array, options: StepOptions, gamma: float, learner: TwoLayer
-) -> Step:
+) -> PolicyStep:
     """The full Gauss-Newton step from theta, `distance` (p,) away from the data fit. Raises CriticError."""
     samples = samples_of(t, gamma)
     if len(samples) < FEWEST:
@@ -38,7 +38,7 @@ def propose_by_two_layer(
     slope = learned.slope(np.column_stack([t.value, t.policy]))
     gradient = (np.einsum("nap,na->p", t.policy_jacobian, slope) + sums.drift) / len(t)
     change = gauss_newton(gradient, sums.curvature / len(t), distance, options)
-    return Step(change, gradient, float(np.sqrt(np.mean(learned.td_error(samples) ** 2))))
+    return PolicyStep(change, gradient, float(np.sqrt(np.mean(learned.td_error(samples) ** 2))))
 
 
 def followed(t: Transitions) -> NDArray[np.int64]:

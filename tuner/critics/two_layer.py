@@ -131,7 +131,7 @@ class Weights:
 
 
 @dataclass(frozen=True, eq=False)
-class Learned:
+class FittedCritic:
     """Fitted weights; costs were divided by `cost_scale` before."""
 
     inputs: Inputs
@@ -171,7 +171,9 @@ class TwoLayer:
     activation: Activation = "square"
     seed: int = 0
 
-    def learn(self, samples: Samples, gamma: float, on_update: Callable[[int, Learned], None] | None = None) -> Learned:
+    def learn(
+        self, samples: Samples, gamma: float, on_update: Callable[[int, FittedCritic], None] | None = None
+    ) -> FittedCritic:
         """`on_update` hears of the averaged critic at 1, 2, 5, 10, 20, 50, ... updates. Raises CriticError."""
         rng, n = np.random.default_rng(self.seed), len(samples)
         inputs = Inputs.of(samples)
@@ -198,9 +200,9 @@ class TwoLayer:
                 )
             if on_update is not None and k == told:
                 told = _next_told(k)
-                on_update(k, Learned(inputs, Weights(*mean, self.activation), scale, gamma, np.nan, largest))
+                on_update(k, FittedCritic(inputs, Weights(*mean, self.activation), scale, gamma, np.nan, largest))
         kept = Weights(*mean, self.activation)
-        return Learned(inputs, kept, scale, gamma, self._excitation(kept, z, z_next, gamma), largest)
+        return FittedCritic(inputs, kept, scale, gamma, self._excitation(kept, z, z_next, gamma), largest)
 
     def _excitation(self, w: Weights, z: Array, z_next: Array, gamma: float) -> float:
         rows = slice(None, None, max(1, len(z) // EXCITATION_ROWS))

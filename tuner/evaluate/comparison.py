@@ -27,9 +27,9 @@ from systems.world.inside import Inside
 from tuner.bound.house import BestPolicy, Horizon, why_not
 from tuner.evaluate.statistics import Interval, clustered_interval
 from tuner.loop.follow import Follower
-from tuner.loop.policies import Mpc, Ruled
-from tuner.loop.week import Policy, Result, run_stretch
-from tuner.loop.workers import Processes, Workers
+from tuner.loop.policies import Mpc, RulePolicy
+from tuner.loop.week import LoopPolicy, Result, run_stretch
+from tuner.loop.workers import LocalWorkers, Workers
 
 RULE, PLAIN, UNBIASED, TUNED = "rule", "data fit", "data fit, mean removed", "tuned"
 PERFECT = "perfect forecast, the MPC's model"
@@ -157,7 +157,7 @@ def evaluate_house(
     asked = [policy for policy in policies if alike[policy.name] is policy]
     tasks = [(policy, week, (seed, k), k == 0) for k, week in enumerate(weeks) for policy in asked]
     found: list[Result] = []
-    for result in (workers or Processes()).run(run_week, shared, tasks):
+    for result in (workers or LocalWorkers()).run(run_week, shared, tasks):
         found.append(result)
         if report is not None:
             report(len(found), len(tasks))
@@ -200,11 +200,11 @@ def run_week(
     )
 
 
-def policy_of(design: HouseDesign, library: Path, contender: Contender, horizon: Horizon) -> Policy:
+def policy_of(design: HouseDesign, library: Path, contender: Contender, horizon: Horizon) -> LoopPolicy:
     if contender.name in (CAUSAL, CEILING):
         return BestPolicy(horizon)
     if contender.theta is None:
-        return Ruled(design, np.array([p.default for p in design.problem.theta]))
+        return RulePolicy(design, np.array([p.default for p in design.problem.theta]))
     return Mpc(design, library, np.array(contender.theta), forecast_error=contender.forecast_error)
 
 

@@ -39,7 +39,7 @@ DRIFT = 0.15
 
 
 @dataclass(frozen=True)
-class Finding:
+class HealthFinding:
     """What the log says of an asset's answer, or of a store's innovations."""
 
     about: str
@@ -53,11 +53,11 @@ class Finding:
     """Decisions or days that it rests on."""
 
 
-def health_of(replay: Replay, design: HouseDesign) -> list[Finding]:
+def health_of(replay: Replay, design: HouseDesign) -> list[HealthFinding]:
     """Assets first, then drift; empty where the log is too short to tell."""
     assets = {asset.name: asset for asset in design.house.assets}
     actions = [action.name for action in design.problem.actions]
-    found = list[Finding]()
+    found = list[HealthFinding]()
     for k, store in enumerate(replay.stores):
         for name, columns in _movers(replay, k, actions, list(assets)).items():
             finding = _answer(replay, k, store, name, columns, design)
@@ -66,7 +66,7 @@ def health_of(replay: Replay, design: HouseDesign) -> list[Finding]:
     return found + [drift for k, store in enumerate(replay.stores) for drift in _drift(replay, k, store, design)]
 
 
-def document(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+def document(findings: Sequence[HealthFinding]) -> list[dict[str, Any]]:
     """For machines."""
     return [dict(vars(finding)) for finding in findings]
 
@@ -83,7 +83,7 @@ def _movers(replay: Replay, k: int, actions: Sequence[str], assets: Sequence[str
 
 def _answer(
     replay: Replay, k: int, store: str, asset: str, columns: Sequence[int], design: HouseDesign
-) -> Finding | None:
+) -> HealthFinding | None:
     def of_decisions(values: Array) -> Array:
         return np.asarray(np.bincount(replay.decision, weights=values), dtype=float)
 
@@ -99,7 +99,7 @@ def _answer(
     error = float(np.sqrt(np.sum((left * instrument) ** 2)) / abs(moved))
     low, high = g - ERRORS * error, g + ERRORS * error
     holds = not (low > CHANGED or high < -CHANGED)
-    return Finding(
+    return HealthFinding(
         f"{asset} on {store}", holds, _said(asset, store, (g, low, high), len(w), explored, holds, design),
         1.0 + g, 1.0 + low, 1.0 + high, len(w),
     )  # fmt: skip
@@ -131,7 +131,7 @@ def _said(
     )
 
 
-def _drift(replay: Replay, k: int, store: str, design: HouseDesign) -> list[Finding]:
+def _drift(replay: Replay, k: int, store: str, design: HouseDesign) -> list[HealthFinding]:
     """The last days' innovations against those before; nothing where either side is short."""
     day = np.floor((replay.time_s - replay.time_s[0]) / (24 * HOUR_S)).astype(int)
     full = np.bincount(day) > 0.9 * np.bincount(day).max()
@@ -150,4 +150,4 @@ def _drift(replay: Replay, k: int, store: str, design: HouseDesign) -> list[Find
         f"innovations of {store} shifted by {shift:+.2f} kWh a day ({low:+.2f} to {high:+.2f}) in the last "
         f"{RECENT_DAYS} days, against {moved.mean():.1f} that is moved: {word}"
     )
-    return [Finding(f"innovations of {store}", holds, said, shift, low, high, len(daily))]
+    return [HealthFinding(f"innovations of {store}", holds, said, shift, low, high, len(daily))]

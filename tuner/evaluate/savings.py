@@ -52,7 +52,7 @@ class Saving:
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class ResidualFit:
     """The regression: residual_kwh a day = c + gain moved_kwh a day; one column for each action, one row a store."""
 
     gain: Array
@@ -130,7 +130,7 @@ def savings_of(replay: Replay, *, house: str, currency: str, zone: tzinfo, step_
     )  # fmt: skip
 
 
-def answer_of(replay: Replay, days: NDArray[np.int64]) -> Answer:
+def answer_of(replay: Replay, days: NDArray[np.int64]) -> ResidualFit:
     """days: (T,) number of the local day of each step."""
     _, place = np.unique(days, return_inverse=True)
 
@@ -143,7 +143,7 @@ def answer_of(replay: Replay, days: NDArray[np.int64]) -> Answer:
     freedom = n - na - 1
     if freedom < SPARE_DAYS or not replay.stores:
         none = np.zeros((len(replay.stores), na))
-        return Answer(none, none, np.zeros((na, na)), np.zeros(len(replay.stores)), 0)
+        return ResidualFit(none, none, np.zeros((na, na)), np.zeros(len(replay.stores)), 0)
     # What was never moved, or always alike, tells nothing of itself: the ridge leaves its gain at 0.
     gram = regressors.T @ regressors
     inverse = np.linalg.inv(gram + RIDGE * np.trace(gram) * np.eye(na + 1))
@@ -151,10 +151,12 @@ def answer_of(replay: Replay, days: NDArray[np.int64]) -> Answer:
     variance = ((residual - regressors @ beta) ** 2).sum(0) / freedom
     covariance = inverse[1:, 1:]
     error = np.sqrt(np.outer(variance, np.diag(covariance)))
-    return Answer(beta[1:].T, error, covariance, np.sqrt(variance), freedom)
+    return ResidualFit(beta[1:].T, error, covariance, np.sqrt(variance), freedom)
 
 
-def _saving(replay: Replay, answer: Answer, name: str, mask: NDArray[np.bool_], hours: float, of_days: float) -> Saving:
+def _saving(
+    replay: Replay, answer: ResidualFit, name: str, mask: NDArray[np.bool_], hours: float, of_days: float
+) -> Saving:
     nisse, rule = replay.nisse, replay.rule
     price = float(replay.buy[mask].mean())
     stored = price * (_gained(replay, nisse, mask) - _gained(replay, rule, mask))
@@ -176,7 +178,7 @@ def _saving(replay: Replay, answer: Answer, name: str, mask: NDArray[np.bool_], 
     )
 
 
-def _half(answer: Answer, more_kwh: Array, price: float) -> float | None:
+def _half(answer: ResidualFit, more_kwh: Array, price: float) -> float | None:
     """Half the interval's width: what the model's answer to so much more of each action may be off by."""
     if answer.freedom == 0:
         return None

@@ -33,7 +33,7 @@ from tuner.loop.explore import CompiledLabeller, PlantWorld, learned_by_default,
 from tuner.loop.periods import spread
 from tuner.loop.replay import replay_log
 from tuner.loop.sensors import ill_sensors
-from tuner.loop.workers import Processes
+from tuner.loop.workers import LocalWorkers
 from tuner.loop.worlds import generated_worlds
 
 HOUSE, MODEL, THETA, LOG = "house.toml", "model.json", "theta.json", "nisse.db"
@@ -140,13 +140,13 @@ def _worked(effort: Effort, member: Packed) -> dict[str, Any]:
         held_in = spread(worlds.learning_weeks, min(effort.held_in, len(worlds.learning_weeks)), "held-in")
         free = tuple(week for week in worlds.learning_weeks if week not in held_in) or worlds.learning_weeks
         world = PlantWorld(
-            design, library, worlds.learning, free, held_in, effort.episodes, effort.episode_days, seed, Processes(),
+            design, library, worlds.learning, free, held_in, effort.episodes, effort.episode_days, seed, LocalWorkers(),
             held_in_days=effort.days,
         )  # fmt: skip
         parameters = design.problem.theta
         learn = learned_by_default(parameters)
         tuning = tune(
-            world, CompiledLabeller(design, library, Processes()), parameters, learning_entries(parameters, learn),
+            world, CompiledLabeller(design, library, LocalWorkers()), parameters, learning_entries(parameters, learn),
             np.array([start[p.name] for p in parameters]),
             TuningSpec(learn=learn, iterations=effort.iterations, seed=seed),
         )  # fmt: skip

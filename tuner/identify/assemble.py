@@ -18,7 +18,7 @@ from tuner.identify.counters import counted_up
 from tuner.identify.log_files import Readings, header_of, read_file
 from tuner.identify.log_grid import bin_means
 from tuner.identify.mapping import Foreign, map_text, propose
-from tuner.identify.units import UNITS, Unit, named
+from tuner.identify.units import UNITS, LogUnit, named
 
 COARSEST_S = 3600.0
 """Means over longer steps say nothing of how a house is used."""
@@ -48,7 +48,7 @@ class HouseLog:
 class _Source:
     path: Path
     foreign: str
-    unit: Unit
+    unit: LogUnit
 
 
 def load_log(

@@ -19,7 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from systems.logs.log import LogColumn, LogError
 from systems.toml_text import TomlSource, did_you_mean
-from tuner.identify.units import UNITS, Unit, unit_of
+from tuner.identify.units import UNITS, LogUnit, unit_of
 
 LIKE = 0.45
 """Share of a name's words that make it a proposal."""
@@ -35,7 +35,7 @@ class Foreign:
     """A column of a file and what unit it is in; None: what its name says, or the column's own."""
 
     column: str
-    unit: Unit | None = None
+    unit: LogUnit | None = None
 
 
 class _Entry(BaseModel):

@@ -12,8 +12,7 @@ import pages.page as kit
 from pages.chart import MOST_LINES, Chart, Line, NumberAxis, Panel
 from pages.palette import LINES
 from systems.house_file import House
-from systems.logs.lesson import Curve, Finding, Lesson
-from systems.logs.lesson import Panel as Wish
+from systems.logs.lesson import Curve, Fitted, Lesson, LessonPlot
 from tuner.identify.assemble import HouseLog
 from tuner.identify.model import HouseModel
 
@@ -62,14 +61,14 @@ def _section(lesson: Lesson) -> list[kit.Block]:
     ]
 
 
-def _value(finding: Finding) -> tuple[str, str]:
+def _value(finding: Fitted) -> tuple[str, str]:
     unit = "" if finding.unit == "1" else f" {finding.unit}"
     if finding.low is None or finding.high is None:
         return f"{finding.value:.3f}{unit}", ""
     return f"{finding.value:.3f}{unit}", f"{finding.low:.3f} to {finding.high:.3f}"
 
 
-def chart_of(wish: Wish, name: str) -> Chart:
+def chart_of(wish: LessonPlot, name: str) -> Chart:
     """One panel of at most three lines, or one for each that has curves of its own ("NAME, ...")."""
     lines = [curve for curve in wish.curves if curve.style != "band"]
     groups: list[list[Curve]] = [lines]
@@ -88,7 +87,7 @@ def chart_of(wish: Wish, name: str) -> Chart:
     )
 
 
-def _panel(wish: Wish, curves: Sequence[Curve], bands: Sequence[Curve], *, alone: bool) -> Panel:
+def _panel(wish: LessonPlot, curves: Sequence[Curve], bands: Sequence[Curve], *, alone: bool) -> Panel:
     """A band is drawn around the first line that stands over the same x."""
     lines = []
     for curve, role in zip(curves, LINES, strict=False):

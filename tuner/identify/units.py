@@ -11,7 +11,7 @@ from systems.logs.log import Array, LogColumn, Quantity
 
 
 @dataclass(frozen=True)
-class Unit:
+class LogUnit:
     """What makes a column's values those of its quantity; counters hold energies, whose differences are powers."""
 
     name: str
@@ -29,22 +29,22 @@ def _fahrenheit(values: Array) -> Array:
 
 
 POWER = (
-    Unit("kW", "kw", _times(1.0)), Unit("W", "w", _times(1e-3)), Unit("kWh", "kwh", _times(1.0), counter=True),
-    Unit("Wh", "wh", _times(1e-3), counter=True),
+    LogUnit("kW", "kw", _times(1.0)), LogUnit("W", "w", _times(1e-3)), LogUnit("kWh", "kwh", _times(1.0), counter=True),
+    LogUnit("Wh", "wh", _times(1e-3), counter=True),
 )  # fmt: skip
-DEGREES = (Unit("degC", "c", _times(1.0)), Unit("C", "c", _times(1.0)), Unit("F", "f", _fahrenheit))
-UNITS: dict[Quantity, tuple[Unit, ...]] = {
+DEGREES = (LogUnit("degC", "c", _times(1.0)), LogUnit("C", "c", _times(1.0)), LogUnit("F", "f", _fahrenheit))
+UNITS: dict[Quantity, tuple[LogUnit, ...]] = {
     Quantity.POWER: POWER,
     Quantity.NET_POWER: POWER[:2],
     Quantity.INDOOR: DEGREES,
     Quantity.OUTDOOR: DEGREES,
     Quantity.WATER: DEGREES,
-    Quantity.SHARE: (Unit("1", "", _times(1.0)), Unit("%", "percent", _times(1e-2))),
-    Quantity.SUN: (Unit("W/m2", "w_m2", _times(1.0)), Unit("kW/m2", "kw_m2", _times(1e3))),
+    Quantity.SHARE: (LogUnit("1", "", _times(1.0)), LogUnit("%", "percent", _times(1e-2))),
+    Quantity.SUN: (LogUnit("W/m2", "w_m2", _times(1.0)), LogUnit("kW/m2", "kw_m2", _times(1e3))),
 }
 
 
-def named(column: LogColumn) -> Iterator[tuple[str, Unit]]:
+def named(column: LogColumn) -> Iterator[tuple[str, LogUnit]]:
     """Every name under which a column may stand in a file, with what it means; its own comes first."""
     own, *others = UNITS[column.quantity]
     yield column.name, own
@@ -55,6 +55,6 @@ def named(column: LogColumn) -> Iterator[tuple[str, Unit]]:
             yield f"{column.name}_{unit.suffix}", unit
 
 
-def unit_of(column: LogColumn, name: str) -> Unit | None:
+def unit_of(column: LogColumn, name: str) -> LogUnit | None:
     """By what the user calls it; None for a unit that this quantity has not."""
     return next((unit for unit in UNITS[column.quantity] if unit.name.lower() == name.strip("°").lower()), None)

@@ -166,7 +166,7 @@ class StepOptions:
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class PolicyStep:
     """A proposed change and what it was based on."""
 
     change: Array
@@ -177,7 +177,7 @@ class Step:
     """Root mean square of what the critic leaves of delta, weighted, EUR per decision"""
 
 
-def propose(sums: Sums, distance: Array, options: StepOptions) -> Step:
+def propose(sums: Sums, distance: Array, options: StepOptions) -> PolicyStep:
     """The full Gauss-Newton step from theta, which is `distance` (p,) away from the data fit, in units of scale."""
     p = len(distance)
     first = len(sums.target) - p
@@ -190,7 +190,7 @@ def propose(sums: Sums, distance: Array, options: StepOptions) -> Step:
     # x - gamma x+ differs from x in the constant alone, so the critic's residual is that of a regression on x.
     solution[0] *= float(sums.lstd[0, 0] / sums.weight)
     left = max(sums.delta_squares - float(solution @ sums.target), 0.0)
-    return Step(change, gradient, float(np.sqrt(left / sums.weight)))
+    return PolicyStep(change, gradient, float(np.sqrt(left / sums.weight)))
 
 
 def gauss_newton(gradient: Array, curvature: Array, distance: Array, options: StepOptions) -> Array:

@@ -24,7 +24,7 @@ from tuner.learn.tuning import TuningSpec
 from tuner.learn.world import EXPLORE, TRY, Tried
 from tuner.loop.label import Deeds, Noise, labelled
 from tuner.loop.policies import Mpc, loaded
-from tuner.loop.view import Estimator, Moment
+from tuner.loop.view import Moment, ThetaEstimator
 from tuner.loop.week import run_stretch
 from tuner.loop.workers import Workers
 
@@ -75,7 +75,7 @@ class Stretch:
 
     def seen(self, design: HouseDesign, theta: Array) -> tuple[list[Array], list[Array]]:
         """States (nx,) and forecasts (N + 1, nd) as this theta's estimator has them."""
-        estimator = Estimator(design, theta)
+        estimator = ThetaEstimator(design, theta)
         return [estimator.state(moment) for moment in self.moments], [moment.forecast for moment in self.moments]
 
 

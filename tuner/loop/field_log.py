@@ -26,7 +26,7 @@ METER = "grid_power"
 
 
 @dataclass(frozen=True, eq=False)
-class Cycle:
+class LoggedCycle:
     """A model step of the daemon."""
 
     time_s: float
@@ -51,14 +51,14 @@ class Cycle:
 
 
 @dataclass(frozen=True, eq=False)
-class Decision:
+class LoggedDecision:
     """What was seen when it was made, and the cycles that it was held for."""
 
     made_s: float
     state: Array
     forecast: Array
     nominal: Array
-    cycles: tuple[Cycle, ...]
+    cycles: tuple[LoggedCycle, ...]
     grid_kw: Array
     """(cycles,) through the meter in each; NaN where it is not known"""
 
@@ -68,11 +68,11 @@ class Decision:
         return np.asarray(np.mean([cycle.action for cycle in self.cycles], axis=0))
 
 
-def read_decisions(path: Path, problem: Problem, steps: int) -> tuple[list[Decision], int]:
+def read_decisions(path: Path, problem: Problem, steps: int) -> tuple[list[LoggedDecision], int]:
     """(whole decisions of `steps` model steps, how many others there were), oldest first. Raises LogError."""
     cycles = read_cycles(path, problem)
     step_s = problem.dt_s / steps
-    found, others = list[Decision](), 0
+    found, others = list[LoggedDecision](), 0
     groups = [list(group) for _, group in groupby(cycles, key=lambda c: c.made_s)]
     for group, following in zip(groups, [*groups[1:], []], strict=True):
         times = np.array([c.time_s for c in group])
@@ -87,11 +87,11 @@ def read_decisions(path: Path, problem: Problem, steps: int) -> tuple[list[Decis
             if abs(end.time_s - now.time_s - step_s) < 0.1 * step_s:
                 shown[k] = end.grid_kw
         first = group[0]
-        found.append(Decision(first.made_s, first.state, first.forecast, first.nominal, tuple(group), shown))
+        found.append(LoggedDecision(first.made_s, first.state, first.forecast, first.nominal, tuple(group), shown))
     return found, others
 
 
-def read_cycles(path: Path, problem: Problem) -> list[Cycle]:
+def read_cycles(path: Path, problem: Problem) -> list[LoggedCycle]:
     """All cycles of the house, oldest first, at whatever level; what is not known is NaN. Raises LogError."""
     rows = _rows(path)
     if not rows:
@@ -120,7 +120,7 @@ def _cycle(
     forecast: bytes | None,
     details: str,
     problem: Problem,
-) -> list[Cycle]:
+) -> list[LoggedCycle]:
     """One, or none where the row is of another house."""
     said, done, meant, about = (json.loads(text) for text in (state, action, nominal, details))
     states, actions = [s.name for s in problem.states], [a.name for a in problem.actions]
@@ -133,14 +133,14 @@ def _cycle(
     ahead = np.array(rows) if rows else np.full((problem.horizon + 1, problem.nd), np.nan)
     made = (about.get("decision") or {"made_s": time_s})["made_s"]
     values = _good(about)
-    cycle = Cycle(
+    cycle = LoggedCycle(
         time_s, float(made), False,
         _vector(said, states), _vector(done, actions), _vector(meant, actions), ahead[0], ahead,
         values.get(METER, np.nan), values,
     )  # fmt: skip
     known = all(np.isfinite(part).all() for part in (cycle.state, cycle.action, cycle.nominal, cycle.forecast))
     whole = known and level == "mpc" and not about["filter"]["changed"]
-    return [Cycle(**{**vars(cycle), "whole": bool(whole)})]
+    return [LoggedCycle(**{**vars(cycle), "whole": bool(whole)})]
 
 
 def _vector(values: dict[str, Any], names: Sequence[str]) -> Array:

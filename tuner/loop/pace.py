@@ -12,7 +12,7 @@ MINUTE_S, HOUR_S = 60.0, 3600.0
 
 
 @dataclass(frozen=True)
-class Step:
+class Tasks:
     """A number of tasks of one kind, side by side, and how many decisions each of them takes."""
 
     kind: str
@@ -28,14 +28,14 @@ class Pace:
     """Follows a plan of steps. A step that is done again, as where a change is taken back, is counted as it comes."""
 
     def __init__(
-        self, plan: Sequence[Step], jobs: int, seconds: float, clock: Callable[[], float], tell: Callable[[str], None]
+        self, plan: Sequence[Tasks], jobs: int, seconds: float, clock: Callable[[], float], tell: Callable[[str], None]
     ) -> None:
         """seconds: of a decision, measured beforehand; clock: seconds that only grow; tell: hears of what was done.
 
         What was measured beforehand counts as much as a first task: that may be one of rules, which takes no time.
         """
         self.ahead, self.jobs, self.seconds, self.clock, self.tell = list(plan), jobs, seconds, clock, tell
-        self.step, self.done, self.waited = Step("", 0, 0.0), 0, max((step.decisions for step in plan), default=0.0)
+        self.step, self.done, self.waited = Tasks("", 0, 0.0), 0, max((step.decisions for step in plan), default=0.0)
         self.began, self.looked = clock() - seconds * self.waited, clock()
 
     def start(self, kind: str, tasks: int) -> None:
@@ -43,10 +43,10 @@ class Pace:
         if kind != self.step.kind or (self.ahead and self.ahead[0].kind == kind):
             while self.ahead and self.ahead[0].kind != kind:
                 self.ahead.pop(0)
-            planned = self.ahead.pop(0) if self.ahead else Step(kind, tasks, 0.0)
+            planned = self.ahead.pop(0) if self.ahead else Tasks(kind, tasks, 0.0)
         else:
             planned = self.step
-        self.step, self.done, self.looked = Step(kind, tasks, planned.decisions), 0, self.clock()
+        self.step, self.done, self.looked = Tasks(kind, tasks, planned.decisions), 0, self.clock()
         self.tell(self.line())
 
     def finish_task(self) -> None:
@@ -58,7 +58,7 @@ class Pace:
 
     def remaining_s(self) -> float:
         """Less as the clock goes on, down to what comes after the tasks that are being done."""
-        left = Step(self.step.kind, self.step.tasks - self.done, self.step.decisions)
+        left = Tasks(self.step.kind, self.step.tasks - self.done, self.step.decisions)
         now, ahead = left.waiting(self.jobs), sum(step.waiting(self.jobs) for step in self.ahead)
         round_s = self.seconds * min(now, left.decisions)
         return self.seconds * (now + ahead) - min(self.clock() - self.looked, round_s)

@@ -16,7 +16,7 @@ from runtime.decide.rules import Rulebook
 from runtime.decide.rules_data import AnyRule
 from systems.design import HouseDesign
 from systems.logs.log import Array
-from tuner.loop.view import Estimator, Moment
+from tuner.loop.view import Moment, ThetaEstimator
 
 
 def loaded(design: HouseDesign, library: Path) -> Controller:
@@ -41,7 +41,7 @@ class Mpc:
         self.forecast_error = forecast_error
         self.failures, self.solve_time_s = 0, 0.0
         self._controller, self._theta = loaded(design, library), np.asarray(theta, dtype=float)
-        self._estimator = Estimator(design, self._theta)
+        self._estimator = ThetaEstimator(design, self._theta)
         self._last = np.zeros(design.problem.na)
         self.plan: Array | None = None
         """(N, na) of the last decision; None where its solve failed."""
@@ -67,7 +67,7 @@ class Mpc:
         raise NotImplementedError("a plan is made for a stage")
 
 
-class Ruled:
+class RulePolicy:
     """The rules that a bundle of the house carries, by the code that runs them."""
 
     held, forecast_error = False, 1.0

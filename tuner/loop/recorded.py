@@ -30,7 +30,7 @@ from systems.grid import HOUR_S
 from systems.logs.log import Array, LogError
 from systems.problem import Problem, SoftPenalty
 from tuner.learn.world import Tried
-from tuner.loop.field_log import Decision, read_decisions
+from tuner.loop.field_log import LoggedDecision, read_decisions
 from tuner.loop.fine import FineProgram
 from tuner.loop.label import Deeds, Noise, pairs_of
 from tuner.loop.policies import loaded
@@ -143,13 +143,13 @@ def _bounds(noise: Noise) -> list[tuple[float, float]]:
     return list(zip(noise.lower.tolist(), noise.upper.tolist(), strict=True))
 
 
-def _unbroken(decisions: Sequence[Decision], hold_s: float) -> list[list[Decision]]:
+def _unbroken(decisions: Sequence[LoggedDecision], hold_s: float) -> list[list[LoggedDecision]]:
     breaks = [k + 1 for k, (a, b) in enumerate(pairwise(decisions)) if abs(b.made_s - a.made_s - hold_s) > 0.1 * hold_s]
     return [list(decisions[a:b]) for a, b in pairwise([0, *breaks, len(decisions)])]
 
 
 def _check_theta(
-    path: Path, controller: Controller, problem: Problem, theta: Array, decisions: Sequence[Decision]
+    path: Path, controller: Controller, problem: Problem, theta: Array, decisions: Sequence[LoggedDecision]
 ) -> None:
     controller.set_theta(theta)
     controller.reset()
@@ -202,7 +202,11 @@ def netted(problem: Problem, action: Array) -> Array:
 
 
 def _stretch(
-    part: Sequence[Decision], problem: Problem, noise: Noise, std: Array, costs: Callable[[Decision, Array], float]
+    part: Sequence[LoggedDecision],
+    problem: Problem,
+    noise: Noise,
+    std: Array,
+    costs: Callable[[LoggedDecision, Array], float],
 ) -> Recorded:
     nominal = np.array([d.nominal for d in part[:-1]])
     action = np.clip(netted(problem, np.array([d.action for d in part[:-1]])), noise.lower, noise.upper)
@@ -211,7 +215,7 @@ def _stretch(
     return Recorded(tuple(d.state for d in part), tuple(d.forecast for d in part), deeds)
 
 
-def cost_of(design: HouseDesign) -> Callable[[Decision, Array], float]:
+def cost_of(design: HouseDesign) -> Callable[[LoggedDecision, Array], float]:
     """What a decision cost in reality, from its cycles and the state (nx,) in which it left the house."""
     fine = FineProgram(design, fitted=False)
     program, power, p, grid = fine.program, fine.power, fine.p, design.house.grid
@@ -222,7 +226,7 @@ def cost_of(design: HouseDesign) -> Callable[[Decision, Array], float]:
     capacity = None if meter is None else meter.capacity
     peak = None if capacity is None else [s.name for s in program.states].index("month_peak")
 
-    def row_of(decision: Decision, k: int) -> Array:
+    def row_of(decision: LoggedDecision, k: int) -> Array:
         """The forecast of the k-th step for that step: each cycle's own where it has one, the decision's otherwise."""
         return np.array(
             [
@@ -231,7 +235,7 @@ def cost_of(design: HouseDesign) -> Callable[[Decision, Array], float]:
             ]
         )
 
-    def cost(decision: Decision, after: Array) -> float:
+    def cost(decision: LoggedDecision, after: Array) -> float:
         z = np.zeros(0) if features is None else np.array(features(decision.forecast, decision.state)).ravel()
         total = 0.0
         for k, cycle in enumerate(decision.cycles):

@@ -27,11 +27,11 @@ from systems.design import HouseDesign
 from systems.grid import HOUR_S
 from systems.logs.log import Array, LogError
 from systems.plant import HousePlant
-from systems.world import Column, Exogenous
+from systems.world import Exogenous, WorldColumn
 from systems.world.generate import generated_world
-from tuner.loop.field_log import METER, Cycle, read_cycles
+from tuner.loop.field_log import METER, LoggedCycle, read_cycles
 from tuner.loop.fine import FineProgram
-from tuner.loop.policies import Ruled
+from tuner.loop.policies import RulePolicy
 
 PEAK = "month_peak"
 LEAST_STEPS = 12
@@ -105,9 +105,9 @@ def replay_log(path: Path, design: HouseDesign) -> Replay:
     return house.joined(parts, max(0, span - len(parts)))
 
 
-def _stretches(cycles: Sequence[Cycle], step_s: float) -> list[list[Cycle]]:
+def _stretches(cycles: Sequence[LoggedCycle], step_s: float) -> list[list[LoggedCycle]]:
     """Cycles on the grid of model steps, one a step, without a gap, all of them known."""
-    found: list[list[Cycle]] = [[]]
+    found: list[list[LoggedCycle]] = [[]]
     for cycle in cycles:
         off = abs((cycle.time_s + 0.5 * step_s) % step_s - 0.5 * step_s) > 0.1 * step_s
         known = all(np.isfinite(part).all() for part in (cycle.state, cycle.action, cycle.row))
@@ -124,7 +124,7 @@ def _stretches(cycles: Sequence[Cycle], step_s: float) -> list[list[Cycle]]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Step:
+class _LoggedStep:
     time_s: float
     stretch: int
     buy: float
@@ -154,7 +154,7 @@ class _House:
         capacity = None if meter is None else meter.capacity
         self._meters = [MeterPlant(self._has_meter, capacity) for _ in range(2)]
         self._starts: list[float] = []
-        self._rule = Ruled(design, problem.theta_default())
+        self._rule = RulePolicy(design, problem.theta_default())
         defaults = {p.name: p.default for p in problem.theta}
         limits = [limit for block in design.blocks for limit in block.limits(defaults)]
         bands = {limit["name"]: (limit["lower"], limit["upper"]) for limit in limits}
@@ -164,7 +164,7 @@ class _House:
             for b in house.of("battery")
         ]  # fmt: skip
 
-    def lived(self, stretch: Sequence[Cycle], number: int) -> Iterator[_Step]:
+    def lived(self, stretch: Sequence[LoggedCycle], number: int) -> Iterator[_LoggedStep]:
         if not self._starts:
             self._begin(stretch[0])
         self._starts.append(float(self._worth @ stretch[0].state))
@@ -174,15 +174,15 @@ class _House:
             yield self._step(now, after, x, number)
             x = self._x
 
-    def _begin(self, first: Cycle) -> None:
+    def _begin(self, first: LoggedCycle) -> None:
         start = datetime.fromtimestamp(first.time_s, self._design.house.timezone)
-        zeros = Column(np.zeros(1))
+        zeros = WorldColumn(np.zeros(1))
         world = Exogenous(start, self._hours * HOUR_S, self._design.house.timezone, {"buy": zeros})
         initial = {} if self._peak is None else {PEAK: float(first.state[self._peak])}
         for meter in self._meters:
             meter.begin(np.random.default_rng(0), world, 0, 1, initial)
 
-    def _step(self, now: Cycle, after: Cycle, x: Array, number: int) -> _Step:
+    def _step(self, now: LoggedCycle, after: LoggedCycle, x: Array, number: int) -> _LoggedStep:
         d = np.array(
             [
                 now.values.get(name, now.row[first])
@@ -214,12 +214,12 @@ class _House:
         kept = [self._names.index(name) for name in self.stores]
         per_unit = self._worth[kept, None] * self._fine.slopes(now.state, done, d, z)[kept]
         meant = self._netted(now.nominal) if np.isfinite(now.nominal).all() else done
-        return _Step(
+        return _LoggedStep(
             now.time_s, number, float(prices["buy"]), metered, now.made_s, (self._worth * w)[kept], per_unit * done,
             per_unit * (done - meant), (ways[0], ways[1]),
         )  # fmt: skip
 
-    def _ruled(self, now: Cycle, x: Array, d: Array, z: Array, beyond: float) -> Array:
+    def _ruled(self, now: LoggedCycle, x: Array, d: Array, z: Array, beyond: float) -> Array:
         """What the rules do, within what the batteries hold."""
         states = {name: float(v) for name, v in zip(self._names, x, strict=True)}
         values = {**dict(zip(self._forecasts, d.tolist(), strict=True)), **now.values, **states}
@@ -248,14 +248,14 @@ class _House:
             found[charge], found[discharge] = max(net, 0.0), max(-net, 0.0)
         return found
 
-    def _features(self, now: Cycle) -> Array:
+    def _features(self, now: LoggedCycle) -> Array:
         """(nz,) of the horizon that was seen then: what costs need of it, and states do not."""
         features = self._design.problem.features
         if features is None or not np.isfinite(now.forecast).all():
             return np.zeros(self._design.problem.nz)
         return np.array(features(now.forecast, now.state)).ravel()
 
-    def _billed(self, meter: MeterPlant, now: Cycle, d: Array, kw: float) -> tuple[float, float]:
+    def _billed(self, meter: MeterPlant, now: LoggedCycle, d: Array, kw: float) -> tuple[float, float]:
         """(energy, capacity) of the step."""
         local = datetime.fromtimestamp(now.time_s, self._design.house.timezone)
         meter.advance(
@@ -273,7 +273,7 @@ class _House:
         flows = meter.flows()
         return flows["energy_cost"], flows["capacity_cost"]
 
-    def _outside_kh(self, now: Cycle, state: Array) -> Array:
+    def _outside_kh(self, now: LoggedCycle, state: Array) -> Array:
         found = []
         for name in self.outside:
             shown = float(state[self._names.index(f"{name}_temperature")])
@@ -281,7 +281,7 @@ class _House:
             found.append(self._hours * max(low - shown, shown - high, 0.0))
         return np.array(found)
 
-    def joined(self, parts: Sequence[_Step], left_out: int) -> Replay:
+    def joined(self, parts: Sequence[_LoggedStep], left_out: int) -> Replay:
         ways = []
         for which in range(2):
             columns = (np.array(column) for column in zip(*(part.ways[which] for part in parts), strict=True))

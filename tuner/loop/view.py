@@ -37,7 +37,7 @@ class Moment:
     """(N + 1, nd)"""
 
 
-class Estimator:
+class ThetaEstimator:
     """x_0 of the program at one theta: what is measured as it is, ARX groups by their exact state of an hour."""
 
     def __init__(self, design: HouseDesign, theta: Array) -> None:

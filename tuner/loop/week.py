@@ -21,7 +21,7 @@ WARM_UP_H = 24.0
 """Before what is counted: histories fill and walls settle."""
 
 
-class Policy(Protocol):
+class LoopPolicy(Protocol):
     """Decides once for each stage, or at each model step by what is known of now; counts what failed."""
 
     held: bool
@@ -83,7 +83,7 @@ TRACED = ("buy", "sell", "outdoor", "sun", "grid_kw", "load_kw")
 def run_stretch(
     design: HouseDesign,
     plant: HousePlant,
-    policy: Policy,
+    policy: LoopPolicy,
     *,
     first: int,
     stages: int,
@@ -148,7 +148,7 @@ def stage_cost(info: Mapping[str, Any]) -> float:
 
 
 def _counted(
-    rows: list[Mapping[str, Any]], before: Mapping[str, Any], dt_h: float, traced: bool, policy: Policy, solves: int
+    rows: list[Mapping[str, Any]], before: Mapping[str, Any], dt_h: float, traced: bool, policy: LoopPolicy, solves: int
 ) -> Result:
     def sums(prefix: str) -> dict[str, float]:
         names = [name for name in rows[0] if name.startswith(prefix)]

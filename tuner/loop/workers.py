@@ -39,7 +39,7 @@ class Workers(Protocol):
 
 
 @dataclass(frozen=True)
-class Processes:
+class LocalWorkers:
     """`jobs` processes of this machine; 1 computes in this one, -1 takes one per core."""
 
     jobs: int = 1

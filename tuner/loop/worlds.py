@@ -15,7 +15,7 @@ from systems.logs.log import DAY_S, Array, Log
 from systems.portrait import log_columns
 from systems.series import TimeSeries
 from systems.tariff import Tariff
-from systems.world import Column, Exogenous
+from systems.world import Exogenous, WorldColumn
 from systems.world.foresight import Usual
 from systems.world.generate import generated_world, moment
 from tuner.loop.periods import PeriodError, weeks_of
@@ -116,7 +116,7 @@ def _with_log(house: House, world: Exogenous, log: Log, cut: int) -> tuple[Exoge
         foresight = columns[column.world].foresight
         if isinstance(foresight, Usual):
             foresight = Usual(_usual(values, world, cut))
-        columns[column.world] = Column(values, foresight)
+        columns[column.world] = WorldColumn(values, foresight)
         own.append(column.world)
     return replace(world, columns=columns, source=f"{log.source} and {world.source}"), own
 

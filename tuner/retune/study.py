@@ -22,7 +22,7 @@ from systems.grid import HOUR_S
 from systems.logs.log import Array
 from systems.world import Exogenous
 from tuner.evaluate.comparison import RULE, TUNED, Contender, Evaluation, evaluate_house
-from tuner.evaluate.health import Finding, health_of
+from tuner.evaluate.health import HealthFinding, health_of
 from tuner.evaluate.health import document as findings_document
 from tuner.evaluate.off_policy import Other, joined, off_policy_saving, other_moves
 from tuner.evaluate.statistics import LEVEL, Interval
@@ -40,7 +40,7 @@ TEACHES = 0.65
 
 
 @dataclass(frozen=True)
-class Wishes:
+class StudyWishes:
     """How much work, and on what."""
 
     learn: tuple[str, ...]
@@ -64,7 +64,7 @@ class Promise:
 class Study:
     """All that the verdict rests on."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[HealthFinding, ...]
     told: tuple[str, ...]
     """How much the log holds."""
     tuning: Tuning | None
@@ -109,7 +109,7 @@ def study(
     log: Path,
     design: HouseDesign,
     field: Mapping[str, float],
-    wishes: Wishes,
+    wishes: StudyWishes,
     judges: tuple[Exogenous, Sequence[int]],
     workers: Workers,
     *,

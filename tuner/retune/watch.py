@@ -34,7 +34,7 @@ class WatchFileError(ValueError):
 
 
 @dataclass(frozen=True)
-class Watch:
+class SentTheta:
     """What was sent, and what it is held to."""
 
     house: str
@@ -58,12 +58,12 @@ class Watched:
     said: str
 
 
-def write_watch(path: Path, watch: Watch) -> None:
+def write_watch(path: Path, watch: SentTheta) -> None:
     """Whole or not at all."""
     write_json(path, {"format": FORMAT, **asdict(watch)})
 
 
-def read_watch(path: Path) -> Watch | None:
+def read_watch(path: Path) -> SentTheta | None:
     """None where nothing is watched. Raises WatchFileError."""
     if not path.exists():
         return None
@@ -71,14 +71,14 @@ def read_watch(path: Path) -> Watch | None:
         document = json.loads(path.read_text(encoding="utf-8"))
         if document.pop("format") != FORMAT:
             raise ValueError(f"its format is not {FORMAT}")
-        return Watch(**{**document, "promise": Promise(**document["promise"])})
+        return SentTheta(**{**document, "promise": Promise(**document["promise"])})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WatchFileError(
             f"{path}: not a record of what is watched ({error}); remove it, and see by `nisse savings` how it does"
         ) from error
 
 
-def watched(watch: Watch, log: Path, design: HouseDesign, now_s: float) -> Watched:
+def watched(watch: SentTheta, log: Path, design: HouseDesign, now_s: float) -> Watched:
     """Raises LogError for a log that does not fit."""
     house = design.house
     until_s = watch.sent_s + WATCH_DAYS * 24 * HOUR_S

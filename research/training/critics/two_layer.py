@@ -9,7 +9,7 @@ import numpy as np
 from research.training.critics.face import check_fit_inputs
 from research.training.episodes import Batch
 from research.training.policy import Array
-from tuner.critics.two_layer import Learned, Samples, TwoLayer
+from tuner.critics.two_layer import FittedCritic, Samples, TwoLayer
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class TwoLayerMethod:
 
 @dataclass(frozen=True, eq=False)
 class TwoLayerCritic:
-    learned: Learned
+    learned: FittedCritic
 
     def value(self, features: Array, policy_action: Array) -> Array:
         return self.learned.q(np.hstack([features, policy_action]))

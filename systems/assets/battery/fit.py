@@ -19,7 +19,7 @@ from systems.assets.battery import Battery
 from systems.assets.battery.soc import soc_suspects
 from systems.grid import HOUR_S
 from systems.logs.cleaning import cleaned
-from systems.logs.lesson import Curve, Finding, Lesson, Panel
+from systems.logs.lesson import Curve, Fitted, Lesson, LessonPlot
 from systems.logs.log import Array, Log, LogError, runs
 
 WINDOW_S = 2 * HOUR_S
@@ -80,13 +80,13 @@ def learn_battery(battery: Battery, log: Log) -> Lesson:
         "discharge": float(np.sqrt(covariance[1, 1])) / (b**2 * capacity),
     }
     findings = [
-        Finding(f"{what} efficiency", "1", value, value - quantile * error[what], value + quantile * error[what])
+        Fitted(f"{what} efficiency", "1", value, value - quantile * error[what], value + quantile * error[what])
         for what, value in raw.items()
     ]
     round_trip = a / b
     shown_kwh = float(np.sqrt(min(round_trip, 1.0))) / a
-    findings.append(Finding("round trip", "1", round_trip, text="what comes back of a kWh, whatever the capacity"))
-    findings.append(Finding("capacity", "kWh", shown_kwh, text=f"that the log shows; the house file says {capacity:g}"))
+    findings.append(Fitted("round trip", "1", round_trip, text="what comes back of a kWh, whatever the capacity"))
+    findings.append(Fitted("capacity", "kWh", shown_kwh, text=f"that the log shows; the house file says {capacity:g}"))
     theta = {f"{name}_{what}_efficiency": float(np.clip(value, *BOUNDS)) for what, value in raw.items()}
     left_out = int((~kept).sum())
     notes = [f"{left_out} windows are left out: their energies do not match the state of charge"] if left_out else []
@@ -160,11 +160,11 @@ def _problems(
     ]
 
 
-def _panel(found: Windows, kept: np.ndarray, a: float, b: float) -> Panel:
+def _panel(found: Windows, kept: np.ndarray, a: float, b: float) -> LessonPlot:
     net = found.charged_kwh - found.discharged_kwh
     line = np.array([min(net.min(), 0.0), 0.0, max(net.max(), 0.0)])
     change = np.where(line < 0, b * line, a * line)
-    return Panel(
+    return LessonPlot(
         "State of charge against the energy that went in or out, in windows of two hours",
         "energy into the battery (kWh)",
         "change of the state of charge",

@@ -9,7 +9,7 @@ import numpy as np
 
 from systems.assets.heat_pump import HeatPump, power_columns
 from systems.house_file import House
-from systems.logs.lesson import Curve, Finding, Lesson, Panel
+from systems.logs.lesson import Curve, Fitted, Lesson, LessonPlot
 from systems.logs.log import DAY_S, Log
 
 ON_KW = 0.05
@@ -35,18 +35,18 @@ def learn_heat_pump(house: House, pump: HeatPump, log: Log) -> Lesson:
         asset=pump.name,
         summary=f"{use:.1f} kWh a day, on for {on.mean() if len(known) else 0:.0%} of the time",
         findings=(
-            Finding("energy", "kWh/day", use),
-            Finding("highest power", "kW", largest, text=f"the house file says {pump.max_power_kw:g}"),
-            Finding("lowest while on", "kW", lowest, text=f"the house file says {pump.min_power_kw:g}"),
-            Finding("starts", "1/day", starts),
+            Fitted("energy", "kWh/day", use),
+            Fitted("highest power", "kW", largest, text=f"the house file says {pump.max_power_kw:g}"),
+            Fitted("lowest while on", "kW", lowest, text=f"the house file says {pump.min_power_kw:g}"),
+            Fitted("starts", "1/day", starts),
         ),
         problems=tuple(problems),
         panels=(_panel(log, power),),
     )
 
 
-def _panel(log: Log, power: np.ndarray) -> Panel:
+def _panel(log: Log, power: np.ndarray) -> LessonPlot:
     hour = log.minutes_of_week() % 1440 // 60
     parts = [power[hour == h] for h in range(24)]
     mean = [float(np.nanmean(part)) if np.isfinite(part).any() else np.nan for part in parts]
-    return Panel("Power over the day", "hour of the day", "kW", (Curve("mean", np.arange(24.0), np.array(mean)),))
+    return LessonPlot("Power over the day", "hour of the day", "kW", (Curve("mean", np.arange(24.0), np.array(mean)),))

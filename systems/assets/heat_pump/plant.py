@@ -52,7 +52,7 @@ def carnot(outdoor_c: float, sink_c: float, load: float) -> float:
 
 
 @dataclass
-class Compressor:
+class SimulatedCompressor:
     """What it is asked for and what it does: smallest power, shortest run and rest; powers in kW, times in hours."""
 
     min_kw: float
@@ -106,7 +106,7 @@ class HeatPumpPlant(AssetPlant):
 
     def _start(self) -> None:
         run_s, rest_s = self._pump.min_run or 0.0, self._pump.min_rest or 0.0
-        self._compressor = Compressor(self._pump.min_power_kw, run_s / HOUR_S, rest_s / HOUR_S)
+        self._compressor = SimulatedCompressor(self._pump.min_power_kw, run_s / HOUR_S, rest_s / HOUR_S)
         self._frost, self._last = 0.0, [1.0 / len(self._purposes)] * len(self._purposes)
         self._seen: dict[str, float] = dict.fromkeys(self.flow_names(), 0.0)
 

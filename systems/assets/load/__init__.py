@@ -17,7 +17,7 @@ from systems.problem import Parameter
 from systems.profile import WeekProfile
 
 if TYPE_CHECKING:
-    from systems.world import Column
+    from systems.world import WorldColumn
     from systems.world.generate import WorldSurroundings
 
 
@@ -69,7 +69,7 @@ def _plants(house: House, fits: Mapping[str, Any]) -> tuple[AssetPlant, ...]:
     return tuple(LoadPlant(load) for load in house.of("load"))
 
 
-def _world(house: House, around: WorldSurroundings) -> Mapping[str, Column]:
+def _world(house: House, around: WorldSurroundings) -> Mapping[str, WorldColumn]:
     from systems.assets.load.plant import load_columns
 
     return {name: column for load in house.of("load") for name, column in load_columns(load, around).items()}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Deviation:
+class LoadDeviation:
     """Of the load from what is usual."""
 
     std_kw: float = 0.35
@@ -22,7 +22,7 @@ class Deviation:
     spike_max_steps: int = 4
 
 
-def load_deviation(spec: Deviation, n: int, steps_per_day: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def load_deviation(spec: LoadDeviation, n: int, steps_per_day: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Load minus what is usual, kW (n,): stationary AR(1) plus spikes of one to a few steps."""
     noise = rng.standard_normal(n).tolist()
     memory = spec.memory

@@ -10,7 +10,7 @@ import numpy as np
 
 from runtime.inputs.correction import Carries
 from systems.assets.load import Load
-from systems.logs.lesson import Curve, Finding, Lesson, Panel
+from systems.logs.lesson import Curve, Fitted, Lesson, LessonPlot
 from systems.logs.log import DAY_S, Array, Index, Log, LogError
 from systems.profile import WeekProfile
 
@@ -57,24 +57,22 @@ def learn_load(load: Load, log: Log) -> Lesson:
             f"load: the log shows {most:.1f} kW, and peak_kw = {load.peak_kw:g}; set peak_kw = {np.ceil(most):g}"
         )
     findings = [
-        Finding("mean", "kW", float(np.nanmean(values))),
-        Finding("error of the profile", "kW", error[best], text=f"root mean square, held out; {best}"),
-        *(Finding(f"the same {rival}", "kW", rmse(values - made)) for rival, made in rivals.items()),
-        Finding("mean error of the profile", "kW", float(np.nanmean(left)), text="held out"),
+        Fitted("mean", "kW", float(np.nanmean(values))),
+        Fitted("error of the profile", "kW", error[best], text=f"root mean square, held out; {best}"),
+        *(Fitted(f"the same {rival}", "kW", rmse(values - made)) for rival, made in rivals.items()),
+        Fitted("mean error of the profile", "kW", float(np.nanmean(left)), text="held out"),
     ]
     carries = carried_on(left, log.dt_s)
     if carries is not None:
-        findings.append(
-            Finding("deviation that goes on", "1", carries.share, text=f"fades in {carries.memory_h:.1f} h")
-        )
+        findings.append(Fitted("deviation that goes on", "1", carries.share, text=f"fades in {carries.memory_h:.1f} h"))
     theta, model = {}, WeekProfile(tuple(profile.tolist()), tuple(spread.tolist()), carries).to_json()
     if "load_forecast_kw" in log:
         # A forecast that somebody publishes is corrected; without one the profile is the forecast.
         error_kw = values - log["load_forecast_kw"]
         miss, model = float(np.nanmean(error_kw)), ""
         theta["load_bias"] = float(np.clip(miss, -1.0, 1.0))
-        findings.append(Finding("mean error of the forecast in the log", "kW", miss))
-        findings.append(Finding("error of the forecast in the log", "kW", rmse(error_kw), text="root mean square"))
+        findings.append(Fitted("mean error of the forecast in the log", "kW", miss))
+        findings.append(Fitted("error of the forecast in the log", "kW", rmse(error_kw), text="root mean square"))
     return Lesson(
         asset=load.name,
         summary=f"{np.nanmean(values):.2f} kW on average, foretold to {error[best]:.2f} kW by a profile ({best})",
@@ -136,10 +134,10 @@ def _back(values: Array, steps: int) -> Array:
     return np.concatenate([np.full(min(steps, len(values)), np.nan), values[:-steps]])[: len(values)]
 
 
-def _panel(values: Array, slots: Index, profile: Array, spread: Array) -> Panel:
+def _panel(values: Array, slots: Index, profile: Array, spread: Array) -> LessonPlot:
     hours = np.arange(168) / 24.0
     seen = np.array([np.nanmean(values[slots == slot]) if (slots == slot).any() else np.nan for slot in range(168)])
-    return Panel(
+    return LessonPlot(
         "A week of load: what the forecast says, and the mean of what was",
         "days since Monday",
         "kW",

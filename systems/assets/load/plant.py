@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from systems.asset_plant import AssetPlant, Flow, Now
-from systems.assets.load.deviation import Deviation, load_deviation
+from systems.assets.load.deviation import LoadDeviation, load_deviation
 from systems.clock import DAY_S
-from systems.world import Column
+from systems.world import WorldColumn
 from systems.world.foresight import Usual
 from systems.world.household import Household, household_load
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SMALLEST_KW = 0.05
 MEMORY_STEP_S = 900.0
-"""Of the coefficient of `Deviation`, and the step that spikes are counted in."""
+"""Of the coefficient of `LoadDeviation`, and the step that spikes are counted in."""
 OF_PEAK = 0.5
 """Of the load's nameplate peak: what a spike and the usual day stay below together."""
 
@@ -40,13 +40,13 @@ class LoadPlant(AssetPlant):
         return {"load_kw": self._kw}
 
 
-def load_columns(load: Load, around: WorldSurroundings) -> Mapping[str, Column]:
+def load_columns(load: Load, around: WorldSurroundings) -> Mapping[str, WorldColumn]:
     """What is drawn and what is usual, kW; the household is as large as the base load says, within the peak."""
     household = Household(base_load_kw=load.base_kw, peak_load_kw=min(1.6, OF_PEAK * load.peak_kw))
     usual = np.minimum(household_load(household, around.clock), load.peak_kw)
     per_memory = max(1, round(MEMORY_STEP_S / around.dt_s))
     coarse = load_deviation(
-        Deviation(), -(-len(usual) // per_memory), round(DAY_S / (per_memory * around.dt_s)), around.rng(1)
+        LoadDeviation(), -(-len(usual) // per_memory), round(DAY_S / (per_memory * around.dt_s)), around.rng(1)
     )
     deviation = np.repeat(coarse, per_memory)[: len(usual)]
-    return {"load": Column(np.clip(usual + deviation, SMALLEST_KW, load.peak_kw), Usual(usual))}
+    return {"load": WorldColumn(np.clip(usual + deviation, SMALLEST_KW, load.peak_kw), Usual(usual))}

@@ -6,7 +6,7 @@ import numpy as np
 
 from systems.assets.meter import Meter
 from systems.house_file import House
-from systems.logs.lesson import Curve, Finding, Lesson, Panel
+from systems.logs.lesson import Curve, Fitted, Lesson, LessonPlot
 from systems.logs.log import Array, Log
 from systems.portrait import log_columns
 
@@ -18,17 +18,17 @@ def learn_meter(house: House, meter: Meter, log: Log) -> Lesson:
     bought = log["import_kw"]
     sold = log["export_kw"] if "export_kw" in log else np.zeros(len(log))
     findings = [
-        Finding("bought", "kWh/day", float(np.nanmean(bought)) * 24.0),
-        Finding("highest import", "kW", float(np.nanmax(bought)), text=f"the limit is {meter.import_limit_kw:g}"),
+        Fitted("bought", "kWh/day", float(np.nanmean(bought)) * 24.0),
+        Fitted("highest import", "kW", float(np.nanmax(bought)), text=f"the limit is {meter.import_limit_kw:g}"),
     ]
     if "export_kw" in log:
-        findings.insert(1, Finding("sold", "kWh/day", float(np.nanmean(sold)) * 24.0))
+        findings.insert(1, Fitted("sold", "kWh/day", float(np.nanmean(sold)) * 24.0))
     notes = []
     columns = [column for column in log_columns(house) if column.bus and column.name != "export_kw"]
     if all(column.name in log for column in columns):
         sum_kw = sum((column.bus * log[column.name] for column in columns), sold)
         miss = -float(np.nanmean(_comparable(sum_kw, "export_kw" in log, bought)))
-        findings.append(Finding("not explained", "kW", miss, text="meter less the sum of all that is logged, mean"))
+        findings.append(Fitted("not explained", "kW", miss, text="meter less the sum of all that is logged, mean"))
         if abs(miss) > UNEXPLAINED_KW:
             notes.append(
                 f"the meter shows {miss:+.2f} kW beside what is logged of the assets; something is missing, or a sign "
@@ -43,11 +43,11 @@ def _comparable(difference: Array, exports_known: bool, bought: Array) -> Array:
     return difference if exports_known else np.where(bought > 0.0, difference, np.nan)
 
 
-def _panel(log: Log, bought: Array) -> Panel:
+def _panel(log: Log, bought: Array) -> LessonPlot:
     share = np.sort(bought[np.isfinite(bought)])[::-1]
     percent = 100.0 * np.arange(1, len(share) + 1) / max(len(share), 1)
     every = max(1, len(share) // 400)
-    return Panel(
+    return LessonPlot(
         "Import, from the highest to the lowest",
         "share of the time (%)",
         "kW",

@@ -16,7 +16,7 @@ from systems.logs.log import Log, LogColumn, Quantity
 from systems.problem import Parameter, Signal
 
 if TYPE_CHECKING:
-    from systems.world import Column
+    from systems.world import WorldColumn
     from systems.world.generate import WorldSurroundings
 
 CURTAILMENT_COST, CURTAILMENT_CURVATURE = 1e-4, 1e-4
@@ -89,7 +89,7 @@ def _plants(house: House, fits: Mapping[str, Any]) -> tuple[AssetPlant, ...]:
     return tuple(PvPlant(pv, pv_block(house, pv, names[pv.name]), names[pv.name]) for pv in house.of("pv"))
 
 
-def _world(house: House, around: WorldSurroundings) -> Mapping[str, Column]:
+def _world(house: House, around: WorldSurroundings) -> Mapping[str, WorldColumn]:
     from systems.assets.pv.plant import pv_column
 
     return {forecast_name(house, pv): pv_column(pv, around) for pv in house.of("pv")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from systems.assets.pv import Pv
-from systems.logs.lesson import Curve, Finding, Lesson, Panel
+from systems.logs.lesson import Curve, Fitted, Lesson, LessonPlot
 from systems.logs.log import DAY_S, Log, LogError
 
 MIN_DAYS = 3.0
@@ -29,8 +29,8 @@ def learn_pv(pv: Pv, log: Log) -> Lesson:
         )
     largest = float(np.nanmax(power))
     findings = [
-        Finding("yield", "kWh/day", energy / days),
-        Finding("highest power", "kW", largest, text=f"the house file says {pv.peak_kw:g}"),
+        Fitted("yield", "kWh/day", energy / days),
+        Fitted("highest power", "kW", largest, text=f"the house file says {pv.peak_kw:g}"),
     ]
     problems, theta = [], {}
     if largest > OVER_NAMEPLATE * pv.peak_kw:
@@ -47,20 +47,20 @@ def learn_pv(pv: Pv, log: Log) -> Lesson:
             theta[f"{pv.name}_scale"] = float(np.clip(scale, *SCALE_BOUNDS))
             error = float(np.sqrt(np.mean((made - scale * said) ** 2)))
             findings += [
-                Finding("factor on the forecast", "1", scale),
-                Finding("error of the forecast", "kW", error, text="root mean square, with that factor"),
+                Fitted("factor on the forecast", "1", scale),
+                Fitted("error of the forecast", "kW", error, text="root mean square, with that factor"),
             ]
     summary = f"{energy / days:.1f} kWh a day, at most {largest:.1f} of {pv.peak_kw:g} kW"
     return Lesson(pv.name, summary, theta, tuple(findings), tuple(problems), panels=(_panel(pv, log),))
 
 
-def _panel(pv: Pv, log: Log) -> Panel:
+def _panel(pv: Pv, log: Log) -> LessonPlot:
     """Power by the hour of the day: the mean, and what one hour in twenty exceeds."""
     power, hour = log[f"{pv.name}_kw"], log.minutes_of_week() % 1440 // 60
     seen = [hour_values[np.isfinite(hour_values)] for hour_values in (power[hour == h] for h in range(24))]
     mean = np.array([values.mean() if len(values) else np.nan for values in seen])
     high = np.array([np.quantile(values, 0.95) if len(values) else np.nan for values in seen])
-    return Panel(
+    return LessonPlot(
         "Power of the panels over the day",
         "hour of the day",
         "kW",

@@ -9,7 +9,7 @@ import numpy as np
 
 from systems.asset_plant import AssetPlant, Flow, Now
 from systems.block import Block
-from systems.world import Array, Column
+from systems.world import Array, WorldColumn
 from systems.world.foresight import Predicted
 from systems.world.weather import clear_sky_w_m2, sun_position
 
@@ -63,5 +63,5 @@ def panel_power(pv: Pv, around: WorldSurroundings) -> Array:
     return np.asarray(np.clip(power, 0.0, pv.peak_kw))
 
 
-def pv_column(pv: Pv, around: WorldSurroundings) -> Column:
-    return Column(panel_power(pv, around), Predicted(FORECAST_ERROR, 8.0, True, 0.0, pv.peak_kw))
+def pv_column(pv: Pv, around: WorldSurroundings) -> WorldColumn:
+    return WorldColumn(panel_power(pv, around), Predicted(FORECAST_ERROR, 8.0, True, 0.0, pv.peak_kw))

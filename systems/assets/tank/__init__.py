@@ -23,7 +23,7 @@ from systems.problem import Parameter, Signal
 from systems.profile import WeekProfile
 
 if TYPE_CHECKING:
-    from systems.world import Column
+    from systems.world import WorldColumn
     from systems.world.generate import WorldSurroundings
 
 KWH_PER_LITRE_K = 4.186 / 3600.0
@@ -151,7 +151,7 @@ def _plants(house: House, fits: Mapping[str, Any]) -> tuple[AssetPlant, ...]:
     return tuple(TankPlant(tank) for tank in house.of("tank"))
 
 
-def _world(house: House, around: WorldSurroundings) -> Mapping[str, Column]:
+def _world(house: House, around: WorldSurroundings) -> Mapping[str, WorldColumn]:
     from systems.assets.tank.plant import draw_columns
 
     every = [draw_columns(tank, house.grid.hold_h, around, i) for i, tank in enumerate(house.of("tank"))]

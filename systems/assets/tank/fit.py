@@ -18,7 +18,7 @@ from systems.assets.load.fit import week_profile
 from systems.assets.tank import Tank
 from systems.grid import HOUR_S
 from systems.house_file import House
-from systems.logs.lesson import Curve, Finding, Lesson, Panel
+from systems.logs.lesson import Curve, Fitted, Lesson, LessonPlot
 from systems.logs.log import Array, Log, LogError
 from systems.profile import WeekProfile
 
@@ -50,8 +50,8 @@ def learn_tank(house: House, tank: Tank, log: Log) -> Lesson:
     draws = week_profile(raw, minutes, dt_h * HOUR_S, "workdays and weekends")
     spread = np.sqrt(week_profile((raw - draws[minutes // 60]) ** 2, minutes, dt_h * HOUR_S, "every day alike"))
     findings = [
-        Finding("standing loss", "W/K", scale * tank.loss_w_per_k, text=f"the house file says {tank.loss_w_per_k:g}"),
-        Finding("hot water", "kWh/day", float(draws.mean()) * 24.0, text="drawn"),
+        Fitted("standing loss", "W/K", scale * tank.loss_w_per_k, text=f"the house file says {tank.loss_w_per_k:g}"),
+        Fitted("hot water", "kWh/day", float(draws.mean()) * 24.0, text="drawn"),
     ]
     outdoor = _means(log["outdoor_c"], every) if "outdoor_c" in log else np.full(len(water), MILD_OUTDOOR_C)
     notes = []
@@ -61,7 +61,7 @@ def learn_tank(house: House, tank: Tank, log: Log) -> Lesson:
             notes.append(f"{pump.name} heats {tank.name} too seldom for its COP to be seen")
             continue
         rated = float(np.interp(np.nanmean(outdoor), *np.transpose(pump.tank_cop_map())))
-        findings.append(Finding(f"COP of {pump.name}", "1", cop, text=f"the house file says {rated:.2f} there"))
+        findings.append(Fitted(f"COP of {pump.name}", "1", cop, text=f"the house file says {rated:.2f} there"))
         if abs(cop / rated - 1.0) > 0.25:
             notes.append(
                 f"{pump.name} makes {cop:.1f} kWh of hot water from a kWh, and the house file says {rated:.1f}; set "
@@ -120,18 +120,18 @@ def _means(values: Array, every: int) -> Array:
     return np.concatenate([means, values[whole:][:1]])
 
 
-def _panel(draws: Array, spread: Array) -> Panel:
+def _panel(draws: Array, spread: Array) -> LessonPlot:
     hours = np.arange(168) / 24.0
     band = np.vstack([np.maximum(draws - spread, 0.0), draws + spread])
     curves = (Curve("draws ± spread", hours, band, "band"), Curve("draws", hours, draws))
-    return Panel("Hot water drawn, by hour of the week", "days since Monday", "kW", curves)
+    return LessonPlot("Hot water drawn, by hour of the week", "days since Monday", "kW", curves)
 
 
-def _cooling_panel(tank: Tank, quiet: tuple[Array, Array], scale: float) -> Panel:
+def _cooling_panel(tank: Tank, quiet: tuple[Array, Array], scale: float) -> LessonPlot:
     above, change = quiet
     line = np.array([0.0, float(above.max())])
     per_k = scale * tank.loss_w_per_k / 1000.0 / tank.capacity_kwh_per_k
-    return Panel(
+    return LessonPlot(
         "How the tank cools when nothing is drawn",
         "K above its surroundings",
         "K per hour",

@@ -15,7 +15,7 @@ from systems.asset_plant import Around, AssetPlant, Now
 from systems.assets.tank import KWH_PER_LITRE_K, NOMINAL_COP
 from systems.assets.tank.draws import rates, spread_kw, usual_kw
 from systems.problem import Signal
-from systems.world import Column, Exogenous
+from systems.world import Exogenous, WorldColumn
 from systems.world.foresight import Usual
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class TankPlant(AssetPlant):
         }  # fmt: skip
 
 
-def draw_columns(tank: Tank, hold_h: float, around: WorldSurroundings, number: int) -> Mapping[str, Column]:
+def draw_columns(tank: Tank, hold_h: float, around: WorldSurroundings, number: int) -> Mapping[str, WorldColumn]:
     """Draws as they happen, what is usual, and the spread of a decision's mean."""
     rng, hour, dt_h = around.rng(100 + number), around.clock.hour, around.dt_s / 3600.0
     drawn = np.zeros(len(hour))
@@ -108,6 +108,6 @@ def draw_columns(tank: Tank, hold_h: float, around: WorldSurroundings, number: i
         drawn += np.convolve(energy, np.ones(steps) / steps)[: len(hour)]
     usual, spread = usual_kw(tank, hour), spread_kw(tank, hour, hold_h)
     return {
-        f"{tank.name}_draw": Column(np.minimum(drawn / dt_h, tank.draw_peak_kw), Usual(usual)),
-        f"{tank.name}_draw_spread": Column(spread, Usual(spread)),
+        f"{tank.name}_draw": WorldColumn(np.minimum(drawn / dt_h, tank.draw_peak_kw), Usual(usual)),
+        f"{tank.name}_draw_spread": WorldColumn(spread, Usual(spread)),
     }

@@ -41,7 +41,7 @@ class Regression:
 
 
 @dataclass(frozen=True, eq=False)
-class Moments:
+class FoldSums:
     """Sufficient statistics of a set of rows; sums, so that folds are added and taken away."""
 
     n: int
@@ -50,8 +50,8 @@ class Moments:
     gram: Array
     cross: Array
 
-    def __sub__(self, other: Moments) -> Moments:
-        return Moments(
+    def __sub__(self, other: FoldSums) -> FoldSums:
+        return FoldSums(
             self.n - other.n,
             self.sum_phi - other.sum_phi,
             self.sum_change - other.sum_change,
@@ -99,8 +99,8 @@ def build_regression(outputs: Array, inputs: Array, lags: int = LAGS) -> Regress
     return Regression(np.flatnonzero(good) + lags - 1, phi[good], change[good], ny, nu, lags)
 
 
-def moments(phi: Array, change: Array) -> Moments:
-    return Moments(len(phi), phi.sum(0), change.sum(0), phi.T @ phi, phi.T @ change)
+def moments(phi: Array, change: Array) -> FoldSums:
+    return FoldSums(len(phi), phi.sum(0), change.sum(0), phi.T @ phi, phi.T @ change)
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class ArxOptions:
 
 
 def ridge_path(
-    m: Moments, strengths: Sequence[float], *, ny: int, nu: int, options: ArxOptions
+    m: FoldSums, strengths: Sequence[float], *, ny: int, nu: int, options: ArxOptions
 ) -> list[tuple[Array, Array]]:
     """For each strength: theta (p, ny) as deviation from persistence, and the mean of the residual (ny,)."""
     mean_phi, mean_change = m.sum_phi / m.n, m.sum_change / m.n
@@ -204,7 +204,7 @@ def fit_arx(
     folds = [moments(phi[part], change[part]) for part in parts]
     whole = moments(phi, change)
 
-    def fitted(of: Moments, strengths: Sequence[float]) -> list[tuple[Array, ArxModel]]:
+    def fitted(of: FoldSums, strengths: Sequence[float]) -> list[tuple[Array, ArxModel]]:
         path = ridge_path(of, strengths, ny=ny, nu=nu, options=o)
         return [(theta, to_model(theta, mean, np.zeros((ny, ny)), ny, nu, o.lags, dt_s)) for theta, mean in path]
 

@@ -17,7 +17,7 @@ from systems.assets.zone.excitation import Excitation, measure_excitation
 from systems.assets.zone.model import inputs_of, lags_of
 from systems.grid import HOUR_S
 from systems.house_file import House
-from systems.logs.lesson import Curve, Finding, Lesson, Panel
+from systems.logs.lesson import Curve, Fitted, Lesson, LessonPlot
 from systems.logs.log import DAY_S, Array, Log, LogError
 
 MIN_DAYS = 7.0
@@ -77,9 +77,9 @@ def learn_zones(house: House, log: Log) -> Lesson:
     findings = []
     for i, zone in enumerate(zones):
         findings += [
-            Finding(f"{zone.name}, error {GAIN_HOURS:g} h ahead", "K", float(ahead.model[-1, i]),
+            Fitted(f"{zone.name}, error {GAIN_HOURS:g} h ahead", "K", float(ahead.model[-1, i]),
                     text=f"root mean square, held out; {ahead.still[-1, i]:.2f} if nothing changed"),
-            Finding(f"{zone.name}, mean of the innovations", "K/step", float(model.innovation_mean[i]),
+            Fitted(f"{zone.name}, mean of the innovations", "K/step", float(model.innovation_mean[i]),
                     text="what sun and people add"),
         ]  # fmt: skip
         for j, source in enumerate(inputs_of(house)):
@@ -87,7 +87,7 @@ def learn_zones(house: House, log: Log) -> Lesson:
             unit = {"outdoor": "K/K", "sun": "K m2/kW"}.get(source, "K/kW")
             text = f"rise after {GAIN_HOURS:g} h"
             name = f"{zone.name}, by {source}"
-            findings.append(Finding(name, unit, value, value - 1.96 * std, value + 1.96 * std, text))
+            findings.append(Fitted(name, unit, value, value - 1.96 * std, value + 1.96 * std, text))
     notes = [f"{name} varies by itself by {1000 * e.unexplained_kw:.0f} W" for name, e in excitation.items()]
     bias = np.clip(model.innovation_mean, -BIAS_BOUND_K, BIAS_BOUND_K)
     worst = float(ahead.model[-1].max())
@@ -215,17 +215,17 @@ def find_problems(
 # -- drawing -----------------------------------------------------------------------------------------------------------
 
 
-def _lead_panel(house: House, errors: LeadErrors, dt_s: float) -> Panel:
+def _lead_panel(house: House, errors: LeadErrors, dt_s: float) -> LessonPlot:
     hours = np.arange(1, len(errors.model) + 1) * dt_s / HOUR_S
     curves: list[Curve] = []
     for i, zone in enumerate(house.of("zone")):
         curves.append(Curve(zone.name, hours, errors.model[:, i]))
         curves.append(Curve(f"{zone.name}, if nothing changed", hours, errors.still[:, i], "dotted"))
     title = "How far ahead the model can be trusted: error on days it has not seen"
-    return Panel(title, "hours ahead", "root mean square error (K)", tuple(curves))
+    return LessonPlot(title, "hours ahead", "root mean square error (K)", tuple(curves))
 
 
-def _step_panel(house: House, model: ArxModel) -> Panel:
+def _step_panel(house: House, model: ArxModel) -> LessonPlot:
     steps = round(24 * HOUR_S / model.dt_s)
     unit = np.broadcast_to(np.eye(model.nu)[:, None, :], (model.nu, steps, model.nu))
     response, _ = model.simulate(np.zeros((model.nu, model.nx)), unit)
@@ -236,4 +236,4 @@ def _step_panel(house: House, model: ArxModel) -> Panel:
         for i, zone in enumerate(house.of("zone"))
         if zone.name in pump.feeds
     )
-    return Panel("What a kilowatt does to the zone it is meant for", "hours", "K per kW", curves)
+    return LessonPlot("What a kilowatt does to the zone it is meant for", "hours", "K per kW", curves)
