@@ -114,7 +114,7 @@ class Predicate:
             elif index is not None:
                 texts.append(f"{name} = {np.asarray(side)[index]:.6g}")
             else:
-                texts.append(f"{name} in {np.min(side):.6g} .. {np.max(side):.6g}")
+                texts.append(f"{name} in {np.min(side):.4g} .. {np.max(side):.4g}")
         return ", ".join(texts)
 
 

@@ -162,7 +162,8 @@ def _draw_panel(
         _draw_rows(axes, panel, size, columns)
     else:
         _draw_lines(axes, panel, size, beside, columns)
-    _draw_axis(axes, chart.axis, panel.x_title if isinstance(panel, Panel) else "", size, titled)
+    most = 8 // columns if size.beside else 4
+    _draw_axis(axes, chart.axis, panel.x_title if isinstance(panel, Panel) else "", most, titled)
     if isinstance(panel, Panel) and panel.log_x:
         axes.set_xscale("log")
         axes.xaxis.set_minor_locator(NullLocator())
@@ -265,10 +266,11 @@ def _draw_rows(axes: Axes, panel: Rows, size: Size, columns: int) -> None:
     axes.set_title(_wrapped(panel, size, columns), loc="left", pad=6)
 
 
-def _draw_axis(axes: Axes, axis: NumberAxis | TimeAxis, own_title: str, size: Size, titled: bool) -> None:
+def _draw_axis(axes: Axes, axis: NumberAxis | TimeAxis, own_title: str, most: int, titled: bool) -> None:
+    """most: labels that have room side by side."""
     if isinstance(axis, TimeAxis):
         axes.set_xlim(axis.begin, axis.end)
-        ticks, labels = time_ticks(axis, most=8 if size.beside else 4)
+        ticks, labels = time_ticks(axis, most=most)
         axes.set_xticks(ticks, labels if titled else [""] * len(labels))
     else:
         axes.margins(x=0.02)
@@ -276,9 +278,8 @@ def _draw_axis(axes: Axes, axis: NumberAxis | TimeAxis, own_title: str, size: Si
             axes.set_xscale("log")
             axes.xaxis.set_minor_locator(NullLocator())
         else:
-            axes.xaxis.set_major_locator(
-                MaxNLocator(8 if size.beside else 5, steps=[1, 2, 2.5, 5, 10], integer=axis.whole)
-            )
+            locator = MaxNLocator(max(most, 5), steps=[1, 2, 2.5, 5, 10], integer=axis.whole)
+            axes.xaxis.set_major_locator(locator)
         if not titled:
             axes.tick_params(labelbottom=False)
     if titled and (own_title or axis.title):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -129,3 +130,23 @@ def test_titles_of_neighbours_do_not_run_into_each_other() -> None:
     figure.canvas.draw()
     left, right = (axes._left_title.get_window_extent() for axes in figure.axes)  # type: ignore[attr-defined]
     assert left.x1 < right.x0 and right.x1 <= figure.bbox.x1
+
+
+def test_times_below_neighbours_do_not_run_into_each_other() -> None:
+    day = np.arange(0.0, 86401.0, 900.0)
+    panels = [Panel(name, [Line("", day, np.sin(day))]) for name in ("battery, kW", "roof, kW")]
+    figure = draw(Chart("power", "Power.", panels, axis=TimeAxis(UTC, 0.0, 86400.0), columns=2), WIDE)
+    figure.canvas.draw()
+    for axes in figure.axes:
+        labels = [label.get_window_extent() for label in axes.get_xticklabels()]
+        assert len(labels) >= 3 and all(a.x1 < b.x0 for a, b in itertools.pairwise(labels))
+
+
+def test_a_table_of_sentences_says_on_a_phone_what_each_of_them_is() -> None:
+    rows = [("the model", "holds", "its error stayed")]
+    told = Table("Claims", [Column("what"), Column("verdict"), Column("evidence", wraps=True)], rows)
+    numbers = Table("Bills", [Column("policy"), Column("EUR", number=True)], [("rule", "1.5")])
+    page = render(Page("A page", "All is well.", [told, numbers]))
+    check_page(page)
+    assert 'data-of="verdict: ">holds' in page and 'data-of="evidence: ">its error stayed' in page
+    assert page.count('class="told"') == 1 and 'data-of="EUR' not in page
