@@ -16,6 +16,7 @@ from runtime.bundle.archive import Bundle, open_bundle
 from runtime.bundle.keys import load_key
 from runtime.bundle.theta_update import with_update
 from runtime.errors import KeyFileError
+from runtime.formats.plain_files import LARGEST_TEXT, read_plain
 from runtime.publish.status_file import DEFAULT_DIRECTORY
 from runtime.site.check import bundle_folder, check_against
 from runtime.site.config import SiteFile, load_site
@@ -60,7 +61,7 @@ def contents(
     site = load_site(site_file)
     systemd = there.systemd and layout.root == Path("/")
     bundle = _bundle(site, there.arch)
-    items = [Item(layout.site, site_file.read_bytes(), PLAIN)]
+    items = [Item(layout.site, read_plain(site_file, LARGEST_TEXT), PLAIN)]
     for relative, local, mode in _named(site, systemd):
         items.append(_item(site, relative, local, mode, layout))
     items += _secrets(site, credentials, layout)
@@ -155,7 +156,7 @@ def _item(site: SiteFile, relative: Path, local: Path, mode: int, layout: Layout
             f"{site.path}: {relative} leads out of the folder of the site file; put the file beside it and name it so"
         )
     try:
-        content = local.read_bytes()
+        content = read_plain(local, LARGEST_TEXT)
     except OSError as error:
         raise DeployFilesError(f"{local}: {error.strerror}; the site file names it") from error
     _refuse_signing_key(site, local, content)
@@ -176,7 +177,7 @@ def _secrets(site: SiteFile, folder: Path | None, layout: Layout) -> list[Item]:
         file = str(name).removeprefix(CREDENTIAL)
         if folder is None or not (folder / file).is_file():
             continue  # there already, or the doctor will say so
-        content = (folder / file).read_bytes()
+        content = read_plain(folder / file, LARGEST_TEXT)
         _refuse_signing_key(site, folder / file, content)
         items.append(Item(layout.credentials / file, content, SECRET))
     return items

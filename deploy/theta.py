@@ -13,6 +13,7 @@ from deploy.errors import DeployError
 from deploy.layout import Layout
 from deploy.ssh import Host, ask
 from runtime.bundle.archive import Bundle
+from runtime.formats.plain_files import LARGEST_TEXT, read_plain
 
 
 def send_theta(update: Path, updated: Bundle, host: Host, root: Path, say: Callable[[str], None]) -> str:
@@ -34,7 +35,7 @@ def send_theta(update: Path, updated: Bundle, host: Host, root: Path, say: Calla
     by_hand = [path for path in there.altered if path != place]
     if by_hand:
         raise DeployError(f"{host.target}: {by_hand[0]} was changed there by hand; deploy the site file first")
-    content = update.read_bytes()
+    content = read_plain(update, LARGEST_TEXT)
     sha256 = hashlib.sha256(content).hexdigest()
     manifest = with_theta(current, updated, sha256)
     trial = there.state["trial"]

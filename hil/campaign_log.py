@@ -9,6 +9,8 @@ from pathlib import Path
 from hil.campaign import CampaignRun
 from hil.errors import BenchError
 from hil.scenario import Fault, Scenario
+from runtime.formats.documents import parse_json
+from runtime.formats.plain_files import read_text
 from systems.house_file import read_house
 
 LOG_FILE = "trials.jsonl"
@@ -40,11 +42,11 @@ def begin_log(folder: Path, campaign: str) -> list[CampaignRun]:
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"campaign": campaign}) + "\n", encoding="utf-8")
         return []
-    whole, _, torn = path.read_text(encoding="utf-8").rpartition("\n")
+    whole, _, torn = read_text(path).rpartition("\n")
     if torn:  # the run whose line was cut off is run again
         path.write_text(whole + "\n", encoding="utf-8")
     try:
-        header, *lines = (json.loads(line) for line in whole.splitlines())
+        header, *lines = (parse_json(line) for line in whole.splitlines())
         if header["campaign"] != campaign:
             raise CampaignLogError(f"{path}: of another scenario, seed or bundle: give another --output, or remove it")
         return [_trial(line) for line in lines]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from hil.errors import BenchUsageError
 from hil.scenario import Expect, Head, Scenario
+from runtime.formats.documents import read_toml
 from systems.house_file import SHIPPED, House, load_house, read_house
 from systems.world.generate import WorldError, moment
 
@@ -37,7 +37,7 @@ def is_house(given: str) -> bool:
     path = Path(given)
     if path.is_file():
         try:
-            return "house" in tomllib.loads(path.read_text(encoding="utf-8"))
+            return "house" in read_toml(path)
         except (ValueError, OSError):
             return False  # whoever reads it as a scenario says what is wrong with it
     return not path.suffix and (SHIPPED / f"{given}.toml").is_file()

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from hil.errors import BenchError
+from runtime.formats.documents import parse_json
+from runtime.formats.plain_files import LARGEST_DATA, read_text
 
 FORMAT_VERSION = 1
 
@@ -117,12 +119,12 @@ def read_record(path: Path) -> RunRecord:
         RecordError: not a record, of another format version, or damaged (with the line).
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path, LARGEST_DATA).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise RunRecordError(f"{path}: no bench record ({error}): name the record.jsonl of a run") from error
     number = 1
     try:
-        header = json.loads(lines[0])
+        header = parse_json(lines[0])
         if header.get("format_version") != FORMAT_VERSION:
             raise RunRecordError(
                 f"{path}: record format {header.get('format_version')!r}, this version reads {FORMAT_VERSION}: run the "
@@ -131,7 +133,7 @@ def read_record(path: Path) -> RunRecord:
         cycles = []
         for line in lines[1:]:
             number += 1
-            fields = json.loads(line)
+            fields = parse_json(line)
             cycles.append(BenchCycle(**{**fields, "faults": tuple(fields["faults"])}))
     except (IndexError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise RunRecordError(f"{path}:{number}: not a bench record ({error}): run the scenario again") from error
@@ -147,7 +149,7 @@ def read_timing(path: Path) -> tuple[BenchTiming, ...]:
     if not path.exists():
         return ()
     try:
-        return tuple(BenchTiming(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines())
+        return tuple(BenchTiming(**parse_json(line)) for line in read_text(path, LARGEST_DATA).splitlines())
     except (ValueError, TypeError) as error:
         raise RunRecordError(
             f"{path}: not the timing of a run ({error}): remove it or run the scenario again"

@@ -25,6 +25,7 @@ from hil.services import TOKEN
 from hil.serving import serving
 from hil.site import site_template
 from runtime.bundle.archive import Bundle
+from runtime.formats.plain_files import read_text
 
 
 @dataclass
@@ -106,7 +107,7 @@ def _template(
         return site_template(plant, bundle.manifest, named, tables)
     file = scenario.path(scenario.head.site)
     try:
-        return file.read_text(encoding="utf-8")
+        return read_text(file)
     except OSError as error:
         raise ScenarioError(f"{file}: {error.strerror}: name the site template in [scenario] site") from error
     except UnicodeDecodeError as error:

@@ -24,6 +24,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from hil.errors import ScenarioError
 from hil.serving import FAULTS
 from runtime.formats.duration import parse_duration
+from runtime.formats.plain_files import read_text
 from runtime.formats.toml_lines import did_you_mean
 from runtime.formats.toml_source import TomlSource
 
@@ -269,7 +270,7 @@ def load_scenario(path: Path) -> Scenario:
         ScenarioError: with file, line, what is wrong and the nearest known name.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise ScenarioError(
             f"{path}: cannot be read ({error}): name a scenario file such as scenarios/battery-week.toml"

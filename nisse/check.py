@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from runtime.commands import check as site_check
+from runtime.formats.plain_files import read_text
 
 LARGEST_FILE = 1_000_000
 _TABLES = {
@@ -57,8 +58,6 @@ def is_neither(path: Path) -> bool:
 def _text(path: Path) -> str | None:
     """None for what is no text of reasonable size: whoever reads it as a site file says what is wrong with it."""
     try:
-        if not path.is_file() or path.stat().st_size > LARGEST_FILE:
-            return None
-        return path.read_text(encoding="utf-8-sig")
+        return read_text(path, LARGEST_FILE)
     except (OSError, UnicodeDecodeError):
         return None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn
 
-from nisse.exits import EXIT_USAGE, run_command
+from nisse.exits import EXIT_OK, EXIT_USAGE, delivered, open_streams, run_command
 from runtime.version import DISTRIBUTION, VERSION
 
 
@@ -116,10 +116,18 @@ def _imported(module: str, args: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    # Our matrices are small: more BLAS threads only wait for each other, and take the cores from our own processes.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    open_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = next((a for a in arguments if not a.startswith("-")), None)
+    try:
+        return delivered(name, _main(name, arguments))
+    except SystemExit as leaving:
+        raise SystemExit(delivered(name, int(leaving.code or EXIT_OK))) from None
+
+
+def _main(name: str | None, arguments: list[str]) -> int:
+    # Our matrices are small: more BLAS threads only wait for each other, and take the cores from our own processes.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         args = build_parser(name).parse_args(arguments)
         return run_command(args.command, partial(_imported, COMMANDS[args.command].module), args)

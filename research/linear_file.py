@@ -13,7 +13,6 @@ disturbance = { limit = [0.02, 0.02] }
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.formats.documents import read_toml
 from systems.polytope import Polytope, box, make_polytope, require_bounded, require_nonempty
 from systems.set_errors import BadSystem
 
@@ -46,10 +46,10 @@ class LinearProblem:
 def read_linear(path: Path, default: LinearProblem) -> LinearProblem:
     """What the file leaves out is the default's. Raises BadSystem or EmptySet, naming file, entry and value."""
     try:
-        held = tomllib.loads(path.read_text(encoding="utf-8"))
+        held = read_toml(path)
     except OSError as error:
         raise BadSystem(f"{path}: cannot be read ({error.strerror}); name a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise BadSystem(f"{path}: {error}; see `nisse experiment invariant-sets --help` for an example") from error
     known = {*MATRICES, *SETS, "noise_std", "start"}
     if unknown := sorted(set(held) - known):

@@ -17,6 +17,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from runtime.formats.documents import parse_json
+from runtime.formats.plain_files import read_text
+
 Array = NDArray[np.float64]
 FORMAT = "nisse-arx-1"
 
@@ -238,9 +241,9 @@ class ArxModel:
     def from_json(cls, text: str, *, name: str = "ARX model") -> ArxModel:
         """Raises ArxFormatError, which names what is wrong in the file `name`."""
         try:
-            document = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ArxFormatError(f"{name}: not JSON at line {error.lineno}; write it with `nisse identify`") from error
+            document = parse_json(text)
+        except ValueError as error:
+            raise ArxFormatError(f"{name}: not JSON ({error}); write it with `nisse identify`") from error
         if not isinstance(document, dict) or document.get("format") != FORMAT:
             raise ArxFormatError(f"{name}: not a {FORMAT} file; write it with `nisse identify`")
         try:
@@ -261,7 +264,7 @@ class ArxModel:
     def load(cls, path: Path) -> ArxModel:
         """Raises ArxFormatError for a file that cannot be read, or is none."""
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_text(path)
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "not UTF-8 text"
             remedy = "name a file written by `nisse identify`"

@@ -18,6 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from runtime.formats.plain_files import open_text
+
 _DECIMAL_COMMA = re.compile(r"^[+-]?\d+,\d+$")
 EMPTY = frozenset({""})
 
@@ -114,7 +116,7 @@ def find_columns(path: Path, header: list[str], wanted: Sequence[str]) -> list[i
 def opened(path: Path) -> Iterator[Any]:
     """A csv.reader from the first row on. Raises SeriesError."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with open_text(path) as file:
             head = file.readline()
             file.seek(0)
             yield csv.reader(file, delimiter=_separator(head))

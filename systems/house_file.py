@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model, field_validator
 
 from runtime.formats.duration import parse_duration
+from runtime.formats.plain_files import read_text
 from runtime.formats.toml_lines import did_you_mean
 from runtime.formats.toml_source import TomlSource
 from systems.assets import Mistake, Nameplate, asset_kinds
@@ -107,9 +108,7 @@ def read_house(path: Path | str) -> tuple[str, Path]:
     if not place.suffix and not place.exists() and shipped.parent == SHIPPED and shipped.is_file():
         place = shipped
     try:
-        if place.is_file() and place.stat().st_size > LARGEST_FILE:
-            raise HouseFileError(f"{place}: larger than a house file can be; name the right one")
-        return place.read_text(encoding="utf-8-sig"), place
+        return read_text(place, LARGEST_FILE), place
     except OSError as error:
         names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.toml")))
         raise HouseFileError(

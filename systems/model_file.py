@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from runtime.formats.documents import parse_json
+from runtime.formats.plain_files import read_text
 from systems.arx import FORMAT as ARX_FORMAT
 
 FORMAT = "nisse-model-1"
@@ -30,8 +32,8 @@ def read_fits(path: Path, house: str) -> dict[str, str]:
     """The fits of `HouseDesign`: texts by table, and the fitted theta. Raises ModelFileError."""
     remedy = "name a file that `nisse identify --output` wrote"
     try:
-        text = path.read_text(encoding="utf-8")
-        document = json.loads(text)
+        text = read_text(path)
+        document = parse_json(text)
     except OSError as error:
         raise ModelFileError(f"{path}: {error.strerror}; {remedy}") from error
     except ValueError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from runtime.formats.documents import parse_json
 from runtime.formats.weekly import Span, Weekly
 from runtime.inputs.correction import Carries
 
@@ -47,7 +48,7 @@ class WeekProfile:
     def from_json(cls, text: str) -> WeekProfile:
         """Raises ProfileError."""
         try:
-            document = json.loads(text)
+            document = parse_json(text)
             mean, spread = (tuple(float(v) for v in document[key]) for key in ("mean", "spread"))
             carries = Carries.model_validate(document["carries"]) if "carries" in document else None
         except (ValueError, KeyError, TypeError) as error:

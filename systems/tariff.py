@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 import math
-import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.formats.documents import read_toml
 from systems.currency import most_per_eur
 
 DAY_HOURS = (6, 22)
@@ -67,10 +67,10 @@ class Tariff:
 def load_tariff(path: Path | str, currency: str = "EUR") -> Tariff:
     """A TOML file with any of the fields of Tariff, e.g. `vat = 0.19`, its fees in `currency`. Raises TariffError."""
     try:
-        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        content = read_toml(path)
     except OSError as error:
         raise TariffError(f"{path}: {error.strerror}; name a TOML file that can be read") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise TariffError(f"{path}: not a TOML file ({error}); write lines like: vat = 0.25") from error
     names = [field.name for field in fields(Tariff)]
     for key, value in content.items():

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from runtime.formats.documents import read_json
 from systems.problem import Parameter
 
 
@@ -36,7 +37,7 @@ class Parametrised(Protocol):
 def read_theta(path: Path | str, problem: Parametrised) -> dict[str, float]:
     """All parameters of `problem` by name, in its order. Raises ThetaFileError."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = read_json(path)
     except OSError as error:
         raise ThetaFileError(f"{path}: {error.strerror}; name a file written by `nisse tune` or `identify`") from error
     except ValueError as error:

@@ -28,22 +28,23 @@ MAY_IMPORT = {
     "research": {"systems", "tuner", "codegen", "runtime", "hil", "pages"},
     "nisse": {"systems", "tuner", "codegen", "runtime", "feeds", "hil", "deploy", "pages"},
 }
-# Of runtime, codegen may know the bundle format and the C ABI only.
+# Of runtime, codegen may know how files are read, the bundle format and the C ABI only.
 CODEGEN_MAY_USE = (
     "runtime.bundle.archive", "runtime.bundle.manifest", "runtime.bundle.keys", "runtime.errors", "runtime.abi",
-    "runtime.version",
+    "runtime.version", "runtime.formats.documents", "runtime.formats.plain_files",
 )  # fmt: skip
 # Of runtime, systems may know how files and schedules are read, the rules, and what a peak costs.
 SYSTEMS_MAY_USE = (
     "runtime.formats.duration", "runtime.formats.toml_lines", "runtime.formats.toml_source", "runtime.formats.weekly",
     "runtime.decide.rules", "runtime.decide.rules_data", "runtime.decide.rules_laws", "runtime.inputs.uncharged",
-    "runtime.inputs.correction",
+    "runtime.inputs.correction", "runtime.formats.documents", "runtime.formats.plain_files",
 )  # fmt: skip
-# And the tuner the rules that it judges by, the daemon's log, and the law by which batteries follow the meter.
+# And the tuner how files are read, the rules that it judges by, the daemon's log, and the law of the meter.
 TUNER_MAY_USE = (
     "runtime.decide.rules", "runtime.decide.rules_data", "runtime.decide.rules_laws", "runtime.store.transitions",
     "runtime.bundle.tracking", "runtime.track.aim", "runtime.track.interval", "runtime.track.law",
     "runtime.track.planned", "runtime.inputs.correction", "runtime.inputs.uncharged", "runtime.version",
+    "runtime.formats.documents", "runtime.formats.plain_files",
 )  # fmt: skip
 # The feeds know how files and messages are written and the site file is read, and nothing of how control is done.
 FEEDS_MAY_USE = (

@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.formats.documents import parse_json
+from runtime.formats.plain_files import LARGEST_DATA, open_plain
+
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 """What `read_checkpoint` raises for a file that is missing, damaged, or something else."""
 HEAD = "head"
@@ -31,9 +34,9 @@ def write_checkpoint(path: Path, head: Mapping[str, Any], arrays: Mapping[str, N
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """(head, arrays). Raises one of UNREADABLE."""
-    with np.load(path, allow_pickle=False) as file:
+    with open_plain(path, LARGEST_DATA) as opened, np.load(opened.stream, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
-    head = json.loads(arrays.pop(HEAD).tobytes())
+    head = parse_json(arrays.pop(HEAD).tobytes().decode())
     if not isinstance(head, dict):
         raise ValueError("its head is not an object")
     return head, arrays

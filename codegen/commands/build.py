@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,8 @@ from codegen.targets import TARGETS, host_arch, target_arch
 from codegen.verify import DEFAULT_PROBLEMS
 from runtime.bundle.keys import load_key
 from runtime.bundle.manifest import new_serial, serial_number
+from runtime.formats.documents import parse_json
+from runtime.formats.plain_files import LARGEST_TEXT, read_plain
 from systems.commands.numbers import seed_number, whole
 from systems.commands.output import output_path, write_json
 from systems.design import HouseDesign
@@ -89,6 +90,6 @@ def theta_provenance(path: Path | None) -> dict[str, Any]:
     """Where theta came from: the hash of its file, and what the file says of its tuning run."""
     if path is None:
         return {"theta": "defaults"}
-    data = path.read_bytes()
-    content = json.loads(data)
+    data = read_plain(path, LARGEST_TEXT)
+    content = parse_json(data.decode("utf-8-sig"))
     return {"theta": {"sha256": hashlib.sha256(data).hexdigest(), "from": content.get("provenance", {})}}

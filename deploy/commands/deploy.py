@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import tomllib
 from pathlib import Path
 
 from deploy.commands.reaching import add_reaching, reached
 from deploy.deployment import Wishes, carried_out, planned, rolled_back
 from deploy.errors import DeployFilesError
 from deploy.ssh import Host
+from runtime.formats.documents import read_toml
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +77,7 @@ def _deploy(site: Path, host: Host, wishes: Wishes, *, dry: bool) -> dict[str, o
 def _refuse_house(file: Path) -> None:
     """A house file says what is there, the site file how it is reached: the second is what a house needs."""
     try:
-        document = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+        document = read_toml(file)
     except (OSError, ValueError):
         return  # whoever reads it as a site file says what is wrong
     if "house" in document and "site" not in document:

@@ -37,6 +37,7 @@ from research.tabular.errors import BadProblem, NoFeasibleAction
 from research.tabular.mdp import Mdp, make_mdp, policy_iteration
 from research.tabular.scalar import expected_value_model, scalar_world
 from research.tabular.tabulate import fitted_model, random_mdp, sufficient_model, tabulate
+from runtime.formats.plain_files import LARGEST_DATA, open_plain
 from systems.commands.numbers import number, seed_number, whole
 
 Array = NDArray[np.float64]
@@ -158,11 +159,13 @@ def own_problem(path: Path) -> list[Compared]:
 def read_problem(path: Path) -> tuple[Mdp, Mdp | None]:
     """World, and model if there is one, from an npz file. Raises BadProblem naming the file and what is missing."""
     try:
-        arrays = np.load(path, allow_pickle=False)
-        if not isinstance(arrays, np.lib.npyio.NpzFile):
-            raise BadProblem(f"{path}: holds one array of shape {arrays.shape}; save P, L and gamma with numpy.savez")
-        with arrays:
-            held = {name: arrays[name] for name in arrays.files}
+        with open_plain(path, LARGEST_DATA) as opened:
+            arrays = np.load(opened.stream, allow_pickle=False)
+            if not isinstance(arrays, np.lib.npyio.NpzFile):
+                shape = arrays.shape
+                raise BadProblem(f"{path}: holds one array of shape {shape}; save P, L and gamma with numpy.savez")
+            with arrays:
+                held = {name: arrays[name] for name in arrays.files}
     except BadProblem:
         raise
     except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from runtime.errors import ConfigError
+from runtime.formats.plain_files import open_text
 
 FEWEST = 20
 SURE = 2.0
@@ -62,7 +63,7 @@ def response(set_point: Sequence[float], power_kw: Sequence[float], outdoor: Seq
 def read_columns(path: Path, names: Sequence[str]) -> dict[str, list[float]]:
     """Columns of a CSV file with a header; an empty or foreign cell is a gap. Raises ConfigError."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with open_text(path) as file:
             rows = csv.DictReader(file)
             missing = [name for name in names if name not in (rows.fieldnames or [])]
             if missing:

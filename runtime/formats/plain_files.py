@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 CHUNK_BYTES = 1 << 18
 MAX_FOLDER_DEPTH = 16
+LARGEST_TEXT = 16 << 20
+"""Of a file that a person wrote, or a program for persons."""
+LARGEST_DATA = 2 << 30
+"""Of one that a program wrote over years."""
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a FIFO",
@@ -80,9 +85,19 @@ def read_plain(path: Path | str, max_bytes: int, *, follow: bool = True) -> byte
         return b"".join(file.chunks())
 
 
-def read_text(path: Path | str, max_bytes: int) -> str:
-    """The same, UTF-8 with any line ends. Raises OSError and UnicodeDecodeError."""
-    return read_plain(path, max_bytes).decode().replace("\r\n", "\n").replace("\r", "\n")
+def read_text(path: Path | str, max_bytes: int = LARGEST_TEXT) -> str:
+    """The same, UTF-8 with any line ends, without the byte order mark. Raises OSError and UnicodeDecodeError."""
+    return read_plain(path, max_bytes).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+
+
+@contextlib.contextmanager
+def open_text(path: Path | str, max_bytes: int = LARGEST_DATA) -> Iterator[TextIO]:
+    """The same to be read line by line, with the line ends it has, as `csv` wants it."""
+    with (
+        open_plain(path, max_bytes) as file,
+        io.TextIOWrapper(io.BufferedReader(file.stream), "utf-8-sig", newline="") as text,  # type: ignore[type-var]
+    ):
+        yield text
 
 
 @contextlib.contextmanager

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runtime.errors import NisseError
-from runtime.formats.plain_files import UnfitFileError, read_text, replace_at_once
+from runtime.formats.documents import read_json
+from runtime.formats.plain_files import UnfitFileError, replace_at_once
 from runtime.formats.text import document_text
 from runtime.site.config import SiteFile
 
@@ -51,7 +51,7 @@ def write_status(path: Path, status: Status, plan_text: str | None = None) -> No
 def read_status(path: Path) -> Status:
     """Raises StatusError."""
     try:
-        document = json.loads(read_text(path, MAX_BYTES))
+        document = read_json(path, MAX_BYTES)
         plan = document["plan"]
         return Status(
             site=str(document["site"]),

@@ -5,7 +5,6 @@ Every mistake is reported with file, line and, for a misspelt key, the key that 
 
 from __future__ import annotations
 
-import tomllib
 from datetime import tzinfo
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from runtime.decide.decision import Rhythm
 from runtime.decide.rules_data import Rule, WrittenRules, one_by_one
 from runtime.devices.expand import DeviceSection, with_devices
 from runtime.errors import ConfigError, KeyFileError
+from runtime.formats.documents import parse_toml
 from runtime.formats.plain_files import read_text
 from runtime.formats.toml_lines import did_you_mean, line_of
 from runtime.site.conflicts import check_conflicts
@@ -216,8 +216,8 @@ def load_site(path: Path) -> SiteFile:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
     try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        document = parse_toml(text)
+    except ValueError as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
     try:
         expanded = with_devices(with_feeds(document), path.parent, partial(_refusal, path, text))

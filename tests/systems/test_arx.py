@@ -94,7 +94,7 @@ def test_a_file_holds_the_model_to_the_last_bit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("{", "not JSON at line 1"),
+        ("{", "not JSON"),
         ('{"format": "other"}', "not a nisse-arx-1 file"),
         ('{"format": "nisse-arx-1", "dt_s": 300}', "output_coefficients"),
         (random_model(0).to_json().replace('"innovation_mean":[', '"innovation_mean":[1.0,'), "shapes"),

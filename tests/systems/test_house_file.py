@@ -194,7 +194,7 @@ def test_a_file_without_anything_in_it_or_with_too_much(tmp_path: Path) -> None:
         with pytest.raises(HouseFileError, match=words):
             parse_house(text)
     (tmp_path / "big.toml").write_text(GOOD + "#" * 2_000_000)
-    with pytest.raises(HouseFileError, match="larger than a house file"):
+    with pytest.raises(HouseFileError, match="larger than"):
         load_house(tmp_path / "big.toml")
     # As an editor of another system saves it.
     (tmp_path / "marked.toml").write_bytes(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode())

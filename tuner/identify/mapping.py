@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from runtime.formats.plain_files import read_text
 from systems.logs.log import LogColumn, LogError
 from systems.toml_text import TomlSource, did_you_mean
 from tuner.identify.units import UNITS, LogUnit, unit_of
@@ -56,7 +57,7 @@ class _File(BaseModel):
 def read_map(path: Path, columns: Sequence[LogColumn]) -> dict[str, Foreign]:
     """Raises LogError for a name or unit that the house has not."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise LogError(f"--map {path}: {error}; name a file with a table [columns]") from error
     source = TomlSource(path, text, LogError)

@@ -24,6 +24,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from runtime.formats.plain_files import read_text
 from systems.logs.log import Array
 from systems.problem import Problem
 
@@ -74,7 +75,7 @@ class SystemFile:
 def read_system(path: Path) -> SystemFile:
     """Raises OwnSystemError where it cannot be read."""
     try:
-        return SystemFile(path.read_text(encoding="utf-8"), str(path))
+        return SystemFile(read_text(path), str(path))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise OwnSystemError(f"{path}: {reason}; name a Python file as docs show it (a system of your own)") from error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
+from runtime.formats.documents import read_json
 from systems.assets.load.fit import week_profile
 from systems.house_file import House
 from systems.logs.log import DAY_S, Array, Log
@@ -130,7 +130,7 @@ def _usual(values: Array, world: Exogenous, cut: int) -> Array:
 
 def check_trained_until(theta: Path, worlds: Worlds) -> None:
     """Raises PeriodError for a theta that says it was tuned on weeks of the same series that would judge it."""
-    provenance = json.loads(theta.read_text(encoding="utf-8")).get("provenance", {})
+    provenance = read_json(theta).get("provenance", {})
     until = provenance.get("trained_until")
     if until is None or worlds.until is None or provenance.get("data") != worlds.told:
         return

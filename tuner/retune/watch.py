@@ -7,12 +7,12 @@ single week was promised to save.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from runtime.formats.documents import read_json
 from systems.commands.output import write_json
 from systems.design import HouseDesign
 from systems.grid import HOUR_S
@@ -68,7 +68,7 @@ def read_watch(path: Path) -> SentTheta | None:
     if not path.exists():
         return None
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
         if document.pop("format") != FORMAT:
             raise ValueError(f"its format is not {FORMAT}")
         return SentTheta(**{**document, "promise": Promise(**document["promise"])})
