@@ -106,12 +106,12 @@ def home_battery(
     missing = spec.capacity_kwh * usual_price / ROW_SCALE * (x - lowest)
     back_in_band = spec.capacity_kwh * kwh * ca.vertcat(x - lowest, highest - x)
     load = net_load + bias
-    beyond = (load > spec.most_import_kw) - (load < -spec.most_export_kw)
+    above, below = load > spec.most_import_kw, load < -spec.most_export_kw
     meter = ca.vertcat(
-        spec.most_import_kw - grid,
-        spec.most_export_kw + grid,
-        # Where the load alone is beyond a limit the battery may help, and never adds to it to help at another time.
-        beyond * (discharge - charge) + (1 - ca.fabs(beyond)),
+        (3 - 2 * above) * (spec.most_import_kw - grid),
+        (3 - 2 * below) * (spec.most_export_kw + grid),
+        # Where the load alone is beyond a limit the battery may help, and never breaks one to help at another time.
+        2 * (above - below) * (discharge - charge) + (1 - above - below),
     )
 
     stage_args, terminal_args = [x, u, d, z, p], [x, d, z, p]
@@ -142,7 +142,7 @@ def home_battery(
         terminal_cost=ca.Function("terminal_cost", terminal_args, [terminal], list(TERMINAL_INPUTS), ["cost"]),
         soft=_function("soft", stage_args, ca.vertcat(kwh * spec.capacity_kwh * in_band, missing, kwh * dt_h * meter)),
         soft_penalty=SoftPenalty(
-            linear=(PRICE, PRICE, RENT_PER_H * dt_h * ROW_SCALE, PRICE, PRICE, 2 * PRICE), quadratic=(0.0,) * 6
+            linear=(PRICE, PRICE, RENT_PER_H * dt_h * ROW_SCALE, PRICE, PRICE, PRICE), quadratic=(0.0,) * 6
         ),
         soft_terminal=ca.Function("soft_terminal", terminal_args, [back_in_band], list(TERMINAL_INPUTS), ["h"]),
         soft_terminal_penalty=SoftPenalty(linear=(PRICE,) * 2, quadratic=(0.0,) * 2),

@@ -80,14 +80,15 @@ def meter_block(house: House, meter: Meter) -> Block:
         import casadi as ca
 
         grid, idle = inflow.electric_kw, inflow.idle_kw
-        beyond = (idle > meter.import_limit_kw) - (idle < -meter.export_limit_kw)
+        above, below = idle > meter.import_limit_kw, idle < -meter.export_limit_kw
+        # Where the load alone is beyond a limit decisions may help. What adds to it there, or breaks a limit at another
+        # time so as to help there, costs three times what it can help.
         rows = ca.vertcat(
-            meter.import_limit_kw - grid,
-            meter.export_limit_kw + grid,
-            # Where the load alone is beyond a limit decisions may help, and never add to it to help at another time.
-            beyond * (idle - grid) + (1 - ca.fabs(beyond)),
+            (3 - 2 * above) * (meter.import_limit_kw - grid),
+            (3 - 2 * below) * (meter.export_limit_kw + grid),
+            2 * (above - below) * (idle - grid) + (1 - above - below),
         )
-        return Soft(hours * scope.z[2] / ROW_SCALE * rows, (PRICE, PRICE, 2 * PRICE), (0.0,) * 3)
+        return Soft(hours * scope.z[2] / ROW_SCALE * rows, (PRICE,) * 3, (0.0,) * 3)
 
     def terminal(scope: Scope) -> Terms:
         if capacity is None:
