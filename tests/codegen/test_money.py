@@ -142,6 +142,20 @@ def test_export_keeps_its_own_limit_and_loads_beyond_it_leave_a_plan() -> None:
         assert surplus.ok and surplus.plan_a[:, 1].max() <= 1e-6
 
 
+def test_no_limit_is_broken_so_as_to_help_where_the_load_is_beyond_it() -> None:
+    """A kWh that is bought beyond the limit now would be one less beyond it later."""
+    spec = BatterySpec(import_limit_kw=3.0, export_limit_kw=2.0)
+    with compiled_controller(home_battery(spec, horizon=HORIZON)) as controller:
+        for seed in range(60):
+            rng = np.random.default_rng(seed)
+            load = rng.uniform(-6.0, 9.0, HORIZON + 1)
+            solution = controller.solve([rng.uniform()], forecast_of(rng.uniform(-0.3, 0.5, HORIZON + 1), 0.05, load))
+            assert solution.ok
+            grid, load = load[:HORIZON] + solution.plan_a[:, 0] - solution.plan_a[:, 1], load[:HORIZON]
+            assert (grid <= np.maximum(load, spec.import_limit_kw) + 1e-6).all(), seed
+            assert (grid >= np.minimum(load, -spec.export_limit_kw) - 1e-6).all(), seed
+
+
 @pytest.mark.parametrize("soc", [0.045, 0.02, 0.0])
 @pytest.mark.parametrize("factor", [1.0, 0.1, 11.5])
 def test_an_empty_battery_waits_for_the_cheap_hours(battery: Controller, soc: float, factor: float) -> None:
