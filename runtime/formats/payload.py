@@ -11,7 +11,7 @@ from runtime.errors import ConfigError
 from runtime.formats.literals import PayloadError, finite, moment, number
 from runtime.formats.profile import Profile, Value
 from runtime.formats.shapes import Context, value_of
-from runtime.formats.units import IDENTITY, Conversion, conversion, is_known, is_price, kind_of
+from runtime.formats.units import IDENTITY, Conversion, conversion, is_price, kind_of
 
 MAX_PAYLOAD_BYTES = 256 << 10
 HOME_ASSISTANT_UNIT = "unit_of_measurement"
@@ -29,8 +29,9 @@ def parse_payload(
     """A number, or a forecast in one of the shapes of `runtime.formats.shapes`; `pointer` is RFC 6901.
 
     unit: in which the value is wanted. unit_pointer: where the message names its own, which is converted to that; a
-    whole state of Home Assistant names it without being asked. value_key: the field of the value in each entry of a
-    list. zone: of times without an offset, where the message names none. Raises PayloadError.
+    whole state of Home Assistant names it without being asked, and one that is not known here is refused. value_key:
+    the field of the value in each entry of a list. zone: of times without an offset, where the message names none.
+    Raises PayloadError.
     """
     document = _document(payload)
     parents, found = resolve(document, pointer)
@@ -43,7 +44,8 @@ def parse_payload(
         return _converted(value, _named_unit(named if isinstance(named, str) else "no unit", unit, str(named)))
     said = found.get("attributes", {}) if isinstance(found, dict) else {}
     said = said.get(HOME_ASSISTANT_UNIT) if isinstance(said, dict) else None
-    if unit and isinstance(said, str) and is_known(said) and not _of_something_else(value, said, unit):
+    said = said.strip() if isinstance(said, str) else ""
+    if unit and said and not _of_something_else(value, said, unit):
         return _converted(value, _named_unit(said, unit, said))
     return value
 

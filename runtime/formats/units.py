@@ -25,13 +25,21 @@ IDENTITY = Conversion()
 _UNITS: dict[str, tuple[str, float, float]] = {
     "1": ("ratio", 1.0, 0.0),
     "%": ("ratio", 0.01, 0.0),
+    "percent": ("ratio", 0.01, 0.0),
+    "mW": ("power", 1e-3, 0.0),
     "W": ("power", 1.0, 0.0),
     "kW": ("power", 1e3, 0.0),
     "MW": ("power", 1e6, 0.0),
+    "GW": ("power", 1e9, 0.0),
+    "BTU/h": ("power", 1055.05585262 / 3600, 0.0),
     "Wh": ("energy", 1.0, 0.0),
     "kWh": ("energy", 1e3, 0.0),
     "MWh": ("energy", 1e6, 0.0),
+    "GWh": ("energy", 1e9, 0.0),
     "J": ("energy", 1 / 3600, 0.0),
+    "kJ": ("energy", 1e3 / 3600, 0.0),
+    "MJ": ("energy", 1e6 / 3600, 0.0),
+    "GJ": ("energy", 1e9 / 3600, 0.0),
     "K": ("temperature", 1.0, 0.0),
     "C": ("temperature", 1.0, 273.15),
     "degC": ("temperature", 1.0, 273.15),
@@ -45,6 +53,9 @@ _UNITS: dict[str, tuple[str, float, float]] = {
     "W/m2": ("irradiance", 1.0, 0.0),
     "kW/m2": ("irradiance", 1e3, 0.0),
 }
+# Written otherwise by some programs. Large and small letters tell mW from MW, and nothing else.
+_ALIASES = {"w": "W", "Kw": "kW", "KW": "kW", "kw": "kW", "KWh": "kWh", "kwh": "kWh", "KWH": "kWh", "wh": "Wh"}
+_ALIASES |= {"W/m²": "W/m2", "kW/m²": "kW/m2", "℃": "°C", "°c": "°C", "℉": "°F", "°f": "°F", "Btu/h": "BTU/h"}
 _PER_ENERGY = {"wh": "Wh", "kwh": "kWh", "mwh": "MWh"}
 # Other names of money: the currencies that are called so, the most likely first, and how many of it.
 _MONEY: dict[str, tuple[tuple[str, ...], float]] = {
@@ -64,6 +75,15 @@ _MONEY: dict[str, tuple[tuple[str, ...], float]] = {
     "p": (("GBP",), 0.01),
     "pence": (("GBP",), 0.01),
     "rp": (("CHF",), 0.01),
+    "rp.": (("CHF",), 0.01),
+    "¢": (("USD", "EUR", "AUD", "CAD", "NZD"), 0.01),
+    "snt": (("EUR",), 0.01),
+    "kč": (("CZK",), 1.0),
+    "hal": (("CZK",), 0.01),
+    "zł": (("PLN",), 1.0),
+    "gr": (("PLN",), 0.01),
+    "ft": (("HUF",), 1.0),
+    "lei": (("RON",), 1.0),
 }
 _PENCE = "GBp"
 
@@ -97,9 +117,9 @@ def is_price(unit: str) -> bool:
 @lru_cache(maxsize=256)  # asked of every value of every forecast
 def _base(unit: str, beside: str = "") -> tuple[str, float, float]:
     """beside: the unit on the other side, which says whose `kr` or `cent` is meant."""
-    if unit in _UNITS:
-        return _UNITS[unit]
-    money, _, energy = unit.partition("/")
+    if (known := _UNITS.get(_ALIASES.get(unit, unit))) is not None:
+        return known
+    money, _, energy = (part.strip() for part in unit.partition("/"))
     if money and energy.lower() in _PER_ENERGY:
         currencies, share = _money(money)
         others, _ = _money(beside.partition("/")[0])

@@ -216,6 +216,8 @@ def test_an_energy_is_not_taken_for_a_power() -> None:
         ("€/kWh", "EUR/kWh", 1.0), ("Eur/MWh", "EUR/kWh", 1e-3), ("c€/kWh", "EUR/kWh", 0.01),
         ("Cents/kWh", "AUD/kWh", 0.01), ("Öre/kWh", "SEK/kWh", 0.01), ("øre/kWh", "DKK/kWh", 0.01),
         ("øre/kWh", "NOK/kWh", 0.01), ("kr/kWh", "NOK/kWh", 1.0), ("p/kWh", "GBP/kWh", 0.01),
+        ("snt/kWh", "EUR/kWh", 0.01), ("EUR / kWh", "EUR/kWh", 1.0), ("¢/kWh", "USD/kWh", 0.01),
+        ("zł/MWh", "PLN/kWh", 1e-3), ("Ft/kWh", "HUF/kWh", 1.0), ("Rp./kWh", "CHF/kWh", 0.01),
         ("GBp/kWh", "GBP/kWh", 0.01), ("GBP/kWh", "GBP/kWh", 1.0), ("£/MWh", "GBP/kWh", 1e-3),
     ],
 )  # fmt: skip
@@ -224,6 +226,21 @@ def test_money_has_several_names(said: str, wanted: str, factor: float) -> None:
     assert parse_payload(json.dumps(document).encode(), unit=wanted) == pytest.approx(5 * factor)
     with pytest.raises(PayloadError, match="which is no"):
         parse_payload(json.dumps(document).encode(), unit="CZK/kWh")
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted", "factor"),
+    [("mW", "kW", 1e-6), ("MW", "kW", 1e3), ("BTU/h", "W", 0.29307), ("W/m²", "W/m2", 1.0), ("℃", "degC", 1.0),
+     ("Kč/kWh", "CZK/kWh", 1.0), ("MJ", "kWh", 1 / 3.6), ("VA", "kW", None), ("hp", "kW", None)],
+)  # fmt: skip
+def test_a_state_in_a_unit_that_nobody_here_knows_is_no_number(said: str, wanted: str, factor: float | None) -> None:
+    """Taken as it is, 500 BTU/h would be 500 kW."""
+    document = json.dumps({"state": "500", "attributes": {"unit_of_measurement": said}}).encode()
+    if factor is not None:
+        assert parse_payload(document, unit=wanted) == pytest.approx(500 * factor, rel=1e-4)
+        return
+    with pytest.raises(PayloadError, match=f"in '{said}', which is no '{wanted}'"):
+        parse_payload(document, unit=wanted)
 
 
 def test_a_hole_in_a_list_is_not_the_value_before() -> None:
