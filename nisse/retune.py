@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tuner.retune.study import Study
     from tuner.retune.watch import SentTheta
 
-LOG, PAGE, VERDICT, SAVINGS, WATCH = "nisse.db", "verdict.html", "verdict.json", "savings.json", "watch.json"
+LOG, SAVINGS, WATCH = "nisse.db", "savings.json", "watch.json"
 WEEKS = 8
 
 
@@ -93,9 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", type=Path, metavar="FILE", help="signing key; without it nothing is packed")
     parser.add_argument("--serial", type=serial_number, metavar="N", help="(default: milliseconds since 1970)")
     parser.add_argument("--output", type=output_folder, metavar="DIR", help="(default: HOUSE-retune)")
-    parser.add_argument(
-        "--json", type=output_path, metavar="PATH", help="write the verdict for machines (default: in DIR)"
-    )
+    parser.add_argument("--json", type=output_path, metavar="PATH", help="write the verdict for machines there, too")
     parser.add_argument("--yes", action="store_true", help="do not ask before a theta is sent")
     parser.add_argument("--learn", nargs="+", metavar="NAME", help="parameters or groups, as in `nisse tune`")
     parser.add_argument("--iterations", type=whole(1), default=4, metavar="N", help="(default: %(default)s)")
@@ -204,6 +202,7 @@ def _watching(
     folder: Path, now_s: float,
 ) -> bool:  # fmt: skip
     """Whether that is all for now: the watch goes on, or ended with the theta before."""
+    from nisse.retune_verdict import settle
     from tuner.retune.watch import watched
 
     found = watched(watch, log, design, now_s)
@@ -212,6 +211,7 @@ def _watching(
         return True
     record = folder / WATCH
     if found.outcome == "kept":
+        settle(folder, watch.serial, "kept", f"its week is over, and it stays: {found.said}")
         record.replace(record.with_name(f"watch-{watch.serial}.kept.json"))
         return False
     _take_back(args, console, field, watch, folder, now_s, found.said)
@@ -222,8 +222,11 @@ def _take_back(
     args: argparse.Namespace, console: Console, field: Field, watch: SentTheta, folder: Path, now_s: float, because: str
 ) -> None:
     """Nobody is asked: that the theta before comes back is what was agreed when this one was sent."""
+    from nisse.retune_verdict import settle
+
     why = {"took_back": watch.serial, "because": because}
-    _pack(args, console, field, dict(watch.previous), folder, now_s, why)
+    serial = _pack(args, console, field, dict(watch.previous), folder, now_s, why)
+    settle(folder, watch.serial, "gone back", f"the theta before it is packed again as serial {serial}: {because}")
     if field.reached is not None:
         _delivered(console, field, folder)
     else:
@@ -233,13 +236,14 @@ def _take_back(
 def _retuned(
     args: argparse.Namespace, console: Console, log: Path, design: HouseDesign, field: Field, folder: Path, now_s: float
 ) -> int:
+    from nisse.retune_verdict import PAGE, write_verdict
     from systems.commands.output import write_json
     from tuner.commands.savings import savings_from
     from tuner.commands.tune_display import LiveTable, tuning_view
     from tuner.commands.worlds import workers_from, worlds_from
+    from tuner.evaluate.savings import told
     from tuner.loop.explore import learned_by_default
     from tuner.loop.periods import spread
-    from tuner.report.retune import write_page
     from tuner.retune.study import StudyWishes, study
 
     importlib.import_module("casadi")
@@ -247,19 +251,24 @@ def _retuned(
     judges = worlds.held_out, spread(worlds.held_out_weeks, min(args.weeks, len(worlds.held_out_weeks)), "held-out")
     learn = learned_by_default(design.problem.theta) if args.learn is None else tuple(args.learn)
     wishes = StudyWishes(learn, args.iterations, args.seed, _since(folder))
-    currency = design.house.currency
-    title = f"{design.house.name}: what the log teaches"
-    with LiveTable(console, tuning_view(title, currency)) as live:
+    house, currency = design.house.name, design.house.currency
+    with LiveTable(console, tuning_view(f"{house}: what the log teaches", currency)) as live:
         found = study(log, design, field.theta, wishes, judges, workers_from(args, args.jobs), report=live.update)
-    for finding in found.findings:
-        console.print(finding.said, soft_wrap=True)
-    for line in found.told:
+    for line in (*(finding.said for finding in found.findings), *found.told):
         console.print(line, soft_wrap=True)
     savings = savings_from(log, design)
     write_json(folder / SAVINGS, savings.document())
-    decided = _decided(args, console, field, found, folder, now_s)
-    write_json(args.json or folder / VERDICT, found.document() | {"decided": decided})
-    write_page(folder / PAGE, design.house.name, currency, found, savings, decided)
+    decided, serial = _decided(args, console, field, found, folder, now_s)
+    about = {"house": house, "currency": currency, "from": savings.first, "until": savings.last}
+    document = found.document() | about | {"savings": told(savings), "decided": decided, "serial": serial}
+    if serial is None:
+        document = write_verdict(folder, document, "not sent", "")
+    elif field.reached is None:
+        document = write_verdict(folder, document, "packed", "nobody has sent it: a person installs it in the house")
+    else:
+        document = write_verdict(folder, document, "under way", "it is not known to be in force yet")
+    if args.json is not None:
+        write_json(args.json, document)
     console.print(decided, soft_wrap=True)
     console.print(f"drawn: {folder / PAGE}", soft_wrap=True)
     if field.reached is not None:
@@ -268,16 +277,18 @@ def _retuned(
     return 0
 
 
-def _decided(args: argparse.Namespace, console: Console, field: Field, found: Study, folder: Path, now_s: float) -> str:
-    """What is done with the theta, and that it was done."""
+def _decided(
+    args: argparse.Namespace, console: Console, field: Field, found: Study, folder: Path, now_s: float
+) -> tuple[str, int | None]:
+    """What is decided about the theta, in a sentence, and the serial that it was packed with."""
     from tuner.retune.watch import SentTheta, write_watch
 
     if not found.better:
-        return found.refused
+        return found.refused, None
     if args.key is None:
-        return "log and simulation show that the new theta pays; name --key to pack it"
+        return "log and simulation show that the new theta pays; name --key to pack it", None
     if not args.yes and not _agreed():
-        return "log and simulation show that the new theta pays; it was not sent, because nobody said yes"
+        return "log and simulation show that the new theta pays; it was not sent, because nobody said yes", None
     theta = found.theta()
     said = {"off_policy": found.document()["off_policy_saving_per_week"], "promise": vars(found.promise)}
     serial = _pack(args, console, field, theta, folder, now_s, said)
@@ -287,7 +298,7 @@ def _decided(args: argparse.Namespace, console: Console, field: Field, found: St
     )
     write_watch(folder / WATCH, watch)
     goes = "" if field.reached is None else f" for {field.reached.host.target}"
-    return f"log and simulation show that the new theta pays: packed as serial {serial}{goes}, and watched for a week"
+    return f"log and simulation show that the new theta pays: packed as serial {serial}{goes}", serial
 
 
 def _agreed() -> bool:

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deploy.errors import TakenBackError
+from deploy.errors import DeployError, HostError, TakenBackError
 from deploy.logs import SITE, pull
 from deploy.ssh import Host
 from deploy.theta import send_savings, send_theta
+from nisse.retune_verdict import settle
 from runtime.bundle.archive import Bundle
 from runtime.bundle.theta_update import with_update
 from runtime.errors import ThetaMisfitError
@@ -65,15 +66,23 @@ class Reached:
         watch = read_watch(record)
         try:
             why = send_theta(file, updated, self.host, self.root, say)
-        except TakenBackError:
+        except TakenBackError as error:
             file.unlink()
             if watch is not None and watch.serial == serial:
                 record.unlink()
+            settle(folder, serial, "taken back", str(error))
+            raise
+        except (HostError, DeployError) as error:
+            settle(folder, serial, "under way", f"it is not known to be in force, and the same again goes on: {error}")
             raise
         replace_durably(place, file.read_bytes())
+        settle(folder, serial, "in force", f"{self.host.target} accepted it ({why}), and a week is watched")
         if watch is not None and watch.serial == serial:
             write_watch(record, replace(watch, sent_s=clock()))
         elif watch is not None:
             record.replace(record.with_name(f"watch-{watch.serial}.back.json"))
+            settle(
+                folder, watch.serial, "gone back", f"it broke its promise, and theta {serial} is in force in its place"
+            )
         say(f"{self.host.target}: theta {serial} is in force ({why})")
         return True

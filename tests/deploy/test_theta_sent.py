@@ -27,6 +27,7 @@ from runtime.bundle.archive import Bundle, open_bundle
 from runtime.bundle.keys import new_key
 from runtime.bundle.theta_update import with_update
 from systems.problem import Parameter
+from tuner.evaluate.off_policy import OffPolicy
 from tuner.evaluate.statistics import Interval
 from tuner.learn.tuning import Course, Tuning, TuningSpec
 from tuner.loop.field_log import bundle_of
@@ -103,7 +104,7 @@ def test_a_theta_goes_to_the_house_over_links_that_break_and_comes_back(
 
     # Packed on somebody's word; the link breaks before it is there, then while it is on trial.
     before = house.files()
-    assert "packed as serial" in _decided(bench.args, console, field, study(GAIN, BETTER), tmp_path, time.time())
+    assert "packed as serial" in _decided(bench.args, console, field, study(GAIN, BETTER), tmp_path, time.time())[0]
     sent = read_watch(tmp_path / "watch.json")
     assert sent is not None
     with pytest.raises(LinkLostError):
@@ -133,4 +134,4 @@ def test_a_theta_goes_to_the_house_over_links_that_break_and_comes_back(
 def study(before: float, after: float) -> Study:
     """One in which log and simulation agreed."""
     tuning = Tuning((GAIN_OF_TINY,), Course(np.array([[before], [after]]), (None, None), ()), TuningSpec())
-    return Study((), (), tuning, Interval(2.0, 1.0, 3.0, 8), None, Promise(9.0, 5.0, 8), "")
+    return Study((), (), tuning, OffPolicy(Interval(2.0, 1.0, 3.0, 8), 400.0, 600), None, Promise(9.0, 5.0, 8), "")

@@ -27,6 +27,7 @@ from systems.design import HouseDesign
 from systems.house_file import read_house
 from systems.logs.log import Array
 from systems.world.generate import generated_world
+from tuner.evaluate.off_policy import OffPolicy
 from tuner.evaluate.statistics import Interval
 from tuner.learn.tuning import Course, Tuning, TuningSpec
 from tuner.loop.explore import Explorer
@@ -37,6 +38,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tuner"))
 from simulated_field import live
 
 DAYS, FIRST_SERIAL = 9.0, 1000
+SHOWN = OffPolicy(Interval(2.0, 1.0, 3.0, 8), 400.0, 600)
 TIMID = {"home_price_spread": 0.15}
 """A battery that hardly trades."""
 
@@ -116,11 +118,10 @@ def test_what_pays_is_packed_watched_and_taken_back_where_it_breaks_its_promise(
 ) -> None:
     out, opened = tmp_path, open_bundle(site.bundle, None, arch="any", unpack_dir=tmp_path / "unpacked")
     field = with_update(opened, site.bundle.with_name("battery.nisse.theta"), None)
-    shown = Interval(2.0, 1.0, 3.0, 8)
     args = argparse.Namespace(key=site.key, yes=True, serial=None)
-    found = study_of(site, field.theta, {"home_price_spread": 0.01}, shown)
+    found = study_of(site, field.theta, {"home_price_spread": 0.01})
     now_s = datetime(2024, 1, 12, tzinfo=UTC).timestamp()
-    decided = _decided(args, Console(), Field(opened, field.theta, FIRST_SERIAL), found, out, now_s)
+    decided, _ = _decided(args, Console(), Field(opened, field.theta, FIRST_SERIAL), found, out, now_s)
     assert "packed as serial" in decided
     taken = with_update(opened, out / "battery.theta", None)
     assert taken.theta_stamp is not None and taken.theta_stamp.serial > FIRST_SERIAL
@@ -142,12 +143,12 @@ def test_what_pays_is_packed_watched_and_taken_back_where_it_breaks_its_promise(
     assert f"theta {record['serial']} kept" in capsys.readouterr().out
 
 
-def study_of(site: Site, field: dict[str, float], change: dict[str, float], shown: Interval) -> Study:
+def study_of(site: Site, field: dict[str, float], change: dict[str, float]) -> Study:
     """One in which log and simulation agreed."""
     parameters = HouseDesign(read_house("battery")[0]).problem.theta
     thetas = np.array([[(field | moved)[p.name] for p in parameters] for moved in ({}, change)])
     tuning = Tuning(parameters, Course(thetas, (None, None), ()), TuningSpec())
-    return Study((), (), tuning, shown, None, Promise(9.0, 5.0, 8), "")
+    return Study((), (), tuning, SHOWN, None, Promise(9.0, 5.0, 8), "")
 
 
 def test_what_does_not_go_together_is_refused_in_a_line(
@@ -174,7 +175,7 @@ def test_what_does_not_go_together_is_refused_in_a_line(
     # A theta that would be older than the field's is not packed.
     opened = open_bundle(site.bundle, None, arch="any", unpack_dir=tmp_path / "unpacked")
     field = Field(opened, opened.theta, FIRST_SERIAL)
-    found = study_of(site, opened.theta, {"home_price_spread": 0.01}, Interval(2.0, 1.0, 3.0, 8))
+    found = study_of(site, opened.theta, {"home_price_spread": 0.01})
     for serial, now_s, remedy in ((999, 1e9, "leave --serial out"), (None, 0.5, "set the clock of this machine")):
         args = argparse.Namespace(key=site.key, yes=True, serial=serial)
         with pytest.raises(BundleOlderError, match=f"older than {FIRST_SERIAL}, which runs there; {remedy}"):

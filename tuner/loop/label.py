@@ -75,7 +75,7 @@ class Deeds:
     """What was done at n decisions and paid after each, in the actions' own units; costs are those of reality."""
 
     asked: Array
-    """(n, na) with the noise, before the bounds"""
+    """(n, na) with the noise, before the bounds; on a log within them, and before a power in and out are netted"""
     action: Array
     """(n, na)"""
     cost: Array

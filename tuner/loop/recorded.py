@@ -209,9 +209,10 @@ def _stretch(
     costs: Callable[[LoggedDecision, Array], float],
 ) -> Recorded:
     nominal = np.array([d.nominal for d in part[:-1]])
-    action = np.clip(netted(problem, np.array([d.action for d in part[:-1]])), noise.lower, noise.upper)
+    asked = np.clip(np.array([d.action for d in part[:-1]]), noise.lower, noise.upper)
+    action = netted(problem, asked)
     cost = np.array([costs(now, after.state) for now, after in pairwise(part)])
-    deeds = Deeds(action, action, cost, mean=means_of(noise, nominal, std), decided=netted(problem, nominal))
+    deeds = Deeds(asked, action, cost, mean=means_of(noise, nominal, std), decided=netted(problem, nominal))
     return Recorded(tuple(d.state for d in part), tuple(d.forecast for d in part), deeds)
 
 

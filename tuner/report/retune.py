@@ -1,96 +1,104 @@
-"""The page of a retune: whether the model holds, what was learned, what log and simulation say of it, what is done."""
+"""The page of a retune: whether the model holds, what was learned, what log and simulation say of it, what was done."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pages.page as kit
 from pages.chart import Bar, Bars, Chart
-from tuner.evaluate.comparison import RULE, TUNED
-from tuner.evaluate.savings import Savings, told
-from tuner.evaluate.statistics import Interval
-from tuner.retune.study import FIELD, Study
 
 JUDGED = (
-    "By its log: the critic that learning uses, fitted to the later part of the log, which taught nothing; the "
-    "interval is the jackknife's over stretches. In simulation: held-out weeks, paired. Both have to lie above 0."
+    "By its log: what the later part of it paid, which taught nothing, weighted by how much likelier the new theta "
+    "would have done the same; the interval is over blocks of time. In simulation: held-out weeks, paired. Both have "
+    "to lie above 0."
 )
+MOODS: Mapping[str, kit.Mood] = {"in force": "good", "kept": "good", "taken back": "bad", "gone back": "bad"}
 
 
-def write_page(path: Path, house: str, currency: str, found: Study, savings: Savings, decided: str) -> None:
-    """Whole or not at all. decided: what is done with the theta, in a sentence."""
+def write_page(path: Path, document: Mapping[str, Any]) -> None:
+    """Whole or not at all. document: `Study.document()` with house, currency, the log's days, savings and outcome."""
+    outcome = document["outcome"]
+    mood = MOODS.get(outcome["state"], "plain")
     kit.write_page(
         path,
         kit.Page(
-            title=f"{house}: tuned again",
-            lead=decided[0].upper() + decided[1:] + ".",
-            mood="good" if found.better else "plain" if found.tuning is not None else "bad",
-            about=f"the log from {savings.first[:10]} to {savings.last[:10]}",
+            title=f"{document['house']}: tuned again",
+            lead=" ".join(_sentence(said) for said in (document["decided"], outcome["said"]) if said),
+            mood=mood if document["changes"] or mood != "plain" else "bad" if _ill(document) else "plain",
+            about=f"the log from {document['from'][:10]} to {document['until'][:10]}",
             blocks=[
                 kit.Heading("Does the model hold?"),
-                _health(found),
-                *_judged(found, currency),
-                *_changes(found),
+                _health(document["findings"]),
+                *_judged(document),
+                *_changes(document["changes"]),
                 kit.Heading("What the house saved so far"),
-                kit.Items([line[0].upper() + line[1:] + "." for line in told(savings)]),
+                kit.Items([_sentence(line) for line in document["savings"]]),
             ],
         ),
     )
 
 
-def _health(found: Study) -> kit.Block:
-    if not found.findings:
+def _sentence(said: str) -> str:
+    return said[0].upper() + said[1:] + ("" if said.endswith(".") else ".")
+
+
+def _ill(document: Mapping[str, Any]) -> bool:
+    return any(not finding["holds"] for finding in document["findings"])
+
+
+def _health(findings: list[dict[str, Any]]) -> kit.Block:
+    if not findings:
         return kit.text("The log is too short to tell.")
     rows: list[list[kit.Cell | str]] = [
-        [finding.about, kit.Cell("holds" if finding.holds else "changed", mood="plain" if finding.holds else "bad"),
-         finding.said[0].upper() + finding.said[1:] + "."]
-        for finding in found.findings
+        [one["about"], kit.Cell("holds" if one["holds"] else "changed", mood="plain" if one["holds"] else "bad"),
+         _sentence(one["said"])]
+        for one in findings
     ]  # fmt: skip
     columns = [kit.Column("what"), kit.Column("verdict"), kit.Column("evidence", wraps=True)]
     return kit.Table("What the log says of the model", columns, rows)
 
 
-def _judged(found: Study, currency: str) -> list[kit.Block]:
+def _judged(document: Mapping[str, Any]) -> list[kit.Block]:
     blocks: list[kit.Block] = [kit.Heading("Is it better?")]
-    if found.told:
-        blocks.append(kit.Items([line[0].upper() + line[1:] + "." for line in found.told]))
-    pairs = [("by its log", found.off_policy), ("in simulation", found.simulated_saving)]
-    known = [(name, interval) for name, interval in pairs if interval is not None]
-    if not known:
-        return blocks if found.told else []
-    title = f"Saved against the theta in the field, {currency} a week"
-    said = "; ".join(f"{name} {span(interval)}" for name, interval in known)
-    blocks.append(
-        Chart("judged", f"{title}: {said}.", [Bars(title, [Bar(n, i.mean, i.low, i.high, "first") for n, i in known])])
-    )
-    blocks.append(kit.quiet(JUDGED))
-    if found.simulated is not None:
-        totals = [[name, f"{found.simulated.totals(name).mean():.2f}"] for name in (RULE, FIELD, TUNED)]
-        blocks.append(
-            kit.Table(f"Simulated, {currency} a week", [kit.Column("policy"), kit.Column("total", number=True)], totals)
+    lines, decisions = list(document["log"]), document["off_policy_decisions"]
+    if decisions is not None:
+        lines.append(
+            f"{decisions['judging']} decisions judge the new theta, worth {decisions['effective']:.0f} of its own"
         )
-    if found.promise is not None:
+    if lines:
+        blocks.append(kit.Items([_sentence(line) for line in lines]))
+    pairs = (("by its log", "off_policy_saving_per_week"), ("in simulation", "simulated_saving_per_week"))
+    known = [(name, document[key]) for name, key in pairs if document[key] is not None]
+    if not known:
+        return blocks if lines else []
+    title = f"Saved against the theta in the field, {document['currency']} a week"
+    said = "; ".join(f"{name} {i['mean']:.2f} ({i['low']:.2f} to {i['high']:.2f})" for name, i in known)
+    bars = [Bar(name, i["mean"], i["low"], i["high"], "first") for name, i in known]
+    blocks += [Chart("judged", f"{title}: {said}.", [Bars(title, bars)]), kit.quiet(JUDGED)]
+    if document["simulated_totals"]:
+        totals = [[name, f"{total:.2f}"] for name, total in document["simulated_totals"].items()]
+        columns = [kit.Column("policy"), kit.Column("total", number=True)]
+        blocks.append(kit.Table(f"Simulated, {document['currency']} a week", columns, totals))
+    promise = document["promise"]
+    if promise is not None:
         blocks.append(
             kit.text(
-                f"Promised against the rules: {found.promise.mean:.2f} {currency} a week, and no single week below "
-                f"{found.promise.low:.2f}."
+                f"Promised against the rules: {promise['mean']:.2f} {document['currency']} a week, and no single week "
+                f"below {promise['low']:.2f}."
             )
         )
     return blocks
 
 
-def _changes(found: Study) -> list[kit.Block]:
-    changes = [] if found.tuning is None else found.tuning.changes()
+def _changes(changes: list[dict[str, Any]]) -> list[kit.Block]:
     if not changes:
         return []
     rows: list[list[kit.Cell | str]] = [
-        [kit.Cell(p.name, small=p.description), p.unit, f"{a:.4f}", f"{b:.4f}"] for p, a, b in changes
+        [kit.Cell(one["name"], small=one["description"]), one["unit"], f"{one['before']:.4f}", f"{one['after']:.4f}"]
+        for one in changes
     ]
     columns = [kit.Column("parameter"), kit.Column("unit")]
     columns += [kit.Column("in the field", number=True), kit.Column("learned", number=True)]
     return [kit.Heading("What changed"), kit.Table("Parameters that moved", columns, rows)]
-
-
-def span(interval: Interval) -> str:
-    """In figures."""
-    return f"{interval.mean:.2f} ({interval.low:.2f} to {interval.high:.2f})"

@@ -24,13 +24,13 @@ from systems.world import Exogenous
 from tuner.evaluate.comparison import RULE, TUNED, Contender, Evaluation, evaluate_house
 from tuner.evaluate.health import HealthFinding, health_of
 from tuner.evaluate.health import document as findings_document
-from tuner.evaluate.off_policy import Other, joined, off_policy_saving, other_moves
+from tuner.evaluate.off_policy import Behaviour, OffPolicy, joined, off_policy_saving, other_moves
 from tuner.evaluate.statistics import LEVEL, Interval
 from tuner.learn.tuning import Tuning, TuningProgress, TuningSpec, tune
-from tuner.loop.explore import CompiledLabeller, learning_entries
+from tuner.loop.explore import CompiledLabeller, learning_entries, trace_of
 from tuner.loop.label import Noise
 from tuner.loop.policies import loaded
-from tuner.loop.recorded import LOG_SUPPORT, RecordedWorld, check_states_stay, recorded_world, told_of_log
+from tuner.loop.recorded import LEAST_SHARE, LOG_SUPPORT, RecordedWorld, check_states_stay, recorded_world, told_of_log
 from tuner.loop.replay import replay_log
 from tuner.loop.workers import Workers
 
@@ -69,7 +69,7 @@ class Study:
     """How much the log holds."""
     tuning: Tuning | None
     """None where the model does not hold, or the log cannot teach."""
-    off_policy: Interval | None
+    off_policy: OffPolicy | None
     """Saving a week against the theta in the field, by the later part of the log."""
     simulated: Evaluation | None
     promise: Promise | None
@@ -96,9 +96,18 @@ class Study:
             "log": list(self.told),
             "changes": []
             if self.tuning is None
-            else [{"name": p.name, "unit": p.unit, "before": a, "after": b} for p, a, b in self.tuning.changes()],
-            "off_policy_saving_per_week": _ends(self.off_policy),
+            else [
+                {"name": p.name, "description": p.description, "unit": p.unit, "before": a, "after": b}
+                for p, a, b in self.tuning.changes()
+            ],
+            "off_policy_saving_per_week": None if self.off_policy is None else _ends(self.off_policy.interval),
+            "off_policy_decisions": None
+            if self.off_policy is None
+            else {"judging": self.off_policy.count, "effective": self.off_policy.effective},
             "simulated_saving_per_week": _ends(self.simulated_saving),
+            "simulated_totals": {}
+            if self.simulated is None
+            else {name: float(self.simulated.totals(name).mean()) for name in (RULE, FIELD, TUNED)},
             "promise": None if self.promise is None else vars(self.promise),
             "better": self.better,
             "refused": self.refused,
@@ -135,7 +144,7 @@ def study(
     told = tuple(told_of_log(world, design.problem))
     earlier, later = world.divided(TEACHES)
     labeller = CompiledLabeller(design, library, workers)
-    spec = TuningSpec(learn=wishes.learn, iterations=wishes.iterations, seed=wishes.seed)
+    spec = TuningSpec(learn=wishes.learn, iterations=wishes.iterations, seed=wishes.seed, trace=trace_of(design.house))
     spec = replace(spec, step=replace(spec.step, support=LOG_SUPPORT))
     say("what the log teaches")
     tuning = tune(earlier, labeller, parameters, learning, start, spec, report=report)
@@ -157,19 +166,21 @@ def study(
 
 def judged_by_log(
     later: RecordedWorld, labeller: CompiledLabeller, tuning: Tuning, learning: tuple[NDArray[np.int64], Array]
-) -> Interval | None:
-    """What the new theta saves a week, by a part of the log that did not teach; None where it is too short."""
+) -> OffPolicy:
+    """What the new theta saves a week, by a part of the log that did not teach."""
     design, (entries, scale) = labeller.design, learning
+    if not later.stretches:
+        return OffPolicy(None, 0.0, 0, "no decisions are left to judge by")
     controller, noise = loaded(design, labeller.library), Noise.of(design.problem)
-    parts = list[Other]()
+    least = LEAST_SHARE * (noise.upper - noise.lower)
+    behaviour = Behaviour(np.maximum(later.exploration, least), noise.lower, noise.upper)
+    parts, thetas = [], (tuning.start, tuning.theta)
     for stretch in later.stretches:
         labelled = labeller.label([stretch], tuning.start, entries, scale, with_advantage=False)
         seen = stretch.states[:-1], stretch.forecasts[:-1]
-        parts.append(other_moves(controller, (tuning.start, tuning.theta), *seen, labelled, noise.std))
-    if not parts:
-        return None
+        parts.append(other_moves(controller, thetas, *seen, labelled, noise.std, behaviour))
     a_week = 7 * 24 * HOUR_S / design.house.grid.hold_s
-    return off_policy_saving(joined(parts), gamma=labeller.gamma, trace=tuning.spec.trace, per=a_week)
+    return off_policy_saving(joined(parts), gamma=labeller.gamma, per=a_week)
 
 
 def promise_of(simulated: Evaluation) -> Promise:
@@ -182,11 +193,11 @@ def promise_of(simulated: Evaluation) -> Promise:
     return Promise(float(saved.mean()), float(saved.mean() - half), n)
 
 
-def _refused(off_policy: Interval | None, simulated: Interval | None) -> str:
+def _refused(off_policy: OffPolicy, simulated: Interval | None) -> str:
     """Why not; empty where both say that it pays."""
-    if off_policy is None:
-        return "the later part of the log is too short to judge by: the theta stays"
-    if off_policy.low <= 0.0:
+    if off_policy.interval is None:
+        return f"the later part of the log cannot judge ({off_policy.why}): the theta stays"
+    if off_policy.interval.low <= 0.0:
         return "the later part of the log does not show that the new theta pays: the theta stays"
     if simulated is None or simulated.low <= 0.0:
         return "simulation does not show that the new theta pays: the theta stays"
