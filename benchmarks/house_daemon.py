@@ -27,11 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import paho.mqtt.client as paho
-
 from benchmarks.daemon import cpu_seconds, memory_mb
-from hil.faults import Shown
 from hil.house_run import HouseRun, house_scenario
 from hil.lockstep import LockstepDaemon
 from hil.patience import HANG_S
@@ -46,36 +42,6 @@ WARM_UP = 6
 """Cycles before the first that counts: a decision, and what is loaded at its first use."""
 STANDS_ON = "import asyncio, sqlite3, numpy, paho.mqtt.client, pydantic, pymodbus.client"
 """What any program of this kind loads before it does anything."""
-
-
-def publish(bench: Rig) -> None:
-    """All forecasts as of now."""
-    forecasts = bench.plant.forecasts()
-    bench.mqtt.publish(forecasts, {name: Shown(np.array(f.values)) for name, f in forecasts.items()})
-
-
-def show(bench: Rig) -> None:
-    """What the sensors show now."""
-    bench.device.show({name: Shown(np.array([value])) for name, value in bench.plant.measured().items()})
-
-
-def messages(bench: Rig, later_s: float = 0.0) -> dict[str, str]:
-    """The forecasts as they are published, topic -> text. later_s: as if it were so much later."""
-    return {
-        f.topic: json.dumps({"start": f.start_s + later_s, "step_s": f.step_s, "values": list(f.values)})
-        for f in bench.plant.forecasts().values()
-    }
-
-
-def retain(bench: Rig, later_s: float) -> None:
-    """Give the broker the forecasts to keep, as if it were so much later."""
-    client = paho.Client(paho.CallbackAPIVersion.VERSION2)
-    client.connect("127.0.0.1", bench.broker.port)
-    client.loop_start()
-    for topic, text in messages(bench, later_s).items():
-        client.publish(topic, text, qos=1, retain=True).wait_for_publish(HANG_S)
-    client.disconnect()
-    client.loop_stop()
 
 
 def rig(stack: ExitStack, folder: Path, house: str, bundle_path: Path, bundle: Bundle) -> Rig:
@@ -106,17 +72,10 @@ def lockstep(bench: Rig, cycles: int, every: int) -> dict[str, Any]:
         bench.mqtt.wait_daemon_online()
         events, reference_s = [], []
         for k in range(WARM_UP + cycles):
-            show(bench)
-            if k % every == 0:
-                publish(bench)
-            event = daemon.cycle(bench.plant.time_s(), bench.plant.step_s if k else 0.0, bench.mqtt.barrier())
-            bench.server.settle(HANG_S)
-            bench.device.collect_writes()
-            bench.plant.advance(bench.device.held())
-            bench.elapsed.seconds += bench.plant.step_s
+            event = bench.step(daemon, forecasts=k % every == 0)
             if k >= WARM_UP:
                 events.append(event)
-                reference_s.append(processor_s(partial(read_and_write, list(messages(bench).values()))))
+                reference_s.append(processor_s(partial(read_and_write, list(bench.messages().values()))))
         memory = memory_of(daemon.pid or 0)
     finally:
         daemon.stop()
@@ -158,8 +117,8 @@ def memory_of(pid: int) -> dict[str, float]:
 def first_action(bench: Rig) -> dict[str, float]:
     """On the wall clock: from the start of the process to the first set-point in the device, with the broker's
     forecasts there; in seconds, and in processor time of daemon and solver process until then."""
-    show(bench)
-    retain(bench, time.time() - bench.plant.time_s())
+    bench.show()
+    bench.retain(time.time() - bench.plant.time_s())
     bench.device.registers.take_writes()
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     command = [sys.executable, "-m", "nisse.cli", "run", str(bench.site), "--quiet"]

@@ -30,6 +30,7 @@ from runtime.links.mqtt import BARRIER_TOPIC
 LOG_TAIL_LINES = 8
 LONGEST_FOLDER = 90
 LAST_WORDS_S = 1.0
+OURS = (sys.executable, "-m", "nisse.cli")
 
 
 class DaemonError(BenchError):
@@ -46,8 +47,12 @@ class LockstepProcess:
     verb: tuple[str, ...] = ()
     called = "the process"
 
-    def __init__(self, site_file: Path, log_file: Path, arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self, site_file: Path, log_file: Path, arguments: Sequence[str] = (), program: Sequence[str] = OURS
+    ) -> None:
+        """program: the command `nisse`, of this Python unless another one is named."""
         self._site_file, self._log_file, self._arguments = site_file, log_file, tuple(arguments)
+        self._program = tuple(program)
         self._socket_directory = _folder_for_a_socket()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(str(self._socket_directory / "lockstep"))
@@ -69,7 +74,7 @@ class LockstepProcess:
 
     def start(self) -> None:
         """Start the process and wait until it is ready. Raises DaemonError with the end of its log."""
-        command = [sys.executable, "-m", "nisse.cli", *self.verb, str(self._site_file), "--lockstep"]
+        command = [*self._program, *self.verb, str(self._site_file), "--lockstep"]
         self._process = subprocess.Popen(
             [*command, str(self._socket_directory / "lockstep"), *self._arguments],
             stdin=subprocess.DEVNULL,

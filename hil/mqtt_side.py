@@ -116,6 +116,13 @@ class MqttSide:
         self._wait(arrived, f"no plan for {start.isoformat()} arrived on {topic}")
         return found
 
+    def document(self, name: str) -> dict[str, Any]:
+        """The last that the daemon published under this name. Raises BenchError where nothing comes."""
+        topic = f"nisse/{self._site}/{name}"
+        self._wait(lambda: topic in self._messages, f"nothing arrived on {topic}")
+        found: dict[str, Any] = json.loads(self._messages[topic])
+        return found
+
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()

@@ -9,15 +9,23 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
 
 from hil.broker import Broker
 from hil.device import PlantDevices, plant_devices
 from hil.errors import ScenarioError
+from hil.faults import Shown
 from hil.feeds_tables import TOKEN_FILE, FeedsTables, feeds_tables
+from hil.lockstep import LockstepDaemon
 from hil.modbus_plant import ModbusDevice
 from hil.mqtt_side import MqttSide
 from hil.named_devices import NamedPlantDevice
 from hil.outside import Outside
+from hil.patience import HANG_S
 from hil.plant import Plant
 from hil.scenario import Scenario
 from hil.serial_line import SerialLine
@@ -56,6 +64,45 @@ class Rig:
     """What services know, where forecasts come from them."""
     measured: tuple[str, ...] = ()
     """Inputs from which the feeds learn."""
+
+    def show(self) -> None:
+        """What the sensors show now."""
+        self.device.show({name: Shown(np.array([value])) for name, value in self.plant.measured().items()})
+
+    def publish(self) -> None:
+        """All forecasts as of now."""
+        forecasts = self.plant.forecasts()
+        self.mqtt.publish(forecasts, {name: Shown(np.array(f.values)) for name, f in forecasts.items()})
+
+    def messages(self, later_s: float = 0.0) -> dict[str, str]:
+        """The forecasts as they are published, topic -> text. later_s: as if it were so much later."""
+        return {
+            f.topic: json.dumps({"start": f.start_s + later_s, "step_s": f.step_s, "values": list(f.values)})
+            for f in self.plant.forecasts().values()
+        }
+
+    def retain(self, later_s: float) -> None:
+        """Give the broker the forecasts to keep, as if it were so much later."""
+        client = paho.Client(CallbackAPIVersion.VERSION2)
+        client.connect("127.0.0.1", self.broker.port)
+        client.loop_start()
+        for topic, text in self.messages(later_s).items():
+            client.publish(topic, text, qos=1, retain=True).wait_for_publish(HANG_S)
+        client.disconnect()
+        client.loop_stop()
+
+    def step(self, daemon: LockstepDaemon, *, forecasts: bool = True) -> dict[str, Any]:
+        """One cycle of a daemon in lockstep and one step of the plant, without faults; what the daemon reports."""
+        self.show()
+        if forecasts:
+            self.publish()
+        since_s = self.plant.step_s if self.elapsed.seconds else 0.0
+        event = daemon.cycle(self.plant.time_s(), since_s, self.mqtt.barrier())
+        self.server.settle(HANG_S)
+        self.device.collect_writes()
+        self.plant.advance(self.device.held())
+        self.elapsed.seconds += self.plant.step_s
+        return event
 
 
 def set_up(stack: ExitStack, scenario: Scenario, plant: Plant, bundle_path: Path, bundle: Bundle, folder: Path) -> Rig:

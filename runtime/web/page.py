@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from html import escape
 from typing import Any
 
@@ -165,12 +166,12 @@ def _wanted(state: Mapping[str, Any]) -> str:
     for asset, wanted in _mapping(_mapping(state.get("control")).get("comfort")).items():
         wanted = _mapping(wanted)
         target, low, high = (_degrees(wanted.get(part)) for part in ("set_point", "lower", "upper"))
-        band = f"{low} to {high} °C" if low and high else ""
+        band = f"{low}&nbsp;to {high}&nbsp;°C" if low and high else ""
         by = str(wanted.get("by", "")).replace("_", " ")
-        until = f" until {wanted['until']}" if wanted.get("until") else ""
-        cells = f'<td class="number">{target}</td><td class="number">{band}</td><td>{escape(by + until)}</td>'
+        until = f" until {_moment(str(wanted['until']))}" if wanted.get("until") else ""
+        cells = f'<td class="number">{target}</td><td class="number wraps">{band}</td><td>{escape(by + until)}</td>'
         rows.append(f"<tr><th scope=row>{escape(spoken(str(asset)))}</th>{cells}</tr>")
-    return _table("Wanted", ("", "Set-point", "Band", "By"), rows)
+    return _table("Wanted", ("", "Set-point", "Band", "By"), rows, ("Set-point", "Band"))
 
 
 def _inputs(status: Status, now_s: float) -> str:
@@ -184,14 +185,16 @@ def _inputs(status: Status, now_s: float) -> str:
         entry = _mapping(entry)
         value, age, validity = entry.get("value"), entry.get("age_s"), str(entry.get("validity", ""))
         shown = "–" if not isinstance(value, int | float) else f"{value:.4g} {_unit(entry.get('unit'))}"
-        old = f"{_age(age + since)} old" if isinstance(age, int | float) else ""
-        kind = "" if validity in USABLE else ' class="bad"'
+        old = _age(age + since) if isinstance(age, int | float) else ""
         problem = ": ".join(text for text in (validity, str(entry.get("problem") or "")) if text not in ("", "ok"))
         rows.append(
             f'<tr><th scope=row>{escape(spoken(str(name)))}</th><td class="number">{escape(shown)}</td>'
-            f'<td class="number">{old}</td><td{kind}>{escape(problem[:300])}</td></tr>'
+            f'<td class="number">{old}</td></tr>'
         )
-    return _table("What is known", ("", "Value", "Age", ""), rows)
+        if problem:
+            kind = "" if validity in USABLE else ' class="bad"'
+            rows.append(f"<tr><td colspan=3{kind}>{escape(problem[:300])}</td></tr>")
+    return _table("What is known", ("", "Value", "Age"), rows, ("Value", "Age"))
 
 
 def _outputs(state: Mapping[str, Any]) -> str:
@@ -205,13 +208,15 @@ def _outputs(state: Mapping[str, Any]) -> str:
         rows.append(
             f'<tr><th scope=row>{escape(spoken(str(name)))}</th><td class="number">{shown}</td><td>{verdict}</td></tr>'
         )
-    return _table("Set-points", ("", "Value", ""), rows)
+    return _table("Set-points", ("", "Value", ""), rows, ("Value",))
 
 
-def _table(title: str, heads: Sequence[str], rows: Sequence[str]) -> str:
+def _table(title: str, heads: Sequence[str], rows: Sequence[str], numbers: Sequence[str]) -> str:
+    """numbers: those of the heads that stand over numbers."""
     if not rows:
         return ""
-    head = "".join(f"<th scope=col>{name}</th>" for name in heads)
+    kinds = (' class="number"' if name in numbers else "" for name in heads)
+    head = "".join(f"<th scope=col{kind}>{name}</th>" for name, kind in zip(heads, kinds, strict=True))
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     return f'<section><h2>{title}</h2><div class="wide" tabindex="0">{table}</div></section>'
 
@@ -251,6 +256,14 @@ def _unit(unit: object) -> str:
 
 def _degrees(value: object) -> str:
     return f"{value:g}" if isinstance(value, int | float) else ""
+
+
+def _moment(text: str) -> str:
+    """The weekday and the time of an ISO date; anything else as it is."""
+    try:
+        return f"{datetime.fromisoformat(text):%a %H:%M}"
+    except ValueError:
+        return text
 
 
 def _age(seconds: float) -> str:
