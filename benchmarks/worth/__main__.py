@@ -6,7 +6,7 @@
 
 Every policy but the first follows its meter by the law that the daemon runs. The data are hourly means, told apart in
 pieces that are alike; what happens inside the hour is left to `benchmarks.tracking`. Forecasts of load and panels are
-the mean of the same hour of the last seven days. What is chosen is chosen on two weeks of the first half year;
+the mean of the same hour of the last seven days. What is chosen is chosen on four weeks of the first half year;
 judged is the first week of each month of the second, with a quarter of the month's charge. The interval is over
 months, each the mean of the homes, paired.
 """
@@ -30,6 +30,7 @@ from benchmarks.worth.page import regime_table, write_page
 from benchmarks.worth.regimes import (
     CHARGES,
     LEARNED,
+    RULE,
     TARIFFS,
     Source,
     Stretch,
@@ -41,6 +42,7 @@ from benchmarks.worth.regimes import (
 )
 from systems.logs.log import Array
 
+TAUGHT = (2020, 9), (2020, 10), (2020, 11), (2021, 1)
 MONTHS = tuple((2021, month) for month in range(2, 8))
 DAYS = 7
 
@@ -49,13 +51,13 @@ DAYS = 7
 class Plan:
     """Stretches to choose on and to judge by, and how many thetas learning and the black box may try."""
 
-    training: tuple[Stretch, ...] = (Stretch((2020, 10, 1), DAYS), Stretch((2021, 1, 1), DAYS))
+    training: tuple[Stretch, ...] = tuple(Stretch((*month, 1), DAYS) for month in TAUGHT)
     judged: tuple[Stretch, ...] = tuple(Stretch((*month, 1), DAYS) for month in MONTHS)
     tries: int = 12
 
 
 def regime(source: Source, plan: Plan, tariff: str, charge: str, home: int, parallel: Parallel) -> dict[str, Any]:
-    """Of a home: {"costs": (months,) by policy, "theta": of what learned, by name}."""
+    """Of a home: {"costs": (months,) by policy, "theta": of what learned, by name, "kept": what runs as learned}."""
 
     def costs(tasks: Sequence[Task]) -> Array:
         return np.array(list(parallel(delayed(cost)(source, task) for task in tasks)))
@@ -65,29 +67,33 @@ def regime(source: Source, plan: Plan, tariff: str, charge: str, home: int, para
             Task(tariff, charge, home, stretch, LEARNED, tuple(theta.tolist()))
             for theta, stretch in product(thetas, plan.training)
         ]
-        return np.asarray(costs(tasks).reshape(len(thetas), -1).mean(1))
+        return np.asarray(costs(tasks).reshape(len(thetas), -1))
 
     kept = list(parallel(delayed(reserve_of)(source, tariff, charge, home, s) for s in plan.training))
-    thetas = choose(charge, np.mean(kept, axis=0).tolist(), trial, tries=plan.tries)
+    rule = costs([Task(tariff, charge, home, stretch, RULE) for stretch in plan.training])
+    chosen = choose(charge, np.mean(kept, axis=0).tolist(), rule, trial, tries=plan.tries)
     policies = policies_of(charge)
+    run = [policy for policy in policies if policy != LEARNED or chosen.kept == LEARNED]
     tasks = [
-        Task(tariff, charge, home, stretch, policy, thetas.get(policy))
-        for policy, stretch in product(policies, plan.judged)
+        Task(tariff, charge, home, stretch, policy, chosen.thetas.get(policy))
+        for policy, stretch in product(run, plan.judged)
     ]
-    found = costs(tasks).reshape(len(policies), -1)
+    found = dict(zip(run, costs(tasks).reshape(len(run), -1).tolist(), strict=True))
+    found.setdefault(LEARNED, found[chosen.kept])
     names = [p.name for p in design_of(CHARGES[charge]).problem.theta]
-    learned = dict(zip(names, thetas[LEARNED], strict=True))
-    return {"costs": {p: c.tolist() for p, c in zip(policies, found, strict=True)}, "theta": learned}
+    learned = dict(zip(names, chosen.thetas[LEARNED], strict=True))
+    return {"costs": {p: found[p] for p in policies}, "theta": learned, "kept": chosen.kept}
 
 
 def added(document: dict[str, Any], name: str, found: dict[str, Any], home: str, plan: Plan) -> dict[str, Any]:
     """The regime of the document with a home more, or anew."""
-    known = document.setdefault(name, {"homes": [], "costs": {}, "theta": []})
+    known = document.setdefault(name, {"homes": [], "costs": {}, "theta": [], "kept": []})
     if home in known["homes"]:
         raise SystemExit(f"the file has {home} under {name} already; name another one")
     known |= {"months": [list(s.begin[:2]) for s in plan.judged], "tries": plan.tries}
     known["homes"].append(home)
     known["theta"].append(found["theta"])
+    known["kept"].append(found["kept"])
     for policy, costs in found["costs"].items():
         known["costs"].setdefault(policy, []).append(costs)
     return dict(known)

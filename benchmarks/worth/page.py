@@ -9,7 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.worth.regimes import CAUSAL, CHARGES, KNOWN, LEARNED, RULE, SEARCH, SIMPLE, TARIFFS, design_of
+from benchmarks.worth.regimes import (
+    CAUSAL,
+    CHARGES,
+    FLOOR,
+    KNOWN,
+    LEARNED,
+    RULE,
+    SEARCH,
+    SIMPLE,
+    TARIFFS,
+    design_of,
+)
 from pages.chart import Bar, Bars, Chart
 from pages.drawing import write_picture
 from pages.palette import Role
@@ -88,7 +99,7 @@ def summary(document: Mapping[str, Any]) -> list[str]:
         best = best_simple(costs)
         causal = costs.get(CAUSAL)
         cells = [f"{costs[RULE].mean():.2f}", f"{costs[best].mean():.2f} ({best})", f"{costs[LEARNED].mean():.2f}"]
-        cells.append("not known" if causal is None else f"{causal.mean():.2f}")
+        cells.append(f"more than {costs[FLOOR].mean():.2f}" if causal is None else f"{causal.mean():.2f}")
         for rival in (RULE, best):
             cells.append(told(saved(costs, rival, LEARNED), 100.0 / abs(costs[rival].mean()), 1))
         cells.append(share_of_gap(costs))
@@ -125,7 +136,8 @@ def verdict(found: Mapping[str, Any]) -> str:
             f"of the bill, {100 * won.low / bill:+.1f} to {100 * won.high / bill:+.1f}"
         )
     if gap is None:
-        return f"{did}. The charge counts the mean of three days, and no bound is computed."
+        left = 100 * float((costs[best] - costs[FLOOR]).mean()) / bill
+        return f"{did}. No best causal policy is computed; no policy at all can save more than {left:.1f} % on {best}."
     if gap <= NOTHING * bill:
         return f"there is nothing to gain: the best causal policy is level with it or dearer ({best}); {did}."
     return f"the best causal policy costs {100 * gap / bill:.1f} % less than the best simple controller; {did}."
@@ -134,7 +146,12 @@ def verdict(found: Mapping[str, Any]) -> str:
 def learned(found: Mapping[str, Any]) -> list[str]:
     """What theta became, by home; what stayed at its default is left out."""
     lines = []
-    for home, theta in zip(found["homes"], found["theta"], strict=True):
+    for home, theta, kept in zip(found["homes"], found["theta"], found["kept"], strict=True):
+        if kept != LEARNED:
+            lines.append(
+                f"For {home} nothing that was learned was shown to be better on the training weeks: {kept} stays."
+            )
+            continue
         moved = [f"{name.removeprefix('home_')} {value:.3g}" for name, value in theta.items() if _moved(name, value)]
         lines.append(f"Learned for {home}: {', '.join(moved) or 'nothing, the default stays'}.")
     return lines
@@ -153,7 +170,7 @@ def picture(document: Mapping[str, Any]) -> Chart:
         for policy in SHOWN:
             if policy in costs:
                 x = saved(costs, RULE, policy).scaled(bill)
-                role: Role = "first" if policy == LEARNED else "second" if policy in (CAUSAL, KNOWN) else "quiet"
+                role: Role = "first" if policy == LEARNED else "second" if policy in (CAUSAL, KNOWN, FLOOR) else "quiet"
                 bars.append(Bar(policy, x.mean, x.low, x.high, role))
         panels.append(Bars(f"{in_words(name)}: saved against the rule, %", bars, digits=1))
     return Chart("worth", "What each controller saves against the rule in real time, by regime.", panels, columns=2)
@@ -165,7 +182,7 @@ CHARGE_WORDS = {
     "peak": "charge for the month's peak",
     "tiers": "tiers, mean of three days",
 }
-SHOWN = (*(policy for policy in SIMPLE if policy != RULE), SEARCH, LEARNED, CAUSAL, KNOWN)
+SHOWN = (*(policy for policy in SIMPLE if policy != RULE), SEARCH, LEARNED, CAUSAL, KNOWN, FLOOR)
 NOTHING = 0.005
 """Of the bill: a gap below it is none."""
 DEFAULTS = {p.name: p.default for p in design_of(CHARGES["peak"]).problem.theta}

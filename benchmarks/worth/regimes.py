@@ -23,6 +23,7 @@ from systems.world.foresight import Certain, Published, Usual
 from systems.world.generate import generated_world
 from systems.world.inside import Inside, Kind
 from tuner.bound.house import BestPolicy, Horizon, why_not
+from tuner.bound.relaxed import least_cost
 from tuner.bound.reserve import reserve_by_hour
 from tuner.loop.follow import Follower, Holder
 from tuner.loop.policies import Mpc, RulePolicy
@@ -66,8 +67,9 @@ HOURS = 24
 NOBODY, RULE, LP, MPC = "no battery", "rule, real time", "linear program", "MPC"
 ONE, GRID, SEARCH, LEARNED = "MPC, best one parameter", "MPC, grid of two", "MPC, black box", "MPC, learned"
 CAUSAL, PERFECT, KNOWN = "best causal policy", "MPC, perfect forecast", "known future, true plant"
+FLOOR = "below every policy"
 SIMPLE = (RULE, LP, MPC, ONE, GRID)
-POLICIES = (NOBODY, *SIMPLE, SEARCH, LEARNED, CAUSAL, PERFECT, KNOWN)
+POLICIES = (NOBODY, *SIMPLE, SEARCH, LEARNED, CAUSAL, PERFECT, KNOWN, FLOOR)
 Theta = tuple[float, ...]
 
 
@@ -175,6 +177,8 @@ def cost(source: Source, task: Task) -> float:
     theta = design.problem.theta_default() if task.theta is None else np.array(task.theta)
     policy: LoopPolicy
     follower: Follower | None = Follower(design, theta.tolist())
+    if task.policy == FLOOR:
+        return least_cost(Horizon(design, world, first, stages))
     if task.policy in (CAUSAL, KNOWN):
         known = task.policy == KNOWN
         policy = BestPolicy(Horizon(design, world, first, stages, known=known, follows=True, pieces=PIECES))
@@ -200,6 +204,6 @@ def reserve_of(source: Source, tariff: str, charge: str, home: int, stretch: Str
 
 
 def policies_of(charge: str) -> list[str]:
-    """Those that can be computed."""
-    reason = why_not(design_of(CHARGES[charge]).house)
-    return [policy for policy in POLICIES if not reason or policy not in (CAUSAL, KNOWN)]
+    """Those that can be computed; what is below every policy where the best one is not."""
+    out = (CAUSAL, KNOWN) if why_not(design_of(CHARGES[charge]).house) else (FLOOR,)
+    return [policy for policy in POLICIES if policy not in out]

@@ -16,6 +16,11 @@ class TrackingBattery(StrictRecord):
 
     charge: Name
     discharge: Name
+    soc: Name | None = None
+    """The state that is its state of charge, where limits of it are said."""
+    soc_min: Finite = 0.0
+    """At or below it the battery gives nothing, whether a plan or a rule decides."""
+    soc_max: Finite = 1.0
 
 
 class Tracking(StrictRecord):
@@ -35,6 +40,9 @@ class Tracking(StrictRecord):
     """The state that is the import which raises no charge, where there is a charge for peaks."""
     interval_s: Positive = 900.0
     """Over which that charge averages import."""
+    buy: Name | None = None
+    """The forecasts that are the prices of a kWh, where there are: of moves that are worth the same, the early one."""
+    sell: Name | None = None
 
 
 def check_tracking(
@@ -52,6 +60,12 @@ def check_tracking(
     wrong = next((n for n in (*of, *(t.signal for t in tracking.forecasts)) if n not in forecasts), None)
     if wrong is not None:
         raise ValueError(f"tracking names {wrong!r}, which is no forecast")
+    wrong = next((n for n in (tracking.buy, tracking.sell) if n is not None and n not in forecasts), None)
+    if wrong is not None:
+        raise ValueError(f"tracking goes by the price {wrong!r}, which is no forecast")
+    wrong = next((b.soc for b in tracking.batteries if b.soc is not None and b.soc not in states), None)
+    if wrong is not None:
+        raise ValueError(f"tracking limits {wrong!r}, which is no state")
     if tracking.peak is not None and tracking.peak not in states:
         raise ValueError(f"tracking counts peaks by {tracking.peak!r}, which is no state")
     if tracking.meter in {*states, *actions, *forecasts}:

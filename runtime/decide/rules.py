@@ -5,6 +5,7 @@ Every rule is asked by itself, so that what one of them lacks costs only what th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -93,6 +94,8 @@ class Rulebook:
                 return dict(rule.values)
             case SelfConsumptionRule():
                 charge, discharge = self_consumption(self._net_load(rule, values, last, wanted))
+                soc = math.nan if rule.soc is None else values.get(rule.soc, math.nan)
+                charge, discharge = 0.0 if soc >= rule.soc_max else charge, 0.0 if soc <= rule.soc_min else discharge
                 return {rule.charge: charge, rule.discharge: discharge}
             case ThermostatRule():
                 warmth = self._warmth(rule, values)

@@ -58,6 +58,10 @@ class SelfConsumptionRule(StrictRecord):
     """`grid`: the meter stands at the connection to the grid and sees the battery too, which is then taken off."""
     charge: Text = "charge"
     discharge: Text = "discharge"
+    soc: Text | None = None
+    """The battery's state of charge, where it has limits; while it is not known they are left to the safety filter."""
+    soc_min: Number = 0.0
+    soc_max: Number = 1.0
 
     @property
     def actions(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The law of tracking: from the meter's reading to the power of each battery, numbers in and numbers out.
 
     others  = meter - sum of what batteries do
-    sought  = clip(others, 0, target) - others      the sum that brings the meter between 0 and the chosen import
+    sought  = clip(others - given, 0, target) - others      what is given comes first, then the chosen import
     sum+    = sum + gain (sought - sum)             and then, each stronger than the one before:
               within [lowest, highest] of the decision;
               import at most `import_kw`, export at most `export_kw`, as far as the batteries' own ranges allow
@@ -32,6 +32,8 @@ class Aim:
     """Lowest and highest power that the decision allows."""
     able_kw: tuple[Range, ...]
     """Lowest and highest power of the machine: what keeping the import low may use."""
+    given_kw: float = 0.0
+    """What is given before anything is bought, at least 0: a load that falls short lowers the import first."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def followed(meter_kw: float, batteries_kw: Sequence[float], aim: Aim, caps: Cap
     """The power of each battery from now on. batteries_kw: what they have done while the meter read `meter_kw`."""
     now = sum(batteries_kw)
     others = meter_kw - now
-    sought = _clip(others, (0.0, aim.grid_kw)) - others
+    sought = _clip(others - aim.given_kw, (0.0, aim.grid_kw)) - others
     error = sought - now
     total = now + tuning.gain * error if abs(error) > tuning.deadband_kw else now
     total = _clip(total, _sum(aim.within_kw))

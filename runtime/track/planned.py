@@ -7,6 +7,7 @@ from itertools import accumulate
 from typing import Protocol
 
 from runtime.bundle.tracking import Tracking
+from runtime.track.aim import Stage
 
 
 class Names(Protocol):
@@ -53,3 +54,22 @@ def planned_imports_kw(
         planned_grid_kw(tracking, named(actions, a), first_of_each(forecasts, row))
         for a, row in zip(plan, rows, strict=False)
     ]
+
+
+def planned_stages(
+    tracking: Tracking,
+    actions: Sequence[Names],
+    forecasts: Sequence[Stepped],
+    plan: Sequence[Sequence[float]],
+    rows: Sequence[Sequence[float]],
+) -> tuple[Stage, ...]:
+    """Of each stage: plan (N, na), rows (N + 1, nd). Empty where prices are not said."""
+    if tracking.buy is None or tracking.sell is None:
+        return ()
+    found = list[Stage]()
+    for a, row in zip(plan, rows, strict=False):
+        said, known = named(actions, a), first_of_each(forecasts, row)
+        batteries_kw = sum(said[b.charge] - said[b.discharge] for b in tracking.batteries)
+        grid_kw = planned_grid_kw(tracking, said, known)
+        found.append(Stage(grid_kw, batteries_kw, known[tracking.buy], known[tracking.sell]))
+    return tuple(found)

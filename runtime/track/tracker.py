@@ -12,10 +12,10 @@ from runtime.decide.ladder import Level
 from runtime.decide.rules_data import SelfConsumptionRule
 from runtime.site.config import SiteFile
 from runtime.site.rules import rules_in_force
-from runtime.track.aim import aim_of, held, self_consumption
+from runtime.track.aim import aim_of, held, self_consumption, within_soc, worth_buying_kw
 from runtime.track.interval import IntervalImport
 from runtime.track.law import Aim, Caps, Powers, Range, TrackingGains, followed, left_of_interval_kw, nudged
-from runtime.track.planned import planned_imports_kw
+from runtime.track.planned import planned_imports_kw, planned_stages
 from runtime.track.watch import AnswerWatch
 
 Vector = tuple[float, ...]
@@ -120,6 +120,9 @@ class Tracker:
         self._places = tuple((names.index(b.charge), names.index(b.discharge)) for b in tracking.batteries)
         able = tuple(_able(manifest, pair, decided.caps) for pair in self._places)
         planned = [decided.action[c] - decided.action[d] for c, d in self._places]
+        self._peak_kw = _allowed_import_kw(tracking, manifest, decided)
+        states = dict(zip((spec.name for spec in manifest.states), decided.state, strict=False))
+        socs = [states.get(b.soc or "", math.nan) for b in tracking.batteries]
         if decided.level is Level.RULE:
             if not _by_self_consumption(site, manifest, tracking):
                 self._idle = "the rule in force does not go by the meter"
@@ -130,8 +133,15 @@ class Tracker:
             return
         else:
             grid_kw = _imports(tracking, manifest, [decided.action], decided.forecast)[0]
-            self._aim = aim_of(grid_kw, planned, able)
-        self._peak_kw = _allowed_import_kw(tracking, manifest, decided)
+            plan = (decided.action, *decided.plan[1:])
+            stages = planned_stages(tracking, manifest.actions, manifest.forecasts, plan, decided.forecast)
+            most = math.inf if self._peak_kw is None else self._peak_kw
+            caps = Caps(min(most, tracking.import_limit_kw), tracking.export_limit_kw)
+            worth = [
+                worth_buying_kw(s, b.soc_min, up) for s, b, (_, up) in zip(socs, tracking.batteries, able, strict=True)
+            ]
+            self._aim = aim_of(grid_kw, planned, able, stages, caps, worth)
+        self._aim = within_soc(self._aim, socs, [(b.soc_min, b.soc_max) for b in tracking.batteries])
         if self._interval is None or self._interval.interval_s != tracking.interval_s:
             self._interval = IntervalImport(tracking.interval_s)
 

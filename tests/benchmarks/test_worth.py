@@ -10,8 +10,25 @@ import pytest
 from joblib import Parallel
 
 from benchmarks.worth.__main__ import Plan, regime
+from benchmarks.worth.choice import beats
 from benchmarks.worth.page import verdict, write_page
-from benchmarks.worth.regimes import CAUSAL, CHARGES, KNOWN, LEARNED, NOBODY, POLICIES, RULE, Source, Stretch, design_of
+from benchmarks.worth.regimes import (
+    CAUSAL,
+    CHARGES,
+    FLOOR,
+    KNOWN,
+    LEARNED,
+    LP,
+    MPC,
+    NOBODY,
+    POLICIES,
+    RULE,
+    Source,
+    Stretch,
+    Task,
+    cost,
+    design_of,
+)
 
 MONTHS = np.array([100.0, 110.0, 90.0, 105.0])
 
@@ -24,7 +41,7 @@ def made_up(**changed: float) -> dict[str, Any]:
     costs = {policy: [(MONTHS * f + noise * (policy == LEARNED)).tolist()] for policy, f in factors.items()}
     costs = {policy: costs[policy] for policy in POLICIES}
     months = [[2021, month] for month in range(2, 6)]
-    return {"costs": costs, "theta": [{}], "homes": ["a"], "months": months, "tries": 4}
+    return {"costs": costs, "theta": [{}], "kept": [LEARNED], "homes": ["a"], "months": months, "tries": 4}
 
 
 @pytest.mark.parametrize(
@@ -48,11 +65,28 @@ def test_a_page_has_every_regime_and_a_picture(tmp_path: Path) -> None:
     assert text.count("### ") == 2 and path.with_suffix(".png").stat().st_size > 10_000
 
 
+def test_under_a_flat_tariff_a_plan_costs_no_more_than_the_rule() -> None:
+    """Where nothing is to be gained nothing is lost: half a per cent of the bill in winter, spring, summer."""
+    source = Source((), None, 1)
+    for month in (1, 4, 6):
+        rule, mpc, lp = (
+            cost(source, Task("flat", "none", 0, Stretch((2021, month, 1), 4), p)) for p in (RULE, MPC, LP)
+        )
+        assert max(mpc, lp) < rule + 0.005 * abs(rule), (month, rule, mpc, lp)
+
+
+def test_what_was_learned_is_taken_only_where_it_is_sure() -> None:
+    bill = np.array([10.0, 20.0, 15.0, 12.0])
+    assert beats(bill - np.array([0.5, 0.6, 0.4, 0.5]), bill)
+    assert not beats(bill - np.array([2.0, 0.0, -0.1, 0.1]), bill)  # one lucky week
+    assert not beats(bill - 0.01, bill)  # next to nothing
+
+
 def test_a_regime_runs_and_who_knows_the_future_pays_least() -> None:
     plan = Plan((Stretch((2020, 11, 9), 3),), (Stretch((2021, 2, 1), 3), Stretch((2021, 4, 1), 3)), tries=8)
     found = regime(Source((), None, 1), plan, "flat", "none", 0, Parallel(n_jobs=1))
     costs = {policy: float(np.mean(values)) for policy, values in found["costs"].items()}
-    assert list(costs) == list(POLICIES)
+    assert list(costs) == [policy for policy in POLICIES if policy != FLOOR]
     assert costs[KNOWN] <= 1.002 * min(costs.values())  # but for the grid
     assert costs[KNOWN] < costs[RULE] < costs[NOBODY]
     theta = found["theta"]

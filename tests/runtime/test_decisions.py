@@ -250,6 +250,11 @@ def test_rules() -> None:
     assert rule_action(at_grid, {"meter": 0.0, "net_load": 9.0}, (0.0, 1.5), manifest) == (0.0, 1.5)
     assert rule_action(at_grid, {"meter": -1.0}, (0.5, 0.0), manifest) == (1.5, 0.0)
     assert rule_action(at_grid, {"meter": -1.0}, None, manifest) == (1.0, 0.0)
+    limited = SelfConsumptionRule(kind="self_consumption", soc="soc", soc_min=0.05, soc_max=0.95)
+    for soc, found in ((0.05, (0.0, 0.0)), (0.06, (0.0, 1.0))):
+        assert rule_action(limited, {"net_load": 1.0, "soc": soc}, None, manifest) == found
+    assert rule_action(limited, {"net_load": -1.0, "soc": 0.95}, None, manifest) == (0.0, 0.0)
+    assert rule_action(limited, {"net_load": -1.0}, None, manifest) == (1.0, 0.0)
     assert rule_action(HoldRule(values={"charge": 5.0}), {}, None, manifest) == (2.0, 0.0)
     heat = ThermostatRule(kind="thermostat", action="inflow", measurement="level", set_point=0.5, band=0.2, on=0.9)
     tank = tiny_manifest()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.track.aim import aim_of, held, self_consumption
+from runtime.track.aim import SAME, Stage, aim_of, brought_forward, held, self_consumption, within_soc, worth_buying_kw
 from runtime.track.interval import IntervalImport
 from runtime.track.law import Aim, Caps, TrackingGains, followed, left_of_interval_kw, shared
 from runtime.track.watch import FROZEN, WRONG_SIGN, AnswerWatch
@@ -31,13 +31,14 @@ def inside(powers: tuple[float, ...], ranges: tuple[tuple[float, float], ...]) -
 
 @given(aims(), POWER)
 def test_it_settles_where_a_person_would_put_it(aim: Aim, load_kw: float) -> None:
-    """Against the sum written out: a meter between 0 and the chosen import, as near as the decision allows."""
+    """Against the sum written out: what is given first, what is beyond the chosen import, as the decision allows."""
     powers = tuple(min(max(0.0, lo), up) for lo, up in aim.able_kw)
     for _ in range(60):
         powers = followed(load_kw + sum(powers), powers, aim, Caps(), TrackingGains(0.6, 0.0))
         assert inside(powers, aim.able_kw)
     least, most = (sum(r[k] for r in aim.within_kw) for k in (0, 1))
-    surplus, beyond = max(-load_kw, 0.0), max(load_kw - aim.grid_kw, 0.0)
+    first = min(max(load_kw, 0.0), aim.given_kw)
+    surplus, beyond = max(-load_kw, 0.0), max(load_kw - aim.grid_kw, first)
     assert sum(powers) == pytest.approx(min(max(surplus - beyond, least), most), abs=1e-6)
     assert inside(powers, aim.within_kw)
     # There it stays: nothing is moved from one battery to another.
@@ -96,7 +97,7 @@ ABLE_5 = [(-5.0, 5.0)]
     (-1.0, 0.0, 0.0, (-5.0, 0.0)),  # sold now, room kept for later
     (0.0, -1.0, 0.0, (-5.0, 5.0)),  # covers the house
     (2.0, -5.0, 0.0, (-5.0, 5.0)),  # all that it can
-    (2.0, -1.0, 2.0, (-5.0, 5.0)),  # the import that the plan chose
+    (2.0, -1.0, 2.0, (-5.0, 5.0)),  # what it gives, and beyond the import that the plan chose
     (-4.0, -5.0, 0.0, (-5.0, -5.0)),  # sells
     (0.0, 0.0, 0.0, (-5.0, 5.0)),
 ])  # fmt: skip
@@ -106,6 +107,89 @@ def test_what_a_decision_is_for_the_meter(
     aim = aim_of(grid, [planned], ABLE_5)
     assert (aim.grid_kw, aim.within_kw) == (target, (within,))
     assert held([planned], ABLE_5).within_kw == ((planned, planned),)
+
+
+NIGHT = [Stage(0.4, -0.6, 0.3, 0.06)] * 4
+
+
+@pytest.mark.parametrize(("first", "later", "caps", "target", "within"), [
+    (Stage(1.0, -0.5, 0.3, 0.06), NIGHT, Caps(), 0.0, (-5.0, 5.0)),  # as well now as later
+    (Stage(3.0, -0.5, 0.3, 0.06), NIGHT, Caps(), 0.6, (-5.0, 5.0)),  # all that is given later, and no more
+    (Stage(1.0, 0.0, 0.3, 0.06), NIGHT, Caps(), 0.0, (-5.0, 5.0)),  # a plan that rests gives it now as well
+    (Stage(1.0, -0.5, 0.2, 0.06), NIGHT, Caps(), 1.0, (-5.0, 5.0)),  # later it saves more
+    (Stage(1.0, -0.5, 0.3, 0.06), [], Caps(), 1.0, (-5.0, 5.0)),  # kept to the end
+    (Stage(1.0, -0.5, 0.3, 0.06), NIGHT, Caps(0.5), 0.6, (-5.0, 5.0)),  # the month's peak is near
+    (Stage(1.0, -0.5, 0.3, 0.06), [NIGHT[0], Stage(0.0, 1.0, 0.3, 0.06), *NIGHT], Caps(), 0.4, (-5.0, 5.0)),  # then sun
+    (Stage(-1.0, 0.5, 0.3, 0.06), NIGHT, Caps(), 0.0, (-2.4, 5.0)),  # clouds: what the night is given as well
+    (Stage(-1.0, 0.5, 0.2, 0.06), NIGHT, Caps(), 0.0, (0.0, 5.0)),  # the night is dearer
+    (Stage(-2.0, 0.0, 0.3, 0.06), [Stage(-1.0, 1.0, 0.3, 0.06)], Caps(), 0.0, (0.0, 5.0)),  # the sun may fail
+    (Stage(-2.0, 0.0, 0.3, 0.2), [Stage(-1.0, 1.0, 0.3, 0.06)], Caps(), 0.0, (-5.0, 0.0)),  # selling pays more now
+    (Stage(-2.0, 0.0, 0.3, 0.06), [Stage(-4.0, 1.0, 0.3, 0.06)], Caps(99.0, 4.0), 0.0, (-5.0, 0.0)),  # else spilt
+])  # fmt: skip
+def test_what_is_worth_the_same_later_is_done_now(
+    first: Stage, later: list[Stage], caps: Caps, target: float, within: tuple[float, float]
+) -> None:
+    aim = aim_of(first.grid_kw, [first.batteries_kw], ABLE_5, [first, *later], caps)
+    assert aim.grid_kw == pytest.approx(target) and aim.within_kw == (within,)
+
+
+PRICE = st.floats(0.01, 0.5)
+STAGES = st.lists(
+    st.builds(Stage, st.floats(-4, 4), st.floats(-3, 3), PRICE, st.floats(0.0, 0.2)), min_size=2, max_size=8
+)
+
+
+@given(STAGES)
+def test_bringing_forward_costs_the_plan_next_to_nothing(stages: list[Stage]) -> None:
+    """What is moved comes from later stages, those first that lose the least by it; the bill of all says the rest."""
+
+    def bill(grid_kw: float, stage: Stage) -> float:
+        return (stage.buy if grid_kw > 0 else stage.sell) * grid_kw
+
+    moved = brought_forward(stages, ABLE_5, Caps())
+    now, later = stages[0], stages[1:]
+    left, loss = abs(moved), bill(now.grid_kw + moved, now) - bill(now.grid_kw, now)
+    sign = -1.0 if moved < 0.0 else 1.0
+    lost = []
+    for stage in later:
+        turns = sign * stage.batteries_kw < 0.0 and abs(stage.batteries_kw) > 0.05
+        if turns and (sign > 0.0 or any(most > 0.05 for _, most in lost)):
+            break
+        most = max(sign * stage.batteries_kw, 0.0)
+        lost.append(((bill(stage.grid_kw - sign * most, stage) - bill(stage.grid_kw, stage)) / max(most, 1e-9), most))
+    for rate, most in sorted(lost):
+        part = min(left, most)
+        left, loss = left - part, loss + rate * part
+    assert left < 1e-9 and loss <= SAME * now.buy * abs(moved) + 0.05 * len(later) + 1e-9
+
+
+def test_a_load_that_falls_short_lowers_the_import_first() -> None:
+    """A plan gives 1 of 3 kW: of 1 kW it gives all, of 2 it gives 1, of 4 it gives 2. At the peak it keeps."""
+
+    def gives(load_kw: float, caps: Caps) -> float:
+        return -sum(followed(load_kw, (0.0,), aim_of(2.0, [-1.0], ABLE_5, (), caps), Caps(), AT_ONCE))
+
+    assert [gives(load, Caps()) for load in (0.5, 1.0, 2.0, 4.0)] == pytest.approx([0.5, 1.0, 1.0, 2.0])
+    assert [gives(load, Caps(2.0)) for load in (0.5, 1.0, 2.0, 4.0)] == pytest.approx([0.0, 0.0, 0.0, 2.0])
+
+
+def test_standby_is_made_up_for_by_the_sun_unless_it_went_far() -> None:
+    assert worth_buying_kw(0.5, 0.05, 5.0) == worth_buying_kw(math.nan, 0.05, 5.0) == 0.5
+    assert [worth_buying_kw(soc, 0.05, 5.0) for soc in (0.04, 0.0)] == [1.0, 1.0]
+    assert [worth_buying_kw(soc, 0.30, 5.0) for soc in (0.26, 0.24)] == [1.0, 0.0]
+
+
+def test_a_battery_at_its_limits_goes_no_further_whoever_decides() -> None:
+    for aim in (self_consumption(ABLE_5), aim_of(2.0, [-5.0], ABLE_5), held([-5.0], ABLE_5)):
+        low, high, unknown = (within_soc(aim, [soc], [(0.05, 0.95)]) for soc in (0.05, 0.95, math.nan))
+        assert low.within_kw[0][0] >= 0.0 and low.able_kw == ((0.0, 5.0),)
+        assert high.within_kw[0][1] <= 0.0 and high.able_kw == ((-5.0, 0.0),)
+        assert unknown == aim
+
+
+def test_drops_that_an_inverter_would_lose_half_of_are_not_bought() -> None:
+    assert aim_of(1.0, [0.1], ABLE_5).within_kw == ((0.0, 5.0),)
+    assert aim_of(1.0, [1.0], ABLE_5).within_kw == ((1.0, 5.0),)
 
 
 def test_what_is_left_of_an_interval_is_spent_and_not_more() -> None:

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from systems.asset_plant import Around, Now
+from systems.assets.battery import Battery, battery_block
 from systems.assets.battery.physics import (
     BatteryPhysics,
     cell_power,
@@ -17,12 +19,16 @@ from systems.assets.battery.physics import (
     limited_power,
     reported_soc,
 )
+from systems.assets.battery.plant import BatteryPlant
 from systems.assets.load.deviation import LoadDeviation, load_deviation
 from systems.clock import LocalClock, local_clock
+from systems.house_file import SHIPPED, parse_house
 from systems.tariff import Tariff, TariffError, load_tariff
+from systems.world import Exogenous
 from systems.world.household import PRICE_SHAPES, Household, household_load, spot_prices
 
 CET = timezone(timedelta(hours=1))
+HOUSE = (SHIPPED / "battery.toml").read_text()
 BATTERY = BatteryPhysics(10.0, 5.0, 5.0)
 
 
@@ -67,6 +73,22 @@ def test_efficiency_is_worst_at_part_load() -> None:
 def test_the_measured_soc_is_on_the_grid_of_its_resolution() -> None:
     assert reported_soc(BATTERY, 0.5049) == pytest.approx(0.50)
     assert reported_soc(BatteryPhysics(10.0, 5.0, 5.0, soc_resolution=0.001), 0.5049) == pytest.approx(0.505)
+
+
+def test_standby_is_paid_by_the_house_when_the_cells_are_empty() -> None:
+    """15 W for a day, whichever way: what empty cells do not give comes from the meter."""
+    battery = Battery(name="home", capacity_kwh=10.0, max_charge_kw=5.0, max_discharge_kw=5.0)
+    plant = BatteryPlant(battery, battery_block(parse_house(HOUSE), battery))
+    world = Exogenous(datetime(2024, 1, 1, tzinfo=CET), 900.0, CET, {})
+    now = Now(0.25, 0, 0, 0, 0.0, {}, {})
+    for soc in (0.0, 0.02, 0.5):
+        plant.begin(np.random.default_rng(0), world, 0, 96, {"home_soc": soc})
+        drawn = 0.0
+        for _ in range(96):
+            drawn += 0.25 * plant.draw((0.0, 0.0), now).electric_kw
+            plant.advance(now, Around({}))
+        left = 10.0 * (soc - plant.states()["home_soc"])
+        assert drawn + left == pytest.approx(24 * 0.015) and (drawn > 0.0) == (soc < 0.036)
 
 
 def test_the_load_lies_above_what_is_usual_by_the_mean_of_the_spikes() -> None:

@@ -13,8 +13,8 @@ from systems.plant import house_plants
 from systems.world import Exogenous
 from tuner.bound.program import StoreTable
 
-BEYOND_BAND = 0.02
-"""Of the state of charge: an idle inverter drains a battery below its band."""
+BEYOND_BAND = 0.04
+"""Of the state of charge: a piece of a step may end beyond the band in which it began."""
 BISECTIONS = 30
 
 
@@ -31,10 +31,8 @@ class Cells:
         self.battery, self._grid = house.only("battery"), house.grid
         self._plant = next(p for p in house_plants(house) if p.asset == self.battery.name)
         self._soc = f"{self.battery.name}_soc"
-        theta = {p.name: p.default for p in design.problem.theta}
-        limits = {limit["name"]: limit for block in design.blocks for limit in block.limits(theta)}
-        self.lowest, self.highest = (float(limits[self._soc][end]) for end in ("lower", "upper"))
-        """What the safety filter keeps: a little more than the band of the house file, and rules use all of it."""
+        self.lowest, self.highest = self.battery.soc_min, self.battery.soc_max
+        """The band of the house file, as for plans and rules."""
         self._now = Now(house.grid.step_h / pieces, 0, 0, 0, 0.0, {}, {})
         self._world = Exogenous(datetime(2000, 1, 1, tzinfo=UTC), house.grid.step_s, house.timezone, {})
         self._rng = np.random.default_rng(0)
@@ -60,7 +58,7 @@ class Cells:
         return float(self._plant.states()[f"worth_kwh.{self.battery.name}"])
 
     def within(self, soc: float) -> tuple[float, float]:
-        """The lowest and the highest power of a stage that the safety filter lets pass."""
+        """The lowest and the highest power of a stage that stays in the band."""
         b = self.battery
         if self._pieces > 1:
             return -b.max_discharge_kw, b.max_charge_kw
@@ -81,11 +79,10 @@ class Cells:
 
 
 def tabulated(design: HouseDesign, socs: int, powers: int, pieces: int = 1) -> StoreTable:
-    """Within what the safety filter keeps; pieces as of `Cells`."""
+    """From empty, which standby reaches, to a little above the band; pieces as of `Cells`."""
     cells = Cells(design, pieces)
     battery = cells.battery
-    beyond = 2 * BEYOND_BAND if pieces > 1 else BEYOND_BAND
-    low, high = max(0.0, cells.lowest - beyond), min(1.0, cells.highest + beyond)
+    low, high = 0.0, min(1.0, cells.highest + BEYOND_BAND)
     soc = np.linspace(low, high, socs)
     most = max(battery.max_charge_kw, battery.max_discharge_kw)
     asked = np.linspace(-most, most, powers)

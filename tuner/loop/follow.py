@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from runtime.bundle.tracking import Tracking
-from runtime.track.aim import aim_of, held, self_consumption
+from runtime.track.aim import aim_of, held, self_consumption, within_soc, worth_buying_kw
 from runtime.track.interval import IntervalImport
 from runtime.track.law import Aim, Caps, Range, TrackingGains, followed, left_of_interval_kw
-from runtime.track.planned import first_of_each, named, planned_grid_kw, planned_imports_kw
+from runtime.track.planned import first_of_each, named, planned_grid_kw, planned_imports_kw, planned_stages
 from systems.design import HouseDesign
 from systems.grid import HOUR_S
 from systems.logs.log import Array
@@ -35,7 +35,6 @@ class Follower:
             raise ValueError(f"nothing of {design.house.name} follows a meter: it needs a [[battery]] and a [meter]")
         self._tracking = Tracking.model_validate(document)
         self._actions, self._forecasts = problem.actions, design.forecasts
-        self._bands = _soc_bands(design, values)
         self._aim: Aim | None = None
         self._peak_kw: float | None = None
         self._interval = IntervalImport(self._tracking.interval_s)
@@ -46,11 +45,19 @@ class Follower:
         tracking, said = self._tracking, named(self._actions, action.tolist())
         grid_kw = planned_grid_kw(tracking, said, first_of_each(self._forecasts, forecast[0]))
         planned = [said[b.charge] - said[b.discharge] for b in tracking.batteries]
-        self._aim = aim_of(grid_kw, planned, self._able())
+        rows = [action.tolist(), *([] if plan is None else plan[1:].tolist())]
+        ahead = tracking, self._actions, self._forecasts, rows, forecast.tolist()
+        most = tracking.import_limit_kw
         if tracking.peak is not None:
-            rows = [action.tolist()] if plan is None else plan.tolist()
-            imports = planned_imports_kw(tracking, self._actions, self._forecasts, rows, forecast.tolist())
-            self._peak_kw = max([measured[tracking.peak], *imports])
+            self._peak_kw = max([measured[tracking.peak], *planned_imports_kw(*ahead)])
+            most = min(most, self._peak_kw)
+        caps = Caps(most, tracking.export_limit_kw)
+        able = self._able()
+        worth = [
+            worth_buying_kw(measured.get(b.soc or "", np.nan), b.soc_min, up)
+            for b, (_, up) in zip(tracking.batteries, able, strict=True)
+        ]
+        self._aim = aim_of(grid_kw, planned, able, planned_stages(*ahead), caps, worth)
 
     def rule(self) -> None:
         """Self-consumption, as an inverter does by itself."""
@@ -63,7 +70,9 @@ class Follower:
         names = [a.name for a in plant.actions]
         batteries = [b.charge.removesuffix("_charge") for b in tracking.batteries]
         others = plant.others_kw(asked, batteries)
-        aim = self._within_soc(aim, plant.measured(), batteries)
+        measured = plant.measured()
+        socs = [measured.get(b.soc or "", np.nan) for b in tracking.batteries]
+        aim = within_soc(aim, socs, [(b.soc_min, b.soc_max) for b in tracking.batteries])
         time_s = plant.minute_time_s
         caps = self._caps(time_s)
         told = followed(others + sum(self._told), self._told, aim, caps, AT_ONCE)
@@ -89,18 +98,6 @@ class Follower:
         most = {a.name: a.upper for a in self._actions}
         return tuple((-most[b.discharge], most[b.charge]) for b in self._tracking.batteries)
 
-    def _within_soc(self, aim: Aim, measured: Mapping[str, float], batteries: Sequence[str]) -> Aim:
-        """As the safety filter has it: a battery beyond its limits goes no further."""
-        within, able = list(aim.within_kw), list(aim.able_kw)
-        for i, name in enumerate(batteries):
-            lowest, highest = self._bands.get(f"{name}_soc", (0.0, 1.0))
-            soc = measured[f"{name}_soc"]
-            for ranges in (within, able):
-                lo, up = ranges[i]
-                lo, up = (max(lo, 0.0) if soc <= lowest else lo), (min(up, 0.0) if soc >= highest else up)
-                ranges[i] = (min(lo, up), max(lo, up)) if lo <= up else (0.0, 0.0)
-        return Aim(aim.grid_kw, aim.planned_kw, tuple(within), tuple(able))
-
 
 class Holder(Follower):
     """Holds the powers of each decision, as far as the state of charge allows in each minute."""
@@ -108,8 +105,3 @@ class Holder(Follower):
     def decide(self, action: Array, plan: Array | None, forecast: Array, measured: Mapping[str, float]) -> None:
         said = named(self._actions, action.tolist())
         self._aim = held([said[b.charge] - said[b.discharge] for b in self._tracking.batteries], self._able())
-
-
-def _soc_bands(design: HouseDesign, theta: Mapping[str, float]) -> dict[str, Range]:
-    limits = [limit for block in design.blocks for limit in block.limits(theta)]
-    return {limit["name"]: (limit["lower"], limit["upper"]) for limit in limits if limit["name"].endswith("_soc")}

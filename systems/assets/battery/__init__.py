@@ -33,6 +33,7 @@ class Battery(Nameplate):
     max_charge_kw: Annotated[float, Field(gt=0)]
     max_discharge_kw: Annotated[float, Field(gt=0)]
     soc_min: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """What the inverter is set to keep: a plan, the rule and the best policy all give nothing below it."""
     soc_max: Annotated[float, Field(ge=0, le=1)] = 0.95
     wear_per_kwh: Annotated[float, Field(ge=0)] = 0.0
     """Cost of a kWh in plus a kWh out, in the currency of the house."""
@@ -127,6 +128,7 @@ def battery_block(house: House, battery: Battery) -> Block:
         largest = hours / battery.capacity_kwh * max(battery.max_charge_kw, battery.max_discharge_kw)
         return (soc_limit(f"{name}_soc", battery.soc_min, battery.soc_max, largest),)
 
+    band_of_all = {"soc": f"{name}_soc", "soc_min": battery.soc_min, "soc_max": battery.soc_max}
     return Block(
         asset=name,
         states=(Signal(f"{name}_soc", "1", 0.0, 1.0, "state of charge"),),
@@ -149,9 +151,10 @@ def battery_block(house: House, battery: Battery) -> Block:
                 "discharge": f"{name}_discharge",
                 "meter": "grid_power",
                 "meter_at": "grid",
+                **band_of_all,
             },
         ),
-        tracked={"charge": f"{name}_charge", "discharge": f"{name}_discharge"},
+        tracked={"charge": f"{name}_charge", "discharge": f"{name}_discharge", **band_of_all},
     )
 
 

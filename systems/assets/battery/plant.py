@@ -1,4 +1,4 @@
-"""A battery as it is: losses that depend on power, limits that taper, cells that drain, a state of charge in steps."""
+"""A battery as it is: losses that depend on power, limits that taper, standby that is always paid, charge in steps."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ class BatteryPlant(AssetPlant):
     def draw(self, action: Sequence[float], now: Now) -> Flow:
         self._power_kw = limited_power(self.physics, self._soc, action[0] - action[1], now.hours)
         self._cost = now.hours * self._wear / 2 * abs(self._power_kw)
-        return Flow(self._power_kw)
+        # What empty cells cannot give to the inverter's own needs comes from the house.
+        lacking_kw = -self._soc * self.physics.capacity_kwh / now.hours - cell_power(self.physics, self._power_kw)
+        return Flow(self._power_kw + max(lacking_kw, 0.0))
 
     def advance(self, now: Now, around: Around) -> None:
         stored = now.hours * cell_power(self.physics, self._power_kw) / self.physics.capacity_kwh

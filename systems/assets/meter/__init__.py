@@ -145,6 +145,8 @@ def meter_block(house: House, meter: Meter) -> Block:
             "meter": "grid_power",
             "import_limit_kw": meter.import_limit_kw,
             "export_limit_kw": meter.export_limit_kw,
+            "buy": "buy",
+            "sell": "sell",
             **({} if capacity is None else {"peak": "month_peak", "interval_s": capacity.interval_s}),
         },
     )
