@@ -76,12 +76,14 @@ def aim_of(
     spare_kw = given_later(stages, caps)
     if moved_kw:
         grid_kw += moved_kw
-        able = tuple(able_kw)
-        planned_kw = shared(sum(planned_kw) + moved_kw, Aim(0.0, asked, able, able))
+        machines = tuple(able_kw)
+        planned_kw = shared(sum(planned_kw) + moved_kw, Aim(0.0, asked, machines, machines))
     buys, sells = grid_kw > STILL_KW, grid_kw < -STILL_KW
     least = [WORTH_WAKING * up for _, up in able_kw] if worth_kw is None else worth_kw
     spared = min(spare_kw / max(-sum(lo for lo, _ in able_kw), 1e-9), 1.0)
-    within = tuple(_within(p, *of, spared, buys, sells) for p, *of in zip(planned_kw, able_kw, least, strict=True))
+    within = tuple(
+        _within(p, able, worth, spared, buys, sells) for p, able, worth in zip(planned_kw, able_kw, least, strict=True)
+    )
     chosen = buys and any(lo + STILL_KW < p < -STILL_KW for p, (lo, _) in zip(planned_kw, able_kw, strict=True))
     if not chosen:
         return Aim(0.0, asked, within, tuple(able_kw))

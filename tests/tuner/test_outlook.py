@@ -11,8 +11,9 @@ from systems.design import HouseDesign
 from systems.model_file import THETA
 from systems.world.generate import generated_world
 from tests.tuner.test_bound import HOURLY
-from tuner.commands.tune_outlook import FIT, NAMEPLATE, had, nameplate_theta, outlook
+from tuner.commands.tune_outlook import FIT, NAMEPLATE, had, nameplate_theta, outlook, reserved_theta
 from tuner.evaluate.comparison import CAUSAL, RULE, TUNED, Evaluation
+from tuner.loop.explore import learned_by_default
 from tuner.loop.week import Result
 from tuner.loop.workers import LocalWorkers
 
@@ -31,6 +32,20 @@ def test_a_fit_that_loses_to_its_nameplate_is_told_and_not_the_start() -> None:
     assert "more than the nameplate on 1 held-in weeks" in first
     gap = min(found.costs.values()) - found.causal
     assert second.startswith(f"there are {gap:.2f} EUR a week") and "to gain on the nameplate" in second
+
+
+def test_where_a_battery_has_knots_the_value_function_says_what_to_keep() -> None:
+    """Under a charge for the month's peak something is kept for it; all else of theta is where it was."""
+    charged = HOURLY.replace("[meter]", "[meter]\ncapacity = { price_per_kw = 10 }")
+    design = HouseDesign(charged.replace("capacity_kwh = 10", "capacity_kwh = 10\nknots = 4"))
+    world = generated_world(design.house, datetime(2022, 4, 3, tzinfo=UTC), 12, seed=1, prices="continental")
+    start = {p.name: p.default for p in design.problem.theta}
+    found = reserved_theta(design, world, (24,), start)
+    kept = [found[f"home_reserve_{hour:02d}"] for hour in (0, 6, 12, 18)]
+    assert all(0.0 <= share <= 1.0 for share in kept) and max(kept) > 0.05
+    moved = {name for name in start if found[name] != start[name]}
+    assert moved <= {name for name in start if "reserve" in name} and list(found) == list(start)
+    assert "reserve" in learned_by_default(design.problem.theta)
 
 
 def test_what_cannot_be_known_is_said() -> None:

@@ -236,6 +236,9 @@ def _begun(teller: Teller, work: Work, workers: Workers) -> Work:
         )
     for line in ahead.told():
         console.print(line, soft_wrap=True)
+    if work.args.theta is None and ahead.reserved is not None:
+        console.print("tuning starts at the reserve by the hour that the best causal policy keeps", soft_wrap=True)
+        return replace(work, start=dict(ahead.reserved), began="the reserve of the best causal policy")
     if work.args.theta is None and ahead.fit_loses:
         return replace(work, start=nameplate_theta(work.design), began="the nameplate")
     return work

@@ -70,11 +70,11 @@ def judged_by(
 def guarded_by(
     design: HouseDesign, weeks: Weeks, start: Mapping[str, float], tuning: Tuning, workers: Workers
 ) -> TuneOutcome:
-    """By weeks of the training part that taught nothing: what makes them dearer beyond noise is not written."""
+    """By weeks of the training part that taught nothing: only what makes them cheaper beyond noise is written."""
     policies = _both(start, tuning.theta)
     found = evaluate_house(design, weeks.world, weeks.firsts, policies, seed=weeks.seed, workers=workers)
     before, after = found.totals(UNBIASED), found.totals(TUNED)
-    kept = worse(after, before, tolerance=1.0)
+    kept = not worse(before, after, tolerance=1.0)
     saving, mean = found.saving(TUNED, UNBIASED), float((before - after).mean())
     span = "" if saving is None else f", 95 % interval {saving.low:.3f} to {saving.high:.3f}"
     where = f"on {len(weeks.firsts)} weeks of the training part that it had not seen"

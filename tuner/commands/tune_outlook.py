@@ -9,14 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from systems.design import HouseDesign
 from systems.model_file import THETA
+from systems.plant import HousePlant
 from systems.world import Exogenous
-from tuner.bound.house import why_not
+from tuner.bound.house import Horizon, why_not
+from tuner.bound.reserve import reserve_by_hour
 from tuner.evaluate.comparison import CAUSAL, RULE, Contender, Evaluation, bounds, evaluate_house
+from tuner.learn.paired import worse
 from tuner.loop.workers import Workers
 
-FIT, NAMEPLATE = "data fit", "nameplate"
+FIT, NAMEPLATE, RESERVED = "data fit", "nameplate", "reserve of the value function"
+RESERVE_WEEKS, RESERVE_PRICE = 2, 0.3
+"""Held-in weeks whose value function says the reserve by the hour, and what a kWh that is missing to it for an hour
+costs, over the usual price."""
 WORTH_A_WORD = 0.002
 """Of the bill: a gap below it is none."""
 
@@ -32,6 +40,8 @@ class Outlook:
     """Why there is no bound."""
     weeks: int
     currency: str
+    reserved: Mapping[str, float] | None = None
+    """theta with the reserve that the best causal policy keeps, where it is cheaper by more than noise."""
 
     @property
     def fit_loses(self) -> bool:
@@ -68,16 +78,21 @@ def outlook(
     policies, causal = _policies(design, start), [policy for policy in bounds(design.house) if policy.name == CAUSAL]
     if not looks(design, start):
         return Outlook({}, None, why_not(design.house), len(weeks), design.house.currency)
-    found = evaluate_house(design, world, weeks, [*policies, *causal], seed=seed, workers=workers)
+    theta = reserved_theta(design, world, weeks[:RESERVE_WEEKS], start) if _has_knots(design) else None
+    tried = [] if theta is None else [Contender(RESERVED, tuple(theta[name] for name in start))]
+    found = evaluate_house(design, world, weeks, [*policies, *tried, *causal], seed=seed, workers=workers)
     costs = {policy.name: float(found.totals(policy.name).mean()) for policy in policies}
     least = float(found.totals(CAUSAL).mean()) if causal else None
-    return Outlook(costs, least, why_not(design.house), len(weeks), design.house.currency)
+    thetas = [policy.name for policy in policies if policy.theta is not None]
+    if tried and not all(worse(found.totals(name), found.totals(RESERVED), tolerance=1.0) for name in thetas):
+        theta = None
+    return Outlook(costs, least, why_not(design.house), len(weeks), design.house.currency, theta)
 
 
 def looks(design: HouseDesign, start: Mapping[str, float]) -> int:
     """Policies that an outlook runs through each week; none where there is nothing to compare."""
     policies, causal = _policies(design, start), [policy for policy in bounds(design.house) if policy.name == CAUSAL]
-    return len(policies) + len(causal) if causal or len(policies) > 2 else 0
+    return len(policies) + _has_knots(design) + len(causal) if causal or len(policies) > 2 else 0
 
 
 def _policies(design: HouseDesign, start: Mapping[str, float]) -> list[Contender]:
@@ -86,6 +101,22 @@ def _policies(design: HouseDesign, start: Mapping[str, float]) -> list[Contender
     if nameplate != dict(start):
         policies.append(Contender(NAMEPLATE, tuple(nameplate[name] for name in start)))
     return policies
+
+
+def _has_knots(design: HouseDesign) -> bool:
+    """Whether a battery has a reserve by the hour, and a best causal policy to say what it is."""
+    return not why_not(design.house) and bool(design.house.only("battery").knots)
+
+
+def reserved_theta(
+    design: HouseDesign, world: Exogenous, weeks: Sequence[int], start: Mapping[str, float]
+) -> dict[str, float]:
+    """theta with the reserve by the hour that the best causal policy keeps in these weeks, the mean of them."""
+    battery, day = design.house.only("battery"), round(86_400.0 / design.house.grid.hold_s)
+    horizons = [Horizon(design, world, week, 7 * day) for week in weeks]
+    kept = np.mean([reserve_by_hour(h, HousePlant(design.house, world), battery.knots) for h in horizons], axis=0)
+    names = [f"{battery.name}_reserve_{24 // battery.knots * i:02d}" for i in range(battery.knots)]
+    return {**start, **dict(zip(names, kept.tolist(), strict=True)), f"{battery.name}_reserve_price": RESERVE_PRICE}
 
 
 def nameplate_theta(design: HouseDesign) -> dict[str, float]:

@@ -169,11 +169,14 @@ def trace_of(house: House) -> float:
 
 
 def learned_by_default(parameters: Sequence[Parameter]) -> tuple[str, ...]:
-    """The weights, and the mean errors of forecasts and models: the mean of a fit is not what decides best.
+    """The weights, what a battery keeps by the hour where it has knots, and the mean errors of forecasts and models.
+
+    The mean of a fit is not what decides best.
 
     Rare spikes lift the mean error of a load forecast, and a battery that reckons with it all day loses by it.
     """
-    return (*LEARN, *(p.name for p in parameters if is_bias(p)))
+    by_hour = ("reserve",) if any(p.group == "reserve" for p in parameters) else ()
+    return (*LEARN, *by_hour, *(p.name for p in parameters if is_bias(p)))
 
 
 def learning_entries(parameters: Sequence[Parameter], learn: Sequence[str]) -> tuple[NDArray[np.int64], Array]:
