@@ -102,10 +102,10 @@ def test_what_means_the_same_of_different_assets_is_turned_together_and_then_by_
 def test_stretches_add_up_while_theta_stays_and_a_resumed_run_is_the_one_that_was_not_interrupted(
     tmp_path: Path,
 ) -> None:
-    whole = learned(Noisy(), iterations=5)
-    learned(Noisy(), iterations=3, checkpoint=tmp_path / "c.npz")
+    whole = learned(Noisy(), iterations=9)
+    learned(Noisy(), iterations=7, checkpoint=tmp_path / "c.npz")
     world = Noisy()
-    resumed = learned(world, iterations=5, checkpoint=tmp_path / "c.npz", resume=True)
+    resumed = learned(world, iterations=9, checkpoint=tmp_path / "c.npz", resume=True)
     np.testing.assert_array_equal(whole.course.thetas, resumed.course.thetas)
     assert whole.course.history == resumed.course.history
     stayed = [r.transitions for r in whole.course.history if r.share == 0.0]
