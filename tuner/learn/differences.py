@@ -5,14 +5,16 @@ Of direction d_i and stretch k, with J_k(theta) what the policy costs in stretch
     g_ik = [J_k(theta + h d_i) - J_k(theta - h d_i)] / 2h,
     c_ik = [J_k(theta + h d_i) - 2 J_k(theta) + J_k(theta - h d_i)] / h^2
 
+and, where bounds shorten one side, slope and curvature of the parabola through the three.
+
 Both sides meet the same random numbers, so what differs between stretches is not in g: its spread over k is only that
 of the slope itself, a small part of the spread of J. The step is Newton's along each direction, within a trust region,
 
-    z_i = -g_i / c_i,    |z_i| <= REACH h,    where the 95 % interval of the mean g_i over the stretches excludes 0,
+    z_i = -g_i / c_i,    |z_i| <= h,    where the 95 % interval of the mean g_i over the stretches excludes 0,
 
-and 0 elsewhere. Where the mean c_i shows no minimum it goes as far as it may; where a bound forbids one side, g_i is
-one-sided and the step goes no further than what was tried. Nothing is asked of a model, a value function or a
-derivative of the policy, and kinks of the cost are no trouble: h is as wide as a step.
+and 0 elsewhere. It goes no further than was tried: second differences of a few stretches are rough. Where the mean c_i
+shows no minimum it goes as far as it may; where a bound forbids one side, g_i is that of the other. Nothing is asked of
+a model, a value function or a derivative of the policy, and kinks of the cost are no trouble: h is as wide as a step.
 
 A direction turns all parameters that mean the same of different assets, the comfort of every room, say: the first time
 together, later by random signs, a simultaneous perturbation within the kind.
@@ -26,7 +28,7 @@ and Perron, "On the convergence rates of IPA and FDC derivative estimators" (199
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,25 +37,27 @@ from systems.problem import Parameter
 from tuner.evaluate.statistics import mean_interval
 
 Array = NDArray[np.float64]
-REACH = 1.0
-"""Of the width of the tries: how far a step goes along a direction. Second differences of a few stretches are rough:
-twice as far, a battery passed by its best bias and came to the same cost beyond it."""
+LEAST_SIDE = 0.1
+"""Share of a move below which a bound has left nothing of it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Slopes:
-    """What pairs told along each of d directions; NaN where a bound left a side out."""
+    """What pairs told along each of d directions."""
 
     slope: Array
-    """(d, stretches) g, EUR per stretch and scale"""
+    """(d, stretches) g, in money per stretch and scale"""
     curvature: Array
-    """(d, stretches) c, NaN where one side was left out"""
-    way: Array
-    """(d,) 0 where both sides were tried, else the sign of the one that was; NaN where none could be"""
+    """(d, stretches) c, 0 where one side was left out"""
+    ahead: Array
+    """(d,) how far forth was tried, in scales; 0 where a bound left nothing of it"""
+    behind: Array
+    """(d,) and back"""
 
     def joined(self, other: Slopes) -> Slopes:
         """With those of more stretches about the same theta, of the same directions and width."""
-        return Slopes(np.hstack([self.slope, other.slope]), np.hstack([self.curvature, other.curvature]), self.way)
+        slope, curvature = (np.hstack(both) for both in ((self.slope, other.slope), (self.curvature, other.curvature)))
+        return replace(self, slope=slope, curvature=curvature)
 
 
 def kinds(parameters: Sequence[Parameter], entries: NDArray[np.int64]) -> list[list[int]]:
@@ -88,33 +92,33 @@ def tries(theta: Array, moves: Array, bounds: tuple[Array, Array]) -> Array:
     return np.vstack([theta, np.clip(both, *bounds)])
 
 
-def slopes_of(thetas: Array, costs: Array, width: float) -> Slopes:
-    """Of the costs (1 + 2 d, stretches) of `tries`."""
+def slopes_of(thetas: Array, costs: Array, moves: Array, width: float) -> Slopes:
+    """Of the costs (1 + 2 d, stretches) of `tries` by moves (d, ntheta) as long as `width` scales."""
     here, forth, back = costs[0], costs[1::2], costs[2::2]
-    moved = np.any(thetas[1:] != thetas[0], axis=1)
-    ahead, behind = moved[::2], moved[1::2]
-    both, way = ahead & behind, np.where(ahead, 1.0, -1.0)
-    one_sided = np.where(ahead[:, None], forth - here, here - back) / width
-    slope = np.where(both[:, None], (forth - back) / (2.0 * width), one_sided)
-    curvature = np.where(both[:, None], (forth - 2.0 * here + back) / width**2, np.nan)
-    way = np.where(both, 0.0, np.where(ahead | behind, way, np.nan))
-    return Slopes(slope, curvature, way)
+    whole = np.linalg.norm(moves, axis=1)
+    parts = [np.linalg.norm(side - thetas[0], axis=1) / whole for side in (thetas[1::2], thetas[2::2])]
+    ahead, behind = (width * np.where(part < LEAST_SIDE, 0.0, part) for part in parts)
+    a, b = ahead[:, None], behind[:, None]
+    both, either = (a > 0.0) & (b > 0.0), (a > 0.0) | (b > 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rise, fall = (forth - here) / a, (here - back) / b
+        slope = np.where(both, (b * rise + a * fall) / (a + b), np.where(a > 0.0, rise, fall))
+        curvature = np.where(both, 2.0 * (rise - fall) / (a + b), 0.0)
+    return Slopes(np.where(either, slope, 0.0), curvature, ahead, behind)
 
 
-def steps_of(slopes: Slopes, width: float) -> Array:
+def steps_of(slopes: Slopes) -> Array:
     """(d,) how far to go along each direction, 0 where the pairs do not tell which way is better."""
-    return np.array([_step(*row, width) for row in zip(slopes.slope, slopes.curvature, slopes.way, strict=True)])
+    rows = zip(slopes.slope, slopes.curvature, slopes.ahead.tolist(), slopes.behind.tolist(), strict=True)
+    return np.array([_step(*row) for row in rows])
 
 
-def _step(slope: Array, curvature: Array, way: float, width: float) -> float:
-    if np.isnan(way) or not np.any(slope):
+def _step(slope: Array, curvature: Array, ahead: float, behind: float) -> float:
+    if not np.any(slope):
         return 0.0
-    found = mean_interval(slope)
+    found, bend = mean_interval(slope), float(curvature.mean())
     if found.low <= 0.0 <= found.high:
         return 0.0
-    downhill = -float(np.sign(found.mean))
-    if way != 0.0:
-        return downhill * width if downhill == way else 0.0
-    bend = float(curvature.mean())
-    far = REACH * width
-    return downhill * (min(abs(found.mean) / bend, far) if bend > 0.0 else far)
+    room = behind if found.mean > 0.0 else ahead
+    far = min(abs(found.mean) / bend, room) if bend > 0.0 else room
+    return -float(np.sign(found.mean)) * far

@@ -18,10 +18,10 @@ from tuner.learn.transitions import Labelled, Transitions
 from tuner.learn.world import PairedWorld, World
 
 Array = NDArray[np.float64]
-WIDTH = 1.0
-"""Of the first tries in pairs, in scales of the parameters."""
-NARROWER = 0.5
-"""The width after a step that held-in weeks took back, over the width before."""
+WIDTH, WIDEST = 1.0, 4.0
+"""Of the first tries in pairs and of all, in scales of the parameters."""
+WIDER, NARROWER = 2.0, 0.5
+"""The width after a step that was taken, and after one that held-in weeks took back, over the width before."""
 LEAST_STRETCHES = 2
 """For an interval."""
 
@@ -119,9 +119,22 @@ class FromExperience:
         return replace(asked, change=keep_what_is_sure(t, improve, asked.change, certainty=self.certainty))
 
 
+def widths_of(fates: Sequence[Fate]) -> list[float]:
+    """Of the tries of each iteration, in scales, the coming one included: a trust region, by the fates before.
+
+    Where wide tries told nothing the next are narrower; at the first width and below, stretches add up instead.
+    """
+    widths = [WIDTH]
+    for fate in fates:
+        last = widths[-1]
+        widens, narrows = fate.taken, (fate.asked and not fate.taken) or (not fate.asked and last > WIDTH)
+        widths.append(min(last * (WIDER if widens else NARROWER if narrows else 1.0), WIDEST))
+    return widths
+
+
 @dataclass(frozen=True, eq=False)
 class FromPairs:
-    """Theta moved to either side. While it stays, stretches add up; a step that was taken back halves the width."""
+    """Theta moved to either side. While it stays, stretches add up; the width follows what became of the steps."""
 
     parameters: Sequence[Parameter]
     entries: NDArray[np.int64]
@@ -137,19 +150,19 @@ class FromPairs:
                 f"method paired lives the same weeks through again, which {world.name} cannot; choose dpg or q"
             )
         now, theta = len(fates), thetas[-1]
-        since = max((i for i, fate in enumerate(fates, start=1) if fate.asked), default=0)
-        width = WIDTH * NARROWER ** sum(fate.asked and not fate.taken for fate in fates)
+        *before, width = widths_of(fates)
+        since = max((i for i, fate in enumerate(fates, start=1) if fate.asked or before[i - 1] > WIDTH), default=0)
         rows = directions(self.parameters, self.entries, sum(fate.taken for fate in fates), self.seed)
         moves = np.zeros((len(rows), len(theta)))
         moves[:, self.entries] = width * self.scale * rows
         asked = tries(theta, moves, self.bounds)
         for i in range(since, now + 1):
             if i not in self.seen:
-                self.seen[i] = slopes_of(asked, world.compare(list(asked), i), width)
+                self.seen[i] = slopes_of(asked, world.compare(list(asked), i), moves, width)
         found = self.seen[since]
         for i in range(since + 1, now + 1):
             found = found.joined(self.seen[i])
         stretches = found.slope.shape[1]
         if stretches < LEAST_STRETCHES:
             raise TrainingError(f"{stretches} stretch tells nothing of its spread; explore {LEAST_STRETCHES} or more")
-        return Proposal(steps_of(found, width) @ rows, None, len(asked) * stretches)
+        return Proposal(steps_of(found) @ rows, None, len(asked) * stretches)

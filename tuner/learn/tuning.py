@@ -23,7 +23,6 @@ from tuner.checkpoint_file import UNREADABLE, read_checkpoint, write_checkpoint
 from tuner.critics import CRITICS
 from tuner.errors import CheckpointError, TrainingError
 from tuner.learn.critic import StepOptions
-from tuner.learn.differences import REACH
 from tuner.learn.improve import METHODS, Credit
 from tuner.learn.paired import worse
 from tuner.learn.proposals import Fate, FromExperience, FromPairs, Labeller, Proposer
@@ -253,7 +252,7 @@ class _Learner:
         spec, theta = self.spec, course.thetas[-1]
         fates = [Fate(asked=r.share > 0.0, taken=r.accepted) for r in course.history]
         proposal = self.proposer.propose(world, course.thetas, fates)
-        rate, limit = (1.0, REACH) if spec.method == PAIRED else (spec.rate, spec.limit)
+        rate, limit = (1.0, np.inf) if spec.method == PAIRED else (spec.rate, spec.limit)
         before, after, accepted, share = course.tried[-1], course.tried[-1], False, rate
         following = self._moved(theta, share * proposal.change, limit)
         if np.array_equal(following, theta):
