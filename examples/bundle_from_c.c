@@ -8,12 +8,13 @@
 #include <stdlib.h>
 #include "nisse_controller.h"
 
-/* The order of `signals.forecasts` in manifest.json. */
+/* The order of `forecasts` in manifest.json. */
 enum { LOAD_KW, PV_KW, BUY, SELL };
 
 int main(void) {
     nisse_dimensions n;
     nisse_controller_dimensions(&n);
+    if (n.abi_version != NISSE_ABI_VERSION || n.nx != 1 || n.nd != 4) return 1; /* another header, or another house */
     double *x0 = calloc(n.nx, sizeof(double)), *action = calloc(n.na, sizeof(double));
     double *forecast = calloc((size_t)(n.horizon + 1) * n.nd, sizeof(double)); /* row-major, one row per stage */
     if (!x0 || !action || !forecast) return 1;

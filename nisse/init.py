@@ -110,7 +110,9 @@ def _tell(args: argparse.Namespace, house_file: Path, answers: Answers) -> None:
     signed = key if args.trusted_key is None else Path("YOUR_KEY.pem")
     steps = [
         (f"nisse check {house_file}", "what there is, and what it needs"),
-        (f"nisse build {house_file} --key {signed} --output {bundle}", ""),
+        (f"nisse identify {house_file} --log LOG.csv --output model.json", "where there is a log; then --model below"),
+        (f"nisse build {house_file} --key {signed} --output {bundle}", "the controller"),
+        (f"nisse hil {house_file} --bundle {bundle} --days 2", "two days of it, on simulated devices"),
         (f"nano {args.path}", "registers and topics: only you know them"),
         (f"nisse check {args.path}", "the site file and its bundle"),
         (f"nisse doctor {args.path}", "the machine"),
@@ -119,7 +121,7 @@ def _tell(args: argparse.Namespace, house_file: Path, answers: Answers) -> None:
     print(f"wrote {house_file} and {args.path}; trusted is {answers.trusted_keys[0]}")
     print("next:")
     for command, why in steps:
-        print(f"  {command:<52}{f'  # {why}' if why else ''}".rstrip())
+        print(f"  {command:<52}  # {why}")
     if args.trusted_key is None:
         print(f"{key} signs bundles: keep it off the machine that runs them")
     if args.json is not None:

@@ -68,6 +68,7 @@ def test_options_alone_write_what_check_accepts(
     assert main(["check", "--no-bundle", "site.toml"]) == 0
     # What is said next can be done next: the site waits for a bundle of that name, signed by that key.
     assert f"nisse build house.toml --key signing.pem --output {site.controller.bundle}" in said
+    assert f"nisse hil house.toml --bundle {site.controller.bundle} --days 2" in said
     assert site.controller.trusted_keys == (load_key(tmp_path / "signing.pem").public,)
     assert site.site.name == house.name and site.zone == house.timezone
     # A house whose thermometers are not heard is not left cold, whatever its rooms are called.

@@ -55,7 +55,7 @@ def why_not(house: House) -> str:
     if len(batteries) != 1:
         return f"it is computed for one battery, and {house.name} has {len(batteries) or 'none'}"
     if others:
-        return f"it is computed for a battery alone, and {house.name} has a {others[0]} too"
+        return f"it is computed where a battery is all that is controlled, and {house.name} has a {others[0]} too"
     if meter is None:
         return f"{house.name} has no [meter]"
     if any(pv.curtailable for pv in house.of("pv")):
