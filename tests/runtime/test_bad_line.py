@@ -48,13 +48,15 @@ def test_an_unchanged_set_point_is_written_once(start: Callable[..., Running], t
     daemon = start(0.25)
     ears.wait_for(STATE, level_is("mpc"))
     ears.heard.clear()
-    while len(ears.heard.get(STATE, [])) < 8:
+    while len(ears.heard.get(STATE, [])) < 12:
         ears.wait_for(STATE)
         time.sleep(0.1)
     code, errors = daemon.end()
     assert code == 0, errors
-    assert [word for _, _, word in tank.registers.writes][-2:] == [300, 0]  # the plan, and the safe value at the end
-    assert len(tank.registers.writes) <= 3  # one more if the forecast came after the first cycle
+    words = [word for _, _, word in tank.registers.writes]
+    assert words[-2:] == [300, 0]  # the plan, and the safe value at the end
+    # Of twelve cycles. A second time only where the answer to the first came late, on a busy computer.
+    assert words.count(300) <= 2
 
 
 def test_a_device_with_a_time_out_is_told_it_and_kept_alive(
