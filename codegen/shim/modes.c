@@ -26,6 +26,9 @@
 #define PASSES (NISSE_SMALL_QP ? 40 : 12) /* QPs of the flips */
 #define PASSES_OF_A_DESCENT 12
 #define PASSES_OF_A_TRIAL 6
+/* Flips of a single stage that one after another gain nothing, before it is said that none will: the next ones promise
+ * less, and mostly are neighbours of the same hour. */
+#define IN_VAIN (NISSE_SMALL_QP ? PASSES : 2)
 #define PARTS 8 /* of an action's range, where the Hamiltonian is looked at */
 #define ON 1e-7 /* of an action's range: below it the action is off */
 /* Over the sum of all stage costs: differences that are rounding, and gains that are worth a solve. */
@@ -165,7 +168,16 @@ static void apply_flip(search *s, int k, const flip *f) {
     if (is_bent(s, k)) memcpy(s->c->modes.row[k], f->tangent, sizeof(double) * NISSE_ND);
 }
 
-/* Modes that the plan keeps to: at stages where both of a pair are on, or at all of them. */
+/* Stages in a row before k at which two actions are on that exclude each other. */
+static int in_a_row_before(const search *s, int k) {
+    int n = 0;
+    while (n < k && s->both[k - 1 - n]) n++;
+    return n;
+}
+
+/* Modes that the plan keeps to: at stages where both of a pair are on, or at all of them. Where both are on for several
+ * stages they take turns, the better one first: what both waste at once can be moved there and back instead. Small programs
+ * look at so many flips that they find as good a plan from either start. */
 static void repair(search *s, bool everywhere) {
     for (int k = 0; k < NISSE_N; k++) {
         const double *u = plan(s, k);
@@ -175,7 +187,11 @@ static void repair(search *s, bool everywhere) {
         }
         if (s->both[k] && !everywhere) {
             const flip best = best_flip(s, k, true);
-            if (best.action >= 0) switch_off(s, k, nisse_partner[best.action], best.action);
+            const bool turn = !NISSE_SMALL_QP && in_a_row_before(s, k) % 2;
+            if (best.action >= 0) {
+                const int other = nisse_partner[best.action];
+                switch_off(s, k, turn ? best.action : other, turn ? other : best.action);
+            }
         }
         for (int i = 0; i < NISSE_NA && (s->both[k] || everywhere) && !is_given(s, k); i++) {
             const int j = nisse_partner[i];
@@ -236,8 +252,9 @@ static void improve(search *s) {
     stage_modes best = s->c->modes;
     double value = s->value, share = 1.0;
     bool at_best = true;
+    int in_vain = 0;
     survey_flips(s, flips);
-    for (int passes = 0; passes < PASSES && !is_spent(s);) {
+    for (int passes = 0; passes < PASSES && in_vain < IN_VAIN && !is_spent(s);) {
         int last = 0;
         s->c->modes = best;
         const int flipped = flip_share(s, flips, share, &last);
@@ -248,9 +265,13 @@ static void improve(search *s) {
             best = s->c->modes;
             value = s->value;
             share = fmin(1.0, 2.0 * share);
+            in_vain = 0;
             survey_flips(s, flips);
         } else {
-            if (flipped == 1) flips[last].gain = 0.0;
+            if (flipped == 1) {
+                flips[last].gain = 0.0;
+                in_vain++;
+            }
             share /= 3.0;
         }
     }
