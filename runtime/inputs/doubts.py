@@ -137,7 +137,8 @@ class Doubts:
             return ""  # it moves by itself
         drives = [*zip(m.safety.action_matrix[index], m.actions, strict=True)]
         if m.safety.forecast_matrix:
-            drives += zip(m.safety.forecast_matrix[index], m.forecasts, strict=True)
+            columns = [forecast for forecast in m.forecasts for _ in range(forecast.steps)]
+            drives += zip(m.safety.forecast_matrix[index], columns, strict=True)
         per_step = sum(abs(factor) * max(abs(s.lower), abs(s.upper)) for factor, s in drives)
         steps = max(0.0, measured_s - good.measured_s) / m.dt_s
         allowed = LEAP_SHARE * (spec.upper - spec.lower) + REACH * per_step * steps

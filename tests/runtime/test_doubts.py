@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from test_estimator_arx import DT, house_manifest, simulated
 from tiny_site import tiny_manifest
 
-from runtime.bundle.manifest import SignalSpec
+from runtime.bundle.manifest import ForecastSpec, SignalSpec
 from runtime.bundle.safety_set import SafetySet, StateLimit
 from runtime.decide.estimator import make_estimator
 from runtime.formats import units
@@ -105,14 +105,23 @@ def test_what_a_thermometer_says_that_measures_nothing() -> None:
     assert judged(tank, {"tank": 85.0}, 100.0) == set()  # it was on its way
 
 
-def test_a_state_of_charge_that_leaps() -> None:
-    """5 kW in 10 kWh: 0.125 in a quarter of an hour, so 0.55 is not 0 a minute later; and after an outage it may be."""
+@pytest.mark.parametrize(("steps", "columns"), [(1, ()), (1, ((0.0,),)), (6, ((0.0,) * 6,))])
+def test_a_state_of_charge_that_leaps(steps: int, columns: tuple[tuple[float, ...], ...]) -> None:
+    """5 kW in 10 kWh: 0.125 in a quarter of an hour, so 0.55 is not 0 a minute later; and after an outage it may be.
+
+    Beside a tank there is a forecast of several steps, each with a column of its own.
+    """
     manifest = tiny_manifest(
+        format_version=2,
+        forecasts=(ForecastSpec(name="outdoor", unit="degC", lower=-50, upper=50, steps=steps),),
         dt_s=900.0,
         states=(SignalSpec(name="soc", unit="1", lower=0, upper=1),),
         actions=(SignalSpec(name="charge", unit="kW", lower=0, upper=5),),
         safety=SafetySet(
-            limits=(StateLimit(name="soc", lower=0.05),), state_matrix=((1.0,),), action_matrix=((0.025,),)
+            limits=(StateLimit(name="soc", lower=0.05),),
+            state_matrix=((1.0,),),
+            action_matrix=((0.025,),),
+            forecast_matrix=columns,
         ),
         limits=(),
     )  # fmt: skip
