@@ -86,10 +86,8 @@ def regime(source: Source, plan: Plan, tariff: str, charge: str, home: int, para
 
 
 def added(document: dict[str, Any], name: str, found: dict[str, Any], home: str, plan: Plan) -> dict[str, Any]:
-    """The regime of the document with a home more, or anew."""
+    """The regime of the document with a home more."""
     known = document.setdefault(name, {"homes": [], "costs": {}, "theta": [], "kept": []})
-    if home in known["homes"]:
-        raise SystemExit(f"the file has {home} under {name} already; name another one")
     known |= {"months": [list(s.begin[:2]) for s in plan.judged], "tries": plan.tries}
     known["homes"].append(home)
     known["theta"].append(found["theta"])
@@ -105,11 +103,10 @@ def main() -> None:
     parser.add_argument("--prices", type=Path, help="hourly spot prices, with the year from 2020-08-03 on")
     parser.add_argument("--regimes", nargs="+", help="as spot,peak (default: all six)")
     parser.add_argument("--count", type=int, help="homes (default: all of the folder, or 2)")
-    parser.add_argument("--skip", type=int, default=0, help="homes that the file of --json has already")
     parser.add_argument("--tries", type=int, default=Plan.tries, help="thetas for learning, and for the black box")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="one generated home, one regime, days")
-    parser.add_argument("--json", type=Path, help="read where it is there; what is done is added")
+    parser.add_argument("--json", type=Path, help="read where it is there; what it lacks is added")
     parser.add_argument("--page", type=Path, help="Markdown, with a picture beside it")
     args = parser.parse_args()
     homes = tuple(sorted(args.homes.glob("home*.csv")))[: args.count] if args.homes else ()
@@ -123,8 +120,10 @@ def main() -> None:
     if args.homes or args.quick:
         names = source.names()
         with Parallel(n_jobs=args.jobs) as parallel:
-            for home, (tariff, charge) in product(range(args.skip, len(names)), wanted):
+            for home, (tariff, charge) in product(range(len(names)), wanted):
                 began, name = time.monotonic(), f"{tariff}, {charge}"
+                if names[home] in document.get(name, {"homes": ()})["homes"]:
+                    continue
                 found = added(document, name, regime(source, plan, tariff, charge, home, parallel), names[home], plan)
                 print(f"\n**{name}**, {', '.join(found['homes'])} ({time.monotonic() - began:.0f} s)\n", flush=True)
                 print("\n".join(regime_table(found)), flush=True)

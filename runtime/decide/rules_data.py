@@ -219,5 +219,6 @@ def unknown_name(rule: Rule, actions: Collection[str], inputs: Collection[str]) 
     if wrong is not None:
         return "action", wrong
     known = {*inputs, *actions} if isinstance(rule, SelfConsumptionRule) else {*inputs}
-    missing = next((name for name in rule.inputs if name not in known), None)
+    limited = (rule.soc,) if isinstance(rule, SelfConsumptionRule) and rule.soc is not None else ()
+    missing = next((name for name in (*rule.inputs, *limited) if name not in known), None)
     return None if missing is None else ("input", missing)
