@@ -108,7 +108,8 @@ def test_stretches_add_up_while_theta_stays_and_a_resumed_run_is_the_one_that_wa
     np.testing.assert_array_equal(whole.course.thetas, resumed.course.thetas)
     assert whole.course.history == resumed.course.history
     stayed = [r.transitions for r in whole.course.history if r.share == 0.0]
-    assert max(stayed) == 2 * min(stayed) == 2 * 6 * 9
+    # Of the second six stretches about the same theta only one kind of four is asked: no other can give 0.2 %.
+    assert set(stayed) == {6 * 9, 6 * 9 + 6 * 3}
 
 
 def test_a_log_cannot_be_lived_through_again() -> None:

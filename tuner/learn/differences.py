@@ -37,6 +37,8 @@ from systems.problem import Parameter
 from tuner.evaluate.statistics import mean_interval
 
 Array = NDArray[np.float64]
+LEAST_GAIN = 0.002
+"""Of what a stretch costs: a direction that cannot give as much is not tried again while theta stays."""
 LEAST_SIDE = 0.1
 """Share of a move below which a bound has left nothing of it."""
 
@@ -45,10 +47,12 @@ LEAST_SIDE = 0.1
 class Slopes:
     """What pairs told along each of d directions."""
 
+    here: Array
+    """(stretches,) J where theta is, in money per stretch"""
     slope: Array
-    """(d, stretches) g, in money per stretch and scale"""
+    """(d, stretches) g, in money per stretch and scale; NaN where a direction was not tried any more"""
     curvature: Array
-    """(d, stretches) c, 0 where one side was left out"""
+    """(d, stretches) c, 0 where one side was left out, NaN as above"""
     ahead: Array
     """(d,) how far forth was tried, in scales; 0 where a bound left nothing of it"""
     behind: Array
@@ -56,8 +60,17 @@ class Slopes:
 
     def joined(self, other: Slopes) -> Slopes:
         """With those of more stretches about the same theta, of the same directions and width."""
-        slope, curvature = (np.hstack(both) for both in ((self.slope, other.slope), (self.curvature, other.curvature)))
-        return replace(self, slope=slope, curvature=curvature)
+        mine, theirs = ((s.slope, s.curvature) for s in (self, other))
+        slope, curvature = (np.hstack(both) for both in zip(mine, theirs, strict=True))
+        return replace(self, here=np.append(self.here, other.here), slope=slope, curvature=curvature)
+
+    def of(self, chosen: NDArray[np.bool_]) -> Slopes:
+        """As it is, of d directions, where only the `chosen` (d,) were tried."""
+        slope, curvature = (np.full((len(chosen), len(self.here)), np.nan) for _ in range(2))
+        slope[chosen], curvature[chosen] = self.slope, self.curvature
+        ahead, behind = np.zeros(len(chosen)), np.zeros(len(chosen))
+        ahead[chosen], behind[chosen] = self.ahead, self.behind
+        return Slopes(self.here, slope, curvature, ahead, behind)
 
 
 def kinds(parameters: Sequence[Parameter], entries: NDArray[np.int64]) -> list[list[int]]:
@@ -104,7 +117,7 @@ def slopes_of(thetas: Array, costs: Array, moves: Array, width: float) -> Slopes
         rise, fall = (forth - here) / a, (here - back) / b
         slope = np.where(both, (b * rise + a * fall) / (a + b), np.where(a > 0.0, rise, fall))
         curvature = np.where(both, 2.0 * (rise - fall) / (a + b), 0.0)
-    return Slopes(np.where(either, slope, 0.0), curvature, ahead, behind)
+    return Slopes(here, np.where(either, slope, 0.0), curvature, ahead, behind)
 
 
 def steps_of(slopes: Slopes) -> Array:
@@ -113,10 +126,26 @@ def steps_of(slopes: Slopes) -> Array:
     return np.array([_step(*row) for row in rows])
 
 
-def _step(slope: Array, curvature: Array, ahead: float, behind: float) -> float:
-    if not np.any(slope):
+def worth_more(slopes: Slopes) -> NDArray[np.bool_]:
+    """(d,) whether more stretches may show a gain: the far end of the interval of the slope, as far as was tried."""
+    far = np.maximum(slopes.ahead, slopes.behind)
+    least = LEAST_GAIN * float(np.abs(slopes.here).mean())
+    return np.array([_steepest(slope) * reach >= least for slope, reach in zip(slopes.slope, far, strict=True)])
+
+
+def _steepest(slope: Array) -> float:
+    told = slope[np.isfinite(slope)]
+    if not np.any(told):
         return 0.0
-    found, bend = mean_interval(slope), float(curvature.mean())
+    found = mean_interval(told)
+    return max(abs(found.low), abs(found.high))
+
+
+def _step(slope: Array, curvature: Array, ahead: float, behind: float) -> float:
+    told = np.isfinite(slope)
+    if not np.any(slope[told]):
+        return 0.0
+    found, bend = mean_interval(slope[told]), float(curvature[told].mean())
     if found.low <= 0.0 <= found.high:
         return 0.0
     room = behind if found.mean > 0.0 else ahead

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from systems.problem import Parameter
 from tuner.errors import TrainingError
-from tuner.learn.differences import Slopes, directions, slopes_of, steps_of, tries
+from tuner.learn.differences import Slopes, directions, slopes_of, steps_of, tries, worth_more
 from tuner.learn.improve import Credit, Improvement, Method, keep_what_is_sure
 from tuner.learn.transitions import Labelled, Transitions
 from tuner.learn.world import PairedWorld, World
@@ -155,14 +155,18 @@ class FromPairs:
         rows = directions(self.parameters, self.entries, sum(fate.taken for fate in fates), self.seed)
         moves = np.zeros((len(rows), len(theta)))
         moves[:, self.entries] = width * self.scale * rows
-        asked = tries(theta, moves, self.bounds)
+        found, still, lived = None, np.ones(len(rows), dtype=bool), 0
         for i in range(since, now + 1):
+            if not still.any():
+                break
             if i not in self.seen:
-                self.seen[i] = slopes_of(asked, world.compare(list(asked), i), moves, width)
-        found = self.seen[since]
-        for i in range(since + 1, now + 1):
-            found = found.joined(self.seen[i])
-        stretches = found.slope.shape[1]
-        if stretches < LEAST_STRETCHES:
-            raise TrainingError(f"{stretches} stretch tells nothing of its spread; explore {LEAST_STRETCHES} or more")
-        return Proposal(steps_of(found) @ rows, None, len(asked) * stretches)
+                asked = tries(theta, moves[still], self.bounds)
+                self.seen[i] = slopes_of(asked, world.compare(list(asked), i), moves[still], width).of(still)
+            told = self.seen[i]
+            lived += (1 + 2 * int(still.sum())) * len(told.here)
+            found = told if found is None else found.joined(told)
+            if len(found.here) < LEAST_STRETCHES:
+                raise TrainingError(f"one stretch tells nothing of its spread; explore {LEAST_STRETCHES} or more")
+            still = still & worth_more(found)
+        assert found is not None, "a first look tries all directions"
+        return Proposal(steps_of(found) @ rows, None, lived)
