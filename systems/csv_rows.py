@@ -1,8 +1,8 @@
 """Rows of a CSV file of times and numbers: read strictly, every error with its place and its remedy.
 
-Format: UTF-8, one header row, one column of ISO 8601 times. Columns are separated by commas, semicolons, tabs or bars,
-as the header's names are; decimals are marked by points or commas. Times carry a UTC offset each (offsets may differ,
-as local ones do in a year), or none does and a time zone is named for them.
+Format: UTF-8, one header row, one column of times in ISO 8601 or as Unix time. Columns are separated by commas,
+semicolons, tabs or bars, as the header's names are; decimals are marked by points or commas. Times carry a UTC offset
+each (offsets may differ, as local ones do in a year), or none does and a time zone is named for them.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from typing import Any
 from runtime.formats.plain_files import open_text
 
 _DECIMAL_COMMA = re.compile(r"^[+-]?\d+,\d+$")
+_EPOCH = re.compile(r"\d{9,19}(\.\d+)?", re.ASCII)
+MOST_EPOCH_S = 1e11
+"""In milliseconds it is 1973."""
 EMPTY = frozenset({""})
 
 
@@ -149,6 +152,8 @@ def _probably_meant(name: str, spare: Sequence[str]) -> str | None:
 
 def _time(path: Path, text: str, row: int, column: str) -> datetime:
     try:
+        if _EPOCH.fullmatch(text.strip()):
+            return _of_epoch(float(text))
         time = datetime.fromisoformat(text.strip())
         # Times at the edges of the calendar have no Unix time in every zone.
         (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
@@ -156,6 +161,13 @@ def _time(path: Path, text: str, row: int, column: str) -> datetime:
     except (ValueError, OverflowError) as error:
         remedy = "write it as 2024-01-01T00:00:00+01:00"
         raise SeriesError(path, f"{text!r} is not an ISO 8601 time", remedy, row=row, column=column) from error
+
+
+def _of_epoch(number: float) -> datetime:
+    """Of Unix seconds, or their thousandths, millionths or billionths, as databases write them."""
+    while number > MOST_EPOCH_S:
+        number /= 1000.0
+    return datetime.fromtimestamp(number, UTC)
 
 
 def _number(path: Path, text: str, row: int, column: str, absent: Set[str]) -> float:

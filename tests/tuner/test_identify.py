@@ -117,6 +117,14 @@ def split(rows: Rows) -> Rows:
     ]
 
 
+def unix(time: str, per_s: int) -> str:
+    return str(int(datetime.fromisoformat(time).timestamp()) * per_s)
+
+
+def positive(rows: Rows) -> Rows:
+    return [{**row, "home_kw": str(max(float(row["home_kw"]), 0.0))} for row in rows]
+
+
 def history(folder: Path, rows: Rows) -> Path:
     """A row for each change of each column, by entity, as Home Assistant exports it."""
     path = folder / "history.csv"
@@ -148,6 +156,9 @@ WAYS: dict[str, Callable[[Path, Rows], list[Path]]] = {
     "weeks apart": lambda f, r: [saved(f, r[:700]), saved(f, r[700:], name="b.csv")],
     "local times": lambda f, r: [saved(f, [{**row, "time": row["time"][:19]} for row in r])],
     "history": lambda f, r: [history(f, r)],
+    "Unix time": lambda f, r: [saved(f, [{**row, "time": unix(row["time"], 1)} for row in r])],
+    "Unix time in ms": lambda f, r: [saved(f, [{**row, "time": unix(row["time"], 1000)} for row in r])],
+    "Unix time in ns": lambda f, r: [saved(f, [{**row, "time": unix(row["time"], 10**9)} for row in r])],
     "load from the meter": lambda f, r: [saved(f, [{k: v for k, v in row.items() if k != "load_kw"} for row in r])],
 }  # fmt: skip
 
@@ -217,6 +228,11 @@ def replace_log(log: Log, **columns: np.ndarray) -> HouseLog:
     return HouseLog(replace(log, columns={**log.columns, **columns}), {}, {})
 
 
+def test_a_battery_whose_power_counts_the_other_way_round_is_told_so(good: Log) -> None:
+    model = learn_house(HUT, replace_log(good, home_kw=-good["home_kw"]))
+    assert [note for note in model.unlearned.values() if "counts the other way round" in note], model
+
+
 def test_a_heat_pump_that_is_never_excited(good: Log) -> None:
     constant = np.full(len(good), 0.7) + 1e-3 * np.sin(np.arange(len(good)))
     model = learn_house(HUT, replace_log(good, hp_kw=constant))
@@ -281,7 +297,12 @@ REFUSED: dict[str, tuple[Callable[[Rows], Rows], str]] = {
         lambda r: [{("load_kw" if k == "load_kwh" else k): v for k, v in x.items()} for x in counted(r, "load_kw")],
         "hardly ever falls .* load_kwh",
     ),
+    "the battery's energy of the day": (
+        lambda r: [{**x, "home_kw": e["home_kwh"]} for x, e in zip(r, counted(positive(r), "home_kw"), strict=True)],
+        "hardly ever falls .* home_charge_kwh and home_discharge_kwh",
+    ),
     "backwards": (lambda r: r[::-1], "the oldest first"),
+    "shuffled": (lambda r: [r[i] for i in np.random.default_rng(0).permutation(len(r))], "the oldest first"),
     "not a number": (lambda r: [{**r[0], "load_kw": "lots"}, *r[1:]], "'lots' is not a number"),
     "too coarse": (lambda r: r[::8], "a value every 2 h"),
 }

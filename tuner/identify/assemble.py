@@ -22,6 +22,7 @@ from tuner.identify.units import UNITS, LogUnit, named
 
 COARSEST_S = 3600.0
 """Means over longer steps say nothing of how a house is used."""
+POWERS = (Quantity.POWER, Quantity.NET_POWER)
 HELD_S = 6 * 3600.0
 """A state of a history export is believed so long without a new one."""
 
@@ -194,11 +195,10 @@ def _on_grid(
         # Rows that come once per step with a jittery second belong to the grid time they mean.
         mean_at = nearest if readings.step_s > 0.8 * step_s else np.floor(place).astype(np.int64)
         made = bin_means(nearest if column.quantity.sampled else mean_at, values[:, None], blocks)[:, 0]
-    if not source.unit.counter and column.quantity is Quantity.POWER and (up := counted_up(made, step_s)) is not None:
-        stem = column.name.removesuffix("_kw")
+    if not source.unit.counter and column.quantity in POWERS and (up := counted_up(made, step_s)) is not None:
         raise LogError(
             f"{source.path}: column {source.foreign!r} hardly ever falls (counted up for {up}), so it is an energy and "
-            f'not a power; name it {stem}_kwh, or map it with unit = "kWh"'
+            f"not a power; {_as_counters(column)}"
         )
     if every > 1:
         if column.quantity.sampled:
@@ -208,6 +208,14 @@ def _on_grid(
             fine = np.repeat(made, every)
         made, row = fine[:steps], np.repeat(row, every)[:steps]
     return made, row, step_s, faults
+
+
+def _as_counters(column: LogColumn) -> str:
+    """How a log says the energies of what is a power to us; of one that has two signs, each has a counter."""
+    if not column.sum_of:
+        return f'name it {column.name.removesuffix("_kw")}_kwh, or map it with unit = "kWh"'
+    names = " and ".join(f"{name.removesuffix('_kw')}_kwh" for name, _ in column.sum_of)
+    return f"counters are {names}, one for each direction"
 
 
 def _held(readings: Readings, values: Array, start_s: float, step_s: float, steps: int, *, sampled: bool) -> Array:

@@ -21,6 +21,8 @@ from tuner.identify.log_grid import ABSENT, seconds_of, straighten
 
 TIMES = ("time", "timestamp", "datetime", "date", "last_changed", "zeit", "datum")
 MAX_DAYS = 4000.0
+MOST_BACKWARDS = 0.1
+"""Share of rows that may be earlier than the row before, as when a clock is set: beyond it they are in no order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +67,10 @@ def read_file(path: Path, wanted: Sequence[str], dt_s: float, zone: tzinfo) -> L
     rows = read_rows(path, wanted, time_column=_time_column(path, header), absent=ABSENT)
     time_s = np.array(seconds_of(path, rows, _time_column(path, header), zone))
     steps = np.diff(time_s)
-    if (steps < 0).mean() > 0.5:
-        raise LogError(f"{path}: most rows are earlier than the row before; sort them, the oldest first")
+    if (steps < 0).mean() > MOST_BACKWARDS:
+        raise LogError(
+            f"{path}: {(steps < 0).mean():.0%} of the rows are earlier than the row before; sort them, the oldest first"
+        )
     if not (steps != 0).any():
         raise LogError(f"{path}: all rows have the same time; write when each was measured")
     if np.ptp(time_s) > MAX_DAYS * DAY_S:

@@ -55,7 +55,7 @@ def learn_battery(battery: Battery, log: Log) -> Lesson:
         soc[:, None],
         [f"{name}_soc"],
         row,
-        lambda values, signal: soc_suspects(values, charge, discharge, dt_s, battery, log.source),
+        lambda values, signal: soc_suspects(values, charge, discharge, dt_s, battery, log.source, signal),
     )
     found = windows(table[:, 0], charge, discharge, max(1, round(WINDOW_S / dt_s)), dt_s / HOUR_S)
     _refuse_idle(battery, log, found)

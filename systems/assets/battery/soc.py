@@ -35,12 +35,13 @@ class Pack(Protocol):
 
 
 def soc_suspects(
-    soc: Array, charge_kw: Array, discharge_kw: Array, dt_s: float, battery: Pack, source: str
+    soc: Array, charge_kw: Array, discharge_kw: Array, dt_s: float, battery: Pack, source: str, signal: str = "soc"
 ) -> Suspects:
     """Of a state of charge (T,), judged by the energy that went through the battery. Raises LogError for per cent."""
     with np.errstate(invalid="ignore"):
         outside = (soc < -SOC_TOLERANCE) | (soc > 1.0 + SOC_TOLERANCE)
-        refuse_whole_signal(soc > 1.0 + SOC_TOLERANCE, soc, source, "soc", "per cent", "divide the column by 100")
+        remedy = f"name the column {signal}_percent"
+        refuse_whole_signal(soc > 1.0 + SOC_TOLERANCE, soc, source, signal, "per cent", remedy)
         slightly = ((soc < 0.0) | (soc > 1.0)) & ~outside
     rest = np.where(outside | slightly, np.nan, soc)
     per_kw = dt_s / 3600.0 / battery.capacity_kwh
@@ -51,10 +52,16 @@ def soc_suspects(
         np.abs(moved),
         per_kw * max(battery.max_charge_kw, battery.max_discharge_kw),
     )
-    leapt, anew = _leaps(rest, moved, through, round(LONGEST_LEAP_S / dt_s))
-    if (leapt | anew).sum() > MANY_LEAPS * np.isfinite(rest).sum():
+    longest, many = round(LONGEST_LEAP_S / dt_s), MANY_LEAPS * np.isfinite(rest).sum()
+    leapt, anew = _leaps(rest, moved, through, longest)
+    if (leapt | anew).sum() > many:
+        if np.logical_or(*_leaps(rest, -moved, through, longest)).sum() <= many:
+            raise LogError(
+                f"{source}: column {signal!r} falls while the battery charges, so its power counts the other way "
+                "round; it must be positive when charging: multiply the column by -1"
+            )
         raise LogError(
-            f"{source}: column 'soc' does not follow the powers (it leaps in {(leapt | anew).sum()} samples); "
+            f"{source}: column {signal!r} does not follow the powers (it leaps in {(leapt | anew).sum()} samples); "
             f"check the capacity ({battery.capacity_kwh:g} kWh) and that powers are in kW, at the battery's terminals"
         )
     stuck = _stuck_soc(np.where(leapt | anew, np.nan, rest), np.abs(moved))

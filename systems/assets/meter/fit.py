@@ -7,7 +7,7 @@ import numpy as np
 from systems.assets.meter import Meter
 from systems.house_file import House
 from systems.logs.lesson import Curve, Fitted, Lesson, LessonPlot
-from systems.logs.log import Array, Log
+from systems.logs.log import Array, Log, LogError
 from systems.portrait import log_columns
 
 UNEXPLAINED_KW = 0.3
@@ -17,6 +17,9 @@ UNEXPLAINED_KW = 0.3
 def learn_meter(house: House, meter: Meter, log: Log) -> Lesson:
     bought = log["import_kw"]
     sold = log["export_kw"] if "export_kw" in log else np.zeros(len(log))
+    for name, values in (("import_kw", bought), ("export_kw", sold)):
+        if not np.isfinite(values).any():
+            raise LogError(f"{log.source}: no value of {name} is left that can be true; see what was left out")
     findings = [
         Fitted("bought", "kWh/day", float(np.nanmean(bought)) * 24.0),
         Fitted("highest import", "kW", float(np.nanmax(bought)), text=f"the limit is {meter.import_limit_kw:g}"),
@@ -25,9 +28,11 @@ def learn_meter(house: House, meter: Meter, log: Log) -> Lesson:
         findings.insert(1, Fitted("sold", "kWh/day", float(np.nanmean(sold)) * 24.0))
     notes = []
     columns = [column for column in log_columns(house) if column.bus and column.name != "export_kw"]
-    if all(column.name in log for column in columns):
-        sum_kw = sum((column.bus * log[column.name] for column in columns), sold)
-        miss = -float(np.nanmean(_comparable(sum_kw, "export_kw" in log, bought)))
+    whole = all(column.name in log for column in columns)
+    sum_kw = sum((column.bus * log[column.name] for column in columns), sold) if whole else np.full(len(log), np.nan)
+    compared = _comparable(sum_kw, "export_kw" in log, bought)
+    if np.isfinite(compared).any():
+        miss = -float(np.nanmean(compared))
         findings.append(Fitted("not explained", "kW", miss, text="meter less the sum of all that is logged, mean"))
         if abs(miss) > UNEXPLAINED_KW:
             notes.append(
