@@ -16,7 +16,7 @@ from scipy.linalg import solve_discrete_are, solve_discrete_lyapunov
 
 Array = NDArray[np.float64]
 LSTD_ITERATIONS = 12
-STEP, DIFFERENCE = 0.1, 0.3
+STEP, DIFFERENCE = 0.05, 0.8
 """Of the policy gradient: first step, and difference of the gains at rollouts of 100 steps."""
 LARGEST_MOVE = 0.1
 

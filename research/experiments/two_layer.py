@@ -46,8 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HOUSE",
         help="in its plants instead of a linear system; a file or a shipped house, once or more",
     )
-    parser.add_argument("--days", type=number(3.0, 60.0), default=10.0, metavar="N", help="of a house's data")
-    parser.add_argument("--tries", type=whole(3, 1000), default=30, metavar="N", help="pairs of rollouts in a house")
+    parser.add_argument("--days", type=number(3.0, 60.0), default=6.0, metavar="N", help="of a house's data")
+    parser.add_argument("--tries", type=whole(3, 1000), default=20, metavar="N", help="pairs of rollouts in a house")
     parser.add_argument(
         "--own-grid", action="store_true", help="that of the house file; else 15 min and decisions of 1 h with zones"
     )

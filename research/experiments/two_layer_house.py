@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codegen.solver import build_solver
 from codegen.targets import host_arch
@@ -30,6 +31,7 @@ LABELS = {"semi": "semi-gradient", "both": "both sides", NEWS: "semi-gradient, n
 CHOSEN_ON = (0,)
 """Seeds on which days, tries and how far they go were chosen, by their time and by m's settling."""
 Runs = Sequence[HouseFound]
+Array = NDArray[np.float64]
 
 
 def run_houses(args: argparse.Namespace) -> int:
@@ -87,9 +89,16 @@ def told(agreements: Sequence[Agreement]) -> str:
 
 def pooled(runs: Runs, critic: str) -> Agreement:
     """Over the tries of all seeds."""
-    return Agreement.of(
-        np.concatenate([run.foretold[critic] for run in runs]), np.concatenate([run.measured for run in runs])
-    )
+    return Agreement.of(foretold(runs, critic), np.concatenate([run.measured for run in runs]))
+
+
+def foretold(runs: Runs, critic: str) -> Array:
+    """Over the tries of all seeds."""
+    return np.concatenate([run.foretold[critic] for run in runs])
+
+
+def rms(values: Array) -> float:
+    return float(np.sqrt(np.mean(values**2)))
 
 
 def make_house_page(found: Mapping[str, Runs], designs: Mapping[str, HouseDesign], args: argparse.Namespace) -> Page:
@@ -113,14 +122,20 @@ def make_house_page(found: Mapping[str, Runs], designs: Mapping[str, HouseDesign
             Statement(
                 "The gradient of both sides.",
                 "; ".join(f"{name}: {told(ends_of(runs, 'both'))}" for name, runs in found.items()) + ".",
-                "It makes Q flat where the future is random: an error near 1.",
+                "On the linear regulator it makes Q flat; here noise hides that.",
             ),
             Statement(
                 "What limits it: the layers, the updates, or the data?",
                 "; ".join(f"{name}: {told([r.least_squares for r in runs])}" for name, runs in found.items())
                 + " for the same Q solved by least squares.",
-                "Where the solution is no nearer than the iteration, it is the data: "
-                f"{first[0].transitions} transitions a seed.",
+                f"The data, where the solution is no nearer than the iteration. {first[0].transitions} of them a seed; "
+                + "; ".join(
+                    f"{name}: moves cost {rms(np.concatenate([r.measured for r in runs])):.2g} "
+                    f"{designs[name].house.currency}, foretold are {rms(foretold(runs, NEWS)):.2g} with the news off"
+                    for name, runs in found.items()
+                )
+                + " (root mean squares). Noise that falls like n^(-1/2) is as small as what is sought after the "
+                "transitions of the table.",
             ),
             Statement(
                 "Bounded weights; persistent excitation.",
@@ -130,19 +145,29 @@ def make_house_page(found: Mapping[str, Runs], designs: Mapping[str, HouseDesign
                     for name, runs in found.items()
                 )
                 + ".",
+                "Products of powers that exclude each other, or that rest at a bound, are not excited.",
             ),
         ),
         charts=[chart(name, runs) for name, runs in found.items()],
         tables=tuple(
             (
                 f"{name}: dQ/da against what moves cost",
-                ["critic", "correlation, all seeds", "correlation by seed", "relative error by seed"],
+                [
+                    "critic",
+                    "correlation, all seeds",
+                    "by seed",
+                    "relative error, all seeds",
+                    "by seed",
+                    "transitions until 1",
+                ],
                 [
                     [
                         label,
                         f"{pooled(runs, key).correlation:+.2f}",
                         over([a.correlation for a in agreements], "+.2f"),
-                        over([a.error for a in agreements], ".2f"),
+                        f"{pooled(runs, key).error:.1f}",
+                        over([a.error for a in agreements], ".1f"),
+                        f"{runs[0].transitions * max(pooled(runs, key).error, 1.0) ** 2:.1g}",
                     ]
                     for key, (label, agreements) in zip(
                         (*runs[0].critics, LEAST_SQUARES), ends(runs).items(), strict=True
@@ -175,7 +200,7 @@ def chart(name: str, runs: Runs) -> Chart:
 
     measured = np.concatenate([run.measured for run in runs])
     said = [
-        Line(LABELS[critic], measured, np.concatenate([run.foretold[critic] for run in runs]), LINES[number], "dots")
+        Line(LABELS[critic], measured, foretold(runs, critic), LINES[number], "dots")
         for number, critic in enumerate(runs[0].critics)
     ]
     return Chart(
@@ -208,7 +233,7 @@ def as_json(
                 "step_s": designs[name].house.grid.step_s,
                 "hold_s": designs[name].house.grid.hold_s,
                 "transitions": [run.transitions for run in runs],
-                "correlation_over_all_tries": {critic: pooled(runs, critic).correlation for critic in runs[0].foretold},
+                "over_all_tries": {critic: asdict(pooled(runs, critic)) for critic in runs[0].foretold},
                 "critics": {critic: [asdict(run.critics[critic]) for run in runs] for critic in runs[0].critics},
                 "least_squares": [asdict(run.least_squares) for run in runs],
                 "measured": [run.measured for run in runs],

@@ -19,13 +19,13 @@ from research.experiments.value_aware_page import Compared, make_page, report
 from research.house_grid import grid_told, on_coarse_grid
 from research.memory import free_memory
 from research.value_aware.scenarios import check_scenarios
-from research.value_aware.study import Plan, study
+from research.value_aware.study import Plan, check_days, study
 from systems.commands.numbers import MOST_PROCESSES, number, seed_number, whole
 from systems.design import HouseDesign
 from systems.house_file import read_house
 from tuner.loop.workers import LocalWorkers
 
-QUICK = {"days": 3.0, "judged_days": 1.0, "scenarios": (5,)}
+QUICK = {"days": 4.0, "judged_days": 1.0, "scenarios": (5,)}
 """Under two minutes of processor time."""
 FULL = {"days": 14.0, "judged_days": 7.0, "scenarios": (5, 10, 20)}
 HOUSES = ("battery", "cabin")
@@ -79,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
         paths = round(chosen["days"] * 86_400.0 / grid.hold_s)
         for count in chosen["scenarios"]:
             check_scenarios(count, (problem.horizon + 1, problem.nd), paths, free_memory())
+        check_days(design, chosen["days"])
         designs[design.house.name] = design
     with steps("value-aware", len(designs) * len(seeds)) as step:
         compared = {name: compare(design, chosen, seeds, args.jobs, step) for name, design in designs.items()}

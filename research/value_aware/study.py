@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,9 @@ from systems.logs.log import Array
 from systems.plant import HousePlant
 from systems.tariff import Tariff
 from systems.world import Exogenous
+from tuner.errors import TrainingError
 from tuner.evaluate.comparison import PERFECT, design_of
+from tuner.learn.proposals import least_transitions
 from tuner.learn.transitions import Labelled
 from tuner.learn.tuning import TuningSpec, tune
 from tuner.loop.explore import DAY_S, LEARN, CompiledLabeller, Stretch, learning_entries
@@ -32,6 +35,8 @@ WEIGHTED, VALUE, IMPLICIT = "policy-weighted likelihood", "value-aware loss", "i
 DECISION, DECISION_WHOLE = "decision-oriented, as far as sure", "decision-oriented, whole step"
 DECISION_MORE = "decision-oriented, weights too, as far as sure"
 CAUTIOUS = TuningSpec().certainty
+MORE = (*LEARN, "backoff")
+"""Learned besides the model."""
 
 
 def scenario_name(count: int) -> str:
@@ -127,7 +132,7 @@ def fitted(
         IMPLICIT: by_implicit_gradient(prediction, seen, start, worth, gamma).theta,
         DECISION: learned(labeller, seen, start, model, CAUTIOUS),
         DECISION_WHOLE: learned(labeller, seen, start, model, 0.0),
-        DECISION_MORE: learned(labeller, seen, start, (*model, *LEARN, "backoff"), CAUTIOUS),
+        DECISION_MORE: learned(labeller, seen, start, (*model, *MORE), CAUTIOUS),
     }
 
 
@@ -163,6 +168,19 @@ class Once:
         if key not in self.said:
             self.said[key] = self.labeller.label(experience, theta, entries, scale, with_advantage=with_advantage)
         return self.said[key]
+
+
+def check_days(design: HouseDesign, days: float) -> None:
+    """Raises TrainingError, before the work, where the record will not hold enough decisions to learn from."""
+    names = (*Prediction.of(design).names, *MORE)
+    entries, _ = learning_entries(design.problem.theta, names)
+    per_day = DAY_S / design.house.grid.hold_s
+    decisions, needed = round(days * per_day) - 1, least_transitions(len(entries))
+    if decisions < needed:
+        raise TrainingError(
+            f"{days:g} days hold {decisions} decisions, too few for {len(entries)} parameters: bring "
+            f"{math.ceil((needed + 1) / per_day)} days"
+        )
 
 
 def learned(labeller: Once, seen: Record, start: Array, names: tuple[str, ...], certainty: float) -> Array:

@@ -11,6 +11,7 @@ import pytest
 
 from nisse.cli import main
 from research.experiments.lqr import SYSTEM
+from research.experiments.two_layer_page import over
 from research.two_layer import GAMMA, Agreement, Case, examine, regulated
 from tuner.critics.two_layer import TwoLayer
 
@@ -67,3 +68,8 @@ def test_command(tmp_path: Path) -> None:
     assert len(result["found"]["variants"]["semi"]) == 2
     assert result["found"]["excitation"]["no exploration"][0]["left"]
     assert (tmp_path / "out" / "two-layer.png").stat().st_size > 10_000
+
+
+def test_numbers_are_the_median_and_the_range_over_the_seeds() -> None:
+    assert over([4.0, 1.0, 2.0], ".1f") == "2.0 (1.0 to 4.0)"
+    assert over([np.nan, 1.0, 3.0], ".1f") == "2.0 (1.0 to 3.0)" and over([np.nan]) == "none"

@@ -14,12 +14,13 @@ from codegen.reference import ReferenceSolver, penalty
 from codegen.solver import build_solver
 from codegen.targets import host_arch
 from nisse.cli import main
+from research.experiments.value_aware_page import Compared, better_prediction, told
 from research.memory import TooManyScenarios
 from research.value_aware.fits import by_implicit_gradient, by_likelihood, by_value, damped_step, free, worth_of
 from research.value_aware.prediction import Prediction
 from research.value_aware.record import Record, record
 from research.value_aware.scenarios import ScenarioMpc, check_scenarios, first_move, golden, whole
-from research.value_aware.study import Once, Recorded, learned
+from research.value_aware.study import Once, Outcome, Recorded, learned
 from systems.design import HouseDesign
 from systems.house_file import read_house
 from systems.tariff import Tariff
@@ -264,7 +265,7 @@ def test_more_scenarios_than_memory_or_the_record_holds(capsys: pytest.CaptureFi
     with pytest.raises(TooManyScenarios, match="11 scenarios asked for, and the record has 10 paths"):
         check_scenarios(11, (97, 4), 10, 10_000_000)
     for asked, words in (("10000000000", "10000000000 scenarios of 97 x 4 numbers take"), ("500", "has 480 paths")):
-        arguments = ["experiment", "value-aware", "--scenarios", asked, "--output", str(tmp_path)]
+        arguments = ["experiment", "value-aware", "--days", "5", "--scenarios", asked, "--output", str(tmp_path)]
         assert main(arguments) == 65
         told = capsys.readouterr().err.strip()
         assert words in told and "\n" not in told
@@ -280,3 +281,23 @@ def test_command(tmp_path: Path) -> None:
     assert {"nameplate", "likelihood", "Bayesian", "value-aware loss", "scenario MPC, 2"} < set(found["totals"])
     assert found["failures"] == 0 and len(found["totals"]["nameplate"]) == 2
     assert (tmp_path / "out" / "battery.png").stat().st_size > 5000
+
+
+def test_savings_are_shares_of_the_mean_cost_and_the_range_is_over_the_seeds() -> None:
+    thetas = {"nameplate": {"a": 1.0}, "likelihood": {"a": 2.0}}
+    outcomes = tuple(
+        Outcome({"nameplate": base, "likelihood": found}, thetas, {"nameplate": 2.0, "likelihood": 1.0}, 10, 0, 0)
+        for base, found in ((10.0, 8.0), (30.0, 33.0), (20.0, 20.0))
+    )
+    compared = Compared("EUR", outcomes)
+    assert compared.savings("likelihood").tolist() == pytest.approx([10.0, -15.0, 0.0])
+    assert told(compared.savings("likelihood")) == "+0.00 (-15.00 to +10.00)"
+    assert compared.moved("likelihood") == 3 and compared.moved("nameplate") == 0
+    assert better_prediction(compared) == pytest.approx(0.5)
+
+
+def test_days_that_hold_too_few_decisions_are_told_before_the_work(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["experiment", "value-aware", "--house", "cabin", "--days", "3", "--scenarios", "5"]) == 2
+    told_of = capsys.readouterr().err.strip()
+    assert "3 days hold 71 decisions, too few for" in told_of and told_of.endswith("bring 4 days")
+    assert "\n" not in told_of

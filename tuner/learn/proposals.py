@@ -49,6 +49,11 @@ class Fate:
     taken: bool
 
 
+def least_transitions(parameters: int) -> int:
+    """Fewer are too few to learn so many parameters from."""
+    return 2 * parameters + 40
+
+
 class Proposer(Protocol):
     """One of a tuning; keeps what it saw in earlier iterations, and sees it again where a run is resumed."""
 
@@ -103,7 +108,7 @@ class FromExperience:
             experience, theta, self.entries, self.scale, with_advantage=self.method.needs_advantage
         )
         solving_s = time.perf_counter() - clock
-        if len(found.transitions) < 2 * len(self.entries) + 40:
+        if len(found.transitions) < least_transitions(len(self.entries)):
             raise TrainingError(
                 f"{len(found.transitions)} usable transitions are too few for {len(self.entries)} parameters; "
                 "learn fewer groups, or bring more days"
