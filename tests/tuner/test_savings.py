@@ -17,7 +17,7 @@ from systems.design import HouseDesign
 from systems.house_file import read_house
 from systems.world.generate import generated_world
 from tuner.commands.savings import savings_from
-from tuner.evaluate.savings import told
+from tuner.evaluate.savings import Saving, Savings, told
 
 DAYS = 14.0
 
@@ -62,7 +62,7 @@ def test_months_and_the_last_week_make_up_the_whole(
     page, document = tmp_path / "savings.html", tmp_path / "savings.json"
     command = ["savings", "battery", "--log", str(battery.log), "--html", str(page), "--json", str(document)]
     assert main(command) == 0
-    assert "against its rules in 14.0 days" in capsys.readouterr().out
+    assert "more than its rules would have in 14.0 days" in capsys.readouterr().out  # at cheap hours, whatever it costs
     found = json.loads(document.read_text())
     assert [month["name"] for month in found["months"]] == ["2024-03", "2024-04"]
     for part in ("energy", "capacity", "paid", "days"):
@@ -105,3 +105,18 @@ def copied(log: Path, folder: Path, *statements: str) -> Path:
         for statement in statements:
             target.execute(statement)
     return copy
+
+
+@pytest.mark.parametrize(
+    ("energy", "low", "high", "words"),
+    [
+        (3.0, 1.0, 5.0, "home saved 3.00 EUR against its rules in 7.0 days, 30.0 % of what they would have cost (95 % "
+         "interval 1.00 to 5.00 EUR); saved of energy +3.00"),
+        (-2.0, -3.0, 0.5, "home cost 2.00 EUR more than its rules would have in 7.0 days, 40.0 % of what they would "
+         "have cost (95 % interval -0.50 to 3.00 EUR); saved of energy -2.00"),
+    ],
+)  # fmt: skip
+def test_what_was_lost_is_not_called_a_saving(energy: float, low: float, high: float, words: str) -> None:
+    week = Saving("week", 7.0, 7.0, 7.0, energy, 0.0, 0.0, low, high, 0.0)
+    said = told(Savings("home", "EUR", (), week, week, "2024-01-01", "2024-01-08", True, 0.0))
+    assert said[0].startswith(words)

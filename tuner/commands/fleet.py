@@ -102,9 +102,9 @@ def line_of(one: Mapping[str, Any]) -> str:
 
 def told(whole_fleet: Mapping[str, Any], count: int) -> str:
     """The fleet in a sentence."""
-    parts = [
-        f"{len(whole_fleet['gain'])} of {count} houses gain by tuning, {len(whole_fleet['do_not'])} keep what they had"
-    ]
+    gain, keep = len(whole_fleet["gain"]), len(whole_fleet["do_not"])
+    houses = "house gains" if count == 1 else "houses gain"
+    parts = [f"{gain} of {count} {houses} by tuning, {keep} keep{'s' if keep == 1 else ''} what they had"]
     if whole_fleet["ill"]:
         parts.append(f"sensors or models of {len(whole_fleet['ill'])} are ill: {', '.join(whole_fleet['ill'])}")
     if whole_fleet["problems"]:

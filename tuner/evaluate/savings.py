@@ -209,12 +209,14 @@ def told(savings: Savings) -> list[str]:
     """In sentences: what was saved, and what that rests on."""
     found = savings.whole
     money = savings.currency
-    share = 100.0 * found.total / max(abs(found.paid + found.total), 1e-9)
+    share = 100.0 * abs(found.total) / max(abs(found.paid + found.total), 1e-9)
+    size = f"{abs(found.total):.2f} {money}"
+    what = f"saved {size} against its rules" if found.total >= 0.0 else f"cost {size} more than its rules would have"
     lines = [
-        f"{savings.house} saved {found.total:.2f} {money} against its rules in {found.days:.1f} days"
+        f"{savings.house} {what} in {found.days:.1f} days"
         + (f", {share:.1f} % of what they would have cost" if found.paid + found.total > 0 else "")
         + span(found, money)
-        + f": energy {found.energy:+.2f}, peaks {found.capacity:+.2f}, in store {found.stored:+.2f}"
+        + f"; saved of energy {found.energy:+.2f}, of peaks {found.capacity:+.2f}, in store {found.stored:+.2f}"
     ]
     if found.colder_kh:
         word = "more" if found.colder_kh > 0 else "less"
@@ -229,7 +231,8 @@ def told(savings: Savings) -> list[str]:
 
 
 def span(saving: Saving, money: str) -> str:
-    """The interval in words; empty without one."""
+    """The interval in words, of what was saved or of what it cost more; empty without one."""
     if saving.low is None or saving.high is None:
         return ""
-    return f" (95 % interval {saving.low:.2f} to {saving.high:.2f} {money})"
+    low, high = (saving.low, saving.high) if saving.total >= 0.0 else (-saving.high, -saving.low)
+    return f" (95 % interval {low:z.2f} to {high:z.2f} {money})"

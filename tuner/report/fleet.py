@@ -31,14 +31,22 @@ def write_page(path: Path, document: Mapping[str, Any], lead: str) -> None:
         blocks += [kit.Heading("Ill"), kit.Items(ill)]
     if wrong:
         blocks += [kit.Heading("Not worked on"), kit.Items(wrong)]
-    kit.write_page(path, kit.Page("The fleet", lead[0].upper() + lead[1:] + ".", blocks, about=f"{len(houses)} houses"))
+    kit.write_page(
+        path,
+        kit.Page(
+            "The fleet",
+            lead[0].upper() + lead[1:] + ".",
+            blocks,
+            about=f"{len(houses)} house{'' if len(houses) == 1 else 's'}",
+        ),
+    )
 
 
 def _table(houses: list[Mapping[str, Any]]) -> kit.Table:
     rows: list[list[kit.Cell | str]] = []
     for one in houses:
         if "problem" in one:
-            rows.append([one["name"], "", "", "", "", kit.Cell("not worked on", mood="bad")])
+            rows.append([one["name"], kit.Cell("not worked on", mood="bad"), "", "", "", ""])
             continue
         gain, costs = one["tuned_against_start"], one["costs"]
         span = "" if gain is None else f"{gain['mean']:+.2f} ({gain['low']:.2f} to {gain['high']:.2f})"
@@ -47,10 +55,10 @@ def _table(houses: list[Mapping[str, Any]]) -> kit.Table:
             kit.Cell("ill", mood="bad") if one.get("ill") else kit.Cell("gains" if one["gains"] else "keeps", mood=mood)
         )
         rows.append(
-            [one["name"], *(f"{costs[p]:.2f}" if p in costs else "" for p in (RULE, UNBIASED, TUNED)), span, state]
+            [one["name"], state, span, *(f"{costs[p]:.2f}" if p in costs else "" for p in (RULE, UNBIASED, TUNED))]
         )
-    numbers = ("rule", "start", "tuned", "gain, 95 % interval")
-    columns = [kit.Column("house"), *(kit.Column(title, number=True) for title in numbers), kit.Column("verdict")]
+    numbers = ("gain, 95 % interval", "rule", "start", "tuned")
+    columns = [kit.Column("house"), kit.Column("verdict"), *(kit.Column(title, number=True) for title in numbers)]
     return kit.Table("The houses", columns, rows)
 
 
