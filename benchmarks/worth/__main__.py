@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -29,12 +29,14 @@ from benchmarks.worth.choice import choose
 from benchmarks.worth.page import regime_table, write_page
 from benchmarks.worth.regimes import (
     CHARGES,
+    CHOSEN,
     LEARNED,
     RULE,
     TARIFFS,
     Source,
     Stretch,
     Task,
+    Theta,
     cost,
     design_of,
     policies_of,
@@ -56,45 +58,84 @@ class Plan:
     tries: int = 12
 
 
-def regime(source: Source, plan: Plan, tariff: str, charge: str, home: int, parallel: Parallel) -> dict[str, Any]:
-    """Of a home: {"costs": (months,) by policy, "theta": of what learned, by name, "kept": what runs as learned}."""
+@dataclass(frozen=True)
+class Regime:
+    """A tariff and a charge for a home, where its costs are computed."""
 
-    def costs(tasks: Sequence[Task]) -> Array:
-        return np.array(list(parallel(delayed(cost)(source, task) for task in tasks)))
+    source: Source
+    plan: Plan
+    tariff: str
+    charge: str
+    home: int
+    parallel: Parallel
 
-    def trial(thetas: Sequence[Array]) -> Array:
-        tasks = [
-            Task(tariff, charge, home, stretch, LEARNED, tuple(theta.tolist()))
-            for theta, stretch in product(thetas, plan.training)
-        ]
-        return np.asarray(costs(tasks).reshape(len(thetas), -1))
+    @property
+    def name(self) -> str:
+        return f"{self.tariff}, {self.charge}"
 
-    kept = list(parallel(delayed(reserve_of)(source, tariff, charge, home, s) for s in plan.training))
-    rule = costs([Task(tariff, charge, home, stretch, RULE) for stretch in plan.training])
-    chosen = choose(charge, np.mean(kept, axis=0).tolist(), rule, trial, tries=plan.tries)
-    policies = policies_of(charge)
-    run = [policy for policy in policies if policy != LEARNED or chosen.kept == LEARNED]
-    tasks = [
-        Task(tariff, charge, home, stretch, policy, chosen.thetas.get(policy))
-        for policy, stretch in product(run, plan.judged)
-    ]
-    found = dict(zip(run, costs(tasks).reshape(len(run), -1).tolist(), strict=True))
-    found.setdefault(LEARNED, found[chosen.kept])
-    names = [p.name for p in design_of(CHARGES[charge]).problem.theta]
-    learned = dict(zip(names, chosen.thetas[LEARNED], strict=True))
-    return {"costs": {p: found[p] for p in policies}, "theta": learned, "kept": chosen.kept}
+    def fixed(self) -> dict[str, list[float]]:
+        """(months,) by policy, of those for which nothing is chosen."""
+        policies = [policy for policy in policies_of(self.charge) if policy not in CHOSEN]
+        return dict(zip(policies, self._judged({policy: (policy, None) for policy in policies}), strict=True))
+
+    def learned(self, fixed: Mapping[str, list[float]]) -> dict[str, Any]:
+        """{"costs": (months,) by policy, of the rest, "theta": of what learned, "kept": what runs as learned}."""
+        kept = list(
+            self.parallel(
+                delayed(reserve_of)(self.source, self.tariff, self.charge, self.home, s) for s in self.plan.training
+            )
+        )
+        rule = self._costs([self._task(stretch, RULE) for stretch in self.plan.training])
+        found = choose(self.charge, np.mean(kept, axis=0).tolist(), rule, self._trial, tries=self.plan.tries)
+        runs = {name: (name, found.thetas[name]) for name in CHOSEN if name != LEARNED or found.kept == LEARNED}
+        costs = dict(zip(runs, self._judged(runs), strict=True))
+        costs.setdefault(LEARNED, {**fixed, **costs}.get(found.kept, []))
+        names = [p.name for p in design_of(CHARGES[self.charge]).problem.theta]
+        theta = dict(zip(names, found.thetas[LEARNED], strict=True))
+        return {"costs": {name: costs[name] for name in CHOSEN}, "theta": theta, "kept": found.kept}
+
+    def _task(self, stretch: Stretch, policy: str, theta: Theta | None = None) -> Task:
+        return Task(self.tariff, self.charge, self.home, stretch, policy, theta)
+
+    def _costs(self, tasks: Sequence[Task]) -> Array:
+        return np.array(list(self.parallel(delayed(cost)(self.source, task) for task in tasks)))
+
+    def _judged(self, runs: Mapping[str, tuple[str, Theta | None]]) -> list[list[float]]:
+        tasks = [self._task(stretch, *run) for run, stretch in product(runs.values(), self.plan.judged)]
+        rows: list[list[float]] = self._costs(tasks).reshape(len(runs), -1).tolist()
+        return rows
+
+    def _trial(self, thetas: Sequence[Array]) -> Array:
+        """(k, stretches)"""
+        pairs = product(thetas, self.plan.training)
+        tasks = [self._task(stretch, LEARNED, tuple(theta.tolist())) for theta, stretch in pairs]
+        return self._costs(tasks).reshape(len(thetas), -1)
 
 
-def added(document: dict[str, Any], name: str, found: dict[str, Any], home: str, plan: Plan) -> dict[str, Any]:
-    """The regime of the document with a home more."""
-    known = document.setdefault(name, {"homes": [], "costs": {}, "theta": [], "kept": []})
-    known |= {"months": [list(s.begin[:2]) for s in plan.judged], "tries": plan.tries}
-    known["homes"].append(home)
-    known["theta"].append(found["theta"])
-    known["kept"].append(found["kept"])
-    for policy, costs in found["costs"].items():
-        known["costs"].setdefault(policy, []).append(costs)
-    return dict(known)
+def entry_of(document: dict[str, Any], regime: Regime) -> dict[str, Any]:
+    """The regime of the document: of `homes`, and of as many of them as `theta` has what was learned."""
+    found: dict[str, Any] = document.setdefault(regime.name, {"homes": [], "costs": {}, "theta": [], "kept": []})
+    return found | {"months": [list(s.begin[:2]) for s in regime.plan.judged], "tries": regime.plan.tries}
+
+
+def completed(document: dict[str, Any], regime: Regime, *, learning: bool) -> Iterator[dict[str, Any]]:
+    """What the document lacks of a regime of a home, step by step: first what needs no choice, then the rest."""
+    entry, home = entry_of(document, regime), regime.source.names()[regime.home]
+    document[regime.name] = entry
+    costs = entry["costs"]
+    if home not in entry["homes"]:
+        for policy, row in regime.fixed().items():
+            costs.setdefault(policy, []).append(row)
+        entry["homes"].append(home)
+        yield entry
+    number = entry["homes"].index(home)
+    if learning and number == len(entry["theta"]):
+        found = regime.learned({policy: rows[number] for policy, rows in costs.items() if len(rows) > number})
+        for policy, row in found["costs"].items():
+            costs.setdefault(policy, []).append(row)
+        entry["theta"].append(found["theta"])
+        entry["kept"].append(found["kept"])
+        yield entry
 
 
 def main() -> None:
@@ -104,6 +145,7 @@ def main() -> None:
     parser.add_argument("--regimes", nargs="+", help="as spot,peak (default: all six)")
     parser.add_argument("--count", type=int, help="homes (default: all of the folder, or 2)")
     parser.add_argument("--tries", type=int, default=Plan.tries, help="thetas for learning, and for the black box")
+    parser.add_argument("--fixed", action="store_true", help="only what needs no choice and no learning")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="one generated home, one regime, days")
     parser.add_argument("--json", type=Path, help="read where it is there; what it lacks is added")
@@ -118,17 +160,16 @@ def main() -> None:
     known = args.json is not None and args.json.exists()
     document: dict[str, Any] = json.loads(args.json.read_text()) if known else {}
     if args.homes or args.quick:
-        names = source.names()
         with Parallel(n_jobs=args.jobs) as parallel:
-            for home, (tariff, charge) in product(range(len(names)), wanted):
-                began, name = time.monotonic(), f"{tariff}, {charge}"
-                if names[home] in document.get(name, {"homes": ()})["homes"]:
-                    continue
-                found = added(document, name, regime(source, plan, tariff, charge, home, parallel), names[home], plan)
-                print(f"\n**{name}**, {', '.join(found['homes'])} ({time.monotonic() - began:.0f} s)\n", flush=True)
-                print("\n".join(regime_table(found)), flush=True)
-                if args.json is not None:
-                    args.json.write_text(json.dumps(document, indent=1) + "\n")
+            phases = (False,) if args.fixed else (False, True)
+            for home, learning, (tariff, charge) in product(range(len(source.names())), phases, wanted):
+                began, regime = time.monotonic(), Regime(source, plan, tariff, charge, home, parallel)
+                for found in completed(document, regime, learning=learning):
+                    seconds = time.monotonic() - began
+                    print(f"\n**{regime.name}**, {', '.join(found['homes'])} ({seconds:.0f} s)\n", flush=True)
+                    print("\n".join(regime_table(found)), flush=True)
+                    if args.json is not None:
+                        args.json.write_text(json.dumps(document, indent=1) + "\n")
     if args.page is not None:
         write_page(args.page, document)
 

@@ -15,6 +15,7 @@ from benchmarks.worth.regimes import (
     FLOOR,
     KNOWN,
     LEARNED,
+    POLICIES,
     RULE,
     SEARCH,
     SIMPLE,
@@ -29,13 +30,14 @@ from tuner.evaluate.statistics import Interval, mean_interval
 
 
 def costs_of(found: Mapping[str, Any]) -> dict[str, Array]:
-    """(months,) by policy, the mean of the homes."""
-    return {policy: np.array(costs).mean(0) for policy, costs in found["costs"].items()}
+    """(months,) by policy, the mean of the homes; what not all homes have is left out."""
+    costs, homes = found["costs"], len(found["homes"])
+    return {policy: np.array(costs[policy]).mean(0) for policy in POLICIES if len(costs.get(policy, ())) == homes}
 
 
 def best_simple(costs: Mapping[str, Array]) -> str:
     """By the judged months themselves: harder to beat than what anybody could have known."""
-    return min(SIMPLE, key=lambda policy: costs[policy].mean())
+    return min((policy for policy in SIMPLE if policy in costs), key=lambda policy: costs[policy].mean())
 
 
 def regime_table(found: Mapping[str, Any]) -> list[str]:
@@ -98,11 +100,13 @@ def summary(document: Mapping[str, Any]) -> list[str]:
         costs = costs_of(found)
         best = best_simple(costs)
         causal = costs.get(CAUSAL)
-        cells = [f"{costs[RULE].mean():.2f}", f"{costs[best].mean():.2f} ({best})", f"{costs[LEARNED].mean():.2f}"]
+        learned = LEARNED in costs
+        cells = [f"{costs[RULE].mean():.2f}", f"{costs[best].mean():.2f} ({best})"]
+        cells.append(f"{costs[LEARNED].mean():.2f}" if learned else "not run")
         cells.append(f"more than {costs[FLOOR].mean():.2f}" if causal is None else f"{causal.mean():.2f}")
         for rival in (RULE, best):
-            cells.append(told(saved(costs, rival, LEARNED), 100.0 / abs(costs[rival].mean()), 1))
-        cells.append(share_of_gap(costs))
+            cells.append(told(saved(costs, rival, LEARNED), 100.0 / abs(costs[rival].mean()), 1) if learned else "")
+        cells.append(share_of_gap(costs) if learned else "")
         lines.append(f"| {in_words(name)} | {' | '.join(cells)} |")
     return lines
 
@@ -125,8 +129,11 @@ def verdict(found: Mapping[str, Any]) -> str:
     """In a sentence or two, from the numbers alone."""
     costs = costs_of(found)
     best, gap = best_simple(costs), gap_of(costs)
-    won, bill = saved(costs, best, LEARNED), abs(costs[best].mean())
-    if won.low > 0.0:
+    bill = abs(costs[best].mean())
+    won = saved(costs, best, LEARNED if LEARNED in costs else best)
+    if LEARNED not in costs:
+        did = f"the cheapest of what needs no choice is {best}, and nothing was learned"
+    elif won.low > 0.0:
         did = f"learning saves {100 * won.mean / bill:.1f} % of the bill of the best simple controller ({best})"
     elif won.high < 0.0:
         did = f"learning costs {-100 * won.mean / bill:.1f} % more than the best simple controller ({best})"

@@ -69,6 +69,7 @@ ONE, GRID, SEARCH, LEARNED = "MPC, best one parameter", "MPC, grid of two", "MPC
 CAUSAL, PERFECT, KNOWN = "best causal policy", "MPC, perfect forecast", "known future, true plant"
 FLOOR = "below every policy"
 SIMPLE = (RULE, LP, MPC, ONE, GRID)
+CHOSEN = (ONE, GRID, SEARCH, LEARNED)
 POLICIES = (NOBODY, *SIMPLE, SEARCH, LEARNED, CAUSAL, PERFECT, KNOWN, FLOOR)
 Theta = tuple[float, ...]
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from joblib import Parallel
 
-from benchmarks.worth.__main__ import Plan, regime
+from benchmarks.worth.__main__ import Plan, Regime, completed
 from benchmarks.worth.choice import beats
-from benchmarks.worth.page import verdict, write_page
+from benchmarks.worth.page import costs_of, verdict, write_page
 from benchmarks.worth.regimes import (
     CAUSAL,
     CHARGES,
@@ -84,11 +84,16 @@ def test_what_was_learned_is_taken_only_where_it_is_sure() -> None:
 
 def test_a_regime_runs_and_who_knows_the_future_pays_least() -> None:
     plan = Plan((Stretch((2020, 11, 9), 3),), (Stretch((2021, 2, 1), 3), Stretch((2021, 4, 1), 3)), tries=8)
-    found = regime(Source((), None, 1), plan, "flat", "none", 0, Parallel(n_jobs=1))
-    costs = {policy: float(np.mean(values)) for policy, values in found["costs"].items()}
+    document = dict[str, Any]()
+    regime = Regime(Source((), None, 1), plan, "flat", "none", 0, Parallel(n_jobs=1))
+    first = next(completed(document, regime, learning=True))
+    assert LEARNED not in costs_of(first) and "nothing was learned" in verdict(first)
+    (found,) = completed(document, regime, learning=True)  # goes on where it stopped
+    assert not list(completed(document, regime, learning=True))
+    costs = {policy: float(values.mean()) for policy, values in costs_of(found).items()}
     assert list(costs) == [policy for policy in POLICIES if policy != FLOOR]
     assert costs[KNOWN] <= 1.002 * min(costs.values())  # but for the grid
     assert costs[KNOWN] < costs[RULE] < costs[NOBODY]
-    theta = found["theta"]
+    (theta,) = found["theta"]
     for p in design_of(CHARGES["none"]).problem.theta:
         assert p.lower <= theta[p.name] <= p.upper
