@@ -15,7 +15,7 @@ from tuner.learn.proposals import Labeller
 from tuner.learn.tuning import PAIRED, TuningSpec, tune
 from tuner.loop.explore import PlantWorld, learned_by_default, learning_entries
 from tuner.loop.periods import weeks_of
-from tuner.loop.workers import Processes
+from tuner.loop.workers import LocalWorkers
 
 WRONG_KW = 0.5
 
@@ -27,7 +27,7 @@ def test_the_mean_error_of_a_forecast_is_found_and_saves_in_weeks_that_nothing_l
     world = generated_world(design.house, datetime(2022, 1, 3, tzinfo=UTC), 100, seed=1)
     weeks = weeks_of(design.house, world)
     plants = PlantWorld(
-        design, library, world, tuple(weeks[::2]), tuple(weeks[1::6]), 4, 3.0, 0, Processes(), held_in_days=3.0
+        design, library, world, tuple(weeks[::2]), tuple(weeks[1::6]), 4, 3.0, 0, LocalWorkers(), held_in_days=3.0
     )
     learn, start = learning_entries(parameters, ("load_bias",)), design.problem.theta_default()
     start[learn[0]] = WRONG_KW
@@ -35,7 +35,7 @@ def test_the_mean_error_of_a_forecast_is_found_and_saves_in_weeks_that_nothing_l
     tuning = tune(plants, cast(Labeller, None), parameters, learn, start, spec)
     found = float(tuning.theta[learn[0]][0])
     assert abs(found) < 0.5 * WRONG_KW
-    judges = PlantWorld(design, library, world, (), tuple(weeks[3::2]), 1, 3.0, 1, Processes(), held_in_days=3.0)
+    judges = PlantWorld(design, library, world, (), tuple(weeks[3::2]), 1, 3.0, 1, LocalWorkers(), held_in_days=3.0)
     before, after = (tried.total for tried in judges.try_all([start, tuning.theta]))
     saving = mean_interval(before - after)
     assert saving.low > 0.0
