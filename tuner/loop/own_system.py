@@ -26,7 +26,7 @@ import numpy as np
 
 from runtime.formats.plain_files import read_text
 from systems.logs.log import Array
-from systems.problem import Problem
+from systems.problem import STAGE_INPUTS, TERMINAL_INPUTS, Problem
 
 STEPS = 100
 
@@ -99,6 +99,8 @@ def system_of(file: SystemFile) -> OwnSystem:
             f"{file.name}: `problem` is {type(problem).__name__}; define it as a systems.problem.Problem, or a "
             "function that returns one"
         )
+    if misfit := _misfit(problem):
+        raise OwnSystemError(f"{file.name}: {misfit}")
     world = found.get("World")
     lacking = [name for name in ("reset", "observe", "step") if not callable(getattr(world, name, None))]
     if world is None or lacking:
@@ -114,6 +116,33 @@ def system_of(file: SystemFile) -> OwnSystem:
     system = OwnSystem(problem, world, steps, tuple(learn))
     _try_world(file, system)
     return system
+
+
+def _misfit(problem: Problem) -> str:
+    """Where a function of the problem does not fit its signals, and what would; empty where all do."""
+    sizes = {"x": problem.nx, "u": problem.nu, "d": problem.nd, "z": problem.nz, "p": problem.np}
+    soft, soft_terminal = (len(p.linear) for p in (problem.soft_penalty, problem.soft_terminal_penalty))
+    functions = {
+        "dynamics": (problem.dynamics, STAGE_INPUTS, problem.nx), "stage_cost": (problem.stage_cost, STAGE_INPUTS, 1),
+        "terminal_cost": (problem.terminal_cost, TERMINAL_INPUTS, 1), "soft": (problem.soft, STAGE_INPUTS, soft),
+        "soft_terminal": (problem.soft_terminal, TERMINAL_INPUTS, soft_terminal),
+        "hard": (problem.hard, STAGE_INPUTS, None),
+    }  # fmt: skip
+    for name, (function, inputs, rows) in functions.items():
+        if function is None:
+            continue
+        if tuple(function.name_in()) != inputs:
+            return f"{name} has the inputs {', '.join(function.name_in())}; name them {', '.join(inputs)}"
+        for argument in inputs:
+            if function.numel_in(argument) != sizes[argument]:
+                return (
+                    f"{name} takes {function.numel_in(argument)} numbers as {argument}, and the problem names "
+                    f"{sizes[argument]}: states are x, actions and auxiliaries u, forecasts d, features z, theta p"
+                )
+        if rows is not None and function.numel_out(0) != rows:
+            what = "one price a row in its SoftPenalty" if name.startswith("soft") else "as many as the problem has"
+            return f"{name} gives {function.numel_out(0)} numbers where {rows} are due; give {what}"
+    return ""
 
 
 def begun(file: SystemFile, system: OwnSystem, rng: np.random.Generator) -> OwnWorld:
