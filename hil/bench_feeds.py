@@ -39,14 +39,14 @@ class BenchFeeds:
         if offset_s != self._offset_s:
             self._offset_s, self.due_s = offset_s, 0.0
         while self.due_s <= time_s:
-            self.outside.now_s = max(self.due_s, time_s if self.due_s == 0.0 else self.outside.now_s)
+            self.outside.now_s = time_s if self.due_s == 0.0 else self.due_s
             due_s = self.process.step(self.outside.now_s + offset_s, barrier) - offset_s
             self.due_s, barrier = max(due_s, self.outside.now_s + 1.0), None
         self.outside.now_s = time_s
 
     def learn(self, plant: Plant, mqtt: MqttSide, learned_s: float, measured: tuple[str, ...]) -> None:
         """They watch the house before the scenario: its load and its panels, the battery and the machines at rest."""
-        begin_s, end_s = plant.time_s() - learned_s, plant.time_s()
+        begin_s = plant.time_s() - learned_s
         world, house = plant.world, plant.house
         panels = {f"{pv.name}_kw": "pv" if len(house.of("pv")) == 1 else f"pv_{pv.name}" for pv in house.of("pv")}
         for k in range(round(learned_s / QUARTER_S)):
@@ -58,4 +58,3 @@ class BenchFeeds:
                 values["grid_power"] = row.get("load", 0.0) - sum(row[column] for column in panels.values())
             self.advance(now_s, 0.0, mqtt.barrier())
             mqtt.say_state({"inputs": {name: {"value": v, "validity": "ok"} for name, v in values.items()}})
-        self.outside.now_s = end_s
