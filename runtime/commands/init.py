@@ -13,6 +13,7 @@ from pathlib import Path
 
 from runtime.bundle.archive import Bundle, open_bundle
 from runtime.bundle.manifest import Manifest
+from runtime.commands.init_owned import ask_devices, ask_feeds
 from runtime.errors import ConfigError
 from runtime.site.check import check_against
 from runtime.site.config import load_site
@@ -24,8 +25,10 @@ from runtime.site.template import (
     Answers,
     SiteSignals,
     heats,
+    left_by_hand,
     signals_of,
     site_text,
+    wired_by,
 )
 
 SERIAL_BY_ID = Path("/dev/serial/by-id")
@@ -51,6 +54,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device-timeout", metavar="S", help="after how long unheard the device goes back to its own control"
     )
+    parser.add_argument(
+        "--device", action="append", default=[], metavar="NAME=PROFILE@PLACE",
+        help="a device by its profile (nisse device list), at an address, a serial port or an MQTT topic",
+    )  # fmt: skip
+    parser.add_argument(
+        "--device-value", action="append", default=[], metavar="NAME.KEY=NUMBER", help="what its profile must know"
+    )
+    parser.add_argument("--place", metavar="LAT,LON", help="degrees north and east: forecasts by nisse feed run")
+    parser.add_argument("--price", metavar="SOURCE:ZONE", help="with --place: whom to ask for prices (nordpool:NO3)")
     parser.add_argument("--mqtt-host", metavar="HOST", help="the broker (127.0.0.1)")
     parser.add_argument("--mqtt-port", type=int, default=None, metavar="PORT", help="1883, or 8883 with --mqtt-tls")
     parser.add_argument("--mqtt-username", metavar="NAME", help="the password goes into a file beside the site file")
@@ -83,12 +95,12 @@ def questions(args: argparse.Namespace, written: list[Path]) -> Questions:
 
 def ask_site(args: argparse.Namespace, ask: Questions, bundle: str, signals: SiteSignals, key: str | None) -> Answers:
     """What only the owner knows of devices and broker. bundle: its path, as in the file; key: who signs it."""
-    link = ask(
-        "How does nisse reach the device: serial (Modbus on RS-485) or mqtt?",
-        _usual_link(signals),
-        one_of(LINKS, "link"),
-        args.link,
-    )
+    owned, feeds = ask_devices(args, ask, signals), ask_feeds(args, ask, signals)
+    link = args.link or "mqtt"
+    if args.link is not None or left_by_hand(wired_by(owned, signals), signals):
+        question = "How does nisse reach the device: serial (Modbus on RS-485) or mqtt?"
+        question = question.replace("the device", "what was not named") if owned else question
+        link = ask(question, _usual_link(signals), one_of(LINKS, "link"), args.link)
     port = ""
     if link == "serial":
         question = "Which serial port (the names under /dev/serial/by-id stay the same)?"
@@ -112,6 +124,8 @@ def ask_site(args: argparse.Namespace, ask: Questions, bundle: str, signals: Sit
         mqtt_tls=args.mqtt_tls,
         heat_safe=heat_safe,
         device_timeout_s=timeout_s,
+        devices=owned,
+        feeds=feeds,
         # The service may write nothing in /etc.
         store=str(STATE_DIRECTORY / "nisse.db") if args.path.absolute().is_relative_to(ETC) else None,
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from runtime.bundle.manifest import ArxObserver, Manifest, SignalSpec
 from runtime.decide.rules_data import HeatingCurveRule, ThermostatRule
 from runtime.formats.units import conversion, is_price
+from runtime.site.owned import OwnedDevice, OwnedFeeds, Wiring, balance, covered, feeds_tables, output_table, wiring
 
 LINKS = ("serial", "mqtt")
 OWN_CONTROL = "own"
@@ -63,6 +64,10 @@ class Answers:
     """What a heat pump does while no room is heard: a power in kW, or `own`; empty: a third of what it can."""
     device_timeout_s: float | None = None
     """After how long without a word the device takes over by itself; None: it keeps the last set-point."""
+    devices: tuple[OwnedDevice, ...] = ()
+    """Those that are known by name."""
+    feeds: OwnedFeeds | None = None
+    """Where forecasts come from, if the house asks services itself."""
 
 
 def signals_of(manifest: Manifest) -> SiteSignals:
@@ -79,15 +84,37 @@ def signals_of(manifest: Manifest) -> SiteSignals:
 
 def site_text(answers: Answers, signals: SiteSignals) -> str:
     """The file. Every value that only the owner of the house can know has a comment that says where to find it."""
+    wired = wired_by(answers.devices, signals)
+    panels = any(spec.name.startswith("pv") for spec in signals.forecasts)
+    learns = {} if answers.feeds is None else balance(wired, signals.measured, signals.actions, panels)
+    by_hand = left_by_hand(wired, signals)
     sections = [
         _head(answers, signals),
         _mqtt(answers),
-        *([_serial(answers)] if answers.link == "serial" else []),
-        _inputs(answers, signals),
-        _outputs(answers, signals),
+        *([_serial(answers)] if answers.link == "serial" and by_hand else []),
+        *(device.table() for device in answers.devices),
+        _inputs(answers, signals, wired, learns),
+        _outputs(answers, signals, wired),
         _rule(signals),
+        *(
+            [feeds_tables(answers.feeds, signals.forecasts, learns, "pv_power" in wired.learned)]
+            if answers.feeds
+            else []
+        ),
     ]
     return "\n".join(sections)
+
+
+def wired_by(devices: Sequence[OwnedDevice], signals: SiteSignals) -> Wiring:
+    """What the devices that are known by name bring."""
+    return wiring(devices, signals.measured, signals.meters, signals.actions)
+
+
+def left_by_hand(wired: Wiring, signals: SiteSignals) -> list[str]:
+    """Signals whose registers or topics only the owner knows."""
+    moved = {action.name for _, _, actions in wired.outputs.values() for action in actions}
+    measured = [spec.name for spec in signals.measured if spec.name not in wired.inputs]
+    return measured + [action.name for action in signals.actions if action.name not in moved]
 
 
 def _head(answers: Answers, signals: SiteSignals) -> str:
@@ -155,12 +182,28 @@ device_id = 1
 """
 
 
-def _inputs(answers: Answers, signals: SiteSignals) -> str:
+def _profiled(name: str, device: OwnedDevice, reading: str) -> str:
+    return f"[inputs.{name}]\nsource = {json.dumps(device.name)}\nreading = {json.dumps(reading)}\n"
+
+
+def _inputs(answers: Answers, signals: SiteSignals, wired: Wiring, learns: Mapping[str, float]) -> str:
     lines = ["# What the controller must know. `unit` is the unit in which the value arrives; it is converted."]
     age = max(60.0, 2 * signals.cycle_s)
     for address, spec in enumerate(signals.measured):
+        if spec.name in wired.inputs:
+            lines.append(f"{_comment(spec)}{_profiled(spec.name, *wired.inputs[spec.name])}")
+            continue
         lines.append(f"{_comment(spec)}[inputs.{spec.name}]\n{_measured(answers, spec, address)}max_age_s = {age:g}\n")
-    for name in signals.meters:
+    if answers.feeds is not None:
+        used = {"pv_power", *learns} & wired.learned.keys()
+        lines += [f"# For the feeds to learn from.\n{_profiled(n, *wired.learned[n])}" for n in sorted(used)]
+    observed = {spec.name for spec in signals.measured}
+    for name in dict.fromkeys(name for name in signals.meters if name not in observed):
+        if name in wired.inputs:
+            lines.append(
+                f"# What the meter at the connection shows, positive is bought.\n{_profiled(name, *wired.inputs[name])}"
+            )
+            continue
         topic = "".join(f"# {line}\n" for line in _topic(name).splitlines())
         lines.append(
             "# What the meter at the connection shows now, positive is bought. With it the import limit is kept by\n"
@@ -171,7 +214,11 @@ def _inputs(answers: Answers, signals: SiteSignals) -> str:
         "# A forecast in any common shape: raw_today and raw_tomorrow of Nord Pool in Home Assistant, rates of evcc,\n"
         "# Open-Meteo, [{start, end, value}, ...], {time: value, ...}, {start, step_s, values}. Send it when it is new."
     )
+    brought = covered(answers.feeds, signals.forecasts, learns)
     for spec in signals.forecasts:
+        if spec.name in brought:
+            lines.append(f'{_comment(spec)}[inputs.{spec.name}]\nsource = "feeds"\n')
+            continue
         fixed = "# flat = true              # a tariff that never changes: then a plain number will do\n"
         lines.append(
             f"{_comment(spec)}[inputs.{spec.name}]\n{_topic(spec.name)}unit = {json.dumps(spec.unit)}\n"
@@ -192,12 +239,15 @@ def _measured(answers: Answers, spec: SignalSpec, address: int) -> str:
     )
 
 
-def _outputs(answers: Answers, signals: SiteSignals) -> str:
+def _outputs(answers: Answers, signals: SiteSignals, wired: Wiring) -> str:
     lines = [
         "# What the controller moves: the weighted sum of its actions. `safe` is written when nothing else is sure\n"
         "# and when nisse ends, and stays in force until nisse is back."
     ]
-    for address, (name, combine, unit) in enumerate(_set_points(signals.actions), start=10):
+    lines += [output_table(name, *wired.outputs[name]) for name in wired.outputs]
+    moved = {action.name for _, _, actions in wired.outputs.values() for action in actions}
+    left = tuple(action for action in signals.actions if action.name not in moved)
+    for address, (name, combine, unit) in enumerate(_set_points(left), start=10):
         signs = ", ".join(f"{action} = {factor:g}.0" for action, factor in combine)
         told, scale = unit, 1.0
         if answers.link == "serial":

@@ -7,6 +7,7 @@ import os
 import platform
 import pty
 import subprocess
+import time
 import tomllib
 from pathlib import Path
 
@@ -15,10 +16,16 @@ from patience import PATIENCE_S
 from shipped_house import shipped_house
 from tiny_site import command
 
+from hil.modbus_tcp import ModbusTcpServer
+from hil.profile_device import ProfileDevice
 from runtime.bundle.archive import LIBRARY, write_bundle
 from runtime.bundle.keys import SigningKey
 from runtime.bundle.packing import pack
+from runtime.clock import LockstepClock
 from runtime.commands.init import machine_zone
+from runtime.devices.catalogue import shipped
+from runtime.devices.profile import load_profile
+from runtime.links.wiring import open_links
 from runtime.publish.status_file import Status, write_status
 from runtime.site.check import warnings
 from runtime.site.config import load_site
@@ -77,7 +84,10 @@ def test_what_init_writes_is_accepted_by_check(
     assert len([line for line in site.text.splitlines() if "#" in line]) > 12
 
 
-def test_the_questions_are_few_and_their_answers_are_obeyed(tmp_path: Path, library: Path, key: SigningKey) -> None:
+@pytest.mark.parametrize("named", [False, True])
+def test_the_questions_are_few_and_their_answers_are_obeyed(
+    named: bool, tmp_path: Path, library: Path, key: SigningKey
+) -> None:
     bundle("battery", tmp_path, library, key)
     screen, terminal = pty.openpty()
     process = subprocess.Popen(
@@ -85,17 +95,74 @@ def test_the_questions_are_few_and_their_answers_are_obeyed(tmp_path: Path, libr
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )  # fmt: skip
     os.close(terminal)
-    answers = ["mqtt", "120", "cellar", "Europe/Oslo", "192.0.2.1", 'no"body\\']
+    owned = ["goodwe-et", "192.0.2.7", "6000", "63.4,10.4", "entsoe:NO3"] if named else ["", "", "mqtt"]
+    answers = [*owned, "120", "cellar", "Europe/Oslo", "192.0.2.1", 'no"body\\']
     os.write(screen, "".join(f"{answer}\n" for answer in answers).encode())
     said, _ = process.communicate(timeout=PATIENCE_S)
     os.close(screen)
     assert process.returncode == 0, said
     assert said.count(b"?") == len(answers)
+    if named:
+        site = load_site(tmp_path / "site.toml")
+        assert site.feeds is not None and site.feeds.price is not None and site.feeds.price.source == "entsoe"
+        assert site.outputs["home_power"].limits == (-6000.0, 6000.0)
+        return
     written = tomllib.loads((tmp_path / "site.toml").read_text())
     assert written["site"] == {"name": "cellar", "timezone": "Europe/Oslo"}
     assert written["mqtt"]["host"] == "192.0.2.1" and written["mqtt"]["username"] == 'no"body\\'
     assert written["controller"]["bundle"] == "battery.nisse"
     assert written["outputs"]["home_power"]["device_timeout_s"] == 120.0
+
+
+def test_where_they_live_and_what_they_own_is_enough(tmp_path: Path, library: Path, key: SigningKey) -> None:
+    """Every signal has its device or its feed; the inverter's readings arrive, and one that is away is said."""
+    bundle("battery", tmp_path, library, key)
+    device = ProfileDevice(load_profile(shipped()["goodwe-et"]))
+    shown = {"soc": 44.0, "grid_power": -1200.0, "pv_power": 3100.0, "battery_power": 1500.0}
+    for reading, value in shown.items():
+        device.show(reading, value)
+    server = ModbusTcpServer(device.slaves, time.monotonic)
+    owned = ["--device", f"inverter=goodwe-et@127.0.0.1:{server.port}", "--device-value", "inverter.max_power_w=5000"]
+    place = ["--place", "63.43,10.39", "--price", "energy-charts:NO2"]
+    done = nisse("init", "--bundle", "battery.nisse", *owned, *place, "--yes", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    checked = nisse("check", "site.toml", cwd=tmp_path)
+    assert checked.returncode == 0 and "price: energy-charts NO2" in checked.stdout, checked.stderr
+    site = load_site(tmp_path / "site.toml")
+    assert not [entry.topic for entry in site.inputs.values() if entry.topic and "nisse-feeds/" not in entry.topic]
+    assert site.feeds is not None and site.feeds.load["load"].measured == {
+        "grid_power": 1.0, "pv_power": 1.0, "battery_power": -1.0,
+    }  # fmt: skip
+    links = open_links(site, LockstepClock(), lockstep=True)
+    found = {name: links.read()[name].value for name in ("home_soc", "grid_power", "pv_power", "battery_power")}
+    assert found == {"home_soc": 44.0, "grid_power": -1200.0, "pv_power": 3100.0, "battery_power": 1500.0}
+    server.close()
+    for line in links.devices.values():
+        line.close()
+
+
+@pytest.mark.parametrize(
+    ("house", "owned", "wanted"),
+    [
+        ("villa", "hp=stiebel-wpm@192.0.2.8", {"water_temperature": "water"}),
+        ("villa", "hp=heishamon@panasonic_heat_pump", {"water_temperature": "water"}),
+        ("villa", "meter=goodwe-et@/dev/ttyUSB0", {"home_soc": "soc", "grid_power": "grid_power"}),
+        ("four-heat-pumps", "hp_living=sg-ready-relay@192.0.2.9", {}),
+    ],
+)
+def test_what_a_device_does_not_bring_is_left_to_its_owner(
+    house: str, owned: str, wanted: dict[str, str], tmp_path: Path, library: Path, key: SigningKey
+) -> None:
+    bundle(house, tmp_path, library, key)
+    name = owned.partition("=")[0]
+    value = ["--device-value", f"{name}.max_power_w=5000"] if "goodwe" in owned else []
+    done = nisse("init", "--bundle", f"{house}.nisse", "--device", owned, *value, "--yes", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert nisse("check", "site.toml", cwd=tmp_path).returncode == 0
+    site, manifest = load_site(tmp_path / "site.toml"), shipped_house(house)[0]
+    assert {n: entry.reading for n, entry in site.inputs.items() if entry.device == name} == wanted
+    moved = [action for output in site.outputs.values() for action in output.combine]
+    assert sorted(moved) == sorted(action.name for action in manifest.actions), "each once"
 
 
 @pytest.mark.parametrize(("heat", "safe", "said"), [("own", 1.5, "own thermostat"), ("0.7", 0.7, "not left cold"),
@@ -130,6 +197,18 @@ def test_what_a_heat_pump_does_without_readings_is_asked(
         ),
         (["new.toml", "--bundle", "four-heat-pumps.nisse", "--heat-safe", "-1", "--yes"], "no power between 0"),
         (["new.toml", "--bundle", "battery.nisse", "--device-timeout", "soon", "--yes"], "no number of seconds"),
+        (["new.toml", "--bundle", "battery.nisse", "--device", "goodwe-et", "--yes"], "write NAME=PROFILE@PLACE"),
+        (["new.toml", "--bundle", "battery.nisse", "--device", "i=godwe-et@h", "--yes"], "did you mean 'goodwe-et'?"),
+        (
+            ["new.toml", "--bundle", "battery.nisse", "--device", "i=goodwe-et@h", "--yes"],
+            "--device-value i.max_power_w=",
+        ),
+        (["new.toml", "--bundle", "battery.nisse", "--device", "i=lambda-eu-l@/dev/tty", "--yes"], "give an address"),
+        (["new.toml", "--bundle", "battery.nisse", "--device-value", "i.x=1", "--yes"], "no --device is called so"),
+        (["new.toml", "--bundle", "battery.nisse", "--place", "north", "--yes"], "write 63.43,10.39"),
+        (["new.toml", "--bundle", "battery.nisse", "--place", "1,2", "--price", "nordpol:NO3", "--yes"], "'nordpool'"),
+        (["new.toml", "--bundle", "battery.nisse", "--place", "1,2", "--price", "entsoe", "--yes"], "entsoe:NO3"),
+        (["new.toml", "--bundle", "battery.nisse", "--price", "nordpool:NO3", "--yes"], "--place LAT,LON"),
     ],
 )
 def test_what_cannot_be_written_is_not_written(
