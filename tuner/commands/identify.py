@@ -111,6 +111,6 @@ def _lesson_table(lesson: Lesson) -> Table:
     for heading in ("", "unit", "value", "95 % interval", ""):
         table.add_column(heading, justify="right" if heading in ("value", "95 % interval") else "left")
     for f in lesson.findings:
-        interval = "" if f.low is None or f.high is None else f"{f.low:.3f} to {f.high:.3f}"
-        table.add_row(f.name, f.unit, f"{f.value:.3f}", interval, f.text)
+        interval = "" if f.low is None or f.high is None else f"{f.low:z.3f} to {f.high:z.3f}"
+        table.add_row(f.name, f.unit, f"{f.value:z.3f}", interval, f.text)
     return table

@@ -64,8 +64,8 @@ def _section(lesson: Lesson) -> list[kit.Block]:
 def _value(finding: Fitted) -> tuple[str, str]:
     unit = "" if finding.unit == "1" else f" {finding.unit}"
     if finding.low is None or finding.high is None:
-        return f"{finding.value:.3f}{unit}", ""
-    return f"{finding.value:.3f}{unit}", f"{finding.low:.3f} to {finding.high:.3f}"
+        return f"{finding.value:z.3f}{unit}", ""
+    return f"{finding.value:z.3f}{unit}", f"{finding.low:z.3f} to {finding.high:z.3f}"
 
 
 def chart_of(wish: LessonPlot, name: str) -> Chart:
