@@ -20,7 +20,7 @@ from rich.progress import track
 
 from codegen.controller import Controller
 from codegen.solver import compiled_controller
-from research.condensed.solver import CondensedMpc, Episode, States, run, solve
+from research.condensed.solver import ClosedLoop, CondensedMpc, States, run, solve
 from research.four_rooms.problem import house_forecast, house_problem, house_state
 from research.four_rooms.theta import LAGS, house_theta, theta_values
 from research.smart_home.data import STEPS_PER_DAY, ExperimentData, generated_data
@@ -32,7 +32,7 @@ RESULTS = Path(__file__).parents[1] / "docs" / "results" / "smart-home.json"
 ALLOWED = 1e-6
 
 
-def states_of(episode: Episode) -> States:
+def states_of(episode: ClosedLoop) -> States:
     """What the controller sees at each of an episode's solves."""
     rollout, apply = run([episode])[0], episode.mpc.spec.apply
     steps = len(rollout.temperature)
@@ -96,7 +96,7 @@ def changed(model: ArxModel, changes: dict[str, float]) -> Array:
 
 def closed_loop_of(
     mpc: CondensedMpc, model: ArxModel, data: ExperimentData, spec: SmartHomeSpec, period: int, day: int
-) -> Episode:
+) -> ClosedLoop:
     """The closed loop that judges theta on one period, with the protocol's innovations."""
     rng = np.random.default_rng([JUDGE, spec.seed, 0, period])
     return closed_loop(mpc, model, data.evaluation, day * STEPS_PER_DAY, spec.period_days, rng)

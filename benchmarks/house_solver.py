@@ -27,7 +27,7 @@ import daqp
 import numpy as np
 from numpy.typing import NDArray
 
-from research.condensed.solver import CondensedMpc, Episode, States, run, solve
+from research.condensed.solver import ClosedLoop, CondensedMpc, States, run, solve
 from research.four_rooms.cost import HouseCost
 from research.four_rooms.problem import house_forecast, house_problem, house_state
 from research.four_rooms.reference import reference_model
@@ -195,7 +195,7 @@ def part_of(states: States, at: slice) -> States:
     return States(states.outputs[at], states.inputs[at], states.outdoor[at], states.price[at])
 
 
-def loop(mpc: CondensedMpc, model: ArxModel, day: int) -> tuple[Episode, States]:
+def loop(mpc: CondensedMpc, model: ArxModel, day: int) -> tuple[ClosedLoop, States]:
     """A closed loop, and the states in which it solves."""
     season, rng = generate_conditions(3), np.random.default_rng(day)
     steps, first = DAYS * 288, 288 * day
@@ -204,7 +204,7 @@ def loop(mpc: CondensedMpc, model: ArxModel, day: int) -> tuple[Episode, States]
         np.full((LAGS, ROOMS), 21.0),
         np.tile([season.outdoor_c[first], 0.3, 0.3, 0.3, 0.3], (LAGS - 1, 1)),
     )
-    episode = Episode(
+    episode = ClosedLoop(
         mpc, model, outputs, inputs, season.outdoor_c[part], season.price_eur_kwh[part],
         model.sample_innovations(rng, (steps,)),
     )  # fmt: skip

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.linalg import solve_discrete_are
 
 from codegen.solver import compiled_controller
-from research.training.policy import Array, DirectAction, Observation
+from research.training.policy import Array, DirectAction, SystemObservation
 from runtime.abi.controller import Controller
 from systems.problem import STAGE_INPUTS, TERMINAL_INPUTS, Parameter, Problem, Signal, SoftPenalty
 
@@ -115,8 +115,8 @@ class LinearWorld:
         self.s = np.array(system.start)
         self._no_forecast = np.zeros((system.horizon + 1, 0))
 
-    def observe(self) -> Observation:
-        return Observation(self.s, self._no_forecast)
+    def observe(self) -> SystemObservation:
+        return SystemObservation(self.s, self._no_forecast)
 
     def step(self, action: Array) -> float:
         a = float(action[0])
@@ -153,7 +153,7 @@ class TunableLinearSystem:
     def training_world(self, rng: np.random.Generator) -> LinearWorld:
         return LinearWorld(self.system, rng)
 
-    def features(self, observation: Observation, value: float) -> Array:
+    def features(self, observation: SystemObservation, value: float) -> Array:
         """Monomials up to degree two; the critic adds the constant."""
         x1, x2 = observation.state
         return np.array([x1, x2, x1 * x1, x1 * x2, x2 * x2])

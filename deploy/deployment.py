@@ -28,7 +28,7 @@ CHUNK = 1 << 18
 
 
 @dataclass(frozen=True)
-class Wishes:
+class DeploymentWishes:
     """What the person who deploys says beside site and host."""
 
     root: Path = Path("/")
@@ -61,7 +61,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Plan:
+class DeploymentPlan:
     """What one run does. `follows`: the very same is on trial there already."""
 
     there: Machine
@@ -72,13 +72,13 @@ class Plan:
     follows: bool = False
 
 
-def deploy(site: Path, host: Host, wishes: Wishes, say: Callable[[str], None] = lambda text: None) -> str:
+def deploy(site: Path, host: Host, wishes: DeploymentWishes, say: Callable[[str], None] = lambda text: None) -> str:
     """All of it; why it was accepted, or that it is in force already. Raises the parts' errors."""
     plan = planned(site, host, wishes)
     return "in force already" if plan.nothing else carried_out(plan, host, wishes, say)
 
 
-def planned(site: Path, host: Host, wishes: Wishes) -> Plan:
+def planned(site: Path, host: Host, wishes: DeploymentWishes) -> DeploymentPlan:
     """Look at both ends; change nothing there. Raises the parts' errors, each with a remedy."""
     layout = Layout(wishes.root)
     there = probed(host, layout)
@@ -105,7 +105,7 @@ def planned(site: Path, host: Host, wishes: Wishes) -> Plan:
         raise DeployError(f"{host.target}: another deployment is on trial there ({trial['at']}); wait for its end")
     nothing = manifest == there.state["current"] and not there.altered and trial is None
     steps = tuple(_steps(there, manifest, sent, found, host, nothing=nothing))
-    return Plan(there, manifest, tuple(sent), steps, nothing, follows)
+    return DeploymentPlan(there, manifest, tuple(sent), steps, nothing, follows)
 
 
 def probed(host: Host, layout: Layout) -> Machine:
@@ -115,7 +115,7 @@ def probed(host: Host, layout: Layout) -> Machine:
     return machine(facts, host.target, asked_s, time.time())
 
 
-def carried_out(plan: Plan, host: Host, wishes: Wishes, say: Callable[[str], None]) -> str:
+def carried_out(plan: DeploymentPlan, host: Host, wishes: DeploymentWishes, say: Callable[[str], None]) -> str:
     """Do it; why it was accepted. Raises TakenBackError where it was taken back, with the reason."""
     base = str(Layout(wishes.root).base)
     if plan.follows:
@@ -145,7 +145,7 @@ def carried_out(plan: Plan, host: Host, wishes: Wishes, say: Callable[[str], Non
     return followed(host, base, say)
 
 
-def rolled_back(host: Host, wishes: Wishes, say: Callable[[str], None]) -> str:
+def rolled_back(host: Host, wishes: DeploymentWishes, say: Callable[[str], None]) -> str:
     """Put what was in force before in force again, on trial like anything else; why it was accepted."""
     layout = Layout(wishes.root)
     there = probed(host, layout)

@@ -43,11 +43,11 @@ class WheelsError(DeployError):
     """The packages for the machine of the house cannot be had."""
 
 
-class LogError(NisseError):
+class LogCopyError(NisseError):
     """The log there or the copy here cannot be used."""
 
     exit_code = EXIT_DATA
 
 
-class ForeignLogError(LogError):
+class ForeignLogError(LogCopyError):
     """The log there is another daemon's than the copy here."""

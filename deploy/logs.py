@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy.errors import ForeignLogError, LogError
+from deploy.errors import ForeignLogError, LogCopyError
 from deploy.ssh import Host, ask
 from runtime.errors import StoreError
 from runtime.store.transitions import Store
@@ -75,7 +75,7 @@ def pull(host: Host, output: Path | None = None, *, site: Path = SITE) -> Pulled
             path = Path(f"{head['site']}.db") if output is None else output
             before = known
             if output is None and path.exists():
-                raise LogError(f"{path} is there already; go on with it by --output {path}, or name another")
+                raise LogCopyError(f"{path} is there already; go on with it by --output {path}, or name another")
             shift = _continues(path, head, before, same=bool(line["same"]))
             copy.append(_Copy(path, head, shift))
         elif "rows" in line:
@@ -101,7 +101,7 @@ def check(path: Path) -> None:
     except sqlite3.Error as error:
         found = [str(error)]
     if found != ["ok"]:
-        raise LogError(f"{path}: damaged ({'; '.join(found)}); move it aside and pull again")
+        raise LogCopyError(f"{path}: damaged ({'; '.join(found)}); move it aside and pull again")
 
 
 def extent(path: Path) -> tuple[int, tuple[Hole, ...]]:
@@ -151,9 +151,9 @@ def _known(path: Path) -> Known:
             meta = _meta(db)
             row = db.execute("SELECT id, time_s, bundle FROM transition ORDER BY id DESC LIMIT 1").fetchone()
     except sqlite3.Error as error:
-        raise LogError(f"{path}: {error}; it is no copy of a log, name another --output") from error
+        raise LogCopyError(f"{path}: {error}; it is no copy of a log, name another --output") from error
     if "site" not in meta:
-        raise LogError(f"{path}: was not made by `nisse logs pull`; name another --output")
+        raise LogCopyError(f"{path}: was not made by `nisse logs pull`; name another --output")
     shift = int(meta["shift"])
     last, last_s, bundle = row or (shift, 0.0, "")
     return Known(meta["site"], meta["log"], int(last) - shift, shift, float(last_s), str(bundle))
@@ -169,7 +169,7 @@ class _Copy:
             Store(path, max_transitions=1).close()  # the daemon's own schema; nothing is dropped by opening it
             self._db = sqlite3.connect(path, isolation_level=None)
         except (StoreError, sqlite3.Error) as error:
-            raise LogError(f"{error}") from error
+            raise LogCopyError(f"{error}") from error
         meant = {**{name: str(head[name]) for name in MEANT}, "shift": str(shift)}
         self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meant.items())
 
@@ -191,7 +191,7 @@ class _Copy:
                 self.new += 1
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
-            raise LogError(f"{self.path}: {error}; make room, then pull again: what came before is kept") from error
+            raise LogCopyError(f"{self.path}: {error}; make room, then pull again: what came before is kept") from error
 
     def close(self) -> None:
         with contextlib.suppress(sqlite3.Error):

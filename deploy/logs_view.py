@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from deploy.errors import LogError
+from deploy.errors import LogCopyError
 from deploy.logs import Hole, check, holes
 from runtime.formats.text import plain
 
@@ -42,7 +42,7 @@ class Summary:
 def summary(path: Path) -> Summary:
     """Raises LogError for what is no log, or a damaged one."""
     if not path.is_file():
-        raise LogError(f"{path}: there is no such log; fetch one with: nisse logs pull")
+        raise LogCopyError(f"{path}: there is no such log; fetch one with: nisse logs pull")
     check(path)
     try:
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
@@ -53,7 +53,7 @@ def summary(path: Path) -> Summary:
                 "SELECT bundle, min(time_s), max(time_s), count(*) FROM transition GROUP BY bundle ORDER BY min(id)"
             ).fetchall()
     except sqlite3.Error as error:
-        raise LogError(f"{path}: {error}; name a daemon's log") from error
+        raise LogCopyError(f"{path}: {error}; name a daemon's log") from error
     cycle_s = float(meta.get("cycle_s") or 0.0)
     return Summary(
         str(meta.get("site", "")),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.contents import PLAIN
-from deploy.deployment import Plan, Sent, Wishes, carried_out, probed
+from deploy.deployment import DeploymentPlan, DeploymentWishes, Sent, carried_out, probed
 from deploy.errors import DeployError
 from deploy.layout import Layout
 from deploy.ssh import Host, ask
@@ -45,7 +45,9 @@ def send_theta(update: Path, updated: Bundle, host: Host, root: Path, say: Calla
     if manifest == current and not there.altered and trial is None:
         return "in force already"
     sent = () if sha256 in there.files else (Sent(update.name, sha256, content),)
-    return carried_out(Plan(there, manifest, sent, (), follows=follows), host, Wishes(root=root), say)
+    return carried_out(
+        DeploymentPlan(there, manifest, sent, (), follows=follows), host, DeploymentWishes(root=root), say
+    )
 
 
 def with_theta(current: dict[str, Any], updated: Bundle, sha256: str) -> dict[str, Any]:

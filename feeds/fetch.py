@@ -52,7 +52,7 @@ class Validators:
 
 
 @dataclass(frozen=True)
-class Response:
+class HttpResponse:
     """`headers` by lower-case name, those of KEPT_HEADERS only."""
 
     status: int
@@ -70,7 +70,7 @@ class Response:
 
 
 class Http(Protocol):
-    def fetch(self, request: Request, validators: Validators) -> Response:
+    def fetch(self, request: Request, validators: Validators) -> HttpResponse:
         """Raises SourceError."""
         ...
 
@@ -91,7 +91,7 @@ class HttpxClient:
     def close(self) -> None:
         self._client.close()
 
-    def fetch(self, request: Request, validators: Validators) -> Response:
+    def fetch(self, request: Request, validators: Validators) -> HttpResponse:
         """Raises UnreachableError, RefusedError (any status but 200, 203, 204, 304) and GarbledError."""
         import httpx
 
@@ -112,7 +112,7 @@ class HttpxClient:
             # The text of the error may hold the address, and that a token: its kind has to do.
             raise UnreachableError(f"{host}: {_kind(error)}") from None
         if status in {200, 203, NO_CONTENT, NOT_MODIFIED}:
-            return Response(status, body, kept)
+            return HttpResponse(status, body, kept)
         raise RefusedError(f"{host}: {_meaning(status)}", status, _retry_after(kept, status))
 
     def _body(self, answer: httpx.Response, begun_s: float, host: str) -> bytes:

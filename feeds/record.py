@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from feeds.errors import SourceError
-from feeds.fetch import Http, Request, Response, Validators
+from feeds.fetch import Http, HttpResponse, Request, Validators
 
 REMOVED = "***"
 _SECRET_KEYS = re.compile(
@@ -30,7 +30,7 @@ class Recorder:
     now: Callable[[], float]
     count: int = 0
 
-    def fetch(self, request: Request, validators: Validators) -> Response:
+    def fetch(self, request: Request, validators: Validators) -> HttpResponse:
         """Raises SourceError, recorded too; OSError where the folder cannot be written."""
         try:
             response = self.http.fetch(request, validators)

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta, tzinfo
 from typing import Any, Protocol, runtime_checkable
 
 from feeds.errors import GarbledError, ImplausibleError
-from feeds.fetch import Request, Response
+from feeds.fetch import HttpResponse, Request
 from feeds.rhythm import Rhythm
 from feeds.series import Channels
 from runtime.formats.literals import PayloadError, moment, number
@@ -36,7 +36,7 @@ class Source(Protocol):
         """What to ask, by a key of each piece: a piece with the same key takes the place of the one before."""
         ...
 
-    def read(self, key: str, response: Response, now_s: float) -> Channels:
+    def read(self, key: str, response: HttpResponse, now_s: float) -> Channels:
         """Raises GarbledError, NothingYetError, RefusedError or ImplausibleError."""
         ...
 
@@ -76,7 +76,7 @@ class Money:
         )
 
 
-def document_of(response: Response) -> Any:
+def document_of(response: HttpResponse) -> Any:
     """Raises GarbledError for anything but JSON, a web page above all."""
     text = response.body.lstrip()[:200].lower()
     if text.startswith((b"<!doctype html", b"<html")):

@@ -9,7 +9,7 @@ import numpy as np
 
 from hil.errors import ScenarioError
 from hil.plant import Plant
-from hil.services import World
+from hil.services import ServedWorld
 from systems.tariff import Tariff
 from systems.world.weather import ClimateSpec, clear_sky_w_m2, sun_position
 
@@ -34,7 +34,7 @@ class Outside:
         self._issued = lru_cache(maxsize=8)(self._issue)
         self.faults: dict[str, str] = {}
         """Service -> what goes wrong with it now."""
-        self.world = World(
+        self.world = ServedWorld(
             now=lambda: self.now_s, fault=self._fault, slow_s=0.005, price=self.price, outdoor=self.outdoor,
             sun=self.sun, beam=self.beam, cloud=self.cloud,
         )  # fmt: skip

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator, Mapping
 
 from hil.modbus_plant import Registers
-from runtime.devices.profile import Profile
+from runtime.devices.profile import DeviceProfile
 from runtime.links.registers import decode, encode
 from runtime.site.register import Register
 
@@ -25,7 +25,7 @@ _FORMAT = {
 class ProfileDevice:
     """The memory of the device, by device id, where the profile's registers are; SunSpec models in a chain."""
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: DeviceProfile) -> None:
         self.profile = profile
         self.slaves: dict[int, Registers] = {}
         self._places: dict[tuple[int, int], int] = {}
@@ -161,14 +161,14 @@ def nothing(register: Register) -> list[int]:
     return packed(-(2 ** (16 * count - 1)) if register.type.startswith("int") else 2 ** (16 * count) - 1, register)
 
 
-def _largest(profile: Profile) -> Iterator[tuple[Register, float]]:
+def _largest(profile: DeviceProfile) -> Iterator[tuple[Register, float]]:
     """Every register with the largest raw number that a reading in its range has there."""
     yield from ((register, 0.0) for register in _every(profile))
     for reading in profile.read.values():
         yield from ((r, max(map(abs, reading.range)) / abs(r.scale)) for r in reading.registers)
 
 
-def _every(profile: Profile) -> Iterator[Register]:
+def _every(profile: DeviceProfile) -> Iterator[Register]:
     for reading in profile.read.values():
         yield from reading.registers
     for setting in profile.write.values():

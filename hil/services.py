@@ -41,7 +41,7 @@ def usual_beam(sun: float, time_s: float) -> tuple[float, float]:
 
 
 @dataclass
-class World:
+class ServedWorld:
     """`now`: the Unix time of the services. `fault`: (service) -> what goes wrong now, "" for nothing.
 
     `price` (EUR/MWh), `outdoor` (degC) and `sun` (W/m2) are what the services know of a Unix time; `beam` splits it.
@@ -78,7 +78,7 @@ class World:
             k += 1
 
 
-def entsoe(world: World, query: dict[str, str], shift_s: float = 0.0) -> tuple[int, str, str]:
+def entsoe(world: ServedWorld, query: dict[str, str], shift_s: float = 0.0) -> tuple[int, str, str]:
     if query.get("securityToken") != TOKEN:
         return 401, "text/xml", _acknowledgement("Unauthorized. Missing or invalid security token.")
     begin, end = (
@@ -123,7 +123,7 @@ def _utc(time_s: float) -> str:
     return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%dT%H:%MZ")
 
 
-def open_meteo(world: World, query: dict[str, str], shift_s: float = 0.0) -> tuple[int, str, str]:
+def open_meteo(world: ServedWorld, query: dict[str, str], shift_s: float = 0.0) -> tuple[int, str, str]:
     start_s = math.floor(world.now() / DAY_S) * DAY_S - shift_s
     times = [int(start_s + k * HOUR_S) for k in range(24 * int(query["forecast_days"]))]
     made = {
@@ -144,7 +144,7 @@ def open_meteo(world: World, query: dict[str, str], shift_s: float = 0.0) -> tup
     return 200, "application/json; charset=utf-8", json.dumps(document)
 
 
-def nordpool(world: World, query: dict[str, str], shift_s: float = 0.0) -> tuple[int, str, str]:
+def nordpool(world: ServedWorld, query: dict[str, str], shift_s: float = 0.0) -> tuple[int, str, str]:
     day = datetime.fromisoformat(query["date"]) - timedelta(seconds=shift_s)
     begin = day.replace(tzinfo=BRUSSELS)
     end = (day + timedelta(days=1)).replace(tzinfo=BRUSSELS)
@@ -167,7 +167,7 @@ def nordpool(world: World, query: dict[str, str], shift_s: float = 0.0) -> tuple
     return 200, "application/json", json.dumps(document)
 
 
-def energy_charts(world: World, query: dict[str, str], shift_s: float = 0.0) -> tuple[int, str, str]:
+def energy_charts(world: ServedWorld, query: dict[str, str], shift_s: float = 0.0) -> tuple[int, str, str]:
     first = datetime.fromisoformat(query["start"]).replace(tzinfo=BRUSSELS).timestamp() - shift_s
     last = (datetime.fromisoformat(query["end"]) + timedelta(days=1)).replace(tzinfo=BRUSSELS).timestamp() - shift_s
     times = [int(t) for t in world.slots(first, last)]
@@ -178,7 +178,7 @@ def energy_charts(world: World, query: dict[str, str], shift_s: float = 0.0) -> 
     return 200, "application/json", json.dumps(document)
 
 
-def awattar(world: World, query: dict[str, str], shift_s: float = 0.0) -> tuple[int, str, str]:
+def awattar(world: ServedWorld, query: dict[str, str], shift_s: float = 0.0) -> tuple[int, str, str]:
     first, last = (float(query[key]) / 1000 - shift_s for key in ("start", "end"))
     data = [
         {
@@ -193,7 +193,7 @@ def awattar(world: World, query: dict[str, str], shift_s: float = 0.0) -> tuple[
 
 
 def tibber(
-    world: World, query: dict[str, str], shift_s: float = 0.0, headers: Any = None, body: bytes = b""
+    world: ServedWorld, query: dict[str, str], shift_s: float = 0.0, headers: Any = None, body: bytes = b""
 ) -> tuple[int, str, str]:
     if headers.get("authorization") != f"Bearer {TOKEN}":
         error = {"errors": [{"message": "No valid access token", "extensions": {"code": "UNAUTHENTICATED"}}]}
@@ -221,7 +221,7 @@ def tibber(
     return 200, "application/json", json.dumps({"data": {"viewer": {"homes": [left, home]}}})
 
 
-def octopus(world: World, query: dict[str, str], shift_s: float = 0.0, path: str = "") -> tuple[int, str, str]:
+def octopus(world: ServedWorld, query: dict[str, str], shift_s: float = 0.0, path: str = "") -> tuple[int, str, str]:
     assert path.endswith("/AGILE-24-10-01/electricity-tariffs/E-1R-AGILE-24-10-01-C/standard-unit-rates/")
     first, last = (datetime.fromisoformat(query[key]).timestamp() - shift_s for key in ("period_from", "period_to"))
     rates = [
@@ -238,7 +238,9 @@ def octopus(world: World, query: dict[str, str], shift_s: float = 0.0, path: str
     return 200, "application/json", json.dumps(document)
 
 
-def met_norway(world: World, query: dict[str, str], shift_s: float = 0.0, headers: Any = None) -> tuple[int, str, str]:
+def met_norway(
+    world: ServedWorld, query: dict[str, str], shift_s: float = 0.0, headers: Any = None
+) -> tuple[int, str, str]:
     if "@" not in headers.get("user-agent", ""):
         return 403, "text/html", "<html>identify yourself</html>"
     start_s = math.floor(world.now() / HOUR_S) * HOUR_S - shift_s
@@ -258,7 +260,7 @@ def met_norway(world: World, query: dict[str, str], shift_s: float = 0.0, header
 
 
 def home_assistant(
-    world: World, query: dict[str, str], shift_s: float = 0.0, path: str = "", headers: Any = None
+    world: ServedWorld, query: dict[str, str], shift_s: float = 0.0, path: str = "", headers: Any = None
 ) -> tuple[int, str, str]:
     if headers.get("authorization") != f"Bearer {TOKEN}":
         return 401, "text/plain", "401: Unauthorized"
@@ -276,7 +278,7 @@ def home_assistant(
     return 200, "application/json", json.dumps({"entity_id": entity, "state": "0.31", "attributes": attributes})
 
 
-def evcc(world: World, query: dict[str, str], shift_s: float = 0.0, path: str = "") -> tuple[int, str, str]:
+def evcc(world: ServedWorld, query: dict[str, str], shift_s: float = 0.0, path: str = "") -> tuple[int, str, str]:
     start_s = math.floor(world.now() / HOUR_S) * HOUR_S - shift_s
     solar = path.endswith("solar")
     times = [start_s + 900.0 * k for k in range(4 * 24)]

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from zlib import crc32
 
-from hil.services import DAY_S, EXPIRING, SERVICES, World
+from hil.services import DAY_S, EXPIRING, SERVICES, ServedWorld
 
 FAULTS = (
     "429", "500", "html", "truncated", "yesterday", "slow", "schema", "empty", "gone", "redirect", "wrong_unit",
@@ -23,7 +23,7 @@ FAULTS = (
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    world: World
+    world: ServedWorld
 
     def do_GET(self) -> None:
         self._answer(b"")
@@ -139,7 +139,7 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(world: World) -> Iterator[str]:
+def serving(world: ServedWorld) -> Iterator[str]:
     """The services behind one address, until the block ends."""
     handler = type("Handler", (_Handler,), {"world": world})
     server = _Server(("127.0.0.1", 0), handler)

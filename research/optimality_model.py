@@ -22,7 +22,7 @@ from scipy.interpolate import CubicSpline
 
 from research.scalar_battery import MAX_MOVE
 from research.tabular.errors import BadOption, NoModel
-from research.tabular.scalar import ScalarProblem, Solution, golden_section
+from research.tabular.scalar import BellmanSolution, ScalarProblem, golden_section
 from research.tabular.transitions import Additive, Deterministic
 
 Array = NDArray[np.float64]
@@ -48,7 +48,7 @@ class OptimalModel:
     """f(m) for one Delta; callable on arrays of m, NaN where V* does not take the value that is needed."""
 
     world: ScalarProblem
-    solution: Solution
+    solution: BellmanSolution
     delta: float
     branch: Branch = "nearest"
 
@@ -143,7 +143,7 @@ class OptimalModel:
         m, f = self.sample()
         return float(np.nanmax(np.maximum(np.abs(f - m) - transition.noise.limit, 0.0)))
 
-    def plan(self, start: Array | None = None) -> Solution:
+    def plan(self, start: Array | None = None) -> BellmanSolution:
         """Solve the decision problem with f in the place of the world: costs, discount and actions as in the world."""
         low, high = self.domain
         if np.isnan(self.sample()[1]).all():
@@ -160,7 +160,7 @@ class OptimalModel:
         return problem.solve(start)
 
 
-def delta_range(world: ScalarProblem, solution: Solution) -> tuple[float, float]:
+def delta_range(world: ScalarProblem, solution: BellmanSolution) -> tuple[float, float]:
     """(lowest, highest) Delta for which f exists for all feasible (s, a): E[V*] - Delta within the range of V*."""
     probe = OptimalModel(world, solution, 0.0)
     m = np.linspace(*probe.domain, 2001)

@@ -201,7 +201,7 @@ def retraining_factor(strength: float, memory: float, days: int) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Response:
+class MarketResponse:
     """What days of prices and loads taught of the market: p' = memory p + rise U + constant, by hour."""
 
     memory: float
@@ -217,7 +217,7 @@ class Response:
         return (self.constant + self.rise * load) / (1.0 - self.memory)
 
 
-def learn_response(prices: Array, loads: Array, shape: Array) -> Response:
+def learn_response(prices: Array, loads: Array, shape: Array) -> MarketResponse:
     """Least squares from prices (days + 1, 24) and loads (days, 24): memory, rise, and a constant for each hour.
 
     The rise of an hour is one number times `shape` (24,): from months of days 24 numbers cannot be told from noise. The
@@ -227,7 +227,7 @@ def learn_response(prices: Array, loads: Array, shape: Array) -> Response:
     memory, rise = np.linalg.lstsq(np.stack([columns[0].ravel(), columns[1].ravel()], axis=1), columns[2].ravel())[0]
     memory = float(np.clip(memory, 0.0, 0.95))
     constant = prices[1:].mean(axis=0) - memory * prices[:-1].mean(axis=0) - rise * shape * loads.mean(axis=0)
-    return Response(memory, rise * shape, constant)
+    return MarketResponse(memory, rise * shape, constant)
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,7 @@ class Learner:
 
 
 @dataclass(frozen=True, eq=False)
-class History:
+class FleetHistory:
     """Of each round: theta (rounds, 24); L*(theta), and by how much exploring raised a day, EUR a house and day."""
 
     theta: Array
@@ -256,7 +256,7 @@ class History:
     exploring: Array
 
 
-def learn(market: Market, learner: Learner, generator: np.random.Generator) -> History:
+def learn(market: Market, learner: Learner, generator: np.random.Generator) -> FleetHistory:
     """`rounds` rounds of `days` days, from theta = base."""
     fleet, theta = market.fleet, market.base
     shape = market.base / market.base.mean()  # the price before the fleet: dear hours are where it rises steeply
@@ -281,4 +281,4 @@ def learn(market: Market, learner: Learner, generator: np.random.Generator) -> H
         if learner.explored and k + 1 >= min(FIRST_LEARNED, learner.explored):
             target = target + learn_response(np.array(prices), np.array(loads), shape).slope * load
         theta = theta + learner.step * (target - theta)
-    return History(np.array(deployed), np.array(cost), np.array(exploring))
+    return FleetHistory(np.array(deployed), np.array(cost), np.array(exploring))

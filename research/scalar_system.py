@@ -17,7 +17,7 @@ import numpy as np
 from codegen.solver import compiled_controller
 from research.scalar_battery import CASES, DISCOUNT, MAX_MOVE, ScalarCase, scalar_battery
 from research.tabular.noise import TruncatedGaussian
-from research.training.policy import Array, MpcController, NetAction, Observation
+from research.training.policy import Array, MpcController, NetAction, SystemObservation
 from systems.problem import Parameter, Problem
 
 HORIZON = 20
@@ -125,8 +125,8 @@ class ScalarWorld:
         self.s = float(rng.uniform())
         self._drawn: list[float] = []
 
-    def observe(self) -> Observation:
-        return Observation(np.array([self.s]), self.forecast)
+    def observe(self) -> SystemObservation:
+        return SystemObservation(np.array([self.s]), self.forecast)
 
     def step(self, action: Array) -> float:
         a = float(action[0])
@@ -185,7 +185,7 @@ class ScalarBatterySystem:
     def training_world(self, rng: np.random.Generator) -> ScalarWorld:
         return ScalarWorld(self.case, self.penalty, self.forecast, rng)
 
-    def features(self, observation: Observation, value: float) -> Array:
+    def features(self, observation: SystemObservation, value: float) -> Array:
         """Hat functions on [0, 1] but the first: with the critic's constant they span all piecewise-linear V."""
         position = float(observation.state[0]) * HATS
         return np.maximum(0.0, 1.0 - np.abs(position - np.arange(1, HATS + 1)))

@@ -39,7 +39,7 @@ FREQUENCIES = 400
 
 
 @dataclass(frozen=True, eq=False)
-class Response:
+class SystemResponse:
     """Phi_s (T, n, n) and Phi_a (T, m, n)."""
 
     states: Array
@@ -118,7 +118,7 @@ def square_root(matrix: Array) -> Array:
 
 def synthesise(
     problem: LinearProblem, horizon: int, *, bounded: bool = False, disturbance: Polytope | None = None
-) -> Response:
+) -> SystemResponse:
     """The response of least average cost; `bounded`: with the sets of states and actions from problem.start on.
 
     They hold for all w of `disturbance`, or without any if it is None. Raises Unsolved where no response does that.
@@ -138,7 +138,7 @@ def synthesise(
         rules += _bounds(cp, problem.action, actions, problem.start, disturbance, first=0)
     objective = _norm(cp, problem.q, problem.r, states, actions)
     _solve(cp, cp.Problem(cp.Minimize(objective), rules), f"no response of {horizon} steps satisfies the constraints")
-    return Response(np.array([states[0], *(s.value for s in states[1:])]), np.array([a.value for a in actions]))
+    return SystemResponse(np.array([states[0], *(s.value for s in states[1:])]), np.array([a.value for a in actions]))
 
 
 def _norm(cp: Any, q: Array, r: Array, states: list[Any], actions: list[Any]) -> Any:
@@ -175,7 +175,7 @@ def _solve(cp: Any, program: Any, complaint: str) -> None:
 class Certified:
     """A response for every (A, B) within eps of the estimate, and the bound on its average cost there."""
 
-    response: Response
+    response: SystemResponse
     gamma: float
     """Bound on the H-infinity norm of what the errors feed back, below 1."""
     bound: float
@@ -218,7 +218,7 @@ class RobustSynthesis:
         rules.append(cp.bmat([[gram, fed_back.T], [fed_back, np.eye(n + m)]]) >> 0)
         self._program = cp.Problem(cp.Minimize(_norm(cp, q, r, self._states, self._actions)), rules)
 
-    def _at(self, gamma: float) -> tuple[float, Response | None]:
+    def _at(self, gamma: float) -> tuple[float, SystemResponse | None]:
         """The bound on the norm at this gamma, inf where no response keeps it."""
         self._level.value = gamma**2
         try:
@@ -227,7 +227,7 @@ class RobustSynthesis:
             return float("inf"), None
         if self._program.status != "optimal":
             return float("inf"), None
-        response = Response(np.array([s.value for s in self._states]), np.array([a.value for a in self._actions]))
+        response = SystemResponse(np.array([s.value for s in self._states]), np.array([a.value for a in self._actions]))
         return float(self._program.value) / (1.0 - gamma), response
 
     def at(self, a: Array, b: Array, eps_a: float, eps_b: float, gamma: float) -> float:
@@ -247,7 +247,9 @@ class RobustSynthesis:
         if response is None:
             return None
         high = min(WIDEST, (1.0 + 1e-6) * _fed_back(response, eps_a, eps_b))
-        tried: dict[float, tuple[float, Response | None]] = {high: (norm * (1.0 - WIDEST) / (1.0 - high), response)}
+        tried: dict[float, tuple[float, SystemResponse | None]] = {
+            high: (norm * (1.0 - WIDEST) / (1.0 - high), response)
+        }
         inner, outer = high - ratio * (high - low), low + ratio * (high - low)
         for _ in range(cuts):
             for gamma in (inner, outer):
@@ -265,7 +267,7 @@ class RobustSynthesis:
         return Certified(best, gamma, norm**2)
 
 
-def _fed_back(response: Response, eps_a: float, eps_b: float) -> float:
+def _fed_back(response: SystemResponse, eps_a: float, eps_b: float) -> float:
     """H-infinity norm of sqrt 2 [eps_a Phi_s; eps_b Phi_a], on a grid of frequencies."""
     both = np.sqrt(2.0) * np.concatenate([eps_a * response.states, eps_b * response.actions], axis=1)
     turns = np.exp(-1j * np.outer(np.linspace(0.0, np.pi, FREQUENCIES), np.arange(1, response.horizon + 1)))
@@ -273,7 +275,7 @@ def _fed_back(response: Response, eps_a: float, eps_b: float) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Estimate:
+class SystemEstimate:
     """Least squares (A^, B^) and error bounds that hold with probability 1 - delta each."""
 
     a: Array
@@ -282,7 +284,7 @@ class Estimate:
     eps_b: float
 
 
-def estimate(s: Array, a: Array, s_next: Array, delta: float = 0.05) -> Estimate:
+def estimate(s: Array, a: Array, s_next: Array, delta: float = 0.05) -> SystemEstimate:
     """s (N, n), a (N, m), s_next (N, n). Given the regressors z the error is Gaussian with covariance sigma^2 (Z'Z)^-1:
 
     |error of p rows| <= sigma lambda_max(block of (Z'Z)^-1)^1/2 (sqrt n + sqrt p + sqrt(2 log(2 / delta))), by the
@@ -301,4 +303,4 @@ def estimate(s: Array, a: Array, s_next: Array, delta: float = 0.05) -> Estimate
         spread = np.sqrt(n) + np.sqrt(len(block)) + np.sqrt(2.0 * np.log(2.0 / delta))
         return float(sigma * np.sqrt(np.linalg.eigvalsh(block)[-1]) * spread)
 
-    return Estimate(solution[:n].T, solution[n:].T, bound(covariance[:n, :n]), bound(covariance[n:, n:]))
+    return SystemEstimate(solution[:n].T, solution[n:].T, bound(covariance[:n, :n]), bound(covariance[n:, n:]))

@@ -84,7 +84,7 @@ class Agreement:
 
 
 @dataclass(frozen=True)
-class Case:
+class CriticCase:
     """One critic on one set of data."""
 
     learner: TwoLayer
@@ -92,12 +92,12 @@ class Case:
     exploration_std: float = EXPLORATION_STD
     transitions: int = 10_000
 
-    def with_seed(self, seed: int) -> Case:
+    def with_seed(self, seed: int) -> CriticCase:
         return replace(self, learner=replace(self.learner, seed=seed))
 
 
 @dataclass(frozen=True)
-class Found:
+class CriticCourse:
     """What came of a case: the course over the updates, the end, and what least squares make of the same data."""
 
     updates: tuple[int, ...]
@@ -116,7 +116,7 @@ def regulated(noise_std: float) -> Regulated:
     return Regulated(replace(SYSTEM, noise_std=noise_std), SHARE * best, GAMMA)
 
 
-def examine(case: Case) -> Found:
+def examine(case: CriticCase) -> CriticCourse:
     loop = regulated(case.noise_std)
     samples = loop.samples(case.transitions, case.exploration_std, case.learner.seed)
     # The same states for every case: those of the usual data.
@@ -132,12 +132,12 @@ def examine(case: Case) -> Found:
         learned = case.learner.learn(samples, GAMMA, keep)
     except CriticError as error:
         lost = Agreement(np.nan, np.nan)
-        return Found(tuple(updates), tuple(course), lost, linear, np.nan, np.inf, str(error))
+        return CriticCourse(tuple(updates), tuple(course), lost, linear, np.nan, np.inf, str(error))
     end = Agreement.of(learned.slope(judged), exact)
-    return Found(
+    return CriticCourse(
         (*updates, case.learner.updates), (*course, end), end, linear, learned.excitation, learned.largest_norm
     )
 
 
-Results = dict[str, dict[Any, list[Found]]]
+Results = dict[str, dict[Any, list[CriticCourse]]]
 """By question, by what is varied in it, by seed."""

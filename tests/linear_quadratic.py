@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 from scipy.linalg import solve_discrete_are
 
-from research.training.policy import DirectAction, Observation
+from research.training.policy import DirectAction, SystemObservation
 from systems.problem import Parameter
 
 A, B, Q, R, GAMMA, NOISE = 0.95, 0.4, 1.0, 0.3, 0.9, 0.2
@@ -84,7 +84,7 @@ class LinearWorld:
         self.rng, self.s = rng, rng.normal()
 
     def observe(self):
-        return Observation(np.array([self.s]), np.zeros((2, 0)))
+        return SystemObservation(np.array([self.s]), np.zeros((2, 0)))
 
     def step(self, action):
         cost = Q * self.s**2 + R * float(action[0]) ** 2

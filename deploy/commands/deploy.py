@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from deploy.commands.reaching import add_reaching, reached
-from deploy.deployment import Wishes, carried_out, planned, rolled_back
+from deploy.deployment import DeploymentWishes, carried_out, planned, rolled_back
 from deploy.errors import DeployFilesError
 from deploy.ssh import Host
 from runtime.formats.documents import read_toml
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    wishes = Wishes(
+    wishes = DeploymentWishes(
         root=args.root,
         credentials=args.credentials,
         wheel=args.wheel,
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _deploy(site: Path, host: Host, wishes: Wishes, *, dry: bool) -> dict[str, object]:
+def _deploy(site: Path, host: Host, wishes: DeploymentWishes, *, dry: bool) -> dict[str, object]:
     _refuse_house(site)
     plan = planned(site, host, wishes)
     for step in plan.steps:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from feeds.errors import ImplausibleError, NothingYetError
-from feeds.fetch import Request, Response
+from feeds.fetch import HttpResponse, Request
 from feeds.rhythm import Daily, Rhythm
 from feeds.series import Channels
 from feeds.source import Money, document_of, local_day, midnight_s, profile, rows, table
@@ -39,7 +39,7 @@ class Awattar:
         params = (("start", f"{first * 1000:.0f}"), ("end", f"{last * 1000:.0f}"))
         return {"prices": Request(f"{self.url}/v1/marketdata", params)}
 
-    def read(self, key: str, response: Response, now_s: float) -> Channels:
+    def read(self, key: str, response: HttpResponse, now_s: float) -> Channels:
         lines, units = [], set()
         for entry in rows(document_of(response), "data"):
             units.add(str(table(entry, "unit")).lower())

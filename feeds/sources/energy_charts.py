@@ -12,7 +12,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from feeds.errors import GarbledError, ImplausibleError, NothingYetError
-from feeds.fetch import Request, Response
+from feeds.fetch import HttpResponse, Request
 from feeds.rhythm import Daily, Rhythm
 from feeds.series import Channels
 from feeds.source import Money, document_of, local_day, profile, rows, table
@@ -38,7 +38,7 @@ class EnergyCharts:
         first, last = (local_day(now_s, ZoneInfo(MARKET), d).isoformat() for d in (0, 1))
         return {"prices": Request(f"{self.url}/price", (("bzn", self.zone), ("start", first), ("end", last)))}
 
-    def read(self, key: str, response: Response, now_s: float) -> Channels:
+    def read(self, key: str, response: HttpResponse, now_s: float) -> Channels:
         document = document_of(response)
         times, values = rows(document, "unix_seconds"), rows(document, "price")
         currency, _, energy = str(table(document, "unit")).replace(" ", "").partition("/")

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 from zoneinfo import ZoneInfo
 
 from feeds.errors import GarbledError, NothingYetError, RefusedError
-from feeds.fetch import Request, Response
+from feeds.fetch import HttpResponse, Request
 from feeds.rhythm import Daily, Rhythm
 from feeds.series import Channels
 from feeds.source import Money, local_day, midnight_s, profile
@@ -57,7 +57,7 @@ class Entsoe:
         )  # fmt: skip
         return {"prices": Request(self.url, params, secrets=(self.token,))}
 
-    def read(self, key: str, response: Response, now_s: float) -> Channels:
+    def read(self, key: str, response: HttpResponse, now_s: float) -> Channels:
         root = _root(response.body)
         name = _local(root)
         if name == "Acknowledgement_MarketDocument":

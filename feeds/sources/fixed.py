@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 
 from feeds.errors import GarbledError
-from feeds.fetch import Request, Response
+from feeds.fetch import HttpResponse, Request
 from feeds.rhythm import Rhythm, Steady
 from feeds.series import Channels
 from feeds.tariff import fixed_price
@@ -33,7 +33,7 @@ class Fixed:
     def requests(self, now_s: float) -> Mapping[str, Request]:
         return {}
 
-    def read(self, key: str, response: Response, now_s: float) -> Channels:
+    def read(self, key: str, response: HttpResponse, now_s: float) -> Channels:
         raise GarbledError("a fixed tariff is asked of nobody")
 
     def known(self, now_s: float) -> Channels:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from feeds.errors import GarbledError
-from feeds.fetch import AGENT, Request, Response
+from feeds.fetch import AGENT, HttpResponse, Request
 from feeds.rhythm import Rhythm, Steady
 from feeds.series import Channels
 from feeds.source import Place, document_of, profile, rows, table
@@ -47,7 +47,7 @@ class MetNorway:
         url = f"{self.url}/weatherapi/locationforecast/2.0/compact"
         return {"weather": Request(url, params, headers, secrets=(self.contact,))}
 
-    def read(self, key: str, response: Response, now_s: float) -> Channels:
+    def read(self, key: str, response: HttpResponse, now_s: float) -> Channels:
         properties = table(document_of(response), "properties")
         for name, unit in (("air_temperature", "celsius"), ("cloud_area_fraction", "%")):
             said = table(properties, "meta", "units", name)

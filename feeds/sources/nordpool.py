@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from feeds.errors import GarbledError, NothingYetError
-from feeds.fetch import Request, Response
+from feeds.fetch import HttpResponse, Request
 from feeds.rhythm import Daily, Rhythm
 from feeds.series import Channels
 from feeds.source import Money, document_of, local_day, profile, rows, table
@@ -44,7 +44,7 @@ class NordPool:
         url = f"{self.url}/api/DayAheadPrices"
         return {day: Request(url, (("date", day), *about), once=True) for day in days}
 
-    def read(self, key: str, response: Response, now_s: float) -> Channels:
+    def read(self, key: str, response: HttpResponse, now_s: float) -> Channels:
         document = document_of(response)
         if table(document, "deliveryDateCET") != key:
             raise GarbledError(f"asked for {key}, answered of {str(table(document, 'deliveryDateCET'))[:12]!r}")

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from feeds.errors import NothingYetError
-from feeds.fetch import Request, Response
+from feeds.fetch import HttpResponse, Request
 from feeds.rhythm import Daily, Rhythm
 from feeds.series import Channels
 from feeds.source import Money, document_of, local_day, midnight_s, profile, rows, table
@@ -47,7 +47,7 @@ class Octopus:
         params = (("period_from", first), ("period_to", last), ("page_size", "1500"))
         return {"rates": Request(self.url + path, params)}
 
-    def read(self, key: str, response: Response, now_s: float) -> Channels:
+    def read(self, key: str, response: HttpResponse, now_s: float) -> Channels:
         entries = [
             entry
             for entry in rows(document_of(response), "results")

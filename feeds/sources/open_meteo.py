@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from feeds.errors import GarbledError, RefusedError
-from feeds.fetch import Request, Response
+from feeds.fetch import HttpResponse, Request
 from feeds.rhythm import Rhythm, Steady
 from feeds.series import Channels
 from feeds.source import Place, document_of, profile, rows, table
@@ -51,7 +51,7 @@ class OpenMeteo:
         )
         return {"weather": Request(f"{self.url}/v1/forecast", params)}
 
-    def read(self, key: str, response: Response, now_s: float) -> Channels:
+    def read(self, key: str, response: HttpResponse, now_s: float) -> Channels:
         document = document_of(response)
         if isinstance(document, dict) and document.get("error"):
             raise RefusedError(f"says: {str(document.get('reason'))[:120]}")

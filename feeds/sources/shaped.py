@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 
 from feeds.errors import GarbledError, NothingYetError
-from feeds.fetch import Request, Response
+from feeds.fetch import HttpResponse, Request
 from feeds.rhythm import Rhythm, Steady
 from feeds.series import Channels
 from feeds.source import document_of
@@ -43,7 +43,7 @@ class Shaped:
         headers = (("Authorization", f"Bearer {self.token}"),) if self.token else ()
         return {"state": Request(self.url, headers=headers, secrets=(self.token,) if self.token else ())}
 
-    def read(self, key: str, response: Response, now_s: float) -> Channels:
+    def read(self, key: str, response: HttpResponse, now_s: float) -> Channels:
         document_of(response)  # a web page, or nothing, is said in plain words
         unit = self.arrives or self.unit
         try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from feeds.errors import GarbledError, NothingYetError, RefusedError
-from feeds.fetch import Request, Response
+from feeds.fetch import HttpResponse, Request
 from feeds.rhythm import Daily, Rhythm
 from feeds.series import Channels
 from feeds.source import Money, document_of, profile, rows, table
@@ -46,7 +46,7 @@ class Tibber:
             "prices": Request(self.url, headers=headers, body=json.dumps({"query": QUERY}).encode(), secrets=secrets)
         }
 
-    def read(self, key: str, response: Response, now_s: float) -> Channels:
+    def read(self, key: str, response: HttpResponse, now_s: float) -> Channels:
         document = document_of(response)
         if isinstance(document, dict) and document.get("errors"):
             first = document["errors"][0] if isinstance(document["errors"], list) else {}

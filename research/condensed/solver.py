@@ -143,7 +143,7 @@ def solve(
 
 
 @dataclass(frozen=True, eq=False)
-class Episode:
+class ClosedLoop:
     """One closed loop to run: a controller, a world, and everything random about it."""
 
     mpc: CondensedMpc
@@ -214,7 +214,7 @@ class _Arrays(NamedTuple):
 
 
 def run(
-    episodes: Sequence[Episode],
+    episodes: Sequence[ClosedLoop],
     *,
     threads: int = 1,
     policy_jacobian: bool = False,

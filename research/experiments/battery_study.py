@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from research.experiments.scalar_options import ScalarOptions
 from research.tabular.checks import action_error, integration_error
 from research.tabular.refinement import Refined, refine
-from research.tabular.scalar import ScalarProblem, Solution
+from research.tabular.scalar import BellmanSolution, ScalarProblem
 
 Array = NDArray[np.float64]
 Step = Callable[[str], None]
@@ -52,15 +52,15 @@ class BatteryStudy:
     errors: Errors
     world: ScalarProblem
     """On the finest grid, with its solution."""
-    solution: Solution
+    solution: BellmanSolution
 
 
 def run_study(options: ScalarOptions, step: Step = lambda _: None) -> BatteryStudy:
     """Solve both problems on grids of N/4, N/2 and N intervals, each started from the last."""
     levels = [options.intervals // 4, options.intervals // 2, options.intervals]
     worlds, models = [options.world(n) for n in levels], [options.model(n) for n in levels]
-    real: list[Solution] = []
-    believed: list[Solution] = []
+    real: list[BellmanSolution] = []
+    believed: list[BellmanSolution] = []
     for world, model in zip(worlds, models, strict=True):
         step(f"grid of {world.intervals} intervals")
         real.append(world.solve(_lifted(real, world)))
@@ -95,11 +95,11 @@ def run_study(options: ScalarOptions, step: Step = lambda _: None) -> BatteryStu
     )
 
 
-def _lifted(coarser: list[Solution], problem: ScalarProblem) -> Array | None:
+def _lifted(coarser: list[BellmanSolution], problem: ScalarProblem) -> Array | None:
     return np.interp(problem.nodes, coarser[-1].nodes, coarser[-1].cost_to_go) if coarser else None
 
 
-def _quadrature_error(options: ScalarOptions, world: ScalarProblem, real: list[Solution]) -> float:
+def _quadrature_error(options: ScalarOptions, world: ScalarProblem, real: list[BellmanSolution]) -> float:
     """The exact integral against an independent one; a rule with nodes against the exact solution, coarsest grid."""
     if options.noise_nodes is None:
         return integration_error(world, options.gaussian, real[-1].cost_to_go)

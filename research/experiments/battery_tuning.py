@@ -18,7 +18,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from scipy.optimize import minimize
 
-from research.experiments.battery_tuning_page import CaseStudy, Learned, as_json, make_page, summary
+from research.experiments.battery_tuning_page import CaseStudy, MethodCourse, as_json, make_page, summary
 from research.experiments.output import add_output_arguments, write_outputs
 from research.experiments.progress import steps
 from research.experiments.settings import Settings
@@ -184,7 +184,9 @@ def exact_return(system: ScalarBatterySystem, world: ScalarProblem, theta: Array
     return world.evaluate(system.policy(theta), TABLE)
 
 
-def learn(system: ScalarBatterySystem, world: ScalarProblem, spec: TrainingSpec, start: Array, step: Any) -> Learned:
+def learn(
+    system: ScalarBatterySystem, world: ScalarProblem, spec: TrainingSpec, start: Array, step: Any
+) -> MethodCourse:
     """Tune by one method. The held-in simulation picks the theta; the exact return only judges it."""
     path = [exact_return(system, world, start)]
 
@@ -194,7 +196,7 @@ def learn(system: ScalarBatterySystem, world: ScalarProblem, spec: TrainingSpec,
 
     result = train(system, spec, theta_start=start, report=report)
     theta = result.theta
-    return Learned(result, theta, exact_return(system, world, theta), np.array(path), system.policy(theta))
+    return MethodCourse(result, theta, exact_return(system, world, theta), np.array(path), system.policy(theta))
 
 
 def off_kinks(system: ScalarBatterySystem, learn: tuple[str, ...]) -> Array:

@@ -13,7 +13,7 @@ from pages.page import Page
 from pages.palette import LINES
 from research.experiments.output import result_page
 from research.scalar_system import TABLE
-from research.tabular.scalar import Solution
+from research.tabular.scalar import BellmanSolution
 from research.training.policy import Array
 from research.training.trainer import TuningResult
 
@@ -26,7 +26,7 @@ SHORT = {"dpg": "policy gradient", "q": "Q-learning", "spg": "stochastic gradien
 
 
 @dataclass(frozen=True)
-class Learned:
+class MethodCourse:
     """What one method reached, and on which way: J (exact) after each iteration, the start included."""
 
     result: TuningResult
@@ -43,13 +43,13 @@ class CaseStudy:
     number: int
     seed: int
     penalty: float
-    solution: Solution
+    solution: BellmanSolution
     j_star: float
     j_data_fitted: float
     policy_data_fitted: Array
     j_best: float
     theta_best: Array
-    learned: dict[str, Learned]
+    learned: dict[str, MethodCourse]
     names: tuple[str, ...]
 
     def gap_closed(self, j: float) -> float:

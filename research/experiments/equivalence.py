@@ -49,7 +49,7 @@ COPIES = 6
 
 
 @dataclass(frozen=True)
-class Compared:
+class EquivalenceOf:
     name: str
     outcome: Equivalence
 
@@ -126,34 +126,34 @@ def battery(number: int, penalty: float | None) -> tuple[Mdp, Mdp]:
     return world, model
 
 
-def compared_battery(number: int, world: Mdp, model: Mdp) -> list[Compared]:
+def compared_battery(number: int, world: Mdp, model: Mdp) -> list[EquivalenceOf]:
     """The expected-value model, and one of the sufficient condition."""
     sufficient = sufficient_model(world, policy_iteration(world).value, 0.0)
     return [
-        Compared(f"battery case {number}, expected-value model", compare(world, model)),
-        Compared(f"battery case {number}, model of the sufficient condition, Δ = 0", compare(world, sufficient)),
+        EquivalenceOf(f"battery case {number}, expected-value model", compare(world, model)),
+        EquivalenceOf(f"battery case {number}, model of the sufficient condition, Δ = 0", compare(world, sufficient)),
     ]
 
 
-def random_problems(args: argparse.Namespace) -> list[Compared]:
+def random_problems(args: argparse.Namespace) -> list[EquivalenceOf]:
     """Each random world with a model fitted to few data, and with one of the sufficient condition."""
     found = []
     for index, sequence in enumerate(np.random.SeedSequence(args.seed).spawn(args.mdps)):
         generator = np.random.default_rng(sequence)
         world = random_mdp(generator, args.states, args.actions, args.discount)
         fitted = fitted_model(generator, world, SAMPLES_PER_ROW)
-        found.append(Compared(f"random {index}, fitted", compare(world, fitted)))
+        found.append(EquivalenceOf(f"random {index}, fitted", compare(world, fitted)))
         sufficient = sufficient_model(world, policy_iteration(world).value, 0.0)
-        found.append(Compared(f"random {index}, sufficient", compare(world, sufficient)))
+        found.append(EquivalenceOf(f"random {index}, sufficient", compare(world, sufficient)))
     return found
 
 
-def own_problem(path: Path) -> list[Compared]:
+def own_problem(path: Path) -> list[EquivalenceOf]:
     """The file's model, if it has one, and the deterministic model of the sufficient condition, Delta = 0."""
     world, model = read_problem(path)
-    given = [] if model is None else [Compared(path.name, compare(world, model))]
+    given = [] if model is None else [EquivalenceOf(path.name, compare(world, model))]
     nearest = deterministic_model(world, policy_iteration(world).value, 0.0)
-    return [*given, Compared(f"{path.name}, deterministic, Δ = 0", compare(world, as_mdp(world, nearest)))]
+    return [*given, EquivalenceOf(f"{path.name}, deterministic, Δ = 0", compare(world, as_mdp(world, nearest)))]
 
 
 def read_problem(path: Path) -> tuple[Mdp, Mdp | None]:
@@ -199,7 +199,7 @@ def _one_number(name: str, value: Array) -> float:
     return float(value.item())
 
 
-def residuals(compared: Compared) -> dict[str, Any]:
+def residuals(compared: EquivalenceOf) -> dict[str, Any]:
     """Plain numbers; infinite ones become null in JSON, so each has a flag beside it."""
     o = compared.outcome
     return {
@@ -232,7 +232,7 @@ HEADER = (
 )
 
 
-def row(compared: Compared) -> list[str]:
+def row(compared: EquivalenceOf) -> list[str]:
     o = compared.outcome
     numbers = (
         o.regret,
@@ -245,7 +245,7 @@ def row(compared: Compared) -> list[str]:
     return [compared.name, "yes" if o.same_policy else "no", *("∞" if np.isinf(x) else f"{x:.2g}" for x in numbers)]
 
 
-def make_page(cases: list[Compared], randoms: list[Compared], maps: list[Existence]) -> Page:
+def make_page(cases: list[EquivalenceOf], randoms: list[EquivalenceOf], maps: list[Existence]) -> Page:
     everything = cases + randoms
     same = sum(c.outcome.same_policy for c in everything)
     optimal = sum(c.outcome.regret <= 1e-9 for c in everything)
@@ -290,11 +290,11 @@ def make_page(cases: list[Compared], randoms: list[Compared], maps: list[Existen
     )
 
 
-def largest(compared: list[Compared], name: str) -> float:
+def largest(compared: list[EquivalenceOf], name: str) -> float:
     return max(float(getattr(c.outcome, name)) for c in compared)
 
 
-def sandwich_chart(cases: list[Compared]) -> Chart:
+def sandwich_chart(cases: list[EquivalenceOf]) -> Chart:
     """D against D_hat for all (s, a), with the class-K functions where they exist."""
     panels = []
     for compared in cases:
@@ -318,7 +318,7 @@ def sandwich_chart(cases: list[Compared]) -> Chart:
     )
 
 
-def report(cases: list[Compared], randoms: list[Compared], path: Path) -> None:
+def report(cases: list[EquivalenceOf], randoms: list[EquivalenceOf], path: Path) -> None:
     for compared in cases:
         o = compared.outcome
         print(

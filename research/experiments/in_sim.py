@@ -22,7 +22,7 @@ from research.experiments.in_sim_levels import THETA_HIGH as LEVEL_HIGH
 from research.experiments.in_sim_levels import THETA_LOW as LEVEL_LOW
 from research.experiments.in_sim_levels import THETA_START as LEVEL_START
 from research.experiments.in_sim_levels import best_in_class as best_of_levels
-from research.experiments.in_sim_page import SOURCE, Found, Iterate, Noise, make_page, report
+from research.experiments.in_sim_page import SOURCE, GradientErrors, Iterate, SimCourse, make_page, report
 from research.experiments.output import add_output_arguments, write_outputs
 from research.experiments.progress import steps
 from research.experiments.settings import Settings
@@ -105,10 +105,10 @@ def run(args: argparse.Namespace) -> int:
             stores.append(tune(simulator, world, simulator.train(THETA_START, NU_START), args, seed, step))
         rooms = [tune_levels(levels, args.iterations, np.random.default_rng([seed, 2]), step) for seed in seeds]
         step("best of the policy classes")
-        store = Found(
+        store = SimCourse(
             stores, best_in_class(world, [h[-1].nu for h in stores]), world.solve().mean_return, PLANT_NAMES[0]
         )
-        room = Found([as_returns(h) for h in rooms], -best_of_levels(levels), None, PLANT_NAMES[1])
+        room = SimCourse([as_returns(h) for h in rooms], -best_of_levels(levels), None, PLANT_NAMES[1])
         step("noise of the store")
         noises = [noise_of_store(seeds)]
         step("noise of the three levels")
@@ -138,7 +138,7 @@ def as_returns(history: Sequence[LevelIterate]) -> list[Iterate]:
     return [Iterate(i.theta, i.nu, -i.real_cost) for i in history]
 
 
-def noise_of_store(seeds: Sequence[int]) -> Noise:
+def noise_of_store(seeds: Sequence[int]) -> GradientErrors:
     """Errors of dnu*/dtheta of both forms, on the same J_hat: a Gaussian policy and fresh or fixed numbers."""
     trained = Simulator(REFERENCE[0], discount=DISCOUNT, seed=REFERENCE_SEED, exploration_std=EXPLORATION_STD).train(
         THETA_NOISE, NU_START
@@ -162,10 +162,10 @@ def noise_of_store(seeds: Sequence[int]) -> Noise:
     small = Simulator(100, discount=DISCOUNT, seed=REFERENCE_SEED, exploration_std=EXPLORATION_STD)
     mismatch = sensitivity_mismatch(small, THETA_NOISE, small.train(THETA_NOISE, nu), THETA_HIGH - THETA_LOW)
     totals = tuple(n + PILOT for n in COUNTS)
-    return Noise(PLANT_NAMES[0], totals, np.array(by_ratio), SCENARIOS, np.array(by_path), mismatch)
+    return GradientErrors(PLANT_NAMES[0], totals, np.array(by_ratio), SCENARIOS, np.array(by_path), mismatch)
 
 
-def noise_of_levels(simulator: LevelSimulator, seeds: Sequence[int]) -> Noise:
+def noise_of_levels(simulator: LevelSimulator, seeds: Sequence[int]) -> GradientErrors:
     """The same of the three levels, where only the likelihood form exists, against exact derivatives."""
     trained = simulator.train(LEVEL_START, LEVEL_NU_START)
     hessian, _ = simulator.second_derivatives(trained.nu, LEVEL_START)
@@ -178,7 +178,7 @@ def noise_of_levels(simulator: LevelSimulator, seeds: Sequence[int]) -> Noise:
         errors.append([wrong(f.sensitivity()) for f in found])
     mismatch = sensitivity_mismatch(simulator, LEVEL_START, trained, LEVEL_HIGH - LEVEL_LOW)
     totals = tuple(n + PILOT for n in COUNTS)
-    return Noise(PLANT_NAMES[1], totals, np.array(errors), (), np.empty((len(seeds), 0)), mismatch)
+    return GradientErrors(PLANT_NAMES[1], totals, np.array(errors), (), np.empty((len(seeds), 0)), mismatch)
 
 
 def error_of(hessian: Array, exact: Array, scale: Array) -> Callable[[Array], float]:
@@ -253,12 +253,12 @@ def best_in_class(world: ScalarProblem, starts: Sequence[Array]) -> float:
 def as_json(
     args: argparse.Namespace,
     seeds: Sequence[int],
-    store: Found,
-    room: Found,
-    noises: Sequence[Noise],
+    store: SimCourse,
+    room: SimCourse,
+    noises: Sequence[GradientErrors],
     gaps: list[float],
 ) -> dict[str, Any]:
-    def tuned(found: Found, theta_names: Sequence[str], nu_names: Sequence[str]) -> dict[str, Any]:
+    def tuned(found: SimCourse, theta_names: Sequence[str], nu_names: Sequence[str]) -> dict[str, Any]:
         return {
             "theta_names": theta_names,
             "nu_names": nu_names,

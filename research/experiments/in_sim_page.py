@@ -30,7 +30,7 @@ class Iterate:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class SimCourse:
     """Histories of all seeds, the best return of the policy class, and the optimum's where it is known."""
 
     histories: Sequence[Sequence[Iterate]]
@@ -51,7 +51,7 @@ class Found:
 
 
 @dataclass(frozen=True, eq=False)
-class Noise:
+class GradientErrors:
     """Relative errors of dnu*/dtheta: (seeds, counts) of likelihood ratios, (seeds, scenarios) on fixed noise.
 
     mismatch: of the derivative of the fixed form, or the exact one, from retraining at theta +- h.
@@ -91,7 +91,7 @@ def counted(values: Array) -> str:
     return f"{values.min():,.0f} to {values.max():,.0f}"
 
 
-def make_page(store: Found, room: Found, noises: Sequence[Noise], gaps: Sequence[float]) -> Page:
+def make_page(store: SimCourse, room: SimCourse, noises: Sequence[GradientErrors], gaps: Sequence[float]) -> Page:
     on_store, on_levels = noises
     rows = [
         [noise.plant, f"{n}", span(noise.by_ratio[:, k], 100.0), ""]
@@ -148,11 +148,11 @@ def make_page(store: Found, room: Found, noises: Sequence[Noise], gaps: Sequence
     )  # fmt: skip
 
 
-def _ends(found: Found, index: int) -> str:
+def _ends(found: SimCourse, index: int) -> str:
     return span([history[-1].theta[index] for history in found.histories], digits=2)
 
 
-def learning_chart(store: Found, room: Found) -> Chart:
+def learning_chart(store: SimCourse, room: SimCourse) -> Chart:
     """Return in the real plants over the iterations, median and range over the seeds."""
     panels = []
     for found in (store, room):
@@ -174,7 +174,7 @@ def learning_chart(store: Found, room: Found) -> Chart:
     )
 
 
-def noise_chart(noises: Sequence[Noise]) -> Chart:
+def noise_chart(noises: Sequence[GradientErrors]) -> Chart:
     """Error over the number of rollouts, both axes logarithmic."""
     panels = []
     for noise in noises:
@@ -198,7 +198,7 @@ def _errors(label: str, counts: Sequence[int], errors: Array, role: Role) -> Lin
     return Line(label, np.array(counts, float), middle, role, "line and dots", low, high)
 
 
-def report(store: Found, room: Found, noises: Sequence[Noise], path: Path) -> None:
+def report(store: SimCourse, room: SimCourse, noises: Sequence[GradientErrors], path: Path) -> None:
     for found in (store, room):
         print(
             f"{found.plant}: return in the real plant {span(found.returns[:, 0], digits=3)} -> "

@@ -28,7 +28,7 @@ from research.experiments.progress import steps
 from research.experiments.scalar_options import GRID_ALONE, ScalarOptions, add_scalar_arguments, scalar_options
 from research.optimality_model import BRANCHES, JUMP, Branch, Jump, OptimalModel, delta_range
 from research.tabular.refinement import Refined, refine
-from research.tabular.scalar import ScalarProblem, Solution
+from research.tabular.scalar import BellmanSolution, ScalarProblem
 
 Array = NDArray[np.float64]
 DEFAULT_GRID = 400
@@ -106,8 +106,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def solve_levels(options: ScalarOptions, step: Any) -> list[tuple[ScalarProblem, Solution]]:
-    levels: list[tuple[ScalarProblem, Solution]] = []
+def solve_levels(options: ScalarOptions, step: Any) -> list[tuple[ScalarProblem, BellmanSolution]]:
+    levels: list[tuple[ScalarProblem, BellmanSolution]] = []
     for n in (options.intervals // 4, options.intervals // 2, options.intervals):
         step(f"grid of {n} intervals")
         world = options.world(n)
@@ -116,7 +116,7 @@ def solve_levels(options: ScalarOptions, step: Any) -> list[tuple[ScalarProblem,
     return levels
 
 
-def critical_deltas(levels: list[tuple[ScalarProblem, Solution]]) -> tuple[Refined, Refined]:
+def critical_deltas(levels: list[tuple[ScalarProblem, BellmanSolution]]) -> tuple[Refined, Refined]:
     """(lowest, highest) Delta with a model for all feasible (s, a), to convergence in the grid."""
     ranges = [delta_range(world, solution) for world, solution in levels]
     low, high = zip(*ranges, strict=True)
@@ -136,7 +136,7 @@ def plan(model: OptimalModel) -> Planned:
     )
 
 
-def scan_levels(levels: list[tuple[ScalarProblem, Solution]], branch: Branch) -> Scan:
+def scan_levels(levels: list[tuple[ScalarProblem, BellmanSolution]], branch: Branch) -> Scan:
     """On each grid its own ends of continuity: a grid shifts them as it shifts the ends of existence."""
     scans = [scan_deltas(OptimalModel(world, solution, 0.0, branch)) for world, solution in levels]
     ranges = [found for scan in scans if (found := continuous_range(scan)) is not None]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from research.experiments.output import add_output_arguments, write_outputs
-from research.experiments.performative_page import SOURCE, Case, make_page, report
+from research.experiments.performative_page import SOURCE, SlopeResult, make_page, report
 from research.experiments.progress import steps
 from research.experiments.settings import Settings
 from research.performative import HOURS, Learner, Market, learn, make_fleet, make_market, retraining_factor
@@ -111,7 +111,7 @@ def growth(market: Market, size: float = 1e-6) -> Growth:
     return Growth(float(np.mean(market.slope)), strength, expected, measured)
 
 
-def study(args: argparse.Namespace, slope: float, seeds: Sequence[int], step: Callable[[str], None]) -> Case:
+def study(args: argparse.Namespace, slope: float, seeds: Sequence[int], step: Callable[[str], None]) -> SlopeResult:
     """All learners on all seeds at one slope."""
     step(f"slope {slope:g}")
     gaps = {name: np.empty((len(seeds), args.rounds)) for name in LEARNERS}
@@ -134,7 +134,7 @@ def study(args: argparse.Namespace, slope: float, seeds: Sequence[int], step: Ca
             loads = {"stable": fixed, "optimum": best}
             days = {name: market.fleet.powers(theta).mean(axis=0) for name, theta in loads.items()}
             days |= {f"{name} price": market.settled(days[name]) for name in loads}
-    return Case(slope, strengths, stable, gaps, exploring, days)
+    return SlopeResult(slope, strengths, stable, gaps, exploring, days)
 
 
 def with_rounds(learner: Learner, rounds: int) -> Learner:
@@ -142,7 +142,7 @@ def with_rounds(learner: Learner, rounds: int) -> Learner:
 
 
 def as_json(
-    args: argparse.Namespace, growths: Sequence[Growth], cases: Sequence[Case], seeds: Sequence[int]
+    args: argparse.Namespace, growths: Sequence[Growth], cases: Sequence[SlopeResult], seeds: Sequence[int]
 ) -> dict[str, Any]:
     return {
         "experiment": "performative",

@@ -36,7 +36,7 @@ class GrowthLike(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class SlopeResult:
     """One slope of the price, by seed. Gaps are L*(theta) over the optimum's, minus 1: (seeds, rounds) a learner."""
 
     slope: float
@@ -59,7 +59,9 @@ def span(values: Sequence[float] | Array, scale: float = 1.0, digits: int = 3) -
     return f"{low:.{digits}f} to {high:.{digits}f}"
 
 
-def make_page(growths: Sequence[GrowthLike], limit: float, cases: Sequence[Case], memory: float, explored: int) -> Page:
+def make_page(
+    growths: Sequence[GrowthLike], limit: float, cases: Sequence[SlopeResult], memory: float, explored: int
+) -> Page:
     """limit: the strength from which retraining is unstable."""
     off = max(abs(g.measured / g.expected - 1.0) for g in growths)
     strongest = cases[-1]
@@ -137,7 +139,7 @@ def stability_chart(growths: Sequence[GrowthLike]) -> Chart:
     )
 
 
-def learning_chart(cases: Sequence[Case]) -> Chart:
+def learning_chart(cases: Sequence[SlopeResult]) -> Chart:
     """Cost above the optimum over the rounds, median and range over the seeds."""
     panels = []
     for case in cases:
@@ -155,7 +157,7 @@ def learning_chart(cases: Sequence[Case]) -> Chart:
     )
 
 
-def day_chart(case: Case) -> Chart:
+def day_chart(case: SlopeResult) -> Chart:
     """The day at the fixed point, and what the optimum changes of it."""
     hours = np.arange(25.0)
 
@@ -177,7 +179,7 @@ def day_chart(case: Case) -> Chart:
     )
 
 
-def report(cases: Sequence[Case], path: Path) -> None:
+def report(cases: Sequence[SlopeResult], path: Path) -> None:
     for case in cases:
         print(f"slope {case.slope:g} EUR/kWh per kW, strength {span(case.strength, digits=2)}; cost above the optimum:")
         for name, label in NAMES.items():

@@ -29,7 +29,7 @@ from research.lqr import (
     lstd_policy_iteration,
 )
 from research.memory import free_memory, require_memory
-from research.sls import Certified, Response, RobustSynthesis, estimate, synthesise
+from research.sls import Certified, RobustSynthesis, SystemResponse, estimate, synthesise
 from systems.commands.numbers import seed_number, whole
 from systems.invariant import require_stable
 from systems.polytope import box, vertices
@@ -154,14 +154,14 @@ def design(
     )
 
 
-def violations(problem: LinearProblem, response: Response, disturbances: Array) -> int:
+def violations(problem: LinearProblem, response: SystemResponse, disturbances: Array) -> int:
     """Trajectories of the controller in the system that leave the set of states or of actions."""
     states, actions = response.simulate(problem.a, problem.b, problem.start, disturbances)
     kept = problem.state.contains(states, TOUCH).all(axis=1) & problem.action.contains(actions, TOUCH).all(axis=1)
     return int((~kept).sum())
 
 
-def worst_row(problem: LinearProblem, response: Response) -> float:
+def worst_row(problem: LinearProblem, response: SystemResponse) -> float:
     """Each row at each time is linear in the disturbances, so a sequence of corners is its worst: all are simulated."""
     corners = vertices(problem.disturbance)
     worst = -np.inf

@@ -14,7 +14,7 @@ from pages.palette import LINES, Role
 from research.experiments.lqr import ROUTES
 from research.experiments.output import Statement, result_page
 from research.linear_file import LinearProblem
-from research.sls import Certified, Response
+from research.sls import Certified, SystemResponse
 from systems.polytope import vertices
 
 Array = NDArray[np.float64]
@@ -30,7 +30,7 @@ DESIGNS = {
 class Design:
     """A response, and how it fares against the bounds from problem.start."""
 
-    response: Response
+    response: SystemResponse
     relative_cost: float
     """Average cost over that of the optimal gain, minus 1."""
     sampled_violations: list[int]

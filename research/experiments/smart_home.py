@@ -15,7 +15,7 @@ from codegen.versions import versions_of
 from research.four_rooms.reference import reference_model
 from research.four_rooms.theta import house_theta
 from research.smart_home.data import ExperimentData, data_from_files, generated_data
-from research.smart_home.experiment import Outcome, forget, run_experiment
+from research.smart_home.experiment import ProtocolOutcome, forget, run_experiment
 from research.smart_home.figure import draw_curves
 from research.smart_home.parameters import learning_entries
 from research.smart_home.protocol import MOVES, QUICK, SmartHomeSpec
@@ -193,7 +193,7 @@ def report(document: dict[str, Any], output: Path) -> str:
     return "\n".join(lines)
 
 
-def _title(outcome: Outcome) -> str:
+def _title(outcome: ProtocolOutcome) -> str:
     spec = outcome.spec
     size = f"{spec.models} models, {spec.periods} periods of {spec.period_days} days"
     return f"Smart home: {size} ({outcome.setting.data.source})"

@@ -19,7 +19,7 @@ from research.experiments.progress import steps
 from research.experiments.settings import Settings
 from research.experiments.two_layer_house import run_houses
 from research.experiments.two_layer_page import SOURCE, make_page, report
-from research.two_layer import EXPLORATION_STD, GAMMA, SHARE, Case, Found, Results, examine
+from research.two_layer import EXPLORATION_STD, GAMMA, SHARE, CriticCase, CriticCourse, Results, examine
 from systems.commands.numbers import MOST_PROCESSES, number, seed_number, whole
 from tuner.critics.two_layer import TwoLayer
 
@@ -65,11 +65,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_output_arguments(parser)
 
 
-def cases(transitions: int, updates: int) -> dict[str, dict[Any, Case]]:
+def cases(transitions: int, updates: int) -> dict[str, dict[Any, CriticCase]]:
     """By question, by what is varied in it."""
-    base = Case(replace(VARIANTS["semi"], updates=updates), transitions=transitions)
+    base = CriticCase(replace(VARIANTS["semi"], updates=updates), transitions=transitions)
 
-    def learner(**changes: Any) -> Case:
+    def learner(**changes: Any) -> CriticCase:
         return replace(base, learner=replace(base.learner, **changes))
 
     variants = {name: replace(base, learner=replace(variant, updates=updates)) for name, variant in VARIANTS.items()}
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
         return run_houses(args)
     seeds = range(args.seed, args.seed + args.seeds)
     questions = cases(args.transitions, args.updates)
-    unique: dict[Case, list[Found]] = {case: [] for of in questions.values() for case in of.values()}
+    unique: dict[CriticCase, list[CriticCourse]] = {case: [] for of in questions.values() for case in of.values()}
     work = [(case, seed) for case in unique for seed in seeds]
     with steps("two-layer", len(work)) as step:
         calls = (delayed(examine)(case.with_seed(seed)) for case, seed in work)

@@ -11,20 +11,20 @@ from pages.chart import Chart, Limit, Line, Panel
 from pages.page import Page
 from pages.palette import LINES
 from research.experiments.output import Statement, result_page
-from research.two_layer import Agreement, Array, Found, Results
+from research.two_layer import Agreement, Array, CriticCourse, Results
 
 SOURCE = "Remarks on deep RL (lecture notes)"
 WANTED = 0.95
 """Correlation with the exact slope."""
 LABELS = {"semi": "semi-gradient", "both": "both sides", "tanh": "semi-gradient, tanh"}
-Read = Callable[[Found], float]
+Read = Callable[[CriticCourse], float]
 
 
-def correlation(found: Found) -> float:
+def correlation(found: CriticCourse) -> float:
     return found.end.correlation
 
 
-def error(found: Found) -> float:
+def error(found: CriticCourse) -> float:
     return found.end.error
 
 
@@ -37,7 +37,7 @@ def over(values: Sequence[float], digits: str = ".3f") -> str:
     return f"{middle:{digits}} ({low:{digits}} to {high:{digits}})"
 
 
-def first_good(runs: Sequence[Found]) -> int | None:
+def first_good(runs: Sequence[CriticCourse]) -> int | None:
     """Updates from which on every seed is above WANTED; None where some never is."""
     updates, courses = along(runs, lambda a: a.correlation)
     good = (courses >= WANTED).all(axis=0)
@@ -46,7 +46,7 @@ def first_good(runs: Sequence[Found]) -> int | None:
     return int(updates[start]) if start < len(updates) else None
 
 
-def along(runs: Sequence[Found], read: Callable[[Agreement], float]) -> tuple[Array, Array]:
+def along(runs: Sequence[CriticCourse], read: Callable[[Agreement], float]) -> tuple[Array, Array]:
     """(updates (k,), values (seeds, k)) of the course."""
     return np.array(runs[0].updates, float), np.array([[read(a) for a in run.course] for run in runs])
 
@@ -57,7 +57,7 @@ def spread(label: str, x: Array, values: Array, number: int) -> Line:
     return Line(label, x, np.median(values, axis=0), LINES[number], "line and dots", low, high)
 
 
-def varied(label: str, of: dict[Any, list[Found]], read: Read, number: int) -> Line:
+def varied(label: str, of: dict[Any, list[CriticCourse]], read: Read, number: int) -> Line:
     return spread(
         label, np.array(list(of), float), np.array([[read(f) for f in runs] for runs in of.values()]).T, number
     )

@@ -19,7 +19,7 @@ from research.experiments.value_aware_page import Compared, make_page, report
 from research.house_grid import grid_told, on_coarse_grid
 from research.memory import free_memory
 from research.value_aware.scenarios import check_scenarios
-from research.value_aware.study import Plan, check_days, study
+from research.value_aware.study import SeedPlan, check_days, study
 from systems.commands.numbers import MOST_PROCESSES, number, seed_number, whole
 from systems.design import HouseDesign
 from systems.house_file import read_house
@@ -104,7 +104,7 @@ def settings_of(seeds: Sequence[int]) -> Settings:
 def compare(design: HouseDesign, chosen: dict[str, Any], seeds: Sequence[int], jobs: int, step: Any) -> Compared:
     library = build_solver(design.problem, host_arch()).library
     tasks = [
-        (Plan(design.text, library, seed, chosen["days"], chosen["judged_days"], tuple(chosen["scenarios"])),)
+        (SeedPlan(design.text, library, seed, chosen["days"], chosen["judged_days"], tuple(chosen["scenarios"])),)
         for seed in seeds
     ]
     outcomes = []

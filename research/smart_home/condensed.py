@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from research.condensed.solver import CondensedMpc
 from research.four_rooms.theta import HouseMpc
-from research.smart_home.experience import Experience, label
+from research.smart_home.experience import HouseStretch, label
 from tuner.learn.transitions import Labelled
 
 Array = NDArray[np.float64]
@@ -31,7 +31,7 @@ class CondensedLabeller:
 
     def label(
         self,
-        experience: Sequence[Experience],
+        experience: Sequence[HouseStretch],
         theta: Array,
         entries: NDArray[np.int64],
         scale: Array,

@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Experience:
+class HouseStretch:
     """One uninterrupted stretch of n decisions; the last of its n + 1 states closes the transition before it."""
 
     states: States
@@ -36,7 +36,7 @@ class Experience:
 
 
 def label(
-    experience: Sequence[Experience],
+    experience: Sequence[HouseStretch],
     mpc: CondensedMpc,
     entries: NDArray[np.int64],
     scale: Array,
@@ -96,7 +96,7 @@ def label(
 
 
 def _probed(
-    mpc: CondensedMpc, stretch: Experience, at: Solutions, jacobian: Array, threads: int
+    mpc: CondensedMpc, stretch: HouseStretch, at: Solutions, jacobian: Array, threads: int
 ) -> tuple[Array, Array]:
     """(moves (n, na) kW, what Q_theta rises by (n,) EUR): those that were explored; NaN where not asked or solved."""
     spread = np.std(stretch.action - stretch.mean, axis=0)

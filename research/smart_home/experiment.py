@@ -35,7 +35,7 @@ class RecordError(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class Record:
+class ProtocolRecord:
     """Iterations 0 (data-fitted) to k; first axes: iteration, model."""
 
     beta: float
@@ -51,14 +51,14 @@ class Record:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class ProtocolOutcome:
     """The record, and what it is compared with on the very same periods."""
 
     spec: SmartHomeSpec
     setting: Setting
     agents: list[Agent]
     periods: NDArray[np.int64]
-    record: Record
+    record: ProtocolRecord
     references: dict[str, Array]
     """Costs (models or 1, periods, 3) of the data fit, and of the world's own model, with mean innovation as bias."""
     confirmation: dict[str, Array]
@@ -73,7 +73,7 @@ def run_experiment(
     threads: int,
     confirm_periods: int = 0,
     tell: Callable[[str, float], None] | None = None,
-) -> Outcome:
+) -> ProtocolOutcome:
     """Start, or go on with what `folder` holds: a checkpoint for each model.
 
     Raises RecordError for checkpoints of other options, PeriodError for data too short.
@@ -95,7 +95,7 @@ def run_experiment(
     failures = sum(r.failures for _, rollouts in judged for r in rollouts)
     failures += sum(r.failures for course in courses for r in course.history)
     ended = time.perf_counter()
-    record = Record(
+    record = ProtocolRecord(
         setting.mpc.cost.beta,
         thetas,
         np.array([costs for costs, _ in judged]),
@@ -114,7 +114,7 @@ def run_experiment(
         more = draw_windows(data.evaluation, spec.period_days, confirm_periods, MOVES_HORIZON, rng)
         for name, row in (("data_fitted", 0), ("tuned", -1)):
             confirmation[name] = judge(list(thetas[row]), setting, more, salt=CONFIRM)[0]
-    return Outcome(spec, setting, agents, periods, record, compared, confirmation)
+    return ProtocolOutcome(spec, setting, agents, periods, record, compared, confirmation)
 
 
 def learned(agent: Agent, setting: Setting, checkpoint: Path) -> Course:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from research.condensed.solver import CondensedMpc, Episode, Rollout, run
+from research.condensed.solver import ClosedLoop, CondensedMpc, Rollout, run
 from research.four_rooms.cost import HouseCost
 from research.four_rooms.theta import LAGS, ROOMS, HouseMpc, coarsening_moves, held_moves, house_theta, theta_values
 from research.smart_home.data import STEPS_PER_DAY, ExperimentData, draw_windows, window_starts
@@ -174,13 +174,13 @@ def rest_history(world: ArxModel, temperature_c: float, outdoor_c: float, max_po
 
 def closed_loop(
     mpc: CondensedMpc, world: ArxModel, conditions: Conditions, first: int, days: int, rng: np.random.Generator
-) -> Episode:
+) -> ClosedLoop:
     """An episode from rest at the set-point, without exploration."""
     steps, spec = days * STEPS_PER_DAY, mpc.spec
     part = slice(first, first + steps + spec.horizon)
     outdoor, price = conditions.outdoor_c[part], conditions.price_eur_kwh[part]
     outputs, inputs = rest_history(world, spec.cost.setpoint_c, float(outdoor[0]), spec.max_power_kw)
-    return Episode(mpc, world, outputs, inputs, outdoor, price, world.sample_innovations(rng, (steps,)))
+    return ClosedLoop(mpc, world, outputs, inputs, outdoor, price, world.sample_innovations(rng, (steps,)))
 
 
 def judge(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from research.four_rooms.theta import house_theta
-from research.smart_home.experiment import Outcome
+from research.smart_home.experiment import ProtocolOutcome
 from tuner.evaluate.statistics import crossed_interval
 
 Array = NDArray[np.float64]
@@ -52,7 +52,7 @@ def curves(costs: Array) -> list[dict[str, float]]:
     return rows
 
 
-def summarise(outcome: Outcome) -> dict[str, Any]:
+def summarise(outcome: ProtocolOutcome) -> dict[str, Any]:
     """Everything for `--json`."""
     record, spec = outcome.record, outcome.spec
     total = record.costs.sum(3)
@@ -93,6 +93,6 @@ def summarise(outcome: Outcome) -> dict[str, Any]:
     return document
 
 
-def _names(outcome: Outcome) -> list[str]:
+def _names(outcome: ProtocolOutcome) -> list[str]:
     table = house_theta(outcome.setting.world)
     return [table[i].name for i in outcome.setting.entries]

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from research.condensed.solver import CondensedMpc, Episode, run
+from research.condensed.solver import ClosedLoop, CondensedMpc, run
 from research.four_rooms.theta import ROOMS, HouseMpc
 from research.smart_home.data import STEPS_PER_DAY
-from research.smart_home.experience import Experience, states_at
+from research.smart_home.experience import HouseStretch, states_at
 from research.smart_home.protocol import closed_loop, rest_history
 from systems.arx import ArxModel
 from systems.world.weather import Conditions
@@ -43,7 +43,7 @@ class ArxWorld:
     name: str = "the identified model with its innovations"
     recorded: bool = False
 
-    def explore(self, theta: Array, iteration: int) -> list[Experience]:
+    def explore(self, theta: Array, iteration: int) -> list[HouseStretch]:
         controller, episodes, noises = CondensedMpc(self.mpc, theta), [], []
         for k, (first, days) in enumerate(self._stretches(iteration)):
             rng, steps = np.random.default_rng([EXPLORE, *self.seed, iteration, k]), days * STEPS_PER_DAY
@@ -52,7 +52,7 @@ class ArxWorld:
             rest = rest_history(self.model, self.mpc.cost.setpoint_c, float(outdoor[0]), self.mpc.max_power_kw)
             noises.append(self.std_kw * rng.standard_normal((steps // self.mpc.apply, controller.na)))
             innovations = self.model.sample_innovations(rng, (steps,))
-            episodes.append(Episode(controller, self.model, *rest, outdoor, price, innovations, noises[-1]))
+            episodes.append(ClosedLoop(controller, self.model, *rest, outdoor, price, innovations, noises[-1]))
         found = []
         for episode, rollout, noise in zip(episodes, run(episodes), noises, strict=True):
             steps = len(rollout.temperature)
@@ -63,7 +63,7 @@ class ArxWorld:
             states = states_at(outputs, inputs, episode.outdoor[ahead], episode.price[ahead], every=self.mpc.apply)
             asked = (rollout.policy + noise)[:-1]
             mean = mean_within_bounds(rollout.policy[:-1], self.std_kw, 0.0, self.mpc.max_power_kw)
-            found.append(Experience(states, asked, rollout.action[:-1], mean, rollout.costs[:-1, 3]))
+            found.append(HouseStretch(states, asked, rollout.action[:-1], mean, rollout.costs[:-1, 3]))
         return found
 
     def _stretches(self, iteration: int) -> Iterator[tuple[int, int]]:

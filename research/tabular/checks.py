@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from research.scalar_battery import MAX_MOVE
 from research.tabular.noise import TruncatedGaussian
-from research.tabular.scalar import ScalarProblem, Solution
+from research.tabular.scalar import BellmanSolution, ScalarProblem
 from research.tabular.transitions import Additive
 
 Array = NDArray[np.float64]
@@ -37,7 +37,7 @@ def integration_error(problem: ScalarProblem, noise: TruncatedGaussian, cost_to_
     return float(problem.discount * one_step / (1.0 - problem.discount))
 
 
-def action_error(problem: ScalarProblem, solution: Solution, states: int = 81, points: int = 4001) -> float:
+def action_error(problem: ScalarProblem, solution: BellmanSolution, states: int = 81, points: int = 4001) -> float:
     """Effect on V of the best action that a dense scan over m = s + a finds beyond the reported policy; 0 if none."""
     s = solution.nodes[:: max(1, (len(solution.nodes) - 1) // (states - 1))]
     low, high = max(problem.transition.low, -MAX_MOVE), min(problem.transition.high, 1.0 + MAX_MOVE)

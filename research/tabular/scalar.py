@@ -22,7 +22,7 @@ from scipy.sparse.linalg import spsolve
 from research.scalar_battery import DISCOUNT, MAX_MOVE, ScalarCase
 from research.tabular.errors import BadOption, BadProblem, NoFeasibleAction, NotConverged
 from research.tabular.noise import BoundedNoise, TruncatedGaussian
-from research.tabular.transitions import EDGE, Additive, Transition, expected_value
+from research.tabular.transitions import EDGE, Additive, TabularTransition, expected_value
 
 Array = NDArray[np.float64]
 DEFAULT_INTERVALS = 1600
@@ -33,7 +33,7 @@ TIE = 1e-12
 
 
 @dataclass(frozen=True)
-class Solution:
+class BellmanSolution:
     """Fixed point of the Bellman equation on the nodes; between nodes interpolate linearly."""
 
     nodes: Array
@@ -58,7 +58,7 @@ class ScalarProblem:
     """The scalar battery under some transition: the world, the expected-value model, or a constructed model."""
 
     case: ScalarCase
-    transition: Transition
+    transition: TabularTransition
     intervals: int = DEFAULT_INTERVALS
     discount: float = DISCOUNT
 
@@ -123,7 +123,7 @@ class ScalarProblem:
         on_nodes = policy if len(policy) == len(self.nodes) else np.interp(self.nodes, states, policy)
         return mean_return(self.nodes, self.policy_cost_to_go(on_nodes))
 
-    def solve(self, start: Array | None = None) -> Solution:
+    def solve(self, start: Array | None = None) -> BellmanSolution:
         """Policy iteration from cost-to-go `start` (default 0) until the policy's own cost-to-go stops changing."""
         value = np.zeros(len(self.nodes)) if start is None else start
         policy: Array | None = None
@@ -131,7 +131,7 @@ class ScalarProblem:
             improved, policy = self.improve(value, policy)
             residual = float(np.max(np.abs(improved - value)))
             if residual <= 1e-11 * max(1.0, float(np.max(np.abs(improved)))):
-                return Solution(self.nodes, improved, policy, residual, iteration)
+                return BellmanSolution(self.nodes, improved, policy, residual, iteration)
             value = self.policy_cost_to_go(policy)
         raise NotConverged(f"policy iteration stopped at residual {residual:.1e} after {MAX_POLICY_ITERATIONS} steps")
 

@@ -21,7 +21,7 @@ EDGE = 1e-9
 """Slack on the bounds of m, far below any grid."""
 
 
-class Transition(Protocol):
+class TabularTransition(Protocol):
     """s+ given m = s + a."""
 
     @property

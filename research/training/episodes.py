@@ -13,14 +13,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from research.training.policy import ActionMap, Array, MpcController, MpcPolicy, Observation, explore
+from research.training.policy import ActionMap, Array, MpcController, MpcPolicy, SystemObservation, explore
 from systems.problem import Parameter
 
 
-class World(Protocol):
+class EpisodeWorld(Protocol):
     """The real system, or a simulation of it, at one point of one episode."""
 
-    def observe(self) -> Observation: ...
+    def observe(self) -> SystemObservation: ...
 
     def step(self, action: Array) -> float:
         """Apply action (m); returns the stage cost."""
@@ -46,11 +46,11 @@ class TunableSystem(Protocol):
         """What rollouts ask: the solver, or the same policy tabulated."""
         ...
 
-    def training_world(self, rng: np.random.Generator) -> World:
+    def training_world(self, rng: np.random.Generator) -> EpisodeWorld:
         """A world at a random start, driven by the given generator alone."""
         ...
 
-    def features(self, observation: Observation, value: float) -> Array:
+    def features(self, observation: SystemObservation, value: float) -> Array:
         """phi(s) (nf) of the critic's state-value part; `value` is V_theta(s)."""
         ...
 
@@ -179,7 +179,7 @@ def relabel(system: TunableSystem, theta: Array, spec: RolloutSpec, episode: Epi
     """The same experience seen by pi_theta."""
     policy = MpcPolicy(system.rollout_controller(), system.actions, theta)
     policy.reset()
-    observations = [Observation(s, d) for s, d in zip(episode.state, episode.forecast, strict=True)]
+    observations = [SystemObservation(s, d) for s, d in zip(episode.state, episode.forecast, strict=True)]
     decisions, values = [], []
     for k, observation in enumerate(observations):
         decisions.append(policy.decide(observation))

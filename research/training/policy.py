@@ -37,7 +37,7 @@ class MpcController(Protocol):
 
 
 @dataclass(frozen=True)
-class Observation:
+class SystemObservation:
     """What the controller knows when it decides: state (nx) and forecast (N+1, nd)."""
 
     state: Array
@@ -138,7 +138,7 @@ class MpcPolicy:
         """Forget the warm start, so that what follows depends on its inputs alone."""
         self.controller.reset()
 
-    def decide(self, observation: Observation, *, gradients: bool = True) -> PolicyDecision:
+    def decide(self, observation: SystemObservation, *, gradients: bool = True) -> PolicyDecision:
         """pi_theta(s) and V_theta(s); after a failed solve the action is the admissible one next to zero."""
         solution = self.controller.solve(observation.state, observation.forecast)
         self._count(solution)
@@ -158,7 +158,7 @@ class MpcPolicy:
             self._matrix @ solution.action, solution.value, self._matrix @ moves_jacobian, value_gradient, True
         )
 
-    def q(self, observation: Observation, action: Array, *, gradients: bool = True) -> ActionValue:
+    def q(self, observation: SystemObservation, action: Array, *, gradients: bool = True) -> ActionValue:
         """Q_theta(s, a) for an action (m) inside its bounds."""
         solution = self.controller.solve_fixed(observation.state, observation.forecast, self.actions.to_mpc(action))
         self._count(solution)

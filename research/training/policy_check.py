@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from research.training.policy import Array, MpcPolicy, Observation
+from research.training.policy import Array, MpcPolicy, SystemObservation
 
 TOLERANCE = 1e-4
 SETTLED, SIDES = TOLERANCE / 2, 4 * TOLERANCE
@@ -89,7 +89,7 @@ def off_values_of_note(theta: Array, bounds: tuple[Array, Array]) -> Array:
 
 def check_gradients(
     policy: MpcPolicy,
-    observations: Sequence[Observation],
+    observations: Sequence[SystemObservation],
     actions: Sequence[Array],
     bounds: tuple[Array, Array],
     names: Sequence[str],
@@ -140,7 +140,7 @@ def check_gradients(
 
 
 def _quantities(
-    policy: MpcPolicy, observation: Observation, action: Array, theta: Array
+    policy: MpcPolicy, observation: SystemObservation, action: Array, theta: Array
 ) -> list[tuple[str, Callable[[Array], Array], Array]]:
     """(name, function of theta -> flat array, analytic Jacobian (len, ntheta)) for V with pi, and for Q."""
 

@@ -33,7 +33,7 @@ from research.training.episodes import (
     stack,
 )
 from research.training.methods import METHODS
-from research.training.methods.face import Method
+from research.training.methods.face import BatchMethod
 from research.training.policy import Array, MpcPolicy
 from research.training.policy_check import GradientReport, check_gradients
 from research.training.trainer_state import IterationRecord, Moments, TrainerState, load_state, save_state
@@ -237,7 +237,7 @@ def _iterate(
     width = upper - lower
     needs_q = METHODS[spec.method](np.ones(1)).needs_q
     rollout_spec = RolloutSpec(spec.episodes, spec.steps, spec.exploration_at(state.iteration), needs_q)
-    method: Method = METHODS[spec.method](exploration_std(rollout_spec, system.actions))
+    method: BatchMethod = METHODS[spec.method](exploration_std(rollout_spec, system.actions))
     kept: Sequence[Episode] = () if method.on_policy else state.replay
     gathered = _gather(system, rollout_spec, kept, state.theta, (spec.seed, ROLLOUT_SEED, state.iteration), jobs)
     batch = stack([g.episode for g in gathered], with_q=needs_q)

@@ -26,7 +26,7 @@ import numpy as np
 
 from codegen.controller import Controller, DerivativeError
 from research.value_aware.prediction import Prediction
-from research.value_aware.record import Record
+from research.value_aware.record import ProgramRecord
 from systems.design import HouseDesign
 from systems.logs.log import Array
 from tuner.learn.critic import StepOptions
@@ -52,7 +52,7 @@ class Fit:
 
 
 def by_likelihood(
-    prediction: Prediction, record: Record, start: Array, *, prior: bool = False, weights: Array | None = None
+    prediction: Prediction, record: ProgramRecord, start: Array, *, prior: bool = False, weights: Array | None = None
 ) -> Fit:
     """Maximum likelihood, or with the prior the maximum of the posterior; `weights` (n,) of the decisions."""
     places, scale = prediction.measured(record), prediction.scale
@@ -71,7 +71,7 @@ def by_likelihood(
     return Fit(theta, np.linalg.inv(matrix) * np.outer(scale, scale) if prior else None)
 
 
-def policy_weights(design: HouseDesign, library: Path, record: Record, theta: Array) -> Array:
+def policy_weights(design: HouseDesign, library: Path, record: ProgramRecord, theta: Array) -> Array:
     """(n,) density of each action about the policy at theta, of the largest possible; 0 where none is known."""
     controller, noise = loaded(design, library), Noise.of(design.problem)
     controller.set_theta(theta)
@@ -122,7 +122,7 @@ class Worth:
     """(n, p) d V(s+_theta) / d theta in units of scale"""
 
 
-def worth_of(design: HouseDesign, library: Path, prediction: Prediction, record: Record, start: Array) -> Worth:
+def worth_of(design: HouseDesign, library: Path, prediction: Prediction, record: ProgramRecord, start: Array) -> Worth:
     """Some six solves a decision."""
     controller = loaded(design, library)
     controller.set_theta(start)
@@ -159,7 +159,7 @@ def worth_of(design: HouseDesign, library: Path, prediction: Prediction, record:
 
 
 def by_value(
-    prediction: Prediction, record: Record, start: Array, worth: Worth, gamma: float, prices: tuple[Array, Array]
+    prediction: Prediction, record: ProgramRecord, start: Array, worth: Worth, gamma: float, prices: tuple[Array, Array]
 ) -> Fit:
     """prices: (n,) each, of a kWh bought and of one sold."""
     predicted, slope = prediction.after(start, record)
@@ -169,7 +169,9 @@ def by_value(
     return Fit(moved(prediction, start, damped_step(rows, error)))
 
 
-def by_implicit_gradient(prediction: Prediction, record: Record, start: Array, worth: Worth, gamma: float) -> Fit:
+def by_implicit_gradient(
+    prediction: Prediction, record: ProgramRecord, start: Array, worth: Worth, gamma: float
+) -> Fit:
     """The mean of the error is left out: a horizon that ends has the level of Q wrong in every state.
 
     Where the solver ends hardly any Q to its tolerance there is no step.

@@ -9,7 +9,7 @@ import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
-from research.value_aware.record import Record
+from research.value_aware.record import ProgramRecord
 from systems.compose import house_power
 from systems.design import HouseDesign
 from systems.logs.log import Array
@@ -41,12 +41,12 @@ class Prediction:
     def names(self) -> list[str]:
         return [self.design.problem.theta[i].name for i in self.entries]
 
-    def measured(self, record: Record) -> NDArray[np.int64]:
+    def measured(self, record: ProgramRecord) -> NDArray[np.int64]:
         """Places of what a sensor shows among (meter, x+)."""
         shown = record.stretch.moments[0].measured
         return np.array([0, *(1 + k for k, state in enumerate(self.design.problem.states) if state.name in shown)])
 
-    def after(self, theta: Array, record: Record) -> tuple[Array, Array]:
+    def after(self, theta: Array, record: ProgramRecord) -> tuple[Array, Array]:
         """Predictions (n, 1 + nx) of a record's decisions, and their derivatives (n, 1 + nx, p)."""
         moments = record.stretch.moments[:-1]
         found = [
@@ -57,7 +57,7 @@ class Prediction:
         return values, np.array([np.asarray(slope) for _, slope in found])
 
     @staticmethod
-    def came(record: Record) -> Array:
+    def came(record: ProgramRecord) -> Array:
         """(n, 1 + nx) what was predicted, as it came."""
         return np.column_stack([record.grid_kw, record.states[1:]])
 

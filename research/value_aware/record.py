@@ -22,7 +22,7 @@ from tuner.loop.week import run_stretch
 
 
 @dataclass(frozen=True, eq=False)
-class Record:
+class ProgramRecord:
     """n decisions by the program at a theta, with exploration, and the n + 1 moments around them."""
 
     stretch: Stretch
@@ -87,7 +87,7 @@ class Watcher(Explorer):
 
 def record(
     design: HouseDesign, library: Path, world: Exogenous, theta: Array, starts: Sequence[int], days: float, seed: int
-) -> Record:
+) -> ProgramRecord:
     """One stretch of `days` from one of `starts`, which the seed chooses."""
     rng, grid = np.random.default_rng(seed), design.house.grid
     plant = Metered(design.house, world)
@@ -105,7 +105,7 @@ def record(
     estimator, asked = ThetaEstimator(design, theta), np.array(watcher.asked[-stages:])
     seen = np.array(plant.seen[-stages * grid.steps :]).reshape(stages, grid.steps).mean(axis=1)
     came = np.array(watcher.came[-stages:])
-    return Record(
+    return ProgramRecord(
         Stretch(tuple(moments), Deeds(asked[:-1], np.array(actions)[:-1], np.array(costs)[:-1])),
         np.array([estimator.state(moment) for moment in moments]),
         came - np.array([moment.forecast for moment in moments]),

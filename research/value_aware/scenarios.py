@@ -19,7 +19,7 @@ import numpy as np
 from codegen.controller import Controller
 from research.memory import TooManyScenarios, free_memory, require_memory
 from research.value_aware.fits import free
-from research.value_aware.record import Record
+from research.value_aware.record import ProgramRecord
 from systems.design import HouseDesign
 from systems.logs.log import Array
 from tuner.loop.label import Noise
@@ -51,7 +51,13 @@ class ScenarioMpc(Mpc):
     """Decides by scenarios from the first counted day on; before, to settle, by the one forecast."""
 
     def __init__(
-        self, design: HouseDesign, library: Path, theta: Array, record: Record, count: int, rng: np.random.Generator
+        self,
+        design: HouseDesign,
+        library: Path,
+        theta: Array,
+        record: ProgramRecord,
+        count: int,
+        rng: np.random.Generator,
     ) -> None:
         super().__init__(design, library, theta)
         problem = design.problem

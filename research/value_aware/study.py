@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from research.value_aware.fits import Worth, by_implicit_gradient, by_likelihood, by_value, policy_weights, worth_of
 from research.value_aware.prediction import Prediction
-from research.value_aware.record import Record, record
+from research.value_aware.record import ProgramRecord, record
 from research.value_aware.scenarios import ScenarioMpc
 from systems.design import HouseDesign
 from systems.logs.log import Array
@@ -44,7 +44,7 @@ def scenario_name(count: int) -> str:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SeedPlan:
     """What one seed does."""
 
     house: str
@@ -74,7 +74,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, eq=False)
-class Recorded:
+class OneRecord:
     """The one record, whatever theta: what the learner may learn from here."""
 
     stretch: Stretch
@@ -88,7 +88,7 @@ class Recorded:
         return None
 
 
-def study(plan: Plan) -> Outcome:
+def study(plan: SeedPlan) -> Outcome:
     design = design_of(plan.house, ())
     worlds = generated_worlds(design.house, seed=plan.seed, prices="nordic", tariff=Tariff())
     start = np.array(design.problem.theta_default())
@@ -116,7 +116,7 @@ def study(plan: Plan) -> Outcome:
 
 
 def fitted(
-    design: HouseDesign, library: Path, prediction: Prediction, seen: Record, start: Array, worth: Worth
+    design: HouseDesign, library: Path, prediction: Prediction, seen: ProgramRecord, start: Array, worth: Worth
 ) -> dict[str, Array]:
     """Thetas by name; each way sees the same record and starts at the same theta."""
     labeller = Once(CompiledLabeller(design, library, LocalWorkers()))
@@ -136,7 +136,7 @@ def fitted(
     }
 
 
-def prices(design: HouseDesign, seen: Record) -> tuple[Array, Array]:
+def prices(design: HouseDesign, seen: ProgramRecord) -> tuple[Array, Array]:
     """(n,) each: of a kWh bought and of one sold; a house that sells none pays the same."""
     columns = [f.name for f in design.problem.forecasts]
     buy = seen.forecasts[:-1, 0, columns.index("buy")]
@@ -183,11 +183,11 @@ def check_days(design: HouseDesign, days: float) -> None:
         )
 
 
-def learned(labeller: Once, seen: Record, start: Array, names: tuple[str, ...], certainty: float) -> Array:
+def learned(labeller: Once, seen: ProgramRecord, start: Array, names: tuple[str, ...], certainty: float) -> Array:
     """One step of the deterministic policy gradient; `certainty` in standard errors that a direction must exceed."""
     parameters = labeller.labeller.design.problem.theta
     spec = TuningSpec(method="dpg", learn=names, iterations=1, rate=1.0, certainty=certainty)
-    tuning = tune(Recorded(seen.stretch), labeller, parameters, learning_entries(parameters, names), start, spec)
+    tuning = tune(OneRecord(seen.stretch), labeller, parameters, learning_entries(parameters, names), start, spec)
     return np.asarray(tuning.course.thetas[-1])
 
 
@@ -210,7 +210,7 @@ def changes(design: HouseDesign, thetas: Mapping[str, Array]) -> dict[str, dict[
     }
 
 
-def meter_errors(design: HouseDesign, seen: Record, thetas: Mapping[str, Array]) -> dict[str, float]:
+def meter_errors(design: HouseDesign, seen: ProgramRecord, thetas: Mapping[str, Array]) -> dict[str, float]:
     prediction = Prediction.of(design)
     return {
         name: float(np.sqrt(np.mean((seen.grid_kw - prediction.after(theta, seen)[0][:, 0]) ** 2)))

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from runtime.devices.catalogue import find, shipped
 from runtime.devices.expand import DeviceSection
-from runtime.devices.profile import Profile, Reading, Setting, load_profile
-from runtime.devices.trial import Found, trial
+from runtime.devices.profile import DeviceProfile, DeviceReading, DeviceSetting, load_profile
+from runtime.devices.trial import TrialReading, trial
 from runtime.errors import ConfigError
 from runtime.formats.toml_lines import did_you_mean
 from runtime.formats.units import conversion
@@ -89,7 +89,7 @@ def _list(path: Path | None) -> int:
     return EXIT_OK
 
 
-def _show(profile: Profile, name: str) -> int:
+def _show(profile: DeviceProfile, name: str) -> int:
     device = profile.device
     print(f"{device.name} ({device.kind}), reached by {' or '.join(device.reached)}\n")
     print(f"set up   {device.setup}\nwear     {device.wear}\n")
@@ -126,11 +126,11 @@ def _response(args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _span(fact: Reading | Setting) -> str:
+def _span(fact: DeviceReading | DeviceSetting) -> str:
     return f"{f'{fact.range[0]:g} to {fact.range[1]:g} {fact.unit}':<24}"
 
 
-def _safe(setting: Setting) -> str:
+def _safe(setting: DeviceSetting) -> str:
     return "its own control" if setting.release else f"{setting.safe:g} {setting.unit}"
 
 
@@ -166,7 +166,7 @@ def profile_range(section: DeviceSection, folder: Path, setting: str) -> tuple[f
     return load_profile(find(section.profile, folder), section.values, section.topic).write[setting].range
 
 
-def _line(one: Found) -> str:
+def _line(one: TrialReading) -> str:
     shown = "" if one.value is None else f"{one.value:g} {one.unit}"
     mark = "ok  " if one.good else "none" if one.optional else "BAD "
     return f"{mark} {one.name:<22} {shown:<16} {one.problem or one.text}"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from runtime.devices.catalogue import profile_of, shipped
-from runtime.devices.profile import NAME, Profile
+from runtime.devices.profile import NAME, DeviceProfile
 from runtime.errors import ConfigError
 from runtime.formats.toml_lines import did_you_mean
 from runtime.site.feeds import NEEDS
@@ -70,7 +70,7 @@ def _device(name: str, profile_name: str, place: str, values: Mapping[str, float
     return OwnedDevice(name, profile_name, profile, place, values)
 
 
-def _profile(name: str) -> Profile:
+def _profile(name: str) -> DeviceProfile:
     """For what it asks. Raises ConfigError."""
     return profile_of(name, Path())
 

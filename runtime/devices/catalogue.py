@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from runtime.devices.profile import Profile, load_profile
+from runtime.devices.profile import DeviceProfile, load_profile
 from runtime.errors import ConfigError
 from runtime.formats.toml_lines import did_you_mean
 
@@ -29,6 +29,8 @@ def find(name: str, folder: Path) -> Path:
     return known[name]
 
 
-def profile_of(name: str, folder: Path, values: Mapping[str, float] | None = None, topic: str | None = None) -> Profile:
+def profile_of(
+    name: str, folder: Path, values: Mapping[str, float] | None = None, topic: str | None = None
+) -> DeviceProfile:
     """Raises ConfigError."""
     return load_profile(find(name, folder), values, topic)

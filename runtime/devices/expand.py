@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, model_validator
 
 from runtime.devices.catalogue import profile_of
-from runtime.devices.profile import Profile, Reading, Setting
+from runtime.devices.profile import DeviceProfile, DeviceReading, DeviceSetting
 from runtime.errors import ConfigError
 from runtime.formats.toml_lines import did_you_mean
 from runtime.site.register import DeviceId
@@ -83,7 +83,7 @@ def with_devices(document: Mapping[str, Any], folder: Path, refuse: Refuse) -> d
     return {key: value for key, value in expanded.items() if value or key in document}
 
 
-def loaded(name: str, section: DeviceSection, folder: Path, refuse: Refuse) -> Profile:
+def loaded(name: str, section: DeviceSection, folder: Path, refuse: Refuse) -> DeviceProfile:
     """Its profile. Raises what `refuse` makes."""
     try:
         profile = profile_of(section.profile, folder, section.values, section.topic)
@@ -97,7 +97,7 @@ def loaded(name: str, section: DeviceSection, folder: Path, refuse: Refuse) -> P
     return profile
 
 
-def _table(profile: Profile, section: DeviceSection, name: str, refuse: Refuse) -> str:
+def _table(profile: DeviceProfile, section: DeviceSection, name: str, refuse: Refuse) -> str:
     """Where its line stands, if it has one of its own."""
     if section.serial is not None:
         return "serial"
@@ -109,7 +109,7 @@ def _table(profile: Profile, section: DeviceSection, name: str, refuse: Refuse) 
     return "modbus"
 
 
-def _line(profile: Profile, section: DeviceSection, name: str) -> dict[str, Any]:
+def _line(profile: DeviceProfile, section: DeviceSection, name: str) -> dict[str, Any]:
     device = profile.device
     common = {
         "device_id": _id(profile, section),
@@ -126,19 +126,21 @@ def _line(profile: Profile, section: DeviceSection, name: str) -> dict[str, Any]
     return {}
 
 
-def _id(profile: Profile, section: DeviceSection) -> int:
+def _id(profile: DeviceProfile, section: DeviceSection) -> int:
     return profile.device.device_id if section.device_id is None else section.device_id
 
 
-def section_of(fact: Reading | Setting, profile: Profile, section: DeviceSection, name: str) -> dict[str, Any]:
+def section_of(
+    fact: DeviceReading | DeviceSetting, profile: DeviceProfile, section: DeviceSection, name: str
+) -> dict[str, Any]:
     """The keys of an input or output that a reading or setting of a profile stands for."""
     line = section.line or (MQTT if "mqtt" in profile.device.reached else name)
     given = {"text", "range", "source", "optional"}
     keys = fact.model_dump(by_alias=True, exclude_unset=True, exclude=given)
-    keys |= {"max_age_s": fact.max_age_s} if isinstance(fact, Reading) else {"limits": fact.range}
+    keys |= {"max_age_s": fact.max_age_s} if isinstance(fact, DeviceReading) else {"limits": fact.range}
     if section.line is not None:
         keys = _owned(keys, _id(profile, section))
-    return {("source" if isinstance(fact, Reading) else "sink"): line, **keys}
+    return {("source" if isinstance(fact, DeviceReading) else "sink"): line, **keys}
 
 
 def _owned(entry: Any, device: int) -> Any:

@@ -31,7 +31,7 @@ Kind = Literal["inverter", "battery", "meter", "heat pump", "relay", "thermomete
 Reach = Literal["tcp", "serial", "mqtt"]
 
 
-class Source(Section):
+class FactSource(Section):
     """Where facts of a profile were read; its date is that of the text, or else of the day on which it was read."""
 
     title: str
@@ -62,7 +62,7 @@ class Device(Section):
     """Where in the broker it is, if its owner has not changed that."""
 
 
-class Parameter(Section):
+class ProfileParameter(Section):
     """A number that differs from house to house."""
 
     text: str
@@ -96,7 +96,7 @@ class _Fact(Section):
         return span
 
 
-class Reading(_Fact):
+class DeviceReading(_Fact):
     """What can be read."""
 
     sum: tuple[Register, ...] = ()
@@ -108,7 +108,7 @@ class Reading(_Fact):
     """Not every one of these devices has it."""
 
     @model_validator(mode="after")
-    def _is_somewhere(self) -> Reading:
+    def _is_somewhere(self) -> DeviceReading:
         if (self.register_ is not None) + bool(self.sum) + (self.topic is not None) != 1:
             raise ValueError("give one of register, sum and topic")
         return self
@@ -118,7 +118,7 @@ class Reading(_Fact):
         return self.sum if self.register_ is None else (self.register_,)
 
 
-class Setting(_Fact):
+class DeviceSetting(_Fact):
     """What it can be told."""
 
     safe: Finite
@@ -132,7 +132,7 @@ class Setting(_Fact):
     timeout_register: Register | None = None
 
     @model_validator(mode="after")
-    def _is_complete(self) -> Setting:
+    def _is_complete(self) -> DeviceSetting:
         if (self.register_ is not None) + bool(self.modes) + (self.topic is not None) != 1:
             raise ValueError("give one of register, modes and topic")
         if not self.range[0] <= self.safe <= self.range[1]:
@@ -140,17 +140,17 @@ class Setting(_Fact):
         return self
 
 
-class Profile(Section):
+class DeviceProfile(Section):
     """The whole file, its parameters put in."""
 
     device: Device
-    source: dict[str, Source] = Field(min_length=1)
-    parameter: dict[str, Parameter] = Field(default_factory=dict)
-    read: dict[Annotated[str, Field(pattern=NAME)], Reading] = Field(min_length=1)
-    write: dict[Annotated[str, Field(pattern=NAME)], Setting] = Field(default_factory=dict)
+    source: dict[str, FactSource] = Field(min_length=1)
+    parameter: dict[str, ProfileParameter] = Field(default_factory=dict)
+    read: dict[Annotated[str, Field(pattern=NAME)], DeviceReading] = Field(min_length=1)
+    write: dict[Annotated[str, Field(pattern=NAME)], DeviceSetting] = Field(default_factory=dict)
 
 
-def load_profile(path: Path, values: Mapping[str, float] | None = None, topic: str | None = None) -> Profile:
+def load_profile(path: Path, values: Mapping[str, float] | None = None, topic: str | None = None) -> DeviceProfile:
     """A profile with the parameters `values`; where None, with those that it gives as examples.
 
     Raises ConfigError, one line with a remedy.
@@ -164,20 +164,20 @@ def load_profile(path: Path, values: Mapping[str, float] | None = None, topic: s
         raise ConfigError(f"{path}: not TOML: {error}; correct the line") from error
     try:
         parameters = {
-            name: Parameter.model_validate(entry) for name, entry in dict(document.get("parameter", {})).items()
+            name: ProfileParameter.model_validate(entry) for name, entry in dict(document.get("parameter", {})).items()
         }
         chosen = _chosen(parameters, values)
         place = topic or str(dict(document.get("device", {})).get("topic", ""))
-        profile = Profile.model_validate(_put_in(document, chosen, place))
+        profile = DeviceProfile.model_validate(_put_in(document, chosen, place))
     except ValidationError as error:
-        raise ConfigError(describe(Profile, path, text, error)) from error
+        raise ConfigError(describe(DeviceProfile, path, text, error)) from error
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{path}: {error}") from error
     _check(profile, path, text)
     return profile
 
 
-def _chosen(parameters: Mapping[str, Parameter], values: Mapping[str, float] | None) -> dict[str, float]:
+def _chosen(parameters: Mapping[str, ProfileParameter], values: Mapping[str, float] | None) -> dict[str, float]:
     """Raises ValueError."""
     if values is None:
         return {n: one.example if one.default is None else one.default for n, one in parameters.items()}
@@ -207,7 +207,7 @@ def _put_in(entry: Any, values: Mapping[str, float], topic: str) -> Any:
     return entry.replace(TOPIC, topic) if isinstance(entry, str) else entry
 
 
-def _check(profile: Profile, path: Path, text: str) -> None:
+def _check(profile: DeviceProfile, path: Path, text: str) -> None:
     """Sources are named, registers are one quantity each, and everything can be reached as the device says."""
 
     def fail(where: tuple[str | int, ...], what: str) -> ConfigError:
@@ -218,7 +218,9 @@ def _check(profile: Profile, path: Path, text: str) -> None:
             for source in fact.source:
                 if source not in profile.source:
                     raise fail((table, name, "source"), f"no source {source!r}{did_you_mean(source, profile.source)}")
-            modes = isinstance(fact, Setting) and any(w.topic for mode in fact.modes.values() for w in mode.writes)
+            modes = isinstance(fact, DeviceSetting) and any(
+                w.topic for mode in fact.modes.values() for w in mode.writes
+            )
             by_broker = fact.topic is not None or modes
             if by_broker != ("mqtt" in profile.device.reached):
                 reached = " and ".join(profile.device.reached)

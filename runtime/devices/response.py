@@ -21,7 +21,7 @@ SURE = 2.0
 
 
 @dataclass(frozen=True)
-class Response:
+class CurveResponse:
     """The numbers of a `response` shape, the standard error of each, and what they leave unexplained."""
 
     kw_at_zero: float
@@ -33,7 +33,7 @@ class Response:
     count: int
 
 
-def response(set_point: Sequence[float], power_kw: Sequence[float], outdoor: Sequence[float] | None) -> Response:
+def response(set_point: Sequence[float], power_kw: Sequence[float], outdoor: Sequence[float] | None) -> CurveResponse:
     """Fitted by least squares; rows with a gap do not count. Raises ConfigError where the log cannot tell."""
     columns = [np.ones(len(set_point)), np.asarray(set_point, dtype=float)]
     columns += [] if outdoor is None else [np.asarray(outdoor, dtype=float)]
@@ -57,7 +57,7 @@ def response(set_point: Sequence[float], power_kw: Sequence[float], outdoor: Seq
         )
     third = (float(found[2]), float(errors[2])) if outdoor is not None else (0.0, 0.0)
     first = (float(errors[0]), float(errors[1]), third[1])
-    return Response(float(found[0]), float(found[1]), third[0], first, variance**0.5, len(target))
+    return CurveResponse(float(found[0]), float(found[1]), third[0], first, variance**0.5, len(target))
 
 
 def read_columns(path: Path, names: Sequence[str]) -> dict[str, list[float]]:

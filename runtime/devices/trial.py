@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from runtime.actuate.actuator import meant
 from runtime.clock import SystemClock
 from runtime.devices.expand import DeviceSection, loaded, with_devices
-from runtime.devices.profile import Profile, Reading
+from runtime.devices.profile import DeviceProfile, DeviceReading
 from runtime.errors import ConfigError
 from runtime.inputs.signals import Arrival
 from runtime.links.modbus import ModbusLink, Telling
@@ -30,7 +30,7 @@ SETTLE_S = 3.0
 
 
 @dataclass(frozen=True)
-class Found:
+class TrialReading:
     """One reading as the device gave it."""
 
     name: str
@@ -46,14 +46,14 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Trial:
+class DeviceTrial:
     """A device that can be asked and told."""
 
     site: SiteFile
-    profile: Profile
+    profile: DeviceProfile
     links: Links
 
-    def readings(self, patience_s: float) -> list[Found]:
+    def readings(self, patience_s: float) -> list[TrialReading]:
         """Every reading; over MQTT what has come within patience_s."""
         deadline = time.monotonic() + patience_s
         arrivals = self.links.read()
@@ -103,7 +103,7 @@ class Trial:
         return sink.link
 
 
-def _found(name: str, reading: Reading, arrivals: Mapping[str, Arrival]) -> Found:
+def _found(name: str, reading: DeviceReading, arrivals: Mapping[str, Arrival]) -> TrialReading:
     """With what is odd about it."""
     arrival = arrivals.get(name, Arrival(None, 0.0, "nothing came"))
     value = arrival.value if isinstance(arrival.value, float) else None
@@ -114,13 +114,13 @@ def _found(name: str, reading: Reading, arrivals: Mapping[str, Arrival]) -> Foun
         other = arrivals.get(name + SWAPPED)
         if other is not None and isinstance(other.value, float) and least <= other.value <= most:
             problem += f"; its words the other way round are {other.value:g}: see word_order"
-    return Found(name, value, reading.unit, reading.text, problem, reading.optional)
+    return TrialReading(name, value, reading.unit, reading.text, problem, reading.optional)
 
 
 @contextmanager
 def trial(
     name: str, section: DeviceSection, around: Mapping[str, Any], folder: Path, setting: str | None
-) -> Iterator[Trial]:
+) -> Iterator[DeviceTrial]:
     """The device opened, with every reading and the one setting that is to be tried. Raises ConfigError.
 
     around: tables of a site file that it needs: mqtt, and the line that it shares.
@@ -155,7 +155,7 @@ def trial(
             links.mqtt.start()
             if not links.mqtt.wait_tried(10.0):
                 raise ConfigError("the broker cannot be reached; start it, or correct [mqtt] or --broker")
-        yield Trial(site, profile, links)
+        yield DeviceTrial(site, profile, links)
     finally:
         links.close()
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runtime.bundle.manifest import SignalSpec
-from runtime.devices.profile import Profile
+from runtime.devices.profile import DeviceProfile
 from runtime.formats.units import is_price
 
 PRICE, WEATHER = ("buy", "sell"), ("outdoor", "sun")
@@ -23,7 +23,7 @@ class OwnedDevice:
 
     name: str
     profile_name: str
-    profile: Profile
+    profile: DeviceProfile
     place: str
     values: Mapping[str, float] = field(default_factory=dict)
 

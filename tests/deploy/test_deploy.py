@@ -14,7 +14,7 @@ from installed_wheel import make_wheel
 from sshd_host import Sshd
 from tiny_house import House, make_bundle, nisse
 
-from deploy.deployment import Wishes, deploy, planned, rolled_back
+from deploy.deployment import DeploymentWishes, deploy, planned, rolled_back
 from deploy.errors import DeployError, DeployFilesError, LinkLostError, MachineUnfitError
 from hil.broker import Broker
 from runtime.bundle.keys import new_key
@@ -25,13 +25,13 @@ HANDSHAKE, ANSWERING = 2000, 3500
 
 
 @pytest.fixture(scope="module")
-def wishes(tmp_path_factory: pytest.TempPathFactory) -> Wishes:
+def wishes(tmp_path_factory: pytest.TempPathFactory) -> DeploymentWishes:
     folder = tmp_path_factory.mktemp("house")
-    return Wishes(root=folder / "root", wheel=make_wheel(folder))
+    return DeploymentWishes(root=folder / "root", wheel=make_wheel(folder))
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory, wishes: Wishes, sshd: Sshd) -> Iterator[House]:
+def house(tmp_path_factory: pytest.TempPathFactory, wishes: DeploymentWishes, sshd: Sshd) -> Iterator[House]:
     """Deployed with bundle 1, after a first try whose link broke while it was being installed."""
     folder = tmp_path_factory.mktemp("build")
     broker = Broker(folder)
@@ -74,13 +74,13 @@ def settled(house: House) -> None:
         time.sleep(0.2)
 
 
-def test_the_second_time_nothing_is_done(house: House, wishes: Wishes, sshd: Sshd) -> None:
+def test_the_second_time_nothing_is_done(house: House, wishes: DeploymentWishes, sshd: Sshd) -> None:
     before, pid = house.files(), house.pid
     assert deploy(house.write_site(), sshd.host(), wishes) == "in force already"
     assert (house.files(), house.pid) == (before, pid) and pid is not None
 
 
-def test_the_command_shows_each_step_and_only_what_changed(house: House, sshd: Sshd, wishes: Wishes) -> None:
+def test_the_command_shows_each_step_and_only_what_changed(house: House, sshd: Sshd, wishes: DeploymentWishes) -> None:
     given = fresh(house)
     words = ["deploy", house.write_site(), sshd.target, "--root", house.root, "--wheel", wishes.wheel, *sshd.words()]
     said = house.here / "said.json"
@@ -97,7 +97,7 @@ def test_the_command_shows_each_step_and_only_what_changed(house: House, sshd: S
 
 
 def test_a_bundle_that_fails_in_shadow_is_taken_back_while_the_old_one_runs_on(
-    house: House, wishes: Wishes, sshd: Sshd
+    house: House, wishes: DeploymentWishes, sshd: Sshd
 ) -> None:
     good = fresh(house)
     deploy(house.write_site(), sshd.host(), wishes)
@@ -111,7 +111,9 @@ def test_a_bundle_that_fails_in_shadow_is_taken_back_while_the_old_one_runs_on(
     assert house.remembered()["trial"] is None
 
 
-def test_a_site_file_whose_log_cannot_be_written_changes_nothing(house: House, wishes: Wishes, sshd: Sshd) -> None:
+def test_a_site_file_whose_log_cannot_be_written_changes_nothing(
+    house: House, wishes: DeploymentWishes, sshd: Sshd
+) -> None:
     good, pid = house.files()["site.toml"], house.pid
     site = house.write_site()
     site.write_text(site.read_text().replace('path = "../../var/lib/nisse/nisse.db"', 'path = "/proc/none/nisse.db"'))
@@ -121,7 +123,7 @@ def test_a_site_file_whose_log_cannot_be_written_changes_nothing(house: House, w
 
 
 def test_a_changed_site_file_starts_the_daemon_anew_and_rollback_goes_back(
-    house: House, wishes: Wishes, sshd: Sshd
+    house: House, wishes: DeploymentWishes, sshd: Sshd
 ) -> None:
     old = fresh(house)
     deploy(house.write_site(), sshd.host(), wishes)
@@ -146,7 +148,7 @@ def test_a_changed_site_file_starts_the_daemon_anew_and_rollback_goes_back(
     ],
 )
 def test_a_link_that_breaks_at_any_step_leaves_a_house_that_runs(
-    step: str, received: int, sent: int, house: House, wishes: Wishes, sshd: Sshd
+    step: str, received: int, sent: int, house: House, wishes: DeploymentWishes, sshd: Sshd
 ) -> None:
     given, before = fresh(house), house.files()
     site = house.write_site()
@@ -159,7 +161,7 @@ def test_a_link_that_breaks_at_any_step_leaves_a_house_that_runs(
     assert house.files()["tank.nisse"] == given.read_bytes() and house.status()["level"] == "mpc"
 
 
-def test_other_machines_are_refused_with_what_to_do(house: House, wishes: Wishes, sshd: Sshd) -> None:
+def test_other_machines_are_refused_with_what_to_do(house: House, wishes: DeploymentWishes, sshd: Sshd) -> None:
     site = house.write_site()
     for prelude, said in (
         ("import struct; struct.calcsize = lambda f: 4", "64-bit Raspberry Pi OS"),
@@ -173,7 +175,7 @@ def test_other_machines_are_refused_with_what_to_do(house: House, wishes: Wishes
             planned(site, sshd.with_python(prelude), wishes)
 
 
-def test_a_key_that_signs_bundles_never_leaves(house: House, wishes: Wishes, sshd: Sshd) -> None:
+def test_a_key_that_signs_bundles_never_leaves(house: House, wishes: DeploymentWishes, sshd: Sshd) -> None:
     folder = house.here / "secrets"
     folder.mkdir()
     (folder / "mqtt_password").write_bytes((house.here.parent / "key.pem").read_bytes())
@@ -182,7 +184,7 @@ def test_a_key_that_signs_bundles_never_leaves(house: House, wishes: Wishes, ssh
         site.read_text().replace("[mqtt]", '[mqtt]\nusername = "x"\npassword_credential = "nisse_mqtt_password"')
     )
     with pytest.raises(DeployFilesError, match="never leave this machine"):
-        planned(site, sshd.host(), Wishes(root=wishes.root, wheel=wishes.wheel, credentials=folder))
+        planned(site, sshd.host(), DeploymentWishes(root=wishes.root, wheel=wishes.wheel, credentials=folder))
 
 
 def test_a_house_file_is_not_a_site_file(house: House, sshd: Sshd) -> None:

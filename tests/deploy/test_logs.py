@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sshd_host import Sshd
 
-from deploy.errors import DeployError, ForeignLogError, LinkLostError, LogError
+from deploy.errors import DeployError, ForeignLogError, LinkLostError, LogCopyError
 from deploy.logs import Hole, Pulled, holes, pull
 from nisse.cli import main
 from runtime.store.transitions import Store, Transition
@@ -129,7 +129,7 @@ def test_damage_there_and_here_is_said(sshd: Sshd, house: House, tmp_path: Path)
     with pytest.raises(DeployError, match=r"log\.db"):
         pull(sshd.host(), tmp_path / "new.db", site=house.site)
     here.write_bytes(b"no database at all" * 400)
-    with pytest.raises(LogError, match="name another --output"):
+    with pytest.raises(LogCopyError, match="name another --output"):
         pull(sshd.host(), here, site=house.site)
 
 

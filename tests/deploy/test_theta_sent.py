@@ -17,7 +17,7 @@ from rich.console import Console
 from sshd_host import Sshd
 from tiny_house import House, make_bundle
 
-from deploy.deployment import Wishes, deploy, planned
+from deploy.deployment import DeploymentWishes, deploy, planned
 from deploy.errors import LinkLostError
 from deploy.ssh import Host
 from hil.broker import Broker
@@ -44,7 +44,7 @@ class Bench:
     """A house that was deployed to, and the folder of the build machine."""
 
     house: House
-    wishes: Wishes
+    wishes: DeploymentWishes
     folder: Path
 
     @property
@@ -75,7 +75,7 @@ class Bench:
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory, sshd: Sshd) -> Iterator[Bench]:
     folder = tmp_path_factory.mktemp("theta")
-    wishes = Wishes(root=folder / "root", wheel=make_wheel(folder))
+    wishes = DeploymentWishes(root=folder / "root", wheel=make_wheel(folder))
     wishes.root.mkdir()
     broker = Broker(folder)
     broker.start()

@@ -19,7 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from patience import PATIENCE_S
 
 from hil.broker import Broker
-from hil.services import TOKEN, World, outdoor_c, price_eur_mwh
+from hil.services import TOKEN, ServedWorld, outdoor_c, price_eur_mwh
 from hil.serving import serving
 
 FEEDS = """
@@ -92,7 +92,7 @@ def expected_buy(time_s: float) -> float:
 
 
 def test_once_shows_what_each_source_says_and_publishes_nothing_by_itself(tmp_path: Path, broker: Broker) -> None:
-    world = World()
+    world = ServedWorld()
     with serving(world) as url:
         site = write_site(tmp_path / "site", site_text(FEEDS.format(url=url), port=broker.port))
         ear = Ear(broker.port)
@@ -116,7 +116,7 @@ def test_once_shows_what_each_source_says_and_publishes_nothing_by_itself(tmp_pa
 
 
 def test_run_publishes_retained_keeps_its_answers_and_ends_cleanly(tmp_path: Path, broker: Broker) -> None:
-    world = World()
+    world = ServedWorld()
     with serving(world) as url:
         site = write_site(tmp_path / "site", site_text(FEEDS.format(url=url), port=broker.port))
         running = subprocess.Popen(nisse("feed", "run", str(site)), stderr=subprocess.PIPE, text=True)

@@ -9,7 +9,7 @@ from feed_site import call, site_text, write_site
 
 from feeds.fetch import Request
 from feeds.record import without_secrets
-from hil.services import TOKEN, World
+from hil.services import TOKEN, ServedWorld
 from hil.serving import serving
 
 TABLES = """
@@ -29,7 +29,7 @@ second = {{ source = "met-norway", contact = "me@example.org", url = "{url}" }}
 
 
 def test_a_record_holds_the_answers_and_no_secret(tmp_path: Path) -> None:
-    with serving(World()) as url:
+    with serving(ServedWorld()) as url:
         site = write_site(tmp_path, site_text(TABLES.format(url=url)))
         done = call("feed", "once", str(site), "--record", str(tmp_path / "record"))
     assert done.returncode == 0, done.stderr

@@ -20,7 +20,7 @@ from feeds.history import History
 from feeds.house_feeds import feeds_of
 from feeds.runner import Runner
 from feeds.setup import house_of
-from hil.services import TOKEN, World, outdoor_c, price_eur_mwh, sun_w_m2
+from hil.services import TOKEN, ServedWorld, outdoor_c, price_eur_mwh, sun_w_m2
 from hil.serving import FAULTS, serving
 from runtime.site.config import load_site
 
@@ -82,7 +82,7 @@ class Shelf:
 class Bench:
     """A house with two sources each, on a clock of its own; a byte that is sent slowly takes a second."""
 
-    def __init__(self, folder: Path, url: str, world: World, now_s: float) -> None:
+    def __init__(self, folder: Path, url: str, world: ServedWorld, now_s: float) -> None:
         self.site = load_site(write_site(folder, site_text(TABLES.format(url=url))))
         self.house, self.world, self.now_s = house_of(self.site), world, now_s
         self.http, self.files, self.shelf, self.history = (
@@ -152,7 +152,7 @@ def test_any_schedule_of_faults(data: st.DataObject, tmp_path_factory: pytest.Te
     schedule = data.draw(st.lists(st.tuples(*(kinds for _ in services)), min_size=6, max_size=6))
     restart, full = data.draw(st.integers(0, 5)), data.draw(st.integers(0, 5))
     now_faults: dict[str, str] = {}
-    world = World(fault=lambda service: now_faults.get(service, ""), step_min=60, slow_s=0.002)
+    world = ServedWorld(fault=lambda service: now_faults.get(service, ""), step_min=60, slow_s=0.002)
     with serving(world) as url:
         bench = Bench(tmp_path_factory.mktemp("faults"), url, world, START_S)
         for k in range(96):  # the day before, as a house has it that runs for longer
@@ -188,7 +188,7 @@ def test_each_fault_is_named_and_the_last_good_answer_then_the_second_source_sta
     fault: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     faults: dict[str, str] = {}
-    world = World(fault=lambda service: faults.get(service, ""), step_min=60, slow_s=0.002)
+    world = ServedWorld(fault=lambda service: faults.get(service, ""), step_min=60, slow_s=0.002)
     caplog.set_level(logging.DEBUG)
     with serving(world) as url:
         bench = Bench(tmp_path, url, world, START_S)
@@ -214,7 +214,7 @@ def test_each_fault_is_named_and_the_last_good_answer_then_the_second_source_sta
 
 def test_without_any_source_what_is_usual_stands_in_and_is_said(tmp_path: Path) -> None:
     faults: dict[str, str] = {}
-    world = World(fault=lambda service: faults.get(service, ""), step_min=60, slow_s=0.002)
+    world = ServedWorld(fault=lambda service: faults.get(service, ""), step_min=60, slow_s=0.002)
     with serving(world) as url:
         bench = Bench(tmp_path, url, world, START_S)
         bench.until(START_S + 3 * 86400)
@@ -228,7 +228,7 @@ def test_without_any_source_what_is_usual_stands_in_and_is_said(tmp_path: Path) 
 
 
 def test_what_asked_too_often_means_is_heeded(tmp_path: Path) -> None:
-    world = World(fault=lambda service: "429", step_min=60, slow_s=0.002)
+    world = ServedWorld(fault=lambda service: "429", step_min=60, slow_s=0.002)
     with serving(world) as url:
         bench = Bench(tmp_path, url, world, START_S)
         bench.until(START_S + 3 * 3600)

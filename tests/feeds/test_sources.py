@@ -16,7 +16,7 @@ from feeds.house_feeds import feeds_of
 from feeds.series import covered_until
 from feeds.setup import house_of
 from feeds.sources.zones import EIC, is_eic
-from hil.services import EXPIRING, HOUR_S, TOKEN, World, outdoor_c, price_eur_mwh, sun_w_m2
+from hil.services import EXPIRING, HOUR_S, TOKEN, ServedWorld, outdoor_c, price_eur_mwh, sun_w_m2
 from hil.serving import serving
 from runtime.site.config import load_site
 
@@ -53,7 +53,7 @@ def price_feed(folder: Path, source: str, currency: str, keys: str) -> Feed:
 @pytest.mark.parametrize("name", PRICES)
 def test_a_source_of_prices_says_what_the_market_says(tmp_path: Path, name: str) -> None:
     now = [MORNING_S]
-    world = World(now=lambda: now[0])
+    world = ServedWorld(now=lambda: now[0])
     currency, keys, factor = PRICES[name]
     with serving(world) as url:
         feed = price_feed(tmp_path, name, currency, keys.format(url=url))
@@ -79,7 +79,7 @@ def test_a_source_of_prices_says_what_the_market_says(tmp_path: Path, name: str)
 def test_days_of_23_and_25_hours_come_out_whole(tmp_path: Path, name: str, day: str) -> None:
     """Asked the day before, in the afternoon: the day after has its own length, and every quarter its own price."""
     now_s = datetime.fromisoformat(day).replace(hour=15, tzinfo=OSLO).timestamp()
-    world = World(now=lambda: now_s)
+    world = ServedWorld(now=lambda: now_s)
     currency, keys, factor = PRICES[name]
     with serving(world) as url:
         feed = price_feed(tmp_path, name, currency, keys.format(url=url))
@@ -101,7 +101,7 @@ WEATHER = "[feeds]\nlatitude = 63.43\nlongitude = 10.39\n[feeds.weather]\n{keys}
 
 @pytest.mark.parametrize("name", ["open-meteo", "met-norway"])
 def test_a_source_of_weather_says_temperature_and_sun(tmp_path: Path, name: str) -> None:
-    world = World(now=lambda: MORNING_S)
+    world = ServedWorld(now=lambda: MORNING_S)
     with serving(world) as url:
         contact = '\ncontact = "me@example.org"' if name == "met-norway" else ""
         feed = feeds_for(tmp_path, WEATHER.format(keys=f'source = "{name}"\nurl = "{url}"{contact}'), "weather")
@@ -127,7 +127,7 @@ def test_a_source_of_weather_says_temperature_and_sun(tmp_path: Path, name: str)
 
 
 def test_an_answer_that_has_not_changed_is_not_sent_again(tmp_path: Path) -> None:
-    world = World(now=lambda: AFTERNOON_S)
+    world = ServedWorld(now=lambda: AFTERNOON_S)
     with serving(world) as url:
         currency, keys, _ = PRICES["entsoe"]
         feed = price_feed(tmp_path, "entsoe", currency, keys.format(url=url))
@@ -142,7 +142,7 @@ def test_an_answer_that_has_not_changed_is_not_sent_again(tmp_path: Path) -> Non
 
 
 def test_a_day_that_is_final_is_asked_once(tmp_path: Path) -> None:
-    world = World(now=lambda: AFTERNOON_S)
+    world = ServedWorld(now=lambda: AFTERNOON_S)
     currency, keys, _ = PRICES["nordpool"]
     with serving(world) as url:
         feed = price_feed(tmp_path, "nordpool", currency, keys.format(url=url))
@@ -154,7 +154,7 @@ def test_a_day_that_is_final_is_asked_once(tmp_path: Path) -> None:
 
 
 def test_a_foreign_currency_without_a_rate_is_refused_with_the_remedy(tmp_path: Path) -> None:
-    world = World(now=lambda: AFTERNOON_S)
+    world = ServedWorld(now=lambda: AFTERNOON_S)
     with serving(world) as url:
         _, keys, _ = PRICES["entsoe"]
         feed = price_feed(tmp_path, "entsoe", 'currency = "SEK"', keys.format(url=url))
@@ -165,7 +165,7 @@ def test_a_foreign_currency_without_a_rate_is_refused_with_the_remedy(tmp_path: 
 
 
 def test_a_wrong_token_is_said_and_not_shown(tmp_path: Path) -> None:
-    world = World(now=lambda: AFTERNOON_S)
+    world = ServedWorld(now=lambda: AFTERNOON_S)
     with serving(world) as url:
         for name in ("entsoe", "tibber", "home-assistant"):
             currency, keys, _ = PRICES[name]

@@ -8,7 +8,7 @@ import casadi as ca
 import numpy as np
 import pytest
 
-from research.condensed.solver import CondensedMpc, CondensedSolverError, Episode, States, run, solve
+from research.condensed.solver import ClosedLoop, CondensedMpc, CondensedSolverError, States, run, solve
 from research.four_rooms.cost import HouseCost
 from research.four_rooms.problem import house_forecast, house_problem, house_state
 from research.four_rooms.reference import reference_model
@@ -167,13 +167,13 @@ def test_more_freedom_never_costs_more(moves):
         assert (other.value >= held.value - 1e-12).all()
 
 
-def closed_loop(mpc: CondensedMpc, seed: int, explore: bool) -> Episode:
+def closed_loop(mpc: CondensedMpc, seed: int, explore: bool) -> ClosedLoop:
     season, rng = generate_conditions(5, days=20), np.random.default_rng(seed)
     steps = 2 * 288
     outputs, inputs = np.full((12, 4), 20.0), np.tile([2.0, 0.3, 0.3, 0.3, 0.3], (11, 1))
     part = slice(288 * seed, 288 * seed + steps + 144)
     exploration = 0.2 * rng.standard_normal((steps // 6, 4)) if explore else None
-    return Episode(mpc, MODEL, outputs, inputs, season.outdoor_c[part], season.price_eur_kwh[part],
+    return ClosedLoop(mpc, MODEL, outputs, inputs, season.outdoor_c[part], season.price_eur_kwh[part],
                    MODEL.sample_innovations(rng, (steps,)), exploration)  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from codegen.solver import compiled_controller
-from research.condensed.solver import CondensedMpc, Episode, States, run, solve
+from research.condensed.solver import ClosedLoop, CondensedMpc, States, run, solve
 from research.four_rooms.cost import HouseCost
 from research.four_rooms.problem import house_forecast, house_problem, house_state
 from research.four_rooms.reference import reference_model
@@ -27,7 +27,7 @@ def states_of_a_closed_loop(theta: np.ndarray, days: int, first_day: int) -> Sta
     rng, steps, first = np.random.default_rng(first_day), days * 288, first_day * 288
     part = slice(first, first + steps + MPC.horizon)
     outputs, inputs = np.full((12, 4), 21.0), np.tile([season.outdoor_c[first], 0.3, 0.3, 0.3, 0.3], (11, 1))
-    episode = Episode(
+    episode = ClosedLoop(
         CondensedMpc(MPC, theta), MODEL, outputs, inputs, season.outdoor_c[part], season.price_eur_kwh[part],
         MODEL.sample_innovations(rng, (steps,)),
     )  # fmt: skip

@@ -23,7 +23,7 @@ from research.experiments.in_sim import (
     tune,
 )
 from research.experiments.in_sim_levels import best_in_class, real_cost, real_gradient, real_world, tune_levels
-from research.experiments.in_sim_page import Noise
+from research.experiments.in_sim_page import GradientErrors
 from research.heat_pump_levels import (
     LEVELS,
     NU_SCALE,
@@ -108,7 +108,7 @@ def test_tuning_the_simulator_improves_the_real_return(simulator: Simulator) -> 
 def test_from_how_many_rollouts_on_by_seed() -> None:
     """Errors that fall like c_s n^(-1/2): a seed is within 20 % from 25 c_s^2 rollouts on."""
     counts, c = (1000, 4000, 16_000), np.array([8.0, 12.0, 14.0])
-    found = Noise("a plant", counts, c[:, None] / np.sqrt(counts), (), np.empty((3, 0)), 0.0)
+    found = GradientErrors("a plant", counts, c[:, None] / np.sqrt(counts), (), np.empty((3, 0)), 0.0)
     np.testing.assert_allclose(found.enough_by_seed, 25.0 * c**2)
     assert found.enough == pytest.approx(25.0 * np.mean(c**2)) and found.enough_in_every_seed == 16_000
     assert replace(found, by_ratio=np.full((3, 3), 0.3)).enough_in_every_seed is None

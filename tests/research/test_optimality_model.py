@@ -9,7 +9,7 @@ from research.optimality_model import OptimalModel, delta_range
 from research.scalar_battery import CASE_1, CASE_2
 from research.tabular.errors import NoModel
 from research.tabular.refinement import refine
-from research.tabular.scalar import ScalarProblem, Solution, scalar_world
+from research.tabular.scalar import BellmanSolution, ScalarProblem, scalar_world
 from research.tabular.transitions import Deterministic
 
 CRITICAL = 0.1269293
@@ -17,12 +17,12 @@ CRITICAL = 0.1269293
 
 
 @pytest.fixture(scope="module")
-def solved() -> tuple[ScalarProblem, Solution]:
+def solved() -> tuple[ScalarProblem, BellmanSolution]:
     world = scalar_world(CASE_2, intervals=160)
     return world, world.solve()
 
 
-def test_the_model_satisfies_the_sufficient_condition(solved: tuple[ScalarProblem, Solution]) -> None:
+def test_the_model_satisfies_the_sufficient_condition(solved: tuple[ScalarProblem, BellmanSolution]) -> None:
     world, solution = solved
     model = OptimalModel(world, solution, 0.05)
     m = np.linspace(0.25, 0.75, 77)
@@ -37,7 +37,7 @@ def test_critical_delta_to_convergence() -> None:
     assert float(highest.value) == pytest.approx(CRITICAL, abs=2e-7)
 
 
-def test_case_2_for_the_deltas_of_the_paper(solved: tuple[ScalarProblem, Solution]) -> None:
+def test_case_2_for_the_deltas_of_the_paper(solved: tuple[ScalarProblem, BellmanSolution]) -> None:
     world, solution = solved
     critical = delta_range(world, solution)[1]
     assert 0.10 < 0.11 < critical < 0.15
@@ -54,7 +54,7 @@ def test_case_2_for_the_deltas_of_the_paper(solved: tuple[ScalarProblem, Solutio
     assert np.max(np.abs(f - np.poly1d(np.polyfit(m, f, 1))(m))) > 0.01  # nonlinear
 
 
-def test_the_jump_closes_only_at_the_critical_delta(solved: tuple[ScalarProblem, Solution]) -> None:
+def test_the_jump_closes_only_at_the_critical_delta(solved: tuple[ScalarProblem, BellmanSolution]) -> None:
     world, solution = solved
     critical = delta_range(world, solution)[1]
     sizes = []
@@ -65,7 +65,7 @@ def test_the_jump_closes_only_at_the_critical_delta(solved: tuple[ScalarProblem,
 
 
 def test_the_nearest_root_stays_in_the_support_and_the_smallest_does_not(
-    solved: tuple[ScalarProblem, Solution],
+    solved: tuple[ScalarProblem, BellmanSolution],
 ) -> None:
     world, solution = solved
     assert OptimalModel(world, solution, 0.0).outside_support() == 0.0
@@ -75,7 +75,7 @@ def test_the_nearest_root_stays_in_the_support_and_the_smallest_does_not(
 
 @pytest.mark.parametrize("delta", [0.0, 0.10, 0.1269])
 def test_planning_with_the_model_from_nothing_gives_the_optimal_policy_back(
-    solved: tuple[ScalarProblem, Solution], delta: float
+    solved: tuple[ScalarProblem, BellmanSolution], delta: float
 ) -> None:
     world, solution = solved
     planned = OptimalModel(world, solution, delta).plan()
@@ -84,7 +84,7 @@ def test_planning_with_the_model_from_nothing_gives_the_optimal_policy_back(
     np.testing.assert_allclose(planned.cost_to_go + offset, solution.cost_to_go, atol=1e-8)
 
 
-def test_planning_with_a_model_off_by_a_little_does_not(solved: tuple[ScalarProblem, Solution]) -> None:
+def test_planning_with_a_model_off_by_a_little_does_not(solved: tuple[ScalarProblem, BellmanSolution]) -> None:
     world, solution = solved
     model = OptimalModel(world, solution, 0.0)
     shifted = Deterministic(lambda m: np.clip(model(m) + 0.02, 0.0, 1.0), *model.domain)
@@ -102,7 +102,7 @@ def test_case_1_has_a_continuous_model_over_its_whole_range() -> None:
         assert model.coverage() == 1.0 and model.jumps() == []
 
 
-def test_a_delta_without_any_model_is_refused(solved: tuple[ScalarProblem, Solution]) -> None:
+def test_a_delta_without_any_model_is_refused(solved: tuple[ScalarProblem, BellmanSolution]) -> None:
     with pytest.raises(NoModel, match="Delta = 5") as caught:
         OptimalModel(*solved, 5.0).plan()
     assert caught.value.exit_code == 65

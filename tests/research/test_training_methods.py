@@ -8,7 +8,7 @@ from research.training.episodes import RolloutSpec, exploration_std, rollout, st
 from research.training.methods.dpg import DeterministicPolicyGradient
 from research.training.methods.q_learning import QLearning
 from research.training.methods.spg import StochasticPolicyGradient
-from research.training.policy import MpcPolicy, Observation
+from research.training.policy import MpcPolicy, SystemObservation
 from tuner.learn.advantage import generalised_advantage
 
 SYSTEM = LinearQuadraticSystem()
@@ -82,6 +82,6 @@ def test_generalised_advantage_equals_its_sum_and_stops_at_gaps():
 
 def test_the_policy_reports_what_the_closed_form_says():
     policy = MpcPolicy(SYSTEM.controller(), SYSTEM.actions, THETA)
-    decision = policy.decide(Observation(np.array([1.5]), np.zeros((2, 0))))
+    decision = policy.decide(SystemObservation(np.array([1.5]), np.zeros((2, 0))))
     assert decision.action[0] == -gain(THETA) * 1.5
     assert policy.solves == 1

@@ -12,7 +12,7 @@ import pytest
 from nisse.cli import main
 from research.experiments.lqr import SYSTEM
 from research.experiments.two_layer_page import over
-from research.two_layer import GAMMA, Agreement, Case, examine, regulated
+from research.two_layer import GAMMA, Agreement, CriticCase, examine, regulated
 from tuner.critics.two_layer import TwoLayer
 
 
@@ -35,7 +35,7 @@ def test_the_exact_slope_is_that_of_a_rollout() -> None:
 
 def test_the_semi_gradient_finds_it_and_both_sides_only_without_noise() -> None:
     for seed in (2, 3):
-        case = Case(TwoLayer()).with_seed(seed)
+        case = CriticCase(TwoLayer()).with_seed(seed)
         semi = examine(case)
         assert semi.end.correlation > 0.95 and semi.end.error < 0.2
         assert semi.excitation > 1e-4 and semi.largest_norm < 10.0
@@ -54,7 +54,7 @@ def test_least_squares_on_the_same_data_are_nearer_the_more_there_are() -> None:
 
 
 def test_what_is_not_excited_has_an_eigenvalue_of_zero_or_is_refused() -> None:
-    base = Case(TwoLayer(updates=200), transitions=8)
+    base = CriticCase(TwoLayer(updates=200), transitions=8)
     assert examine(base).excitation < 1e-12
     assert examine(replace(base, transitions=100)).excitation > 1e-5
     assert "explore" in examine(replace(base, exploration_std=0.0)).left

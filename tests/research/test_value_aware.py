@@ -18,9 +18,9 @@ from research.experiments.value_aware_page import Compared, better_prediction, t
 from research.memory import TooManyScenarios
 from research.value_aware.fits import by_implicit_gradient, by_likelihood, by_value, damped_step, free, worth_of
 from research.value_aware.prediction import Prediction
-from research.value_aware.record import Record, record
+from research.value_aware.record import ProgramRecord, record
 from research.value_aware.scenarios import ScenarioMpc, check_scenarios, first_move, golden, whole
-from research.value_aware.study import Once, Outcome, Recorded, learned
+from research.value_aware.study import Once, OneRecord, Outcome, learned
 from systems.design import HouseDesign
 from systems.house_file import read_house
 from systems.tariff import Tariff
@@ -47,7 +47,7 @@ def library(design: HouseDesign) -> Path:
 
 
 @pytest.fixture(scope="module")
-def seen(design: HouseDesign, library: Path) -> Record:
+def seen(design: HouseDesign, library: Path) -> ProgramRecord:
     worlds = generated_worlds(design.house, seed=3, prices="nordic", tariff=Tariff())
     start = np.array(design.problem.theta_default())
     return record(design, library, worlds.learning, start, worlds.learning_weeks, 2.0, 3)
@@ -58,7 +58,7 @@ def start(design: HouseDesign) -> np.ndarray:
     return np.array(design.problem.theta_default())
 
 
-def test_a_record_holds_what_the_meter_saw_and_what_came(design: HouseDesign, seen: Record) -> None:
+def test_a_record_holds_what_the_meter_saw_and_what_came(design: HouseDesign, seen: ProgramRecord) -> None:
     """Beside the battery only load and panels: the meter is their balance with what it really took."""
     assert len(seen) == 191 and seen.states.shape == (192, 1) and seen.per_day == 96
     names = [f.name for f in design.problem.forecasts]
@@ -68,7 +68,7 @@ def test_a_record_holds_what_the_meter_saw_and_what_came(design: HouseDesign, se
     assert np.abs(seen.errors[:, :, names.index("load")]).max() > 0.05
 
 
-def test_predictions_have_the_slopes_of_their_differences(design: HouseDesign, seen: Record, start) -> None:
+def test_predictions_have_the_slopes_of_their_differences(design: HouseDesign, seen: ProgramRecord, start) -> None:
     prediction = Prediction.of(design)
     value, slope = prediction.after(start, seen)
     for j, entry in enumerate(prediction.entries):
@@ -80,7 +80,7 @@ def test_predictions_have_the_slopes_of_their_differences(design: HouseDesign, s
 
 
 @pytest.fixture
-def made(design: HouseDesign, seen: Record, start) -> tuple[Prediction, Record, np.ndarray]:
+def made(design: HouseDesign, seen: ProgramRecord, start) -> tuple[Prediction, ProgramRecord, np.ndarray]:
     """A record whose meter saw what the model says at a theta that is not the start, and a little noise."""
     prediction, truth = Prediction.of(design), start.copy()
     truth[prediction.entries] += prediction.scale * np.array([0.5, -0.4, -0.6, 0.3])
@@ -105,7 +105,7 @@ def test_likelihood_is_least_squares_and_the_prior_draws_to_the_start(made, star
     assert drawn.covariance is not None and np.linalg.eigvalsh(drawn.covariance).min() > 0.0
 
 
-def test_what_an_error_is_worth_is_what_the_program_says(design, library, seen: Record, start) -> None:
+def test_what_an_error_is_worth_is_what_the_program_says(design, library, seen: ProgramRecord, start) -> None:
     """Against IPOPT: V(s+) - V(s+_theta), and the slope of Q in theta."""
     prediction = Prediction.of(design)
     worth = worth_of(design, library, prediction, seen, start)
@@ -157,7 +157,7 @@ def test_value_and_implicit_steps_lower_their_own_losses(design, library, made, 
     np.testing.assert_allclose(damped_step(*gap), expected, atol=1e-10)
 
 
-def test_the_learner_takes_the_same_record_and_asks_it_once(design, library, seen: Record, start) -> None:
+def test_the_learner_takes_the_same_record_and_asks_it_once(design, library, seen: ProgramRecord, start) -> None:
     """What it is sure of is between the start and the whole step, which is the learner's own."""
     names = ("home_terminal_slope", "price_scale")
     plain = CompiledLabeller(design, library, LocalWorkers())
@@ -165,7 +165,7 @@ def test_the_learner_takes_the_same_record_and_asks_it_once(design, library, see
     sure, bold = (learned(once, seen, start, names, certainty) for certainty in (1.0, 0.0))
     assert len(once.said) == 1
     spec = TuningSpec(learn=names, iterations=1, rate=1.0, certainty=0.0)
-    same = tune(Recorded(seen.stretch), plain, parameters, learning_entries(parameters, names), start, spec)
+    same = tune(OneRecord(seen.stretch), plain, parameters, learning_entries(parameters, names), start, spec)
     np.testing.assert_array_equal(bold, same.course.thetas[-1])
     assert np.any(bold != start)
     assert np.linalg.norm(sure - start) <= np.linalg.norm(bold - start) + 1e-12
@@ -215,7 +215,7 @@ def extensive(design: HouseDesign, theta, x, scenarios) -> tuple[float, np.ndarr
     return float(found["f"]), np.asarray(found["x"]).ravel()[: problem.na]
 
 
-def test_the_first_move_for_scenarios_is_that_of_the_whole_program(design, library, seen: Record, start) -> None:
+def test_the_first_move_for_scenarios_is_that_of_the_whole_program(design, library, seen: ProgramRecord, start) -> None:
     policy = ScenarioMpc(design, library, start, seen, 4, np.random.default_rng(0))
     policy.begin()
     controller, noise = loaded(design, library), Noise.of(design.problem)
@@ -242,7 +242,7 @@ def test_the_first_move_for_scenarios_is_that_of_the_whole_program(design, libra
     assert min(gaps) > -1e-4 and max(gaps) < 2e-3
 
 
-def test_scenarios_are_of_the_same_time_of_day(design, library, seen: Record, start) -> None:
+def test_scenarios_are_of_the_same_time_of_day(design, library, seen: ProgramRecord, start) -> None:
     policy = ScenarioMpc(design, library, start, seen, 2, np.random.default_rng(0))
     forecast = seen.forecasts[10]
     inside = np.clip(forecast + seen.errors[[10, 106]], policy._low, policy._high)

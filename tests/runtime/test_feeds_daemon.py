@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tiny_site import Ears, Running, Tank, command, level_is, tiny_manifest
 
-from hil.services import TOKEN, World, price_eur_mwh
+from hil.services import TOKEN, ServedWorld, price_eur_mwh
 from hil.serving import serving
 from runtime.bundle.archive import LIBRARY, write_bundle
 from runtime.bundle.keys import SigningKey
@@ -69,7 +69,7 @@ def test_the_daemon_decides_by_what_the_feeds_bring_and_goes_on_without_them(
     site: Path, tank: Tank, ears: Ears, start: Callable[..., Running]
 ) -> None:
     faults: dict[str, str] = {}
-    with serving(World(fault=lambda service: faults.get(service, ""))) as url:
+    with serving(ServedWorld(fault=lambda service: faults.get(service, ""))) as url:
         site.write_text(site.read_text() + FEEDS.format(url=url))
         feeds = subprocess.Popen(command("feed", "run", site), stderr=subprocess.PIPE, text=True)
         tank.set_level(0.3)

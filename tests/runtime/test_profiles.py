@@ -19,7 +19,7 @@ from hil.serial_line import SerialLine
 from runtime.actuate.delivery import IN_FORCE
 from runtime.clock import LockstepClock, SystemClock
 from runtime.devices.catalogue import shipped
-from runtime.devices.profile import Profile, load_profile
+from runtime.devices.profile import DeviceProfile, load_profile
 from runtime.errors import ConfigError
 from runtime.links.wiring import Links, open_links
 from runtime.site.config import SiteFile, load_site
@@ -77,7 +77,7 @@ def over_tcp(
     server.close()
 
 
-def numbers(profile: Profile, reading: str) -> list[float]:
+def numbers(profile: DeviceProfile, reading: str) -> list[float]:
     """In its range: ends, middle, and what is not round."""
     least, most = profile.read[reading].range
     return [most * 0.37 + least * 0.11, least / 3, most / 7]

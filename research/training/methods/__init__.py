@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from research.training.methods.dpg import DeterministicPolicyGradient
-from research.training.methods.face import Method
+from research.training.methods.face import BatchMethod
 from research.training.methods.q_learning import QLearning
 from research.training.methods.spg import StochasticPolicyGradient
 from research.training.policy import Array
 
-METHODS: dict[str, Callable[[Array], Method]] = {
+METHODS: dict[str, Callable[[Array], BatchMethod]] = {
     "dpg": lambda exploration_std: DeterministicPolicyGradient(),
     "q": lambda exploration_std: QLearning(),
     "spg": lambda exploration_std: StochasticPolicyGradient(exploration_std),

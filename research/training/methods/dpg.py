@@ -15,7 +15,7 @@ import numpy as np
 
 from research.training.critics.face import Critic
 from research.training.episodes import Batch
-from research.training.methods.face import Improvement
+from research.training.methods.face import BatchImprovement
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class DeterministicPolicyGradient:
     needs_q: bool = False
     on_policy: bool = False
 
-    def improve(self, batch: Batch, critic: Critic, gamma: float) -> Improvement:
+    def improve(self, batch: Batch, critic: Critic, gamma: float) -> BatchImprovement:
         jacobian = batch.policy_jacobian
         gradient = np.einsum("nmp,nm->p", jacobian, critic.q_gradient_a(batch)) / len(batch)
-        return Improvement(gradient, float(np.sqrt(np.mean(critic.td_error(batch) ** 2))))
+        return BatchImprovement(gradient, float(np.sqrt(np.mean(critic.td_error(batch) ** 2))))

@@ -11,7 +11,7 @@ from research.training.policy import Array
 
 
 @dataclass(frozen=True)
-class Improvement:
+class BatchImprovement:
     """What a method asks for. The trainer decides how far to go."""
 
     gradient: Array
@@ -20,7 +20,7 @@ class Improvement:
     """Root mean square."""
 
 
-class Method(Protocol):
+class BatchMethod(Protocol):
     @property
     def name(self) -> str: ...
 
@@ -34,4 +34,4 @@ class Method(Protocol):
         """May only see experience of the current theta."""
         ...
 
-    def improve(self, batch: Batch, critic: Critic, gamma: float) -> Improvement: ...
+    def improve(self, batch: Batch, critic: Critic, gamma: float) -> BatchImprovement: ...

@@ -18,7 +18,7 @@ import numpy as np
 
 from research.training.critics.face import Critic
 from research.training.episodes import Batch
-from research.training.methods.face import Improvement
+from research.training.methods.face import BatchImprovement
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class QLearning:
     needs_q: bool = True
     on_policy: bool = False
 
-    def improve(self, batch: Batch, critic: Critic, gamma: float) -> Improvement:
+    def improve(self, batch: Batch, critic: Critic, gamma: float) -> BatchImprovement:
         delta = batch.cost + gamma * batch.next_value - batch.q_value
         delta = delta - delta.mean()
         centred = batch.q_gradient - batch.q_gradient.mean(axis=0)
         gradient = -centred.T @ delta / len(batch)
-        return Improvement(gradient, float(np.sqrt(np.mean(delta**2))))
+        return BatchImprovement(gradient, float(np.sqrt(np.mean(delta**2))))

@@ -18,7 +18,7 @@ import numpy as np
 
 from research.training.critics.face import Critic
 from research.training.episodes import Batch
-from research.training.methods.face import Improvement
+from research.training.methods.face import BatchImprovement
 from research.training.policy import Array
 from tuner.learn.advantage import generalised_advantage
 
@@ -33,11 +33,11 @@ class StochasticPolicyGradient:
     needs_q: bool = False
     on_policy: bool = True
 
-    def improve(self, batch: Batch, critic: Critic, gamma: float) -> Improvement:
+    def improve(self, batch: Batch, critic: Critic, gamma: float) -> BatchImprovement:
         value = critic.value(batch.features, batch.policy_action)
         delta = batch.cost + gamma * critic.value(batch.next_features, batch.next_policy_action) - value
         advantage = generalised_advantage(delta, batch.segment, gamma * self.trace)
         scaled = (batch.raw_action - batch.policy_action) / self.exploration_std**2
         score = np.einsum("nmp,nm->np", batch.policy_jacobian, scaled)
         gradient = score.T @ (advantage - advantage.mean()) / len(batch)
-        return Improvement(gradient, float(np.sqrt(np.mean(delta**2))))
+        return BatchImprovement(gradient, float(np.sqrt(np.mean(delta**2))))
