@@ -110,7 +110,8 @@ def gain(battery: Battery) -> list[str]:
         savings = [_said(mean_interval(costs[other] - cost)) if other != name else "" for other in list(costs)[:2]]
         lines.append(f"| {name} | {cost.mean():.3f} | {savings[0]} | {savings[1]} |")
     moved = ", ".join(f"`{p.name}` {before:.3f} to {after:.3f}" for p, before, after in tuned.changes())
-    return [*lines, "", f"Tries in pairs moved {moved or 'nothing'}; the last iteration lived through {lived} stretches."]
+    told = f"Tries in pairs moved {moved or 'nothing'}; the last iteration lived through {lived} stretches."
+    return [*lines, "", told]
 
 
 def _said(interval: Interval) -> str:
