@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from runtime.bundle.manifest import DirectEstimator, Manifest, SignalSpec
+from runtime.decide.rules_data import TankRule
 from runtime.formats.units import conversion, kind_of
 from runtime.inputs.plausibility import likely_unit
 from runtime.inputs.signals import Sample, Validity
@@ -44,7 +45,8 @@ class Doubts:
         """wishes: measurement -> what it is wished to be, of the rooms where that is known."""
         self._manifest, self._wishes = manifest, wishes
         self._specs = {spec.name: spec for spec in manifest.measured}
-        self._thermometers = [s for s in manifest.measured if kind_of(s.unit) == "temperature"]
+        water = {rule.measurement for rule in manifest.rules if isinstance(rule, TankRule)}
+        self._thermometers = [s for s in manifest.measured if kind_of(s.unit) == "temperature" and s.name not in water]
         self._good: dict[str, _Believed] = {}
         self.standing: dict[str, str] = {}
         """Who is doubted now, and why, in words that stay the same while the doubt does."""
@@ -83,7 +85,12 @@ class Doubts:
         return self._beyond_reach(spec, value, good, measured_s)
 
     def _rooms_like(self, spec: SignalSpec) -> list[SignalSpec]:
-        """The thermometers of rooms, if this is one: those with one range, or that a rule keeps at a temperature."""
+        """The thermometers of rooms, if this is one: those with one range, or that a rule keeps at a temperature.
+
+        Two tanks have one range as well; the rule that the bundle brings for each says that it is water.
+        """
+        if spec not in self._thermometers:
+            return []
         alike = [s for s in self._thermometers if (s.unit, s.lower, s.upper) == (spec.unit, spec.lower, spec.upper)]
         return alike if len(alike) > 1 or spec.name in self._wishes else []
 

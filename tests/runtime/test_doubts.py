@@ -13,6 +13,7 @@ from tiny_site import tiny_manifest
 from runtime.bundle.manifest import ForecastSpec, SignalSpec
 from runtime.bundle.safety_set import SafetySet, StateLimit
 from runtime.decide.estimator import make_estimator
+from runtime.decide.rules_data import TankRule
 from runtime.formats import units
 from runtime.inputs.doubts import BETWEEN_ROOMS_K, Doubts
 from runtime.inputs.plausibility import believed, judge, judge_all, likely_unit, price_range, tolerance
@@ -131,6 +132,23 @@ def test_a_state_of_charge_that_leaps(steps: int, columns: tuple[tuple[float, ..
     assert judged(doubts, {"soc": 0.54}, 120.0) == set()
     assert judged(doubts, {"soc": 0.60}, 180.0) == set()  # an inverter counts anew
     assert judged(doubts, {"soc": 0.0}, 10_000.0) == set()
+
+
+def test_two_tanks_are_no_rooms() -> None:
+    """Their thermometers have one range, as those of rooms; the rules that the bundle brings say what they are."""
+    tanks = tuple(SignalSpec(name=name, unit="degC", lower=0, upper=95) for name in ("water", "spare"))
+    powers = tuple(SignalSpec(name=f"heat_{tank.name}", unit="kW", lower=0, upper=2) for tank in tanks)
+    rules = tuple(
+        TankRule(kind="tank", action=power.name, measurement=tank.name, lower=45.0, on=2.0)
+        for tank, power in zip(tanks, powers, strict=True)
+    )
+    manifest = tiny_manifest(
+        format_version=2, states=tanks, actions=powers, limits=(), safety=None, rules=rules, forecasts=()
+    )
+    doubts = Doubts(manifest, {})
+    assert judged(doubts, {"water": 55.0, "spare": 62.0}) == set()
+    assert judged(doubts, {"water": 54.0, "spare": 40.0}, 300.0) == set()
+    assert judged(doubts, {"water": 85.0, "spare": 40.0}, 600.0) == {"water"}  # what one says after power-on
 
 
 def test_three_rooms_keep_their_heat_while_the_fourth_speaks_fahrenheit() -> None:
