@@ -7,7 +7,7 @@ import importlib
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from nisse.retune_house import Reached
     from systems.design import HouseDesign
+    from systems.world import Exogenous
     from tuner.retune.study import Study
     from tuner.retune.watch import SentTheta
 
@@ -238,25 +239,31 @@ def _retuned(
 ) -> int:
     from nisse.retune_verdict import PAGE, write_verdict
     from systems.commands.output import write_json
-    from tuner.commands.savings import savings_from
+    from tuner.commands.savings import savings_in
     from tuner.commands.tune_display import LiveTable, tuning_view
     from tuner.commands.worlds import workers_from, worlds_from
     from tuner.evaluate.savings import told
     from tuner.loop.explore import learned_by_default
     from tuner.loop.periods import spread
+    from tuner.loop.replay import replay_log
     from tuner.retune.study import StudyWishes, study
 
     importlib.import_module("casadi")
-    worlds = worlds_from(args, design.house)
-    judges = worlds.held_out, spread(worlds.held_out_weeks, min(args.weeks, len(worlds.held_out_weeks)), "held-out")
+
+    def judges() -> tuple[Exogenous, Sequence[int]]:
+        worlds = worlds_from(args, design.house)
+        weeks = worlds.held_out_weeks
+        return worlds.held_out, spread(weeks, min(args.weeks, len(weeks)), "held-out")
+
     learn = learned_by_default(design.problem.theta) if args.learn is None else tuple(args.learn)
     wishes = StudyWishes(learn, args.iterations, args.seed, _since(folder))
     house, currency = design.house.name, design.house.currency
     with LiveTable(console, tuning_view(f"{house}: what the log teaches", currency)) as live:
-        found = study(log, design, field.theta, wishes, judges, workers_from(args, args.jobs), report=live.update)
+        replay, workers = replay_log(log, design), workers_from(args, args.jobs)
+        found = study(log, replay, design, field.theta, wishes, judges, workers, report=live.update)
     for line in (*(finding.said for finding in found.findings), *found.told):
         console.print(line, soft_wrap=True)
-    savings = savings_from(log, design)
+    savings = savings_in(replay, design)
     write_json(folder / SAVINGS, savings.document())
     decided, serial = _decided(args, console, field, found, folder, now_s)
     about = {"house": house, "currency": currency, "from": savings.first, "until": savings.last}

@@ -12,7 +12,7 @@ from codegen.commands.build import design_from
 from systems.commands.output import output_path, write_json
 from systems.design import HouseDesign
 from tuner.evaluate.savings import Savings, savings_of, told
-from tuner.loop.replay import replay_log
+from tuner.loop.replay import Replay, replay_log
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,11 +50,13 @@ def run(args: argparse.Namespace) -> int:
 
 def savings_from(log: Path, design: HouseDesign) -> Savings:
     """Raises LogError for a log that does not fit the house."""
+    return savings_in(replay_log(log, design), design)
+
+
+def savings_in(replay: Replay, design: HouseDesign) -> Savings:
+    """Of a log that was replayed."""
     house = design.house
-    return savings_of(
-        replay_log(log, design), house=house.name, currency=house.currency, zone=house.timezone,
-        step_s=house.grid.step_s,
-    )  # fmt: skip
+    return savings_of(replay, house=house.name, currency=house.currency, zone=house.timezone, step_s=house.grid.step_s)
 
 
 def table_of(found: Savings) -> Table:

@@ -124,7 +124,10 @@ def _said(
             f"capacity of {asset} by its log {now:.1f} kWh ({least:.1f} to {most:.1f}; {basis}), the house file says "
             f"{battery.capacity_kwh:g}: {word}"
         )
-    word = "holds" if holds else "has changed (a new or mended heat pump, another COP): identify the house again"
+    changed = "has changed (a new or mended heat pump, another COP): identify the house again"
+    if not design.fits:
+        changed = "the nameplate's model does not answer as the house does: identify it from its log"
+    word = "holds" if holds else changed
     return (
         f"a kWh of {asset} moves {store} {1.0 + g:.2f} times as much as the model says ({1.0 + low:.2f} to "
         f"{1.0 + high:.2f}; {basis}): {word}"

@@ -31,7 +31,7 @@ from tuner.loop.explore import CompiledLabeller, learning_entries, trace_of
 from tuner.loop.label import Noise
 from tuner.loop.policies import loaded
 from tuner.loop.recorded import LEAST_SHARE, LOG_SUPPORT, RecordedWorld, check_states_stay, recorded_world, told_of_log
-from tuner.loop.replay import replay_log
+from tuner.loop.replay import Replay
 from tuner.loop.workers import Workers
 
 FIELD = "in the field"
@@ -116,28 +116,31 @@ class Study:
 
 def study(
     log: Path,
+    replay: Replay,
     design: HouseDesign,
     field: Mapping[str, float],
     wishes: StudyWishes,
-    judges: tuple[Exogenous, Sequence[int]],
+    judges: Callable[[], tuple[Exogenous, Sequence[int]]],
     workers: Workers,
     *,
     report: Callable[[TuningProgress], None] | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Study:
-    """field: the theta that decided in the log. judges: a world of simulation and the first steps of its weeks.
+    """replay: of the log. field: the theta that decided in it. judges: a world of simulation and the first steps of its
+    weeks, made where it comes to that.
 
     Raises LogError for a log that does not fit, or cannot teach.
     """
     say("does the model hold")
-    findings = tuple(health_of(replay_log(log, design), design))
+    findings = tuple(health_of(replay, design))
     ill = [finding.about for finding in findings if not finding.holds]
     parameters = design.problem.theta
     start = np.array([field[p.name] for p in parameters])
-    library = build_solver(design.problem, host_arch()).library
     if ill:
-        refused = f"the model does not hold any more ({'; '.join(ill)}): identify the house again"
+        word = "again" if design.fits else "from its log, so far its model is that of the nameplate"
+        refused = f"the model does not hold ({'; '.join(ill)}): identify the house {word}"
         return Study(findings, (), None, None, None, None, refused)
+    library = build_solver(design.problem, host_arch()).library
     learning = learning_entries(parameters, wishes.learn)
     check_states_stay(design, learning[0])
     world = recorded_world(log, design, library, start, since_s=wishes.since_s)
@@ -158,7 +161,8 @@ def study(
         Contender(FIELD, tuple(start.tolist())),
         Contender(TUNED, tuple(tuning.theta.tolist())),
     )
-    simulated = evaluate_house(design, judges[0], judges[1], policies, seed=wishes.seed + 1, workers=workers)
+    world_of_judges, weeks = judges()
+    simulated = evaluate_house(design, world_of_judges, weeks, policies, seed=wishes.seed + 1, workers=workers)
     promise = promise_of(simulated)
     found = Study(findings, told, tuning, off_policy, simulated, promise, "")
     return replace(found, refused=_refused(off_policy, found.simulated_saving))
