@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from pathlib import Path
 
+import numpy as np
 import pytest
 from built_bundle import BuiltBundle
 
 from hil.bench import run_scenario
 from hil.errors import ScenarioError
-from hil.scenario import Scenario, parse_scenario
+from hil.plant import make_plant
+from hil.scenario import Fault, Scenario, parse_scenario
+from hil.schedule import draw, signals_of
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 
@@ -24,6 +29,29 @@ def by_feeds(duration: str, *replacements: tuple[str, str], faults: str = "", le
         assert old in text, old
         text = text.replace(old, new)
     return parse_scenario(text, path)
+
+
+def test_a_noon_with_nothing_published_by_hand(battery_bundle: BuiltBundle, tmp_path: Path) -> None:
+    scenario = by_feeds("6 h")
+    result = run_scenario(scenario, battery_bundle.path, battery_bundle.trusted_key, tmp_path)
+    assert result.verdict.passed and result.kpis["level_seconds.mpc"] == 21_600
+    for cycle in result.record.cycles:  # over Modbus TCP, in the inverter's own modes, watts and whole numbers
+        wanted = cycle.action["home_charge"] - cycle.action["home_discharge"]
+        assert cycle.set_point["home_power"] == pytest.approx(wanted, abs=0.0011)
+    assert max(cycle.set_point["home_power"] for cycle in result.record.cycles) > 1.0
+    rows = sqlite3.connect(tmp_path / "nisse.db").execute("SELECT time_s, details FROM transition").fetchall()
+    told = {round(time_s): json.loads(details)["inputs"] for time_s, details in rows}
+    assert len(told) == len(result.record.cycles)
+    for cycle in result.record.cycles:  # what the daemon went by is what the house pays, gets and has
+        inputs = told[round(cycle.time_s)]
+        for name in ("buy", "sell"):
+            assert inputs[name]["value"] == pytest.approx(cycle.plant[name], abs=2e-5), name
+        assert abs(inputs["home_soc"]["value"] - cycle.plant["home_soc"]) < 0.006
+    pairs = [(told[round(c.time_s)]["pv"]["value"], c.plant["pv"]) for c in result.record.cycles]
+    foreseen, came = np.array(pairs).T
+    assert came.max() > 0.1 and 0.5 < foreseen.mean() / came.mean() < 2.0, "a low sun behind clouds, as it was foreseen"
+    log = (tmp_path / "feeds.log").read_text()
+    assert "WARNING" not in log, log
 
 
 def test_the_same_bytes_twice_under_faults_of_services_feeds_and_inverter(
@@ -48,6 +76,21 @@ def test_the_same_bytes_twice_under_faults_of_services_feeds_and_inverter(
     assert "open-meteo" in log and "still sending" in log and "500" in log, "the faults were met"
     levels = {fault: cycle.level for cycle in results[0].record.cycles for fault in cycle.faults}
     assert levels["services 500"] == levels["feeds kill_9"] == "mpc", "what is known outlives who says it"
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_random_schedule(number: int, battery_bundle: BuiltBundle, tmp_path: Path) -> None:
+    """Of all that a bench breaks; nothing goes wrong that no fault explains, and all is well two cycles later."""
+    scenario = by_feeds("6 h", learned="6 h")
+    rng = np.random.default_rng([1, number])
+    drawn = draw(rng, signals_of(scenario, make_plant(scenario)), scenario.head.duration, scenario.links)
+    services = Fault.model_validate(
+        {"link": "services", "kind": ("yesterday", "schema", "truncated", "html")[number], "at": 0, "for": 7200}
+    )
+    faulty = scenario.model_copy(update={"faults": (*drawn, services)})
+    result = run_scenario(faulty, battery_bundle.path, battery_bundle.trusted_key, tmp_path)
+    assert result.verdict.passed, [c.outcome for c in result.verdict.checks]
+    assert result.kpis["recovery_s"] <= 2 * result.record.step_s
 
 
 def test_what_does_not_fit_is_one_line(battery_bundle: BuiltBundle, tmp_path: Path) -> None:
