@@ -19,7 +19,7 @@ NO_VALUE = frozenset({"", "unavailable", "unknown", "none", "null", "n/a", "na",
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)
-_EPOCH = re.compile(r"\d{9,17}(\.\d+)?", re.ASCII)
+_EPOCH = re.compile(r"\d{9,19}(\.\d+)?", re.ASCII)
 _SPAN = re.compile(r"PT(?:(\d{1,4})H)?(?:(\d{1,5})M)?(?:(\d{1,6})S)?", re.ASCII)
 
 
@@ -72,7 +72,9 @@ def _number_in(text: str) -> float:
 
 
 def moment(value: Any, zone: tzinfo | None, taken: set[float] | None = None) -> float:
-    """Unix seconds from seconds, milliseconds or ISO 8601; without an offset in `zone`. Raises PayloadError.
+    """Unix seconds from seconds, their thousandths, millionths or billionths, or ISO 8601; without an offset in `zone`.
+
+    Raises PayloadError.
 
     taken: the times before it in its list; in the hour that a clock shows twice, one of them is meant the second time.
     """
@@ -82,8 +84,8 @@ def moment(value: Any, zone: tzinfo | None, taken: set[float] | None = None) -> 
             return _iso(text, zone, taken if taken is not None else set())
         value = float(text)
     seconds = number(value)
-    if abs(seconds) > MOST_SECONDS:
-        seconds /= 1000.0
+    for _ in range(3):
+        seconds = seconds / 1000.0 if abs(seconds) > MOST_SECONDS else seconds
     if abs(seconds) > MOST_SECONDS:
         raise PayloadError(f"{seconds:g} is no time")
     return seconds

@@ -27,13 +27,14 @@ EARLIEST_S = 1e9
 # Names are compared without case, "_", "-" and blanks. In the order of preference.
 STARTS = (
     "start", "starts", "startsat", "starttime", "timestart", "starttimestamp", "validfrom", "from", "fromtime",
-    "periodstart", "datetime", "time", "timestamp", "date", "hour", "unixseconds", "ts",
+    "periodstart", "periodfrom", "deliverystart", "intervalstart", "startdate", "startdatetime", "datefrom",
+    "hourstart", "begin", "begins", "readingdate", "datetime", "time", "timestamp", "date", "hour", "unixseconds", "ts",
 )  # fmt: skip
 MOMENTS = frozenset({"datetime", "time", "timestamp", "date", "hour", "unixseconds", "ts"})
 """Starts that say when a value was, not from when on it holds."""
 ENDS = (
     "end", "ends", "endsat", "endtime", "timeend", "endtimestamp", "validto", "to", "totime", "till", "until",
-    "periodend",
+    "periodend", "periodto", "deliveryend", "intervalend", "enddate", "enddatetime", "dateto", "hourend", "stop",
 )  # fmt: skip
 LENGTHS = ("period", "duration")
 """How long an entry holds, where it says its end only."""

@@ -93,6 +93,11 @@ SHAPES: dict[str, Callable[[Cells], Any]] = {
         "timezone": "Europe/Oslo", "time": [naive(a) for a, *_ in c], "price": [v for *_, v in c]},
     "local times in the zone of the site": lambda c: [{"start": naive(a), "value": v} for a, _, v in c],
     "pairs": lambda c: [[int(a * 1000), v] for a, _, v in c],
+    "EnergyZero": lambda c: {"Prices": [{"price": v, "readingDate": iso(a)} for a, _, v in c], "average": 7.7},
+    "Nord Pool's own": lambda c: {"currency": "EUR", "entries": [
+        {"deliveryStart": iso(a), "deliveryEnd": iso(b), "price": v} for a, b, v in c]},
+    "millionths of a second": lambda c: [
+        {"interval_start": int(a * 1e6), "interval_end": int(b * 1e6), "value": v} for a, b, v in c],
     "unix columns": lambda c: {"unix_seconds": [int(a) for a, *_ in c], "price": [v for *_, v in c], "unit": "EUR"},
     "shuffled": lambda c: random.Random(0).sample(lines(c, "start", "end", "value"), len(c)),
     "twice": lambda c: lines(c, "start", "end", "value") + lines(c, "start", "end", "value"),
@@ -322,7 +327,7 @@ REFUSED = [
     ({"time": [iso(0.0)], "price": [1.0, 2.0]}, "not of one length"),
     ({"timezone": "Mars/Olympus", "time": ["2026-01-01T00:00"], "price": [1.0]}, "zone of the message is not known"),
     ({"start": 0, "step_s": 0.5, "values": [1]}, "step_s"),
-    ({"start": 1e15, "step_s": 60, "values": [1]}, "no time"),
+    ({"start": 1e21, "step_s": 60, "values": [1]}, "no time"),
     ([], "1 to"),
 ]
 
