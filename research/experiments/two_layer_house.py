@@ -28,8 +28,8 @@ from tuner.loop.workers import LocalWorkers
 
 AHEAD_H = 12.0
 LABELS = {"semi": "semi-gradient", "both": "both sides", NEWS: "semi-gradient, news off"}
-CHOSEN_ON = (0,)
-"""Seeds on which days, tries and how far they go were chosen, by their time and by m's settling."""
+CHOSEN_ON = range(5)
+"""Seeds of the linear regulator, on which the critic's settings were chosen."""
 Runs = Sequence[HouseFound]
 Array = NDArray[np.float64]
 
@@ -43,19 +43,24 @@ def run_houses(args: argparse.Namespace) -> int:
         designs[design.house.name] = design
     with steps("two-layer", len(designs) * len(seeds)) as step:
         found = {name: study(name, design, args, seeds, step) for name, design in designs.items()}
-    settings = Settings(
-        "Weights' start, rate and window are those of the linear regulator, chosen there on its seeds 0 to 4; days, "
-        "tries and how far a try goes by their time.",
-        shown=seeds,
-        chosen_on=CHOSEN_ON,
-    )
     page = make_house_page(found, designs, args)
-    path = write_outputs("two-layer", page, as_json(found, designs, args, seeds), settings, args.output, args.json)
+    path = write_outputs(
+        "two-layer", page, as_json(found, designs, args, seeds), settings_of(seeds), args.output, args.json
+    )
     for name, runs in found.items():
         for critic, agreements in ends(runs).items():
             print(f"{name}, {critic}: {told(agreements)}")
     print(f"page: {path}")
     return 0
+
+
+def settings_of(seeds: Sequence[int]) -> Settings:
+    return Settings(
+        "Weights' start, rate and window are those of the linear regulator, chosen there; days, tries and how far a "
+        "try goes by their time, whatever they give.",
+        shown=seeds,
+        chosen_on=CHOSEN_ON,
+    )
 
 
 def study(
