@@ -28,7 +28,7 @@ from tuner.evaluate.statistics import Interval, mean_interval
 from tuner.learn.differences import directions, slopes_of, tries
 from tuner.learn.proposals import WIDTH, Labeller
 from tuner.learn.tuning import PAIRED, TuningSpec, tune
-from tuner.loop.chosen import by_search
+from tuner.loop.by_hand_and_search import by_search
 from tuner.loop.explore import PlantWorld, learning_entries
 from tuner.loop.periods import weeks_of
 from tuner.loop.workers import LocalWorkers

@@ -1,4 +1,4 @@
-"""More than memory holds is said before it is asked for."""
+"""Whether an experiment fits into the memory that is free, said before it begins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run of the daemon came to."""
+"""Cycles, levels and the first action of one run of the daemon, for its last line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Tally:
-    """What a run came to."""
+    """Counted from the start of the daemon on."""
 
     cycles: int = 0
     levels: Counter[str] = field(default_factory=Counter)

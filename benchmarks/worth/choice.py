@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.worth.regimes import CHARGES, GRID, KNOTS, LEARNED, MPC, ONE, RULE, SEARCH, Theta, design_of
 from systems.logs.log import Array
-from tuner.loop.chosen import by_search
+from tuner.loop.by_hand_and_search import by_search
 
 Trial = Callable[[Sequence[Array]], Array]
 """Costs (k, stretches) of k thetas on the training stretches."""

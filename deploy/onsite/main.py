@@ -1,4 +1,4 @@
-"""Requests by name."""
+"""What a build machine may ask of the house, by name, and the answer to each: the program that `deploy` sends along."""
 
 from __future__ import annotations
 

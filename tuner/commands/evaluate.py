@@ -37,7 +37,7 @@ from tuner.evaluate.comparison import (
     contenders,
     evaluate_house,
 )
-from tuner.loop.chosen import Choice, by_hand, by_search
+from tuner.loop.by_hand_and_search import Choice, by_hand, by_search
 from tuner.loop.explore import PlantWorld, learned_by_default, learning_entries
 from tuner.loop.periods import HELD_IN_WEEKS, spread
 from tuner.loop.workers import Workers

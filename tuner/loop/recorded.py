@@ -31,8 +31,8 @@ from systems.logs.log import Array, LogError
 from systems.problem import Problem, SoftPenalty
 from tuner.learn.world import Tried
 from tuner.loop.field_log import LoggedDecision, read_decisions
-from tuner.loop.fine import FineProgram
 from tuner.loop.label import Deeds, Noise, pairs_of
+from tuner.loop.model_step import FineProgram
 from tuner.loop.policies import loaded
 
 LEAST_DECISIONS = 80

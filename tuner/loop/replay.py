@@ -30,7 +30,7 @@ from systems.plant import HousePlant
 from systems.world import Exogenous, WorldColumn
 from systems.world.generate import generated_world
 from tuner.loop.field_log import METER, LoggedCycle, read_cycles
-from tuner.loop.fine import FineProgram
+from tuner.loop.model_step import FineProgram
 from tuner.loop.policies import RulePolicy
 
 PEAK = "month_peak"

@@ -13,7 +13,7 @@ from page_rules import check_page
 from nisse.cli import main
 from systems.problem import Parameter
 from tuner.evaluate.statistics import clustered_interval, mean_interval
-from tuner.loop.chosen import by_hand, by_search
+from tuner.loop.by_hand_and_search import by_hand, by_search
 
 BEST = np.array([0.9, 0.2, 0.9, 0.2, 0.0])
 START = np.full(5, 0.5)
