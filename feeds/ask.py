@@ -49,6 +49,11 @@ class Kept:
             return False
         return any(p.start_s <= now_s + 3600.0 and p.end_s > now_s for p in self.channels.values())
 
+    def not_after(self, now_s: float) -> Kept:
+        """The same, heard no later than now and asked again now: the clock has been set back."""
+        fetched_s = None if self.fetched_s is None else min(self.fetched_s, now_s)
+        return replace(self, fetched_s=fetched_s, next_s=min(self.next_s, now_s))
+
     def until_s(self, now_s: float) -> float:
         """Until when every channel is known without a gap."""
         return min((covered_until(p, now_s) for p in self.channels.values()), default=now_s)

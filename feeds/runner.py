@@ -20,6 +20,7 @@ from feeds.publish import Outlet, forecast_document
 from feeds.report import Judgement, report, worse_notice
 from feeds.setup import FeedSite
 from feeds.usual import DAYS, usual
+from runtime.clock import CLOCK_JUMP_S
 from runtime.site.feeds import STATUS
 
 log = logging.getLogger("nisse.feed")
@@ -39,6 +40,7 @@ class Runner:
     _published: dict[str, FeedForecast] = field(default_factory=dict)
     _told: dict[str, str] = field(default_factory=dict)
     _quarter: int | None = None
+    _stepped_s: float = -math.inf
     _judged: dict[str, Judgement] = field(default_factory=dict)
     _judged_s: float = -math.inf
     _notices: dict[str, str] = field(default_factory=dict)
@@ -51,6 +53,9 @@ class Runner:
                 self._tell(f"{feed.name} from {slot.label}", slot.kept.word, slot.kept.problem)
 
     def step(self, now_s: float) -> float:
+        if now_s < self._stepped_s - CLOCK_JUMP_S:
+            self._set_back(now_s)
+        self._stepped_s = now_s
         asked: list[Slot] = []
         for feed in self.feeds:
             for slot in feed.due(now_s):
@@ -68,6 +73,12 @@ class Runner:
         self._quarter = quarter
         due_s = min((feed.next_s(now_s) for feed in self.feeds), default=math.inf)
         return min(max(due_s, now_s + 1.0), (quarter + 1) * QUARTER_S)
+
+    def _set_back(self, now_s: float) -> None:
+        """The clock was ahead: what was to come then, or is dated from there, is not waited for."""
+        for feed in self.feeds:
+            for slot in feed.own:
+                slot.kept = slot.kept.not_after(now_s)
 
     def forecasts(self) -> list[FeedForecast]:
         """What was published last."""

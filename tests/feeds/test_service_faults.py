@@ -227,6 +227,23 @@ def test_without_any_source_what_is_usual_stands_in_and_is_said(tmp_path: Path) 
         bench.http.close()
 
 
+def test_a_clock_that_was_ahead_does_not_silence_the_feeds(tmp_path: Path) -> None:
+    world = ServedWorld(step_min=60, slow_s=0.002)
+    with serving(world) as url:
+        bench = Bench(tmp_path, url, world, START_S)
+        bench.until(START_S + 60)
+        bench.until(START_S + 20 * 3600)
+        before = len(world.asked)
+        bench.now_s = START_S + 2 * 3600  # set right again
+        bench.until(START_S + 2.5 * 3600)
+        assert "open_meteo" in {service for service, *_ in world.asked[before:]}
+        check_truth(bench)
+        assert {bench.now(name)[1] for name in ("buy", "outdoor")} == {"entsoe NO3", "open-meteo"}
+        assert not bench.runner.status(bench.now_s)["notices"]
+        assert all(one["age_s"] >= 0 for one in bench.runner.status(bench.now_s)["forecasts"].values())
+        bench.http.close()
+
+
 def test_what_asked_too_often_means_is_heeded(tmp_path: Path) -> None:
     world = ServedWorld(fault=lambda service: "429", step_min=60, slow_s=0.002)
     with serving(world) as url:
