@@ -25,6 +25,8 @@ from systems.house_file import read_house
 Array = NDArray[np.float64]
 DEAREST = 0.15
 """What is paid at most for a kWh taken."""
+CHEAPEST = 0.02
+"""Of an ordinary day: what a kWh costs at least."""
 
 
 def below_zero(design: HouseDesign, forecast: Array, rng: np.random.Generator) -> Array:
@@ -47,6 +49,8 @@ def measure(design: HouseDesign, days: int) -> dict[str, Any]:
     with compiled_controller(problem) as controller:
         controller.set_theta(theta)
         for x0, forecast in ordinary_days(design, days):
+            buy = [f.name for f in problem.forecasts].index("buy")
+            forecast[:, buy] = np.maximum(forecast[:, buy], CHEAPEST)
             one.append(controller.solve(x0, forecast).iterations)
             searched.append(controller.solve(x0, below_zero(design, forecast, rng)))
     taken = [plan.iterations for plan in searched]
