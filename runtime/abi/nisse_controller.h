@@ -1,7 +1,9 @@
 /* The one C interface of a nisse controller: the same for every system and solver version.
  *
- * All arrays are row-major doubles. Forecasts have horizon + 1 rows; row k holds stage k, the last row the terminal
- * stage. A controller is not thread-safe; make one per thread. No function throws, exits or prints.
+ * All arrays are row-major doubles of the caller, as long as `nisse_dimensions` says: the library cannot see their
+ * length. Order, units and bounds of their entries are those of the bundle's manifest.json. Forecasts have horizon + 1
+ * rows; row k holds stage k, the last row the terminal stage. A controller is not thread-safe; make one per thread. No
+ * function throws, exits or prints. docs/reference/bundle-from-c.md says how a state comes about.
  */
 #ifndef NISSE_CONTROLLER_H
 #define NISSE_CONTROLLER_H
@@ -25,14 +27,14 @@ typedef enum {
 } nisse_status;
 
 typedef struct {
-    int32_t abi_version;
-    int32_t nx;      /* states */
-    int32_t na;      /* actuated actions */
-    int32_t nd;      /* forecast signals */
-    int32_t ntheta;  /* tunable parameters */
-    int32_t horizon; /* N */
-    double dt_s;
-    double discount;
+    int32_t abi_version; /* compare it with NISSE_ABI_VERSION before any other call */
+    int32_t nx;          /* states */
+    int32_t na;          /* actuated actions */
+    int32_t nd;          /* forecast columns: a signal with steps has several */
+    int32_t ntheta;      /* tunable parameters */
+    int32_t horizon;     /* N */
+    double dt_s;         /* length of a stage */
+    double discount;     /* per stage */
 } nisse_dimensions;
 
 typedef struct {
@@ -43,6 +45,7 @@ typedef struct {
     double time_s;      /* wall time of the call */
 } nisse_result;
 
+/* `out` must not be NULL. */
 void nisse_controller_dimensions(nisse_dimensions *out);
 
 /* NULL when memory is short or the solver refuses. theta starts at its defaults. */
@@ -55,7 +58,9 @@ int32_t nisse_controller_set_theta(nisse_controller *controller, const double *t
 /* Forgets the warm start; the next solve depends on its arguments alone. */
 void nisse_controller_reset(nisse_controller *controller);
 
-/* x0 [nx], forecast [(N+1)*nd] -> action [na], plan_x [(N+1)*nx], plan_a [N*na]. The plans may be NULL. */
+/* x0 [nx], forecast [(N+1)*nd] -> action [na], plan_x [(N+1)*nx], plan_a [N*na]. Action and plans may be NULL. Actuate
+ * on NISSE_OK alone, clipped to the bounds of the manifest. x0 and forecast are taken as they are, beyond their bounds
+ * too; where one is not finite, action, plans and value are NaN. Iterations are bounded, time is not. */
 int32_t nisse_controller_solve(nisse_controller *controller, const double *x0, const double *forecast, double *action,
                                double *plan_x, double *plan_a, nisse_result *result);
 
