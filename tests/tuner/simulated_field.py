@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,8 @@ class CheapHours:
     design: HouseDesign
     rng: np.random.Generator
     std: float = 0.0
+    nominal: Array = field(default_factory=lambda: np.zeros(0))
+    """What it decided before it explored."""
     held, forecast_error, plan = True, 1.0, None
     failures, solve_time_s = 0, 0.0
 
@@ -62,16 +64,19 @@ class CheapHours:
             elif action.name.endswith("_power"):
                 colder = [20.5 - v for n, v in moment.measured.items() if n.endswith("_temperature")]
                 found[j] = width * np.clip(0.3 + 0.6 * np.mean(colder), 0.0, 1.0)
-            found[j] += self.std * width * self.rng.standard_normal()
+        held_still = np.zeros(problem.na, dtype=bool)
         for battery in self.design.house.of("battery"):
             # As a safety filter has it: what is full takes no more, what is empty gives none.
             soc = moment.measured[f"{battery.name}_soc"]
             names = [a.name for a in problem.actions]
-            if soc > 0.85:
-                found[names.index(f"{battery.name}_charge")] = 0.0
-            if soc < 0.2:
-                found[names.index(f"{battery.name}_discharge")] = 0.0
-        return np.clip(found, [a.lower for a in problem.actions], [a.upper for a in problem.actions])
+            for ending, still in (("charge", soc > 0.85), ("discharge", soc < 0.2)):
+                if still:
+                    place = names.index(f"{battery.name}_{ending}")
+                    found[place], held_still[place] = 0.0, True
+        lower, upper = (np.array([getattr(a, end) for a in problem.actions]) for end in ("lower", "upper"))
+        self.nominal = np.clip(found, lower, upper)
+        explored = found + self.std * (upper - lower) * self.rng.standard_normal(problem.na)
+        return np.where(held_still, self.nominal, np.clip(explored, lower, upper))
 
     def act(self, values: Mapping[str, float]) -> Array:
         raise NotImplementedError
