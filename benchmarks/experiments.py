@@ -78,6 +78,7 @@ def page(runs: Mapping[str, Any]) -> str:
         f"{seeds(run['settings']['chosen_on_seeds'])} | {run['settings']['chosen']} |"
         for name, run in runs.items()
     ]
+    missing = [name for name in commands() if name not in runs]
     loads = [run["load"] for run in runs.values()]
     return "\n".join(
         [
@@ -96,6 +97,7 @@ def page(runs: Mapping[str, Any]) -> str:
             "|---|---:|---|---|---|",
             *rows,
             "",
+            *([f"Not measured yet: {', '.join(f'`{name}`' for name in missing)}.", ""] if missing else []),
         ]
     )
 
