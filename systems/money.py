@@ -53,14 +53,25 @@ def _price(house: House, name: str, description: str) -> Forecast:
     return Forecast(name, f"{house.currency}/kWh", -most, most, description)
 
 
-def price_scales(forecasts: Mapping[str, Symbols], x: Symbols) -> Symbols:
-    """(3,) [mean buy price, mean and largest size of a price], the sizes at least SMALLEST_PRICE."""
+def peak_price(house: House) -> float:
+    """What a kWh at the month's peak is worth at most: a charge per kW, by a stage that makes the peak alone."""
+    capacity = getattr(house.only("meter"), "capacity", None)
+    return 0.0 if capacity is None else float(capacity.most_per_kw()) / house.grid.hold_h
+
+
+def price_scales(forecasts: Mapping[str, Symbols], x: Symbols, least: float = SMALLEST_PRICE) -> Symbols:
+    """(3,) [mean buy price, mean and largest size of a price], the sizes at least SMALLEST_PRICE.
+
+    least: of the largest, where a kWh may be worth more than its price.
+    """
     import casadi as ca
 
     buy = forecasts["buy"]
     largest = ca.mmax(ca.fabs(ca.horzcat(*(forecasts[name] for name in ("buy", "sell") if name in forecasts))))
     usual = ca.sum1(ca.fabs(buy)) / buy.shape[0]
-    return ca.vertcat(ca.sum1(buy) / buy.shape[0], ca.fmax(usual, SMALLEST_PRICE), ca.fmax(largest, SMALLEST_PRICE))
+    return ca.vertcat(
+        ca.sum1(buy) / buy.shape[0], ca.fmax(usual, SMALLEST_PRICE), ca.fmax(largest, max(least, SMALLEST_PRICE))
+    )
 
 
 def bill(buy: Symbols, sell: Symbols, grid_kw: Symbols) -> Symbols:

@@ -103,8 +103,9 @@ def home_battery(
     kwh = largest_price / ROW_SCALE
     lowest, highest = spec.soc_min + low, spec.soc_max - high
     in_band = ca.vertcat(x - ca.fmin(lowest, measured_soc), ca.fmax(highest, measured_soc) - x)
+    in_band = 2.0 * kwh * spec.capacity_kwh * in_band
     missing = spec.capacity_kwh * usual_price / ROW_SCALE * (x - lowest)
-    back_in_band = spec.capacity_kwh * kwh * ca.vertcat(x - lowest, highest - x)
+    back_in_band = 2.0 * spec.capacity_kwh * kwh * ca.vertcat(x - lowest, highest - x)
     load = net_load + bias
     above, below = load > spec.most_import_kw, load < -spec.most_export_kw
     meter = ca.vertcat(
@@ -140,7 +141,7 @@ def home_battery(
         dynamics=ca.Function("dynamics", stage_args, [soc_next], list(STAGE_INPUTS), ["x_next"]),
         stage_cost=ca.Function("stage_cost", stage_args, [stage], list(STAGE_INPUTS), ["cost"]),
         terminal_cost=ca.Function("terminal_cost", terminal_args, [terminal], list(TERMINAL_INPUTS), ["cost"]),
-        soft=_function("soft", stage_args, ca.vertcat(kwh * spec.capacity_kwh * in_band, missing, kwh * dt_h * meter)),
+        soft=_function("soft", stage_args, ca.vertcat(in_band, missing, kwh * dt_h * meter)),
         soft_penalty=SoftPenalty(
             linear=(PRICE, PRICE, RENT_PER_H * dt_h * ROW_SCALE, PRICE, PRICE, PRICE), quadratic=(0.0,) * 6
         ),

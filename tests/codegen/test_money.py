@@ -149,11 +149,14 @@ def test_no_limit_is_broken_so_as_to_help_where_the_load_is_beyond_it() -> None:
         for seed in range(60):
             rng = np.random.default_rng(seed)
             load = rng.uniform(-6.0, 9.0, HORIZON + 1)
-            solution = controller.solve([rng.uniform()], forecast_of(rng.uniform(-0.3, 0.5, HORIZON + 1), 0.05, load))
+            soc = rng.uniform()
+            solution = controller.solve([soc], forecast_of(rng.uniform(-0.3, 0.5, HORIZON + 1), 0.05, load))
             assert solution.ok
             grid, load = load[:HORIZON] + solution.plan_a[:, 0] - solution.plan_a[:, 1], load[:HORIZON]
             assert (grid <= np.maximum(load, spec.import_limit_kw) + 1e-6).all(), seed
             assert (grid >= np.minimum(load, -spec.export_limit_kw) - 1e-6).all(), seed
+            lowest, highest = min(soc, spec.soc_min), max(soc, spec.soc_max)
+            assert lowest - 1e-6 <= solution.plan_x.min() and solution.plan_x.max() <= highest + 1e-6, seed
 
 
 @pytest.mark.parametrize("soc", [0.045, 0.02, 0.0])
@@ -292,6 +295,24 @@ def test_exclusive_pairs_that_cannot_be_kept_are_refused() -> None:
             check_modes(replace(PROBLEM, exclusive=pairs))
     with pytest.raises(ProblemError, match="give both"):
         check_modes(replace(PROBLEM, tangent=None))
+
+
+def test_no_charge_for_peaks_is_saved_by_energy_that_is_not_there() -> None:
+    """Where power costs next to nothing and its peak a lot, an empty battery stays one."""
+    text = (importlib.resources.files("systems.houses") / "battery.toml").read_text()
+    text = text.replace('horizon = "24 h"', 'horizon = "6 h"').replace("[meter]", "[meter]\ncapacity.price_per_kw = 50")
+    problem = compose(parse_house(text))
+    with compiled_controller(problem) as controller:
+        for seed in range(12):
+            rng = np.random.default_rng(seed)
+            rows = problem.horizon + 1
+            columns = {"load": rng.uniform(0, 12, rows), "pv": np.zeros(rows)}
+            columns |= {"buy": np.full(rows, 0.02), "sell": np.zeros(rows)}
+            forecast = np.column_stack([columns[signal.name] for signal in problem.forecasts])
+            start = {"home_soc": rng.uniform(0.0, 0.3), "month_peak": rng.uniform(0, 5)}
+            solution = controller.solve([start[state.name] for state in problem.states], forecast)
+            soc = solution.plan_x[:, [state.name for state in problem.states].index("home_soc")]
+            assert solution.ok and soc.min() >= min(start["home_soc"], 0.05) - 1e-6, seed
 
 
 def test_two_batteries_behind_one_meter_are_billed_right() -> None:

@@ -14,7 +14,16 @@ from systems.block import Block, Inflow, Ports, Scope, Soft, Symbols, Terms
 from systems.house_file import House
 from systems.logs.lesson import Lesson
 from systems.logs.log import Log, LogColumn, Quantity
-from systems.money import CURVATURE_PER_KW2, PRICE, PRICE_SCALES, RENT_PER_H, ROW_SCALE, buy_forecast, price_scales
+from systems.money import (
+    CURVATURE_PER_KW2,
+    PRICE,
+    PRICE_SCALES,
+    RENT_PER_H,
+    ROW_SCALE,
+    buy_forecast,
+    peak_price,
+    price_scales,
+)
 from systems.problem import Parameter, Signal
 
 EFFICIENCY_ERROR = 0.10
@@ -82,10 +91,11 @@ def battery_block(house: House, battery: Battery) -> Block:
         return Ports(electric_kw=scope.u[0] - scope.u[1])
 
     def kwh_beyond(scope: Scope, lowest: Symbols, highest: Symbols) -> Soft:
-        """Priced above whatever breaking the band could earn."""
+        """Priced above whatever breaking the band could earn, and twice what it could spare where a load is beyond the
+        meter's limit: energy that is not there is not planned with."""
         import casadi as ca
 
-        worth = battery.capacity_kwh * scope.z[2] / ROW_SCALE
+        worth = 2.0 * battery.capacity_kwh * scope.z[2] / ROW_SCALE
         return Soft(worth * ca.vertcat(scope.x - lowest, highest - scope.x), (PRICE,) * 2, (0.0,) * 2)
 
     def band(scope: Scope) -> tuple[Symbols, Symbols]:
@@ -122,7 +132,7 @@ def battery_block(house: House, battery: Battery) -> Block:
     def features(forecasts: Mapping[str, Symbols], soc: Symbols) -> Symbols:
         import casadi as ca
 
-        return ca.vertcat(price_scales(forecasts, soc), soc)
+        return ca.vertcat(price_scales(forecasts, soc, peak_price(house)), soc)
 
     def limits(theta: Mapping[str, float]) -> tuple[dict[str, Any], ...]:
         largest = hours / battery.capacity_kwh * max(battery.max_charge_kw, battery.max_discharge_kw)

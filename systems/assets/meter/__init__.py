@@ -25,6 +25,7 @@ from systems.money import (
     ROW_SCALE,
     buy_forecast,
     chord,
+    peak_price,
     price_scales,
     sell_forecast,
     tangents,
@@ -134,7 +135,7 @@ def meter_block(house: House, meter: Meter) -> Block:
         theta=tuple(theta),
         stage=stage,
         terminal=terminal,
-        features=price_scales,
+        features=lambda forecasts, x: price_scales(forecasts, x, peak_price(house)),
         concave=Concave(relaxed, tangent, settled),
         observer=None if capacity is None or capacity.measured else observer,
         power_limits=(

@@ -72,6 +72,10 @@ class Capacity(TableSection):
         found = [(a[0], _slope(a, b)) for a, b in pairwise(hull)]
         return tuple(found)
 
+    def most_per_kw(self) -> float:
+        """What one kW more in an interval can cost a month at most; of the days that count together one rises."""
+        return max(price for _, price in self.slopes()) / self.days
+
     def charged_kw(self, daily_peaks_kw: Sequence[float]) -> float:
         """Of the highest interval of each day; days that a young month has not had yet count as 0."""
         return sum(sorted(daily_peaks_kw, reverse=True)[: self.days]) / self.days
