@@ -280,7 +280,7 @@ def _safe(answers: Answers, least: float, most: float, unit: str, told: str) -> 
     modest = usual if not answers.heat_safe else float(answers.heat_safe)
     if modest <= 0.0:
         return 0.0, "off: the house gets cold while no thermometer is heard"
-    return float(convert(min(modest, most))), "modest heat: a house without readings is not left cold"
+    return float(convert(min(max(modest, least), most))), "modest heat: a house without readings is not left cold"
 
 
 def _by_itself(answers: Answers) -> str:

@@ -20,10 +20,12 @@ from patience import PATIENCE_S
 from nisse.cli import main
 from runtime.bundle.keys import load_key
 from runtime.site.config import load_site
+from systems.assets.heat_pump.plant import HeatPumpPlant
 from systems.commands.init_house import battery_size, fed, heat_sources, zone_names
 from systems.house_file import load_house, parse_house
 from systems.house_template import HeatSource, HouseAnswers, house_text
 from systems.names import asset_name
+from systems.plant import house_plants
 from systems.portrait import draw_house
 
 ROOT = Path(__file__).parents[2]
@@ -77,6 +79,19 @@ def test_options_alone_write_what_check_accepts(
     if "--house" not in options:
         text = (tmp_path / "house.toml").read_text()
         assert len(text.splitlines()) < 60 and text.count("#") > 5 and max(map(len, text.splitlines())) <= 100
+
+
+def test_a_heater_that_is_on_or_off_is_left_on_and_not_at_what_it_cannot_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    zone = '[[zone]]\nname = "hall"\n[[heat_pump]]\nname = "rod"\nfeeds = ["hall"]\nkind = "electric"\n'
+    text = f'[house]\nname = "rods"\n{zone}max_power_kw = 3\nmin_power_kw = 3\n'
+    (tmp_path / "rods.toml").write_text(text)
+    assert main(["init", "--house", "rods.toml", "--yes"]) == 0
+    assert load_site(tmp_path / "site.toml").outputs["rod_power"].safe == 3.0
+    (pump,) = [plant for plant in house_plants(load_house("rods.toml"), {}) if isinstance(plant, HeatPumpPlant)]
+    assert [point.safe for point in pump.set_points()] == [3.0]
 
 
 def test_what_is_there_is_not_replaced_and_a_key_is_used_again(

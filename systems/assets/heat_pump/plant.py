@@ -195,7 +195,7 @@ class HeatPumpPlant(AssetPlant):
 
     def set_points(self) -> tuple[SetPoint, ...]:
         """Modest heat for zones of which nothing is known; a tank can wait."""
-        modest = {"zones": round(self._pump.max_power_kw * MODEST, 1)}
+        modest = {"zones": max(self._pump.min_power_kw, round(self._pump.max_power_kw * MODEST, 1))}
         return tuple(
             SetPoint(action, {action.name: 1.0}, modest.get(purpose, 0.0))
             for action, purpose in zip(self.actions, self._purposes, strict=True)
