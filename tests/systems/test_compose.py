@@ -190,7 +190,7 @@ from pydantic import Field
 from systems.asset_plant import AssetPlant, Flow
 from systems.assets import AssetKind, Nameplate, Portrait
 from systems.block import Block, Forecast, Inflow, Ports, Scope, Soft, Terms
-from systems.logs.lesson import Finding, Lesson
+from systems.logs.lesson import Fitted, Lesson
 from systems.logs.log import LogColumn, Quantity
 from systems.problem import Signal
 
@@ -237,7 +237,7 @@ KINDS = (
         plants=lambda house, fits: tuple(PoolPlant(house, pool) for pool in house.of("pool")),
         columns=lambda house, pool: (LogColumn(f"{pool.name}_kw", Quantity.POWER, bus=1),),
         learn=lambda house, pools, log: tuple(
-            Lesson(pool.name, "it runs", findings=(Finding("mean", "kW", float(log[f"{pool.name}_kw"].mean())),))
+            Lesson(pool.name, "it runs", findings=(Fitted("mean", "kW", float(log[f"{pool.name}_kw"].mean())),))
             for pool in pools
         ),
     ),
