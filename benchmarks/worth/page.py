@@ -67,21 +67,16 @@ def write_page(path: Path, document: Mapping[str, Any]) -> None:
     any_regime = next(iter(document.values()))
     homes, months = len(any_regime["homes"]), len(any_regime["months"])
     details = [
-        "\n".join([f"### {in_words(name)}", "", said(found), "", *regime_table(found), "", *learned(found)]).rstrip()
+        "\n".join([f"### {in_words(name)}", "", verdict(found), "", *regime_table(found), "", *learned(found)]).rstrip()
         for name, found in document.items()
     ]
     text = TEXT.read_text().format(
         homes=homes, months=months, tries=any_regime["tries"], summary="\n".join(summary(document)),
-        verdicts="\n".join(f"- **{in_words(name)}**: {said(found)}" for name, found in document.items()),
+        verdicts="\n".join(f"- **{in_words(name)}**: {verdict(found)}" for name, found in document.items()),
         details="\n\n".join(details), missing=missing(document),
         kinds=f"{len(document)} kind{'s' * (len(document) > 1)}", picture=path.with_suffix(".png").name,
     )  # fmt: skip
     path.write_text(text)
-
-
-def said(found: Mapping[str, Any]) -> str:
-    """The verdict, after what is to be known of a regime that other code has run."""
-    return f"{found.get('note', '')} {verdict(found)}".strip()
 
 
 def missing(document: Mapping[str, Any]) -> str:
@@ -112,10 +107,8 @@ def summary(document: Mapping[str, Any]) -> list[str]:
         for rival in (RULE, best):
             cells.append(told(saved(costs, rival, LEARNED), 100.0 / abs(costs[rival].mean()), 1) if learned else "")
         cells.append(share_of_gap(costs) if learned else "")
-        lines.append(f"| {in_words(name)}{' *' if 'note' in found else ''} | {' | '.join(cells)} |")
-    return lines + ["", "\\* An older run; what was different is said in its section."] * any(
-        "note" in found for found in document.values()
-    )
+        lines.append(f"| {in_words(name)} | {' | '.join(cells)} |")
+    return lines
 
 
 def gap_of(costs: Mapping[str, Array]) -> float | None:
