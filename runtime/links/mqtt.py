@@ -29,6 +29,7 @@ from runtime.formats.payload import MAX_PAYLOAD_BYTES, parse_payload, parse_time
 from runtime.formats.profile import Profile
 from runtime.formats.text import document_text
 from runtime.inputs.signals import Arrival
+from runtime.links.losses import Losses
 from runtime.publish.operator_commands import MAX_BYTES
 from runtime.site.config import MqttSection
 from runtime.site.credentials import tls_context
@@ -117,6 +118,7 @@ class MqttLink:
         self._unacknowledged: list[paho.MQTTMessageInfo] = []
         self._started = self._subscribed = False
         self._trouble_told = ""
+        self._losses = Losses()
         self._introduced_s = -INTRODUCTION_PAUSE_S
         self._barrier = -1
         self._section = section
@@ -306,6 +308,10 @@ class MqttLink:
         self._subscribed = False
         if reason.is_failure:
             log.warning("connection to the broker lost: %s", reason)
+            if self._losses.lost(time.monotonic()):
+                log.warning(
+                    "it is lost again and again: does another daemon run for %s, here or elsewhere?", self.prefix
+                )
 
     def _tell_trouble(self, trouble: str) -> None:
         """Once, not at every attempt."""

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import resource
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from patience import comes_true
 from tiny_site import Ears, Running, Tank, command, forecast, level_is
 
+from hil.broker import Broker
 from runtime.bundle.archive import open_bundle
+from runtime.clock import SystemClock
 from runtime.decide.solver_process import SolverProcess
 from runtime.errors import EXIT_BUSY, EXIT_MACHINE, SolverProcessError
+from runtime.links.losses import Losses
+from runtime.links.mqtt import MqttLink
+from runtime.site.config import MqttSection
 
 
 def test_a_second_daemon_refuses_before_it_touches_anything(
@@ -34,6 +41,23 @@ def test_a_second_daemon_refuses_before_it_touches_anything(
     first.process.wait()
     third = subprocess.run(command("run", tank.site, "--cycles", "1"), capture_output=True, text=True)
     assert third.returncode == 0, third.stderr  # the lock went with the process
+
+
+def test_two_daemons_of_one_name_at_one_broker_are_told_so(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    links = [MqttLink("t", MqttSection(port=broker.port), None, {}, SystemClock()) for _ in range(2)]
+    for link in links:
+        link.start()
+    assert comes_true(lambda: "does another daemon run for nisse/t" in caplog.text)
+    for link in links:
+        link.stop()
+
+
+def test_losses_that_are_rare_are_no_rival_and_a_rival_is_told_once() -> None:
+    losses = Losses()
+    assert not any(losses.lost(40.0 * k) for k in range(20))
+    assert [losses.lost(1000.0 + k) for k in range(6)] == [False, False, False, True, False, False]
+    assert [losses.lost(2000.0 + k) for k in range(4)] == [False, False, False, True]
 
 
 def test_too_few_open_files_are_told_at_the_start(tank: Tank) -> None:
