@@ -113,7 +113,7 @@ def _tell(args: argparse.Namespace, house_file: Path, answers: Answers) -> None:
         (f"nisse identify {house_file} --log LOG.csv --output model.json", "where there is a log; then --model below"),
         (f"nisse build {house_file} --key {signed} --output {bundle}", "the controller"),
         (f"nisse hil {house_file} --bundle {bundle} --days 2", "two days of it, on simulated devices"),
-        (f"nano {args.path}", "registers and topics: only you know them"),
+        (f"nano {args.path}", "registers and topics that are left: only you know them"),
         (f"nisse check {args.path}", "the site file and its bundle"),
         (f"nisse doctor {args.path}", "the machine"),
         (f"nisse run {args.path} --dry-run --cycles 1", "what it would do"),
