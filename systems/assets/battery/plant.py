@@ -30,6 +30,7 @@ class BatteryPlant(AssetPlant):
         self.asset, self.actions = battery.name, block.actions
         self.physics = BatteryPhysics(battery.capacity_kwh, battery.max_charge_kw, battery.max_discharge_kw)
         self._soc, self._power_kw, self._wear = USUAL_SOC, 0.0, battery.wear_per_kwh
+        self._drawn_kw = 0.0
         self._cost = 0.0
 
     def initial_names(self) -> tuple[str, ...]:
@@ -39,13 +40,15 @@ class BatteryPlant(AssetPlant):
         self, rng: np.random.Generator, world: Exogenous, first: int, steps: int, initial: Mapping[str, float]
     ) -> None:
         self._soc, self._power_kw, self._cost = initial.get(f"{self.asset}_soc", USUAL_SOC), 0.0, 0.0
+        self._drawn_kw = 0.0
 
     def draw(self, action: Sequence[float], now: Now) -> Flow:
         self._power_kw = limited_power(self.physics, self._soc, action[0] - action[1], now.hours)
         self._cost = now.hours * self._wear / 2 * abs(self._power_kw)
         # What empty cells cannot give to the inverter's own needs comes from the house.
         lacking_kw = -self._soc * self.physics.capacity_kwh / now.hours - cell_power(self.physics, self._power_kw)
-        return Flow(self._power_kw + max(lacking_kw, 0.0))
+        self._drawn_kw = self._power_kw + max(lacking_kw, 0.0)
+        return Flow(self._drawn_kw)
 
     def advance(self, now: Now, around: Around) -> None:
         stored = now.hours * cell_power(self.physics, self._power_kw) / self.physics.capacity_kwh
@@ -67,4 +70,4 @@ class BatteryPlant(AssetPlant):
         return {f"{self.asset}_soc": self._soc, f"worth_kwh.{self.asset}": worth_kwh}
 
     def flows(self) -> Mapping[str, float]:
-        return {f"{self.asset}_kw": self._power_kw, f"cost.{self.asset}": self._cost}
+        return {f"{self.asset}_kw": self._drawn_kw, f"cost.{self.asset}": self._cost}
