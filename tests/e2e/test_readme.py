@@ -29,8 +29,8 @@ from hil.broker import Broker
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CLONE_LEAVES_OUT = shutil.ignore_patterns(".*", "out", "dist", "build", "__pycache__", "results")
-ANSWERS = ("mqtt", *[""] * 10)
-"""To the questions of `nisse init`: how the device is reached comes first, and the rest is as it offers."""
+ANSWERS = ("", "", "mqtt", *[""] * 10)
+"""To the questions of `nisse init`: no device by name, no place, reached over MQTT, and the rest is as it offers."""
 MEASURED = {"home_soc": "0.5"}
 
 
