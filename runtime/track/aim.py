@@ -33,7 +33,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from runtime.track.law import Aim, Caps, Powers, Range, shared
+from runtime.track.law import NO_CAPS, Aim, Caps, Powers, Range, shared
 
 STILL_KW = 0.05
 """Less is nothing: an interior-point solution has no zeros."""
@@ -64,7 +64,7 @@ def aim_of(
     planned_kw: Sequence[float],
     able_kw: Sequence[Range],
     stages: Sequence[Stage] = (),
-    caps: Caps = Caps(),  # noqa: B008
+    caps: Caps = NO_CAPS,
     worth_kw: Sequence[float] | None = None,
 ) -> Aim:
     """Of a decision that foresees grid_kw at the meter and gives each battery planned_kw.

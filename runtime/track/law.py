@@ -44,6 +44,9 @@ class Caps:
     export_kw: float = math.inf
 
 
+NO_CAPS = Caps()
+
+
 @dataclass(frozen=True)
 class TrackingGains:
     """How fast: the share of the error that one step takes away, and the error that is none (kW)."""
