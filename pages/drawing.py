@@ -233,7 +233,7 @@ def _draw_bars(axes: Axes, panel: Bars, size: Size, columns: int) -> None:
                 axes.plot((bar.low, bar.high), (row, row), color=colour, linewidth=width, solid_capstyle="butt")
             end = max(bar.high, 0.0)
         place = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
-        axes.annotate(f"{bar.value:.{panel.digits}f}", (end, row), color=MARKS["ink"], **place)  # type: ignore[arg-type]
+        axes.annotate(f"{bar.value:z.{panel.digits}f}", (end, row), color=MARKS["ink"], **place)  # type: ignore[arg-type]
     axes.axvline(0.0, color=MARKS["quiet"], linewidth=1.0)
     axes.set_xlim(lowest - 0.02 * span, highest + (0.12 if size.beside else 0.2) * span)
     axes.set_ylim(len(panel.bars) - 0.4, -0.6 if size.beside else -0.9)
